@@ -1,0 +1,338 @@
+//! What the host asks for, and what the sampler runs with.
+
+use std::fmt;
+use std::num::NonZeroUsize;
+use std::time::Duration;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+use crate::error::ConfigError;
+
+/// The shortest poll interval.
+const SHORTEST: Duration = Duration::from_millis(10);
+/// The longest poll interval.
+const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
+/// The longest history, in samples.
+const MOST_SAMPLES: u64 = 1_048_576;
+
+/// What a collector is to do. It is checked by [`Collector::start`](crate::Collector::start).
+///
+/// The default is to be enabled, with a poll interval of 5 seconds, a history of one hour and the
+/// native probe.
+///
+/// By serde it is `{"enabled": true, "poll_interval": 5, "history_duration": 3600, "probe":
+/// "native"}`: times are in seconds, whole or fractional; a missing key takes its default; an
+/// unknown key is an error.
+///
+/// ```
+/// use plugmeter::Config;
+/// use std::time::Duration;
+///
+/// let config = Config::default()
+///     .poll_interval(Duration::from_millis(500))
+///     .history_duration(Duration::from_secs(600));
+/// # let json = serde_json::from_str::<Config>(r#"{"poll_interval": 0.5, "history_duration": 600}"#);
+/// # assert_eq!(json.unwrap(), config);
+/// ```
+#[must_use = "a config does nothing until a collector is started with it"]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    enabled: bool,
+    #[serde(serialize_with = "write_seconds", deserialize_with = "read_seconds")]
+    poll_interval: Duration,
+    #[serde(serialize_with = "write_seconds", deserialize_with = "read_seconds")]
+    history_duration: Duration,
+    probe: ProbeKind,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            poll_interval: Duration::from_secs(5),
+            history_duration: Duration::from_secs(60 * 60),
+            probe: ProbeKind::Native,
+        }
+    }
+}
+
+impl Config {
+    /// Whether to sample at all. If not, there is no thread: counters work, all else that is said
+    /// to handles is dropped, and snapshots are empty.
+    pub const fn enabled(mut self, enabled: bool) -> Self {
+        self.enabled = enabled;
+        self
+    }
+
+    /// The time from one tick to the next: 10 milliseconds to one day.
+    pub const fn poll_interval(mut self, interval: Duration) -> Self {
+        self.poll_interval = interval;
+        self
+    }
+
+    /// How long a sample is kept: at least one poll interval, at most 1,048,576 of them. What is
+    /// kept is a number of samples, `floor(history_duration / poll_interval)`.
+    pub const fn history_duration(mut self, length: Duration) -> Self {
+        self.history_duration = length;
+        self
+    }
+
+    /// How processes are read.
+    pub const fn probe(mut self, probe: ProbeKind) -> Self {
+        self.probe = probe;
+        self
+    }
+
+    /// Checks everything, once. What comes out cannot be wrong.
+    pub(crate) fn plan(&self) -> Result<Plan, ConfigError> {
+        let &Self {
+            enabled,
+            poll_interval,
+            history_duration,
+            probe,
+        } = self;
+        if !(SHORTEST..=LONGEST).contains(&poll_interval) {
+            return Err(ConfigError::PollInterval {
+                given: poll_interval,
+                shortest: SHORTEST,
+                longest: LONGEST,
+            });
+        }
+        let samples = history_duration.as_nanos() / poll_interval.as_nanos();
+        let samples = u64::try_from(samples).unwrap_or(u64::MAX);
+        if samples > MOST_SAMPLES {
+            return Err(ConfigError::HistoryTooLong {
+                samples,
+                most: MOST_SAMPLES,
+            });
+        }
+        let samples = usize::try_from(samples).ok().and_then(NonZeroUsize::new);
+        let samples = samples.ok_or(ConfigError::HistoryTooShort {
+            given: history_duration,
+            poll_interval,
+        })?;
+        if !crate::os::is_built(probe) {
+            return Err(ConfigError::ProbeNotBuilt(probe));
+        }
+        Ok(Plan {
+            enabled,
+            poll_interval,
+            history_duration,
+            samples,
+            probe,
+        })
+    }
+}
+
+/// A config that was checked.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Plan {
+    pub enabled: bool,
+    /// 10 ms to one day.
+    pub poll_interval: Duration,
+    /// At least one poll interval.
+    pub history_duration: Duration,
+    /// Samples kept of each plugin.
+    pub samples: NonZeroUsize,
+    /// One that is part of this build.
+    pub probe: ProbeKind,
+}
+
+/// How processes are read.
+///
+/// ```
+/// use plugmeter::ProbeKind;
+///
+/// assert_eq!(ProbeKind::default(), ProbeKind::Native);
+/// assert_eq!(ProbeKind::Portable.to_string(), "portable");
+/// ```
+#[non_exhaustive]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ProbeKind {
+    /// The best there is for the platform.
+    #[default]
+    Native,
+    /// By the crate sysinfo (feature `portable`), on any platform.
+    Portable,
+}
+
+impl fmt::Display for ProbeKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Native => "native",
+            Self::Portable => "portable",
+        })
+    }
+}
+
+/// Seconds: whole ones as an integer, so that what a person wrote comes back as they wrote it.
+fn write_seconds<S: Serializer>(time: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    match time.subsec_nanos() {
+        0 => serializer.serialize_u64(time.as_secs()),
+        _ => serializer.serialize_f64(time.as_secs_f64()),
+    }
+}
+
+fn read_seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    struct Seconds;
+
+    impl de::Visitor<'_> for Seconds {
+        type Value = Duration;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a number of seconds that is not negative")
+        }
+
+        fn visit_u64<E: de::Error>(self, seconds: u64) -> Result<Duration, E> {
+            Ok(Duration::from_secs(seconds))
+        }
+
+        fn visit_i64<E: de::Error>(self, seconds: i64) -> Result<Duration, E> {
+            let wrong = || E::invalid_value(de::Unexpected::Signed(seconds), &self);
+            u64::try_from(seconds)
+                .map(Duration::from_secs)
+                .map_err(|_| wrong())
+        }
+
+        fn visit_f64<E: de::Error>(self, seconds: f64) -> Result<Duration, E> {
+            let wrong = |_| E::invalid_value(de::Unexpected::Float(seconds), &self);
+            Duration::try_from_secs_f64(seconds).map_err(wrong)
+        }
+    }
+
+    deserializer.deserialize_any(Seconds)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DAY: Duration = Duration::from_secs(86_400);
+
+    fn config(poll_interval: Duration, history_duration: Duration) -> Config {
+        Config::default()
+            .poll_interval(poll_interval)
+            .history_duration(history_duration)
+    }
+
+    #[test]
+    fn the_default_is_an_hour_at_five_seconds() {
+        let plan = Config::default().plan().unwrap();
+        assert!(plan.enabled);
+        assert_eq!(plan.samples.get(), 720);
+    }
+
+    #[test]
+    fn a_poll_interval_is_ten_milliseconds_to_a_day_and_the_error_names_value_and_bounds() {
+        for good in [SHORTEST, LONGEST] {
+            assert!(config(good, good).plan().is_ok());
+        }
+        let ns = Duration::from_nanos(1);
+        for bad in [Duration::ZERO, SHORTEST - ns, LONGEST + ns, Duration::MAX] {
+            let error = config(bad, Duration::MAX).plan().unwrap_err();
+            let expected = ConfigError::PollInterval {
+                given: bad,
+                shortest: SHORTEST,
+                longest: LONGEST,
+            };
+            assert_eq!(error, expected);
+            assert!(error.to_string().contains(&format!("{bad:?}")), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_history_holds_one_sample_at_least() {
+        let second = Duration::from_secs(1);
+        for (length, samples) in [(second, 1), (second * 2 - Duration::from_nanos(1), 1)] {
+            assert_eq!(
+                config(second, length).plan().unwrap().samples.get(),
+                samples
+            );
+        }
+        for given in [Duration::ZERO, Duration::from_millis(999)] {
+            assert_eq!(
+                config(second, given).plan().unwrap_err(),
+                ConfigError::HistoryTooShort {
+                    given,
+                    poll_interval: second
+                }
+            );
+        }
+    }
+
+    #[test]
+    fn a_history_holds_a_mebi_of_samples_at_most() {
+        let most = 1_048_576u32;
+        assert_eq!(
+            config(DAY, DAY * most).plan().unwrap().samples.get(),
+            most as usize
+        );
+        for (length, samples) in [
+            (SHORTEST * (most + 1), u64::from(most) + 1),
+            (Duration::MAX, u64::MAX),
+        ] {
+            assert_eq!(
+                config(SHORTEST, length).plan().unwrap_err(),
+                ConfigError::HistoryTooLong {
+                    samples,
+                    most: u64::from(most)
+                }
+            );
+        }
+    }
+
+    #[test]
+    fn a_config_is_checked_also_if_it_is_disabled() {
+        assert!(config(Duration::ZERO, DAY).enabled(false).plan().is_err());
+    }
+
+    #[test]
+    fn json_goes_both_ways() {
+        let json = serde_json::to_string(&Config::default()).unwrap();
+        assert_eq!(
+            json,
+            r#"{"enabled":true,"poll_interval":5,"history_duration":3600,"probe":"native"}"#
+        );
+        for config in [
+            Config::default(),
+            config(
+                Duration::from_millis(250),
+                Duration::from_micros(10_000_001),
+            ),
+            Config::default().enabled(false).probe(ProbeKind::Portable),
+        ] {
+            let json = serde_json::to_string(&config).unwrap();
+            assert_eq!(
+                serde_json::from_str::<Config>(&json).unwrap(),
+                config,
+                "{json}"
+            );
+        }
+    }
+
+    #[test]
+    fn json_takes_defaults_for_what_is_missing_and_refuses_what_it_does_not_know() {
+        let read = serde_json::from_str::<Config>;
+        assert_eq!(read("{}").unwrap(), Config::default());
+        let half = read(r#"{"poll_interval": 0.5}"#).unwrap();
+        assert_eq!(
+            half,
+            Config::default().poll_interval(Duration::from_millis(500))
+        );
+        for (bad, said) in [
+            (r#"{"poll_intervall": 5}"#, "unknown field"),
+            (r#"{"poll_interval": -5}"#, "not negative"),
+            (r#"{"poll_interval": -0.5}"#, "not negative"),
+            (r#"{"poll_interval": 1e300}"#, "not negative"),
+            (r#"{"poll_interval": "5s"}"#, "a number of seconds"),
+            (r#"{"poll_interval": null}"#, "a number of seconds"),
+            (r#"{"probe": "magic"}"#, "unknown variant"),
+            (r#"{"enabled": 1}"#, "boolean"),
+        ] {
+            let error = read(bad).unwrap_err().to_string();
+            assert!(error.contains(said), "{bad}: {error}");
+        }
+    }
+}

@@ -1,0 +1,281 @@
+//! One error type per operation, holding what is known at the call.
+
+use std::error::Error;
+use std::fmt;
+use std::io;
+use std::time::Duration;
+
+use crate::config::ProbeKind;
+
+/// What is wrong with a [`Config`](crate::Config).
+///
+/// ```
+/// use plugmeter::{Collector, Config, ConfigError, StartError};
+/// use std::time::Duration;
+///
+/// let error = Collector::start(Config::default().poll_interval(Duration::ZERO)).unwrap_err();
+/// assert!(matches!(error, StartError::Config(ConfigError::PollInterval { given, .. })
+///     if given.is_zero()));
+/// ```
+#[non_exhaustive]
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ConfigError {
+    /// The poll interval is outside of what the sampler can keep.
+    PollInterval {
+        /// As configured.
+        given: Duration,
+        /// The shortest there may be.
+        shortest: Duration,
+        /// The longest there may be.
+        longest: Duration,
+    },
+    /// The history is shorter than one poll interval: it would hold no sample.
+    HistoryTooShort {
+        /// As configured.
+        given: Duration,
+        /// The shortest there may be.
+        poll_interval: Duration,
+    },
+    /// The history would hold more samples than there may be.
+    HistoryTooLong {
+        /// As configured: the length of the history over the poll interval.
+        samples: u64,
+        /// The most there may be.
+        most: u64,
+    },
+    /// This build does not have that probe: see the crate's features.
+    ProbeNotBuilt(
+        /// As configured.
+        ProbeKind,
+    ),
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::PollInterval {
+                given,
+                shortest,
+                longest,
+            } => {
+                write!(
+                    f,
+                    "poll interval {given:?} is not between {shortest:?} and {longest:?}"
+                )
+            }
+            Self::HistoryTooShort {
+                given,
+                poll_interval,
+            } => {
+                write!(
+                    f,
+                    "history of {given:?} is shorter than the poll interval {poll_interval:?}"
+                )
+            }
+            Self::HistoryTooLong { samples, most } => {
+                write!(
+                    f,
+                    "history of {samples} samples is longer than {most} samples"
+                )
+            }
+            Self::ProbeNotBuilt(probe) => {
+                write!(
+                    f,
+                    "the {probe} probe is not part of this build (see the crate's features)"
+                )
+            }
+        }
+    }
+}
+
+impl Error for ConfigError {}
+
+/// Why a collector could not be started. Nothing is left running.
+///
+/// ```
+/// use plugmeter::{Collector, Config};
+/// use std::time::Duration;
+///
+/// let config = Config::default().history_duration(Duration::from_secs(1));
+/// let error = Collector::start(config).unwrap_err();
+/// assert_eq!(error.to_string(), "history of 1s is shorter than the poll interval 5s");
+/// ```
+#[non_exhaustive]
+#[derive(Debug)]
+pub enum StartError {
+    /// The config asks for what cannot be.
+    Config(ConfigError),
+    /// The operating system gave no thread, or not what the sampler needs to read processes.
+    Thread(io::Error),
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Config(error) => error.fmt(f),
+            Self::Thread(error) => write!(f, "the sampler could not be started: {error}"),
+        }
+    }
+}
+
+impl Error for StartError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            // Its text is this error's text already.
+            Self::Config(_) => None,
+            Self::Thread(error) => Some(error),
+        }
+    }
+}
+
+impl From<ConfigError> for StartError {
+    fn from(error: ConfigError) -> Self {
+        Self::Config(error)
+    }
+}
+
+/// Why the process-wide collector could not be started: see [`init`](crate::init).
+///
+/// ```
+/// use plugmeter::{Config, InitError};
+///
+/// plugmeter::init(Config::default())?;
+/// assert!(matches!(plugmeter::init(Config::default()), Err(InitError::AlreadyInitialized)));
+/// # Ok::<(), InitError>(())
+/// ```
+#[non_exhaustive]
+#[derive(Debug)]
+pub enum InitError {
+    /// There is one already; [`global`](crate::global) returns it.
+    AlreadyInitialized,
+    /// It could not be started; another call may try again.
+    Start(StartError),
+}
+
+impl fmt::Display for InitError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::AlreadyInitialized => f.write_str("the process-wide collector exists already"),
+            Self::Start(error) => error.fmt(f),
+        }
+    }
+}
+
+impl Error for InitError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::AlreadyInitialized => None,
+            Self::Start(error) => error.source(),
+        }
+    }
+}
+
+/// What is wrong with a plugin's name.
+///
+/// ```
+/// use plugmeter::{Collector, Config, NameError, RegisterError};
+///
+/// let collector = Collector::start(Config::default())?;
+/// let error = collector.register("two\nlines").unwrap_err();
+/// assert!(matches!(error, RegisterError::InvalidName { reason: NameError::Control, .. }));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[non_exhaustive]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum NameError {
+    /// It is empty.
+    Empty,
+    /// It is longer than so many bytes.
+    TooLong {
+        /// The most there may be.
+        most: usize,
+    },
+    /// It has a control character.
+    Control,
+}
+
+impl fmt::Display for NameError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Empty => f.write_str("it is empty"),
+            Self::TooLong { most } => write!(f, "it is longer than {most} bytes"),
+            Self::Control => f.write_str("it has a control character"),
+        }
+    }
+}
+
+impl Error for NameError {}
+
+/// Why a plugin could not be registered. What is registered is as it was.
+///
+/// ```
+/// use plugmeter::{Collector, Config, RegisterError};
+///
+/// let collector = Collector::start(Config::default())?;
+/// collector.register("dice")?;
+/// let error = collector.register("dice").unwrap_err();
+/// assert_eq!(error, RegisterError::AlreadyRegistered { name: "dice".into() });
+/// assert!(collector.plugin("dice").is_some());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[non_exhaustive]
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RegisterError {
+    /// A name is 1 to 128 bytes without control characters.
+    InvalidName {
+        /// As given; cut where it is too long.
+        name: String,
+        /// What is wrong with it.
+        reason: NameError,
+    },
+    /// There is a plugin of that name; [`Collector::plugin`](crate::Collector::plugin) returns it.
+    AlreadyRegistered {
+        /// As given.
+        name: String,
+    },
+    /// There are as many plugins as there may be.
+    TooManyPlugins {
+        /// The most there may be at once.
+        most: usize,
+    },
+    /// The collector was stopped; or this is a forked child, in which it does not run.
+    Stopped,
+}
+
+impl fmt::Display for RegisterError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::InvalidName { name, reason } => {
+                write!(f, "{name:?} cannot be the name of a plugin: {reason}")
+            }
+            Self::AlreadyRegistered { name } => {
+                write!(f, "a plugin named {name:?} is registered already")
+            }
+            Self::TooManyPlugins { most } => write!(f, "there are {most} plugins already"),
+            Self::Stopped => Stopped.fmt(f),
+        }
+    }
+}
+
+impl Error for RegisterError {}
+
+/// The collector does not sample: it was stopped, was never enabled, or this is a forked child.
+///
+/// ```
+/// use plugmeter::{Collector, Config, Stopped};
+///
+/// let collector = Collector::start(Config::default())?;
+/// collector.stop();
+/// assert_eq!(collector.sample_now(), Err(Stopped));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Stopped;
+
+impl fmt::Display for Stopped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the collector does not run")
+    }
+}
+
+impl Error for Stopped {}

@@ -1,0 +1,206 @@
+//! Average, minimum, maximum and 95th percentile, exact.
+
+use std::cell::RefCell;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::sample::FIRST_ABSENT;
+
+/// Average, extremes and 95th percentile of the values of a window.
+///
+/// ```
+/// # #[cfg(feature = "testing")] {
+/// use plugmeter::testing::{Simulation, Usage};
+/// use plugmeter::{Config, Window};
+/// use std::time::Duration;
+///
+/// let mut sim = Simulation::new(Config::default())?;
+/// sim.register("dice")?.started(4711, "");
+/// for mb in [10, 20, 60] {
+///     sim.tick(|_pid| Usage { cpu_time: Duration::ZERO, memory_bytes: mb << 20 });
+/// }
+/// let snapshot = sim.snapshot();
+/// let aggregates = snapshot.plugin("dice").unwrap().aggregates(Window::All).unwrap();
+/// let memory = aggregates.memory.unwrap();
+/// assert_eq!((memory.count, memory.avg), (3, (30 << 20) as f64));
+/// assert_eq!((memory.min, memory.max), ((10 << 20) as f64, (60 << 20) as f64));
+/// # }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[non_exhaustive]
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Summary {
+    /// Samples that have the value.
+    pub count: usize,
+    /// Arithmetic mean.
+    pub avg: f64,
+    /// The smallest.
+    pub min: f64,
+    /// The largest.
+    pub max: f64,
+    /// Of the `n` values in ascending order the one at index `min(floor(n * 95 / 100), n - 1)`:
+    /// a value that occurred, never an estimate. Where `n` is a multiple of 20 this is one above
+    /// the textbook's nearest rank.
+    pub p95: f64,
+}
+
+/// CPU, memory, events and crashes of one plugin over a window.
+///
+/// [`PluginView::aggregates`](crate::PluginView::aggregates) returns it.
+///
+/// ```
+/// # #[cfg(feature = "testing")] {
+/// use plugmeter::testing::Simulation;
+/// use plugmeter::{Config, Window};
+/// use std::time::Duration;
+///
+/// let mut sim = Simulation::new(Config::default().poll_interval(Duration::from_secs(5)))?;
+/// let plugin = sim.register("dice")?;
+/// for _ in 0..3 {
+///     sim.tick(|_pid| None);
+///     plugin.events().add(10);
+/// }
+/// let snapshot = sim.snapshot();
+/// let aggregates = snapshot.plugin("dice").unwrap().aggregates(Window::All).unwrap();
+/// assert_eq!(aggregates.sample_count, 3);
+/// assert_eq!(aggregates.events_per_second, 2.0); // 20 in 10 seconds
+/// assert_eq!(aggregates.cpu, None); // no process, no values
+/// println!("{aggregates}");
+/// # }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[non_exhaustive]
+#[derive(Clone, Debug, PartialEq)]
+pub struct Aggregates {
+    /// The name that the host registered.
+    pub plugin_name: Arc<str>,
+    /// All samples of the window, with values or without.
+    pub sample_count: usize,
+    /// From the oldest to the newest of them, on the monotonic clock.
+    pub time_span: Duration,
+    /// CPU in percent of one core; `None` if no sample has a value.
+    pub cpu: Option<Summary>,
+    /// Resident memory in bytes; `None` if no sample has a value.
+    pub memory: Option<Summary>,
+    /// Events between the oldest and the newest sample.
+    pub events: u64,
+    /// The same over [`time_span`](Self::time_span); 0 for one sample.
+    pub events_per_second: f64,
+    /// Crashes counted since the oldest sample, up to the snapshot's revision.
+    pub crashes: u64,
+}
+
+thread_local! {
+    static SCRATCH: RefCell<Vec<u32>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Summarizes what `fill` puts into the scratch it is handed; `unit` is what one step is worth, as
+/// a fraction, so that the division is the last step.
+pub(crate) fn summarize(unit: (u32, u32), fill: impl FnOnce(&mut Vec<u32>)) -> Option<Summary> {
+    SCRATCH.with_borrow_mut(|scratch| {
+        scratch.clear();
+        fill(scratch);
+        of_values(scratch).map(|whole| whole.in_units(unit))
+    })
+}
+
+/// A summary in whole steps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Whole {
+    count: usize,
+    sum: u64,
+    min: u32,
+    max: u32,
+    p95: u32,
+}
+
+impl Whole {
+    fn in_units(self, (times, over): (u32, u32)) -> Summary {
+        let one = |steps: u32| f64::from(steps) * f64::from(times) / f64::from(over);
+        Summary {
+            count: self.count,
+            // The sum is an integer below 2^53 in any window that fits into memory.
+            avg: self.sum as f64 * f64::from(times) / (self.count as f64 * f64::from(over)),
+            min: one(self.min),
+            max: one(self.max),
+            p95: one(self.p95),
+        }
+    }
+}
+
+fn of_values(values: &mut Vec<u32>) -> Option<Whole> {
+    let (mut sum, mut min, mut max) = sum_min_max(values);
+    if max >= FIRST_ABSENT {
+        // Rare enough to look twice: most windows have no gap.
+        values.retain(|&value| value < FIRST_ABSENT);
+        (sum, min, max) = sum_min_max(values);
+    }
+    let count = values.len();
+    let rank = rank_of_p95(count)?;
+    let (_, &mut p95, _) = values.select_nth_unstable(rank);
+    Some(Whole {
+        count,
+        sum,
+        min,
+        max,
+        p95,
+    })
+}
+
+/// One pass that the compiler turns into vector instructions: integers in any order sum up alike.
+fn sum_min_max(values: &[u32]) -> (u64, u32, u32) {
+    values
+        .iter()
+        .fold((0, u32::MAX, 0), |(sum, min, max), &value| {
+            (sum + u64::from(value), value.min(min), value.max(max))
+        })
+}
+
+/// Where the 95th percentile of `count` ascending values is; `None` without values.
+fn rank_of_p95(count: usize) -> Option<usize> {
+    let last = count.checked_sub(1)?;
+    Some((count * 95 / 100).min(last))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn p95_is_the_value_at_the_rank_its_definition_names() {
+        for len in 1..=400usize {
+            let values: Vec<u32> = (0..len as u32).map(|i| i * 7919 % 101).collect();
+            let mut sorted = values.clone();
+            sorted.sort_unstable();
+            let whole = of_values(&mut values.clone()).unwrap();
+            assert_eq!(
+                whole.p95,
+                sorted[(len * 95 / 100).min(len - 1)],
+                "of {len} values"
+            );
+            assert_eq!(whole.min, sorted[0]);
+            assert_eq!(whole.max, sorted[len - 1]);
+            assert_eq!(whole.sum, values.iter().map(|&v| u64::from(v)).sum::<u64>());
+        }
+    }
+
+    #[test]
+    fn of_twenty_values_it_is_the_largest_and_of_one_hundred_the_fifth_largest() {
+        let p95 = |n: u32| of_values(&mut (1..=n).collect()).unwrap().p95;
+        assert_eq!(p95(20), 20);
+        assert_eq!(p95(100), 96);
+        assert_eq!(p95(1), 1);
+    }
+
+    #[test]
+    fn what_is_not_known_enters_no_average() {
+        let mut values = vec![10, u32::MAX, 30, FIRST_ABSENT];
+        let whole = of_values(&mut values).unwrap();
+        assert_eq!(
+            (whole.count, whole.sum, whole.min, whole.max),
+            (2, 40, 10, 30)
+        );
+        assert_eq!(of_values(&mut vec![u32::MAX; 5]), None);
+        assert_eq!(of_values(&mut Vec::new()), None);
+    }
+}

@@ -1,0 +1,42 @@
+//! Why there is no reading although a process was named.
+
+use std::fmt;
+use std::io;
+
+/// Why there is no reading of a plugin's process although the host has named one.
+///
+/// A problem belongs to the process that was named last. It goes away when the process can be read
+/// again, when another one is named, or when the host says that the plugin is over.
+///
+/// ```
+/// use plugmeter::Problem;
+///
+/// assert_eq!(Problem::NotAProcess.to_string(), "the pid is not that of a process");
+/// ```
+#[non_exhaustive]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Problem {
+    /// The number cannot be a process: it is 0, too large, or the id of a thread.
+    NotAProcess,
+    /// The process began after the host had named it: the pid belongs to another one now.
+    NotThatProcess,
+    /// The operating system does not let this user read the process.
+    Denied,
+    /// Reading failed in another way; or the read panicked ([`io::ErrorKind::Other`]).
+    Unreadable(io::ErrorKind),
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotAProcess => f.write_str("the pid is not that of a process"),
+            Self::NotThatProcess => {
+                f.write_str("the process with this pid began after it was named")
+            }
+            Self::Denied => f.write_str("this user may not read the process"),
+            Self::Unreadable(kind) => write!(f, "the process could not be read: {kind}"),
+        }
+    }
+}
+
+impl std::error::Error for Problem {}

@@ -1,0 +1,256 @@
+//! What the operating system said of a process, and the CPU share between two of these.
+
+use std::time::{Duration, Instant};
+
+/// A size in memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Bytes(pub u64);
+
+impl Bytes {
+    /// A resident size as the OS said it. Zero is not an answer: it is what is said of a process
+    /// whose memory is gone, or may not be looked at.
+    pub(crate) fn known(resident: u64) -> Option<Self> {
+        (resident != 0).then_some(Self(resident))
+    }
+}
+
+/// What the OS said of one process: a counter that only grows while the process lives, and a size.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Reading {
+    /// Taken beside the CPU time, not once for all processes.
+    pub at: Instant,
+    /// Since the process started.
+    pub cpu_time: Duration,
+    /// `None` where the OS did not say; a size of zero is not an answer.
+    pub resident: Option<Bytes>,
+}
+
+/// A share of one core, in thousandths of a percent: an integer, so that sums are exact.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct CpuShare(pub u32);
+
+impl CpuShare {
+    /// Thousandths of a percent in one percent.
+    pub(crate) const PER_PERCENT: u32 = 1_000;
+    const PER_CORE: u32 = 100 * Self::PER_PERCENT;
+
+    /// `busy` over `wall`, to the nearest step. `None` for no time at all, and for a share beyond
+    /// what a row can hold (42,949 cores): that is no share but a fault in what was read.
+    pub(crate) fn from_times(busy: Duration, wall: Duration) -> Option<Self> {
+        let (busy, wall) = (nanos(busy), nanos(wall));
+        if wall == 0 {
+            return None;
+        }
+        let share = match busy.checked_mul(u64::from(Self::PER_CORE)) {
+            Some(scaled) => scaled.checked_add(wall / 2)? / wall,
+            // 51 hours of CPU time in one interval: rare, so it may take the slow division.
+            None => {
+                let scaled = u128::from(busy) * u128::from(Self::PER_CORE);
+                u64::try_from((scaled + u128::from(wall / 2)) / u128::from(wall)).ok()?
+            }
+        };
+        // The two largest numbers are taken: see `Row`.
+        u32::try_from(share)
+            .ok()
+            .filter(|&share| share < u32::MAX - 1)
+            .map(Self)
+    }
+}
+
+fn nanos(time: Duration) -> u64 {
+    // 584 years; nothing that is measured here lasts as long.
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// The readings of one run since its plugin's last sample that had a CPU value.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Span {
+    first: Reading,
+    last: Reading,
+}
+
+impl Span {
+    pub(crate) const fn starting_with(reading: Reading) -> Self {
+        Self {
+            first: reading,
+            last: reading,
+        }
+    }
+
+    pub(crate) const fn last(&self) -> &Reading {
+        &self.last
+    }
+
+    /// Takes in a later reading, and returns the CPU time since the one before.
+    ///
+    /// `None` if CPU time went down: then it is not the counter it was, and nothing is known of
+    /// the difference. The span begins anew with it.
+    pub(crate) fn push(&mut self, reading: Reading) -> Option<Duration> {
+        let used = reading.cpu_time.checked_sub(self.last.cpu_time);
+        match used {
+            Some(_) => self.last = reading,
+            None => *self = Self::starting_with(reading),
+        }
+        used
+    }
+
+    /// Begins anew with the last reading.
+    const fn restart(&mut self) {
+        self.first = self.last;
+    }
+
+    /// Earliest and latest reading and the CPU time between, if there were two.
+    fn measured(&self) -> Option<Measured> {
+        (self.last.at > self.first.at).then(|| Measured {
+            earliest: self.first.at,
+            latest: self.last.at,
+            busy: self.last.cpu_time.saturating_sub(self.first.cpu_time),
+        })
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Measured {
+    earliest: Instant,
+    latest: Instant,
+    busy: Duration,
+}
+
+impl Measured {
+    fn and(self, other: Self) -> Self {
+        Self {
+            earliest: self.earliest.min(other.earliest),
+            latest: self.latest.max(other.latest),
+            busy: self.busy + other.busy,
+        }
+    }
+}
+
+/// The CPU share of one plugin over all of its runs, from one sample to the next.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Meter {
+    /// Of the runs that have ended since.
+    ended: Option<Measured>,
+}
+
+impl Meter {
+    /// Keeps what was measured of a run that is over.
+    pub(crate) fn keep(&mut self, span: &Span) {
+        self.ended = match (self.ended, span.measured()) {
+            (Some(ended), Some(more)) => Some(ended.and(more)),
+            (ended, more) => ended.or(more),
+        };
+    }
+
+    /// The share since the last value, and a new beginning; or `None`, and the interval goes on,
+    /// if it is shorter than `shortest`.
+    pub(crate) fn take(&mut self, open: Option<&mut Span>, shortest: Duration) -> Option<CpuShare> {
+        let running = open.as_ref().and_then(|span| span.measured());
+        let all = match (self.ended, running) {
+            (Some(ended), Some(running)) => ended.and(running),
+            (ended, running) => ended.or(running)?,
+        };
+        let wall = all.latest.saturating_duration_since(all.earliest);
+        if wall < shortest {
+            return None;
+        }
+        self.ended = None;
+        if let Some(span) = open {
+            span.restart();
+        }
+        CpuShare::from_times(all.busy, wall)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    fn reading(start: Instant, at_ms: u32, cpu_ms: u32) -> Reading {
+        Reading {
+            at: start + at_ms * MS,
+            cpu_time: cpu_ms * MS,
+            resident: None,
+        }
+    }
+
+    #[test]
+    fn one_hundred_percent_is_one_core_and_four_busy_threads_read_four_hundred() {
+        assert_eq!(
+            CpuShare::from_times(5_000 * MS, 5_000 * MS),
+            Some(CpuShare(100_000))
+        );
+        assert_eq!(
+            CpuShare::from_times(4_000 * MS, 1_000 * MS),
+            Some(CpuShare(400_000))
+        );
+        assert_eq!(CpuShare::from_times(MS, 3_000 * MS), Some(CpuShare(33)));
+        assert_eq!(CpuShare::from_times(2 * MS, 3_000 * MS), Some(CpuShare(67)));
+    }
+
+    #[test]
+    fn a_share_that_no_machine_can_have_is_no_share() {
+        assert_eq!(CpuShare::from_times(Duration::MAX, MS), None);
+        assert_eq!(CpuShare::from_times(MS, Duration::ZERO), None);
+        let long = Duration::from_secs(400_000_000);
+        assert_eq!(CpuShare::from_times(long, long), Some(CpuShare(100_000)));
+    }
+
+    #[test]
+    fn an_interval_that_is_too_short_gives_no_value_and_goes_on() {
+        let start = Instant::now();
+        let mut span = Span::starting_with(reading(start, 0, 0));
+        let mut meter = Meter::default();
+        span.push(reading(start, 50, 50));
+        assert_eq!(meter.take(Some(&mut span), 100 * MS), None);
+        span.push(reading(start, 100, 50));
+        assert_eq!(
+            meter.take(Some(&mut span), 100 * MS),
+            Some(CpuShare(50_000))
+        );
+        span.push(reading(start, 200, 75));
+        assert_eq!(
+            meter.take(Some(&mut span), 100 * MS),
+            Some(CpuShare(25_000))
+        );
+    }
+
+    #[test]
+    fn two_runs_in_one_interval_are_summed_over_the_time_from_first_to_last_reading() {
+        let start = Instant::now();
+        let mut meter = Meter::default();
+        let mut first = Span::starting_with(reading(start, 0, 0));
+        first.push(reading(start, 100, 40));
+        meter.keep(&first);
+        let mut second = Span::starting_with(reading(start, 150, 0));
+        second.push(reading(start, 200, 10));
+        // 40 ms and 10 ms over the 200 ms from the first reading to the last.
+        assert_eq!(meter.take(Some(&mut second), MS), Some(CpuShare(25_000)));
+        assert_eq!(meter.take(None, MS), None);
+    }
+
+    #[test]
+    fn a_run_that_was_read_once_says_nothing_and_is_not_part_of_the_interval() {
+        let start = Instant::now();
+        let mut meter = Meter::default();
+        meter.keep(&Span::starting_with(reading(start, 0, 700)));
+        let mut second = Span::starting_with(reading(start, 900, 0));
+        assert_eq!(meter.take(Some(&mut second), MS), None);
+        second.push(reading(start, 1_000, 30));
+        assert_eq!(meter.take(Some(&mut second), MS), Some(CpuShare(30_000)));
+    }
+
+    #[test]
+    fn cpu_time_that_goes_down_yields_no_difference_and_a_new_beginning() {
+        let start = Instant::now();
+        let mut span = Span::starting_with(reading(start, 0, 500));
+        assert_eq!(span.push(reading(start, 100, 20)), None);
+        assert_eq!(span.push(reading(start, 200, 30)), Some(10 * MS));
+        assert_eq!(
+            Meter::default().take(Some(&mut span), MS),
+            Some(CpuShare(10_000))
+        );
+    }
+}

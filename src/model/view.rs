@@ -1,0 +1,530 @@
+//! The queries on one plugin of a snapshot.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use super::aggregates::{Aggregates, summarize};
+use super::problem::Problem;
+use super::reading::CpuShare;
+use super::record::Record;
+use super::run::{Entry, Run, SHOWN};
+use super::sample::{COLUMNS, Column, RUN_MASK, Row, Sample, low_bits};
+use super::snapshot::Published;
+use super::state::PluginState;
+
+/// How much of the history a query looks at.
+///
+/// A window is counted back from the snapshot's tick on the monotonic clock; a sample exactly that
+/// old is in it. It converts from a `Duration` and from an `Option<Duration>` (`None` is all).
+///
+/// ```
+/// use plugmeter::Window;
+/// use std::time::Duration;
+///
+/// assert_eq!(Window::from(Duration::from_secs(60)), Window::Last(Duration::from_secs(60)));
+/// assert_eq!(Window::from(None), Window::All);
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Window {
+    /// All of the history.
+    #[default]
+    All,
+    /// The newest part of it.
+    Last(Duration),
+}
+
+impl From<Duration> for Window {
+    fn from(last: Duration) -> Self {
+        Self::Last(last)
+    }
+}
+
+impl From<Option<Duration>> for Window {
+    fn from(last: Option<Duration>) -> Self {
+        last.map_or(Self::All, Self::Last)
+    }
+}
+
+/// One plugin of a [`Snapshot`](crate::Snapshot): its state at the revision, its history up to the
+/// tick.
+///
+/// ```
+/// use plugmeter::{Collector, Config, PluginState, Window};
+///
+/// let collector = Collector::start(Config::default())?;
+/// let plugin = collector.register("dice")?;
+/// plugin.started(std::process::id(), "1.0");
+/// let snapshot = collector.sample_now()?;
+///
+/// let dice = snapshot.plugin("dice").expect("it is registered");
+/// assert_eq!(dice.state(), PluginState::Running);
+/// assert_eq!(dice.pid(), Some(std::process::id()));
+/// for sample in dice.history(Window::All) {
+///     println!("{:?} {:?}", sample.timestamp, sample.cpu_percent);
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Copy)]
+pub struct PluginView<'a> {
+    published: &'a Published,
+    record: &'a Record,
+}
+
+impl<'a> PluginView<'a> {
+    pub(crate) const fn new(published: &'a Published, record: &'a Record) -> Self {
+        Self { published, record }
+    }
+
+    /// The name that the host registered.
+    #[must_use]
+    pub fn name(&self) -> &'a str {
+        &self.record.name
+    }
+
+    /// Version of the newest run, open or not, if the host gave one.
+    #[must_use]
+    pub fn version(&self) -> Option<&'a str> {
+        self.record.runs.last()?.run.version.as_deref()
+    }
+
+    /// Of the open run.
+    #[must_use]
+    pub fn pid(&self) -> Option<u32> {
+        self.run().map(|run| run.pid)
+    }
+
+    /// What the plugin is doing.
+    #[must_use]
+    pub fn state(&self) -> PluginState {
+        self.record.state
+    }
+
+    /// When the state changed, or a run began, last.
+    #[must_use]
+    pub fn state_since(&self) -> SystemTime {
+        self.record.since
+    }
+
+    /// The open run.
+    #[must_use]
+    pub fn run(&self) -> Option<&'a Run> {
+        self.record.open().map(|entry| &entry.run)
+    }
+
+    /// The runs that overlap the history, oldest first; at most the newest 256 of them.
+    ///
+    /// The history reaches back to its oldest sample, and at least its configured length.
+    #[must_use = "iterators are lazy"]
+    pub fn runs(&self) -> impl DoubleEndedIterator<Item = &'a Run> + Clone + use<'a> {
+        let begin = self.published.horizon();
+        let overlaps = |e: &&Entry| {
+            e.ended
+                .is_none_or(|ended| begin.is_none_or(|begin| ended >= begin))
+        };
+        // Runs end in their order, so those that overlap the history are the newest ones.
+        let runs = &self.record.runs;
+        let first = runs.iter().rev().take(SHOWN).take_while(overlaps).last();
+        let first = first.map_or(u64::MAX, |entry| entry.seq);
+        runs.iter()
+            .filter(move |entry| entry.seq >= first)
+            .map(|entry| &entry.run)
+    }
+
+    /// The event counter at the tick; 0 before the plugin's first sample.
+    #[must_use]
+    pub fn event_count(&self) -> u64 {
+        self.published
+            .total(self.record)
+            .map_or(0, |total| total.events)
+    }
+
+    /// Crashes so far, of all runs.
+    #[must_use]
+    pub fn crash_count(&self) -> u64 {
+        self.record.crash_count
+    }
+
+    /// When the last run that counted as a crash ended.
+    #[must_use]
+    pub fn last_crash(&self) -> Option<SystemTime> {
+        self.record.last_crash
+    }
+
+    /// Runs after the first, of another process than the one before.
+    #[must_use]
+    pub fn restarts(&self) -> u64 {
+        self.record.restarts
+    }
+
+    /// CPU time known to have been used, of all runs together. Never goes down.
+    #[must_use]
+    pub fn cpu_time(&self) -> Duration {
+        let open = self.record.open().and_then(|open| {
+            // The tick may be older than the run that is open now.
+            let of_the_tick = self.newest_row()?.run()?;
+            let total = self.published.total(self.record)?;
+            (of_the_tick == low_bits(open.seq)).then(|| Duration::from_nanos(total.run_cpu))
+        });
+        self.record.ended_cpu + open.unwrap_or_default()
+    }
+
+    /// Why there is no reading although a process was named.
+    #[must_use]
+    pub fn problem(&self) -> Option<&'a Problem> {
+        self.record.problem.as_ref()
+    }
+
+    /// The newest sample: that of the tick. `None` until there is one.
+    ///
+    /// State, pid and version of a sample are those of its tick; those of the view may be newer.
+    #[must_use]
+    pub fn current(&self) -> Option<Sample<'a>> {
+        let row = self.newest_row()?;
+        let total = self.published.total(self.record)?;
+        let counts = Counts {
+            events: total.events,
+            crashes: total.crashes,
+        };
+        self.sample(self.published.timeline.newest, row, counts, &mut None)
+    }
+
+    /// The samples of `window`, oldest first.
+    ///
+    /// # Cost
+    ///
+    /// Linear in the window: one pass over its event counts, then a few nanoseconds a sample.
+    /// Allocates nothing.
+    #[must_use = "iterators are lazy"]
+    pub fn history(&self, window: impl Into<Window>) -> History<'a> {
+        let newest = self.published.timeline.newest;
+        let from = self.first_tick(window.into());
+        let back = self
+            .published
+            .total(self.record)
+            .map_or(Counts::default(), |total| Counts {
+                events: total.events,
+                crashes: total.crashes,
+            });
+        let front = back.minus(self.added_after(from));
+        History {
+            view: *self,
+            from,
+            end: newest + 1,
+            front,
+            back,
+            run: None,
+        }
+    }
+
+    /// CPU and memory of this plugin over `window`, its events and crashes; `None` if the window
+    /// holds no sample.
+    ///
+    /// # Cost
+    ///
+    /// Linear in the samples of the window; allocates nothing once warm. It works on this
+    /// snapshot, so it never waits and never disagrees with another query on the same one.
+    #[must_use]
+    pub fn aggregates(&self, window: impl Into<Window>) -> Option<Aggregates> {
+        let timeline = &self.published.timeline;
+        let from = self.first_tick(window.into());
+        if from > timeline.newest {
+            return None;
+        }
+        let total = self.published.total(self.record)?;
+        let added = self.added_after(from);
+        let oldest_at = timeline.at(from)?;
+        let time_span = timeline
+            .at(timeline.newest)?
+            .mono
+            .duration_since(oldest_at.mono);
+        let column = |column, unit| {
+            summarize(unit, |scratch| {
+                timeline.column(self.record.slot, column, from, |piece| {
+                    scratch.extend_from_slice(piece);
+                });
+            })
+        };
+        Some(Aggregates {
+            plugin_name: Arc::clone(&self.record.name),
+            sample_count: (timeline.newest - from + 1) as usize,
+            time_span,
+            cpu: column(Column::Cpu, (1, CpuShare::PER_PERCENT)),
+            memory: column(Column::Kib, (1_024, 1)),
+            events: added.events,
+            events_per_second: if time_span.is_zero() {
+                0.0
+            } else {
+                added.events as f64 / time_span.as_secs_f64()
+            },
+            crashes: self
+                .record
+                .crash_count
+                .saturating_sub(total.crashes - added.crashes),
+        })
+    }
+
+    /// CPU, memory and uptime of the process that is running now. Nothing of a run that is over:
+    /// after a publication between ticks the newest sample may be of one.
+    pub(crate) fn live(&self) -> Live {
+        let open = self.run().map(|run| run.id);
+        match self.current() {
+            Some(sample) if open.is_some() && sample.run == open => Live {
+                cpu_percent: sample.cpu_percent,
+                memory_bytes: sample.memory_bytes,
+                uptime: sample.uptime,
+            },
+            Some(_) | None => Live::default(),
+        }
+    }
+
+    /// The moment of the tick.
+    pub(crate) fn taken_at(&self) -> SystemTime {
+        self.published.tick_at().wall
+    }
+
+    /// The first tick of this plugin in the window; one after the newest if there is none.
+    fn first_tick(&self, window: Window) -> u64 {
+        let timeline = &self.published.timeline;
+        let first = match window {
+            Window::All => timeline.oldest,
+            // A window that reaches back before the clock began holds everything.
+            Window::Last(last) => match self.published.tick_at().mono.checked_sub(last) {
+                Some(cut) => timeline.first_since(cut),
+                None => timeline.oldest,
+            },
+        };
+        first.max(self.record.first_tick).min(timeline.newest + 1)
+    }
+
+    fn newest_row(&self) -> Option<Row> {
+        let timeline = &self.published.timeline;
+        let sampled = self.record.first_tick <= timeline.newest;
+        sampled.then(|| timeline.row(timeline.newest, self.record.slot))
+    }
+
+    /// What was counted in the ticks after `tick`.
+    fn added_after(&self, tick: u64) -> Counts {
+        let sum = |column| {
+            let mut sum = 0;
+            self.published
+                .timeline
+                .column(self.record.slot, column, tick + 1, |piece| {
+                    sum += piece.iter().map(|&added| u64::from(added)).sum::<u64>();
+                });
+            sum
+        };
+        Counts {
+            events: sum(Column::Events),
+            crashes: sum(Column::Crashes),
+        }
+    }
+
+    /// Unpacks a row. `known` is the run that the row before referred to: mostly it is the same.
+    fn sample(
+        &self,
+        tick: u64,
+        row: Row,
+        counts: Counts,
+        known: &mut Option<&'a Entry>,
+    ) -> Option<Sample<'a>> {
+        let at = self.published.timeline.at(tick)?;
+        let state = row.state()?;
+        let run = row.run().and_then(|low| match known {
+            Some(entry) if low_bits(entry.seq) == low => Some(*entry),
+            _ => {
+                *known = self.record.runs.by_low_bits(low, RUN_MASK);
+                *known
+            }
+        });
+        let began = run
+            .and_then(|entry| entry.began)
+            .filter(|_| !row.found_gone());
+        Some(Sample {
+            timestamp: at.wall,
+            plugin_name: &self.record.name,
+            version: run.and_then(|entry| entry.run.version.as_deref()),
+            pid: run.map(|entry| entry.run.pid),
+            run: run.map(|entry| entry.run.id),
+            state,
+            cpu_percent: row
+                .cpu()
+                .map(|share| f64::from(share.0) / f64::from(CpuShare::PER_PERCENT)),
+            memory_bytes: row.resident().map(|bytes| bytes.0),
+            // A start that is rounded up by the kernel's step may lie a little ahead.
+            uptime: began.map(|began| at.boot.saturating_sub(began)),
+            event_count: counts.events,
+            crash_count: counts.crashes,
+        })
+    }
+}
+
+impl PartialEq for PluginView<'_> {
+    /// Two views are equal if they are of the same plugin of the same publication.
+    fn eq(&self, other: &Self) -> bool {
+        std::ptr::eq(self.published, other.published) && std::ptr::eq(self.record, other.record)
+    }
+}
+
+impl Eq for PluginView<'_> {}
+
+impl fmt::Debug for PluginView<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PluginView")
+            .field("name", &self.name())
+            .field("state", &self.state())
+            .field("pid", &self.pid())
+            .field("tick", &self.published.timeline.newest)
+            .finish()
+    }
+}
+
+impl Published {
+    /// Where the history begins: what ended before it is not part of it.
+    fn horizon(&self) -> Option<Instant> {
+        horizon(
+            self.tick_at().mono,
+            self.origin.history_duration,
+            self.timeline.at(self.timeline.oldest).map(|at| at.mono),
+        )
+    }
+}
+
+/// Where a history begins whose newest tick was at `tick`, and oldest at `oldest`: ticks may be
+/// late and a machine may sleep, so that the samples reach back further than the time asked for.
+/// `None`: before the clock began.
+pub(crate) fn horizon(tick: Instant, length: Duration, oldest: Option<Instant>) -> Option<Instant> {
+    let asked = tick.checked_sub(length)?;
+    Some(oldest.map_or(asked, |oldest| oldest.min(asked)))
+}
+
+/// See [`PluginView::live`].
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Live {
+    pub cpu_percent: Option<f64>,
+    pub memory_bytes: Option<u64>,
+    pub uptime: Option<Duration>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Counts {
+    events: u64,
+    crashes: u64,
+}
+
+impl Counts {
+    const fn minus(self, other: Self) -> Self {
+        Self {
+            events: self.events.saturating_sub(other.events),
+            crashes: self.crashes.saturating_sub(other.crashes),
+        }
+    }
+
+    fn plus(self, row: Row) -> Self {
+        Self {
+            events: self.events + u64::from(row.events),
+            crashes: self.crashes + u64::from(row.crashes),
+        }
+    }
+}
+
+/// The samples of a window, oldest first. See [`PluginView::history`].
+///
+/// ```
+/// # #[cfg(feature = "testing")] {
+/// use plugmeter::testing::Simulation;
+/// use plugmeter::{Config, Window};
+/// use std::time::Duration;
+///
+/// let mut sim = Simulation::new(Config::default().poll_interval(Duration::from_secs(5)))?;
+/// let plugin = sim.register("dice")?;
+/// for _ in 0..10 {
+///     plugin.events().increment();
+///     sim.tick(|_pid| None);
+/// }
+/// let snapshot = sim.snapshot();
+/// let dice = snapshot.plugin("dice").unwrap();
+/// assert_eq!(dice.history(Window::All).len(), 10);
+/// let counts = dice.history(Duration::from_secs(10)).map(|sample| sample.event_count);
+/// assert!(counts.eq([8, 9, 10]));
+/// # }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone)]
+#[must_use = "iterators are lazy"]
+pub struct History<'a> {
+    view: PluginView<'a>,
+    /// The ticks that are still to come: from here ...
+    from: u64,
+    /// ... to here, exclusive.
+    end: u64,
+    /// The counters at the first of them, and at the last.
+    front: Counts,
+    back: Counts,
+    run: Option<&'a Entry>,
+}
+
+impl History<'_> {
+    fn row(&self, tick: u64) -> Row {
+        self.view
+            .published
+            .timeline
+            .row(tick, self.view.record.slot)
+    }
+}
+
+impl<'a> Iterator for History<'a> {
+    type Item = Sample<'a>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.from >= self.end {
+            return None;
+        }
+        let row = self.row(self.from);
+        let sample = self
+            .view
+            .sample(self.from, row, self.front, &mut self.run)?;
+        self.from += 1;
+        if self.from < self.end {
+            self.front = self.front.plus(self.row(self.from));
+        }
+        Some(sample)
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        let left = self.end.saturating_sub(self.from) as usize;
+        (left, Some(left))
+    }
+}
+
+impl DoubleEndedIterator for History<'_> {
+    fn next_back(&mut self) -> Option<Self::Item> {
+        if self.from >= self.end {
+            return None;
+        }
+        let last = self.end - 1;
+        let row = self.row(last);
+        let sample = self.view.sample(last, row, self.back, &mut self.run)?;
+        self.end = last;
+        let added = Counts {
+            events: u64::from(row.events),
+            crashes: u64::from(row.crashes),
+        };
+        self.back = self.back.minus(added);
+        Some(sample)
+    }
+}
+
+impl ExactSizeIterator for History<'_> {}
+impl std::iter::FusedIterator for History<'_> {}
+
+impl fmt::Debug for History<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("History")
+            .field("plugin", &self.view.name())
+            .field("samples", &self.len())
+            .finish()
+    }
+}
+
+const _: () = assert!(COLUMNS * 4 == size_of::<Row>(), "a row is its five columns");

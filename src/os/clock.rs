@@ -1,0 +1,87 @@
+//! The clocks. Twin implementations with one face.
+
+use std::time::{Instant, SystemTime};
+
+use crate::model::time::Now;
+
+pub(crate) use self::platform::{boot_epoch, thread_cpu_time};
+
+/// This moment.
+pub(crate) fn now() -> Now {
+    Now {
+        mono: Instant::now(),
+        wall: SystemTime::now(),
+        boot: platform::boot(),
+    }
+}
+
+#[cfg(target_os = "linux")]
+mod platform {
+    use std::time::Duration;
+
+    use rustix::time::{ClockId, Timespec, clock_gettime};
+
+    fn duration(time: Timespec) -> Duration {
+        let (secs, nanos) = (u64::try_from(time.tv_sec), u32::try_from(time.tv_nsec));
+        Duration::new(secs.unwrap_or(0), nanos.unwrap_or(0))
+    }
+
+    /// Time since the machine was started, also that during which it slept: `CLOCK_BOOTTIME`, see
+    /// clock_gettime(2). It is the clock of the start times in `/proc/PID/stat`.
+    pub(super) fn boot() -> Duration {
+        duration(clock_gettime(ClockId::Boottime))
+    }
+
+    /// CPU time of the calling thread: `CLOCK_THREAD_CPUTIME_ID`.
+    pub(crate) fn thread_cpu_time() -> Option<Duration> {
+        Some(duration(clock_gettime(ClockId::ThreadCPUTime)))
+    }
+
+    /// Where sysinfo's start times, in seconds since 1970, are zero on the boot clock. It adds a
+    /// boot time in whole seconds that it reads once: read at the same time, it is this one.
+    pub(crate) fn boot_epoch() -> Duration {
+        let stat = std::fs::read("/proc/stat").unwrap_or_default();
+        Duration::from_secs(crate::os::procfs::boot_time(&stat).unwrap_or(0))
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+mod platform {
+    use std::sync::OnceLock;
+    use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+    /// Time since 1970 as the wall clock said it first, and from then on by the monotonic clock: no
+    /// one can set it. It stands still while the machine sleeps where that clock does.
+    pub(super) fn boot() -> Duration {
+        static ANCHOR: OnceLock<(Instant, Duration)> = OnceLock::new();
+        let (at, since) = ANCHOR.get_or_init(|| {
+            (
+                Instant::now(),
+                SystemTime::now()
+                    .duration_since(UNIX_EPOCH)
+                    .unwrap_or_default(),
+            )
+        });
+        *since + at.elapsed()
+    }
+
+    pub(crate) const fn thread_cpu_time() -> Option<Duration> {
+        None
+    }
+
+    pub(crate) const fn boot_epoch() -> Duration {
+        Duration::ZERO
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_clocks_go_forward() {
+        let (a, b) = (now(), now());
+        assert!(b.mono >= a.mono && b.boot >= a.boot);
+        assert!(a.boot > std::time::Duration::ZERO);
+    }
+}

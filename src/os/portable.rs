@@ -1,0 +1,268 @@
+//! Processes by the crate sysinfo: for every platform.
+//!
+//! CPU shares come from our own differences of the accumulated CPU time over our own clock.
+//! sysinfo's `cpu_usage()` divides by a system-wide count that it refreshes on its own terms.
+
+use std::io;
+use std::time::{Duration, Instant};
+
+use crossbeam_utils::sync::Parker;
+use sysinfo::{Pid, ProcessRefreshKind, ProcessStatus, ProcessesToUpdate, System};
+
+use super::{Found, Identity, Opened, Probe, Unread, Wait, Wake, clock};
+use crate::model::problem::Problem;
+use crate::model::reading::{Bytes, Reading};
+use crate::model::run::Outcome;
+use crate::model::time::Now;
+
+/// The step of the CPU time that sysinfo hands on.
+const STEP: Duration = if cfg!(windows) {
+    // The scheduler's tick, 64 to the second.
+    Duration::from_micros(15_625)
+} else if cfg!(target_os = "linux") {
+    // USER_HZ, 100 to the second: proc(5), `utime`.
+    Duration::from_millis(10)
+} else {
+    // It says milliseconds.
+    Duration::from_millis(1)
+};
+
+/// Reads processes by sysinfo, all of them in one refresh a tick; waits by parking its thread.
+pub(crate) struct SysinfoProbe {
+    system: System,
+    /// Where sysinfo's start times are zero on our boot clock.
+    epoch: Duration,
+    pids: Vec<Pid>,
+    /// When the processes were refreshed; `None` if that failed.
+    fresh: Option<Instant>,
+    parker: Parker,
+}
+
+/// What tells the process: it is looked up anew each time.
+#[derive(Debug)]
+pub(crate) struct Known {
+    pid: u32,
+    start_time: u64,
+    cpu_time: Duration,
+}
+
+/// What sysinfo said of a number.
+struct Seen {
+    start_time: u64,
+    ended: bool,
+    reading: Reading,
+}
+
+impl SysinfoProbe {
+    pub(crate) fn new() -> io::Result<(Self, Wake)> {
+        let parker = Parker::new();
+        let unparker = parker.unparker().clone();
+        let probe = Self {
+            // In this order: sysinfo reads the boot time once, when the first system is made.
+            system: System::new().map_err(io::Error::other)?,
+            epoch: clock::boot_epoch(),
+            pids: Vec::new(),
+            fresh: None,
+            parker,
+        };
+        Ok((probe, Box::new(move || unparker.unpark())))
+    }
+
+    fn refresh(&mut self) {
+        self.fresh = None;
+        // One that is named twice must be asked for once: sysinfo drops the second as dead.
+        self.pids.sort_unstable();
+        self.pids.dedup();
+        let kind = ProcessRefreshKind::nothing()
+            .with_cpu()
+            .with_memory()
+            .without_tasks();
+        let before = Instant::now();
+        self.system
+            .refresh_processes_specifics(ProcessesToUpdate::Some(&self.pids), true, kind);
+        // In the middle: the refresh takes its time, and no process can be told when it was read.
+        self.fresh = Some(before + before.elapsed() / 2);
+    }
+
+    fn refresh_one(&mut self, pid: u32) {
+        self.pids.clear();
+        self.pids.push(Pid::from_u32(pid));
+        self.refresh();
+    }
+
+    fn began(&self, start_time: u64) -> Option<Duration> {
+        // Windows says 0 of what it does not let us look at.
+        let start = (start_time != 0).then(|| Duration::from_secs(start_time))?;
+        start.checked_sub(self.epoch)
+    }
+
+    /// The process as of the last refresh, if there is one.
+    fn look_up(&self, pid: u32, at: Instant) -> Option<Seen> {
+        let process = self.system.process(Pid::from_u32(pid))?;
+        Some(Seen {
+            start_time: process.start_time(),
+            // It still has a number, and its CPU time, for the sake of whoever reaps it.
+            ended: matches!(
+                process.status(),
+                ProcessStatus::Zombie | ProcessStatus::Dead
+            ),
+            reading: Reading {
+                at,
+                cpu_time: Duration::from_millis(process.accumulated_cpu_time()),
+                resident: Bytes::known(process.memory()),
+            },
+        })
+    }
+}
+
+impl Probe for SysinfoProbe {
+    type Process = Known;
+
+    fn shortest_interval(&self) -> Duration {
+        10 * STEP
+    }
+
+    fn open(&mut self, pid: u32, called: Option<&Now>, _token: u64) -> Opened<Found<Known>> {
+        if !super::platform::is_process(pid) {
+            return Opened::Refused(Problem::NotAProcess);
+        }
+        self.refresh_one(pid);
+        let Some(at) = self.fresh else {
+            return Opened::Failed(UNREAD);
+        };
+        let (start_time, reading) = match self.look_up(pid, at) {
+            Some(Seen {
+                start_time,
+                ended: false,
+                reading,
+            }) => (start_time, reading),
+            Some(_) | None => return Opened::Gone(Outcome::Unknown),
+        };
+        let began = self.began(start_time);
+        // To the second, which is all that sysinfo says.
+        if let (Some(began), Some(called)) = (began, called)
+            && began > called.boot
+        {
+            return Opened::Refused(Problem::NotThatProcess);
+        }
+        let process = Known {
+            pid,
+            start_time,
+            cpu_time: reading.cpu_time,
+        };
+        Opened::Found(Found {
+            process,
+            began,
+            reading: Ok(reading),
+        })
+    }
+
+    fn prepare<'p>(&mut self, processes: impl Iterator<Item = &'p Known>) {
+        self.pids.clear();
+        self.pids
+            .extend(processes.map(|known| Pid::from_u32(known.pid)));
+        self.refresh();
+    }
+
+    fn read(&mut self, known: &mut Known) -> Result<Reading, Unread> {
+        let at = self.fresh.ok_or(Unread::Failed(UNREAD))?;
+        let seen = self.look_up(known.pid, at);
+        // Another start, or CPU time that went down: the number belongs to somebody else now.
+        let seen = seen.filter(|seen| {
+            seen.start_time == known.start_time && seen.reading.cpu_time >= known.cpu_time
+        });
+        let Some(seen) = seen else {
+            return Err(Unread::Ended(Outcome::Unknown, None));
+        };
+        known.cpu_time = seen.reading.cpu_time;
+        if seen.ended {
+            return Err(Unread::Ended(Outcome::Unknown, Some(seen.reading)));
+        }
+        Ok(seen.reading)
+    }
+
+    fn check(&mut self, known: &mut Known) -> Result<Option<Reading>, Unread> {
+        self.refresh_one(known.pid);
+        self.read(known).map(Some)
+    }
+
+    fn identity(&self, known: &Known) -> Option<Identity> {
+        Some(Identity {
+            pid: known.pid,
+            began: self.began(known.start_time)?,
+        })
+    }
+}
+
+const UNREAD: Problem = Problem::Unreadable(io::ErrorKind::Other);
+
+impl Wait for SysinfoProbe {
+    fn wait(&mut self, until: Option<Instant>) {
+        match until {
+            Some(until) => self.parker.park_deadline(until),
+            None => self.parker.park(),
+        }
+    }
+
+    fn learn_ends(&mut self, _each: impl FnMut(u64)) {
+        // Nothing tells: ends are found when the process is read.
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_process_is_found_and_read_and_is_the_same_when_it_is_found_again() {
+        let (mut probe, _wake) = SysinfoProbe::new().unwrap();
+        let now = clock::now();
+        let Opened::Found(first) = probe.open(std::process::id(), Some(&now), 0) else {
+            panic!("this process lives");
+        };
+        assert!(first.reading.unwrap().resident.is_some());
+        let began = first.began.unwrap();
+        assert!(began <= now.boot);
+        assert!(
+            now.boot - began < Duration::from_secs(24 * 60 * 60),
+            "{began:?} of {now:?}"
+        );
+        let Opened::Found(second) = probe.open(std::process::id(), Some(&now), 0) else {
+            panic!("this process lives");
+        };
+        assert_eq!(
+            probe.identity(&first.process),
+            probe.identity(&second.process)
+        );
+    }
+
+    #[test]
+    fn one_process_named_twice_is_read_twice() {
+        let (mut probe, _wake) = SysinfoProbe::new().unwrap();
+        let mut known = || match probe.open(std::process::id(), None, 0) {
+            Opened::Found(found) => found.process,
+            _ => panic!("this process lives"),
+        };
+        let mut both = [known(), known()];
+        for _ in 0..2 {
+            probe.prepare(both.iter());
+            for known in &mut both {
+                probe.read(known).unwrap();
+            }
+        }
+    }
+
+    #[test]
+    fn a_process_that_began_after_it_was_named_is_another_one() {
+        let (mut probe, _wake) = SysinfoProbe::new().unwrap();
+        let Opened::Found(found) = probe.open(std::process::id(), None, 0) else {
+            panic!("this process lives");
+        };
+        let mut called = clock::now();
+        called.boot = found.began.unwrap() - Duration::from_nanos(1);
+        assert!(matches!(
+            probe.open(std::process::id(), Some(&called), 0),
+            Opened::Refused(Problem::NotThatProcess)
+        ));
+    }
+}

@@ -1,0 +1,218 @@
+//! The open run of a plugin: its process, and what was read of it.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
+
+use super::life::Scene;
+use crate::model::problem::Problem;
+use crate::model::reading::{Reading, Span};
+use crate::model::run::{Outcome, RunId};
+use crate::model::time::Now;
+use crate::os::{self, Found, Identity, Opened, Probe, Unread};
+
+/// A run that has not ended.
+#[derive(Debug)]
+pub(crate) struct Open<P> {
+    pub run: RunId,
+    pub pid: u32,
+    /// When the host named the process.
+    called: Option<Now>,
+    token: u64,
+    /// `None` as long as it could not be opened; then every tick tries again.
+    pub process: Option<P>,
+    /// Start of the process on the boot clock.
+    pub began: Option<Duration>,
+    pub problem: Option<Problem>,
+    /// Its readings since the last sample with a CPU value.
+    pub span: Option<Span>,
+    /// CPU time between first and last reading; `None` until there are two.
+    pub used: Option<Duration>,
+    /// The first tick that may have a row of it.
+    pub first_tick: u64,
+    /// Its process is known to have ended, and that is on the list.
+    known_gone: bool,
+}
+
+/// What a look at the process shows.
+#[derive(Debug)]
+pub(crate) enum Look {
+    /// It lives, or nothing says otherwise.
+    Alive,
+    /// It has ended: news.
+    Gone(Outcome),
+    /// It has ended, and that is on the list already.
+    ListedBefore,
+}
+
+/// Calls the probe. One that panics has failed, and nothing else has.
+fn guarded<T>(call: impl FnOnce() -> T) -> Result<T, Problem> {
+    catch_unwind(AssertUnwindSafe(call)).map_err(|_| Problem::Unreadable(std::io::ErrorKind::Other))
+}
+
+/// Lets the probe prepare a tick. If it panics, the reads that follow will say that they failed.
+pub(crate) fn prepare<'p, Pr: Probe>(
+    probe: &mut Pr,
+    processes: impl Iterator<Item = &'p Pr::Process>,
+) where
+    Pr::Process: 'p,
+{
+    let _: Result<(), Problem> = guarded(|| probe.prepare(processes));
+}
+
+impl<P> Open<P> {
+    /// A run of which nothing was read yet.
+    pub(crate) const fn unread(
+        run: RunId,
+        pid: u32,
+        called: Option<Now>,
+        token: u64,
+        tick: u64,
+    ) -> Self {
+        Self {
+            run,
+            pid,
+            called,
+            token,
+            process: None,
+            began: None,
+            problem: None,
+            span: None,
+            used: None,
+            first_tick: tick + 1,
+            known_gone: false,
+        }
+    }
+
+    /// Its process has ended before it could be read, and that is on the list.
+    pub(crate) fn known_to_be_gone(self) -> Self {
+        Self {
+            known_gone: true,
+            ..self
+        }
+    }
+
+    /// Its process could not be opened.
+    pub(crate) fn with(self, problem: Problem) -> Self {
+        Self {
+            problem: Some(problem),
+            ..self
+        }
+    }
+
+    /// Looks for the process that the host named.
+    pub(crate) fn find<Pr: Probe<Process = P>>(
+        run: RunId,
+        pid: u32,
+        called: Option<Now>,
+        token: u64,
+        scene: &mut Scene<'_, Pr>,
+    ) -> Opened<Self> {
+        if !os::is_plausible(pid) {
+            return Opened::Refused(Problem::NotAProcess);
+        }
+        let opened = guarded(|| scene.probe.open(pid, called.as_ref(), token));
+        match opened.unwrap_or_else(Opened::Failed) {
+            Opened::Found(found) => {
+                let mut open = Self::unread(run, pid, called, token, scene.tick);
+                open.adopt(found);
+                Opened::Found(open)
+            }
+            Opened::Gone(outcome) => Opened::Gone(outcome),
+            Opened::Refused(problem) => Opened::Refused(problem),
+            Opened::Failed(problem) => Opened::Failed(problem),
+        }
+    }
+
+    fn adopt(&mut self, found: Found<P>) {
+        self.process = Some(found.process);
+        self.began = found.began;
+        match found.reading {
+            Ok(reading) => self.push(reading),
+            Err(problem) => self.problem = Some(problem),
+        }
+    }
+
+    fn push(&mut self, reading: Reading) {
+        match &mut self.span {
+            Some(span) => {
+                if let Some(more) = span.push(reading) {
+                    self.used = Some(self.used.unwrap_or_default() + more);
+                }
+            }
+            None => self.span = Some(Span::starting_with(reading)),
+        }
+    }
+
+    /// What its process can be told by once nothing is held of it any more.
+    pub(crate) fn identity<Pr: Probe<Process = P>>(&self, probe: &Pr) -> Option<Identity> {
+        self.process
+            .as_ref()
+            .and_then(|process| probe.identity(process))
+    }
+
+    /// Reads the process between ticks, because its run is about to end, and looks if it lives.
+    pub(crate) fn look<Pr: Probe<Process = P>>(&mut self, probe: &mut Pr) -> Look {
+        if self.known_gone {
+            return Look::ListedBefore;
+        }
+        let Some(process) = &mut self.process else {
+            return Look::Alive;
+        };
+        match guarded(|| probe.check(process)) {
+            Ok(Ok(Some(reading))) => {
+                self.push(reading);
+                Look::Alive
+            }
+            Ok(Err(Unread::Ended(outcome, last))) => {
+                if let Some(last) = last {
+                    self.push(last);
+                }
+                self.known_gone = true;
+                Look::Gone(outcome)
+            }
+            // That it cannot be read now does not say that it has ended.
+            Ok(Ok(None) | Err(Unread::Failed(_))) | Err(_) => Look::Alive,
+        }
+    }
+
+    /// Reads the process in a tick; tries to open it if it is not.
+    pub(crate) fn read<Pr: Probe<Process = P>>(&mut self, probe: &mut Pr) -> Result<Read, Unread> {
+        let found_now = self.process.is_none();
+        let read = match &mut self.process {
+            Some(process) => {
+                guarded(|| probe.read(process)).unwrap_or_else(|p| Err(Unread::Failed(p)))
+            }
+            None => self.find_late(probe),
+        };
+        match &read {
+            Ok(reading) | Err(Unread::Ended(_, Some(reading))) => self.push(*reading),
+            Err(Unread::Ended(_, None) | Unread::Failed(_)) => {}
+        }
+        self.known_gone |= matches!(read, Err(Unread::Ended(..)));
+        read.map(|reading| Read { reading, found_now })
+    }
+
+    /// Opens what could not be opened before.
+    fn find_late<Pr: Probe<Process = P>>(&mut self, probe: &mut Pr) -> Result<Reading, Unread> {
+        let opened = guarded(|| probe.open(self.pid, self.called.as_ref(), self.token));
+        match opened.unwrap_or_else(Opened::Failed) {
+            Opened::Found(found) => {
+                self.process = Some(found.process);
+                self.began = found.began;
+                found.reading.map_err(Unread::Failed)
+            }
+            Opened::Gone(outcome) => Err(Unread::Ended(outcome, None)),
+            // What was named has ended before it could be read, and its number was used again.
+            Opened::Refused(Problem::NotThatProcess) => Err(Unread::Ended(Outcome::Unknown, None)),
+            Opened::Refused(problem) | Opened::Failed(problem) => Err(Unread::Failed(problem)),
+        }
+    }
+}
+
+/// A reading of a tick.
+#[derive(Debug)]
+pub(crate) struct Read {
+    pub reading: Reading,
+    /// The process could not be opened before.
+    pub found_now: bool,
+}
