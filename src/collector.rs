@@ -61,11 +61,7 @@ impl Collector {
         if !plan.enabled {
             return Ok(Self::without_sampler(&plan));
         }
-        let Running {
-            line,
-            reader,
-            thread,
-        } = sampler::start(&plan).map_err(StartError::Thread)?;
+        let Running { line, reader, thread } = sampler::start(&plan).map_err(StartError::Thread)?;
         log::info!(
             "sampling every {:?}, keeping {} samples of each plugin",
             plan.poll_interval,

@@ -86,12 +86,7 @@ impl Config {
 
     /// Checks everything, once. What comes out cannot be wrong.
     pub(crate) fn plan(&self) -> Result<Plan, ConfigError> {
-        let &Self {
-            enabled,
-            poll_interval,
-            history_duration,
-            probe,
-        } = self;
+        let &Self { enabled, poll_interval, history_duration, probe } = self;
         if !(SHORTEST..=LONGEST).contains(&poll_interval) {
             return Err(ConfigError::PollInterval {
                 given: poll_interval,
@@ -102,26 +97,15 @@ impl Config {
         let samples = history_duration.as_nanos() / poll_interval.as_nanos();
         let samples = u64::try_from(samples).unwrap_or(u64::MAX);
         if samples > MOST_SAMPLES {
-            return Err(ConfigError::HistoryTooLong {
-                samples,
-                most: MOST_SAMPLES,
-            });
+            return Err(ConfigError::HistoryTooLong { samples, most: MOST_SAMPLES });
         }
         let samples = usize::try_from(samples).ok().and_then(NonZeroUsize::new);
-        let samples = samples.ok_or(ConfigError::HistoryTooShort {
-            given: history_duration,
-            poll_interval,
-        })?;
+        let samples = samples
+            .ok_or(ConfigError::HistoryTooShort { given: history_duration, poll_interval })?;
         if !crate::os::is_built(probe) {
             return Err(ConfigError::ProbeNotBuilt(probe));
         }
-        Ok(Plan {
-            enabled,
-            poll_interval,
-            history_duration,
-            samples,
-            probe,
-        })
+        Ok(Plan { enabled, poll_interval, history_duration, samples, probe })
     }
 }
 
@@ -191,9 +175,7 @@ fn read_seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, 
 
         fn visit_i64<E: de::Error>(self, seconds: i64) -> Result<Duration, E> {
             let wrong = || E::invalid_value(de::Unexpected::Signed(seconds), &self);
-            u64::try_from(seconds)
-                .map(Duration::from_secs)
-                .map_err(|_| wrong())
+            u64::try_from(seconds).map(Duration::from_secs).map_err(|_| wrong())
         }
 
         fn visit_f64<E: de::Error>(self, seconds: f64) -> Result<Duration, E> {
@@ -212,9 +194,7 @@ mod tests {
     const DAY: Duration = Duration::from_secs(86_400);
 
     fn config(poll_interval: Duration, history_duration: Duration) -> Config {
-        Config::default()
-            .poll_interval(poll_interval)
-            .history_duration(history_duration)
+        Config::default().poll_interval(poll_interval).history_duration(history_duration)
     }
 
     #[test]
@@ -232,11 +212,8 @@ mod tests {
         let ns = Duration::from_nanos(1);
         for bad in [Duration::ZERO, SHORTEST - ns, LONGEST + ns, Duration::MAX] {
             let error = config(bad, Duration::MAX).plan().unwrap_err();
-            let expected = ConfigError::PollInterval {
-                given: bad,
-                shortest: SHORTEST,
-                longest: LONGEST,
-            };
+            let expected =
+                ConfigError::PollInterval { given: bad, shortest: SHORTEST, longest: LONGEST };
             assert_eq!(error, expected);
             assert!(error.to_string().contains(&format!("{bad:?}")), "{error}");
         }
@@ -246,18 +223,12 @@ mod tests {
     fn a_history_holds_one_sample_at_least() {
         let second = Duration::from_secs(1);
         for (length, samples) in [(second, 1), (second * 2 - Duration::from_nanos(1), 1)] {
-            assert_eq!(
-                config(second, length).plan().unwrap().samples.get(),
-                samples
-            );
+            assert_eq!(config(second, length).plan().unwrap().samples.get(), samples);
         }
         for given in [Duration::ZERO, Duration::from_millis(999)] {
             assert_eq!(
                 config(second, given).plan().unwrap_err(),
-                ConfigError::HistoryTooShort {
-                    given,
-                    poll_interval: second
-                }
+                ConfigError::HistoryTooShort { given, poll_interval: second }
             );
         }
     }
@@ -265,20 +236,13 @@ mod tests {
     #[test]
     fn a_history_holds_a_mebi_of_samples_at_most() {
         let most = 1_048_576u32;
-        assert_eq!(
-            config(DAY, DAY * most).plan().unwrap().samples.get(),
-            most as usize
-        );
-        for (length, samples) in [
-            (SHORTEST * (most + 1), u64::from(most) + 1),
-            (Duration::MAX, u64::MAX),
-        ] {
+        assert_eq!(config(DAY, DAY * most).plan().unwrap().samples.get(), most as usize);
+        for (length, samples) in
+            [(SHORTEST * (most + 1), u64::from(most) + 1), (Duration::MAX, u64::MAX)]
+        {
             assert_eq!(
                 config(SHORTEST, length).plan().unwrap_err(),
-                ConfigError::HistoryTooLong {
-                    samples,
-                    most: u64::from(most)
-                }
+                ConfigError::HistoryTooLong { samples, most: u64::from(most) }
             );
         }
     }
@@ -297,18 +261,11 @@ mod tests {
         );
         for config in [
             Config::default(),
-            config(
-                Duration::from_millis(250),
-                Duration::from_micros(10_000_001),
-            ),
+            config(Duration::from_millis(250), Duration::from_micros(10_000_001)),
             Config::default().enabled(false).probe(ProbeKind::Portable),
         ] {
             let json = serde_json::to_string(&config).unwrap();
-            assert_eq!(
-                serde_json::from_str::<Config>(&json).unwrap(),
-                config,
-                "{json}"
-            );
+            assert_eq!(serde_json::from_str::<Config>(&json).unwrap(), config, "{json}");
         }
     }
 
@@ -317,10 +274,7 @@ mod tests {
         let read = serde_json::from_str::<Config>;
         assert_eq!(read("{}").unwrap(), Config::default());
         let half = read(r#"{"poll_interval": 0.5}"#).unwrap();
-        assert_eq!(
-            half,
-            Config::default().poll_interval(Duration::from_millis(500))
-        );
+        assert_eq!(half, Config::default().poll_interval(Duration::from_millis(500)));
         for (bad, said) in [
             (r#"{"poll_intervall": 5}"#, "unknown field"),
             (r#"{"poll_interval": -5}"#, "not negative"),

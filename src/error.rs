@@ -53,36 +53,20 @@ pub enum ConfigError {
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::PollInterval {
-                given,
-                shortest,
-                longest,
-            } => {
-                write!(
-                    f,
-                    "poll interval {given:?} is not between {shortest:?} and {longest:?}"
-                )
+            Self::PollInterval { given, shortest, longest } => {
+                write!(f, "poll interval {given:?} is not between {shortest:?} and {longest:?}")
             }
-            Self::HistoryTooShort {
-                given,
-                poll_interval,
-            } => {
+            Self::HistoryTooShort { given, poll_interval } => {
                 write!(
                     f,
                     "history of {given:?} is shorter than the poll interval {poll_interval:?}"
                 )
             }
             Self::HistoryTooLong { samples, most } => {
-                write!(
-                    f,
-                    "history of {samples} samples is longer than {most} samples"
-                )
+                write!(f, "history of {samples} samples is longer than {most} samples")
             }
             Self::ProbeNotBuilt(probe) => {
-                write!(
-                    f,
-                    "the {probe} probe is not part of this build (see the crate's features)"
-                )
+                write!(f, "the {probe} probe is not part of this build (see the crate's features)")
             }
         }
     }

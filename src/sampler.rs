@@ -73,11 +73,7 @@ impl WithProbe for Start {
         };
         let name = "plugmeter".to_owned();
         let thread = Builder::new().name(name).spawn(move || sampler.run())?;
-        Ok(Running {
-            line,
-            reader,
-            thread,
-        })
+        Ok(Running { line, reader, thread })
     }
 }
 
@@ -118,8 +114,7 @@ impl<P: Probe + Wait> Sampler<P> {
         // If there is one after all, nobody may wait for a sampler that is gone.
         let run = catch_unwind(AssertUnwindSafe(|| while self.pass() == Next::GoOn {}));
         self.roster.settle(None);
-        self.roster
-            .publish(&clock::now(), true, &mut self.publisher);
+        self.roster.publish(&clock::now(), true, &mut self.publisher);
         if run.is_err() {
             guarded_log(|| log::error!("the sampler has panicked and does not sample any more"));
         }
@@ -128,15 +123,11 @@ impl<P: Probe + Wait> Sampler<P> {
     /// When there is something to do although nothing happens.
     fn wake_at(&self) -> Option<Instant> {
         let to_publish = if self.roster.is_changed() {
-            self.published
-                .and_then(|at| at.checked_add(PUBLISH_INTERVAL))
+            self.published.and_then(|at| at.checked_add(PUBLISH_INTERVAL))
         } else {
             None
         };
-        [self.pacer.deadline(), self.roster.next_due(), to_publish]
-            .into_iter()
-            .flatten()
-            .min()
+        [self.pacer.deadline(), self.roster.next_due(), to_publish].into_iter().flatten().min()
     }
 
     fn pass(&mut self) -> Next {
@@ -177,13 +168,7 @@ impl<P: Probe + Wait> Sampler<P> {
 
     /// Learns which processes have ended, then applies what is queued at this moment.
     fn hear(&mut self) -> Next {
-        let Self {
-            roster,
-            probe,
-            commands,
-            asked,
-            ..
-        } = self;
+        let Self { roster, probe, commands, asked, .. } = self;
         let mut ended = Vec::new();
         probe.learn_ends(|token| ended.push(token));
         let queued = commands.len();
@@ -214,9 +199,8 @@ impl<P: Probe + Wait> Sampler<P> {
 
     fn publish(&mut self, ticked: bool) {
         let now = clock::now();
-        let recent = self
-            .published
-            .is_some_and(|at| now.mono.duration_since(at) < PUBLISH_INTERVAL);
+        let recent =
+            self.published.is_some_and(|at| now.mono.duration_since(at) < PUBLISH_INTERVAL);
         if ticked || (self.roster.is_changed() && !recent) {
             self.roster.publish(&now, false, &mut self.publisher);
             self.published = Some(now.mono);

@@ -162,10 +162,7 @@ impl Simulation {
         self.hear();
         self.now = self.now.after(self.poll_interval);
         self.roster.settle(Some(self.now.mono));
-        let mut world = World {
-            now: self.now,
-            observe: &mut observe,
-        };
+        let mut world = World { now: self.now, observe: &mut observe };
         self.roster.tick(self.now, &mut world);
         // An end that the tick found is acted on when the host has been heard.
         self.hear();
@@ -201,10 +198,7 @@ impl Simulation {
     /// Applies what was said, and acts on the ends that are known.
     fn hear(&mut self) {
         let mut unseen = |_| Observed::Gone;
-        let mut world = World {
-            now: self.now,
-            observe: &mut unseen,
-        };
+        let mut world = World { now: self.now, observe: &mut unseen };
         let queued = self.commands.len();
         for command in self.commands.try_iter().take(queued) {
             match command {
@@ -254,11 +248,7 @@ impl Probe for World<'_> {
         Opened::Found(Found {
             process: Simulated { pid },
             began: Some(self.now.boot),
-            reading: Ok(Reading {
-                at: self.now.mono,
-                cpu_time: Duration::ZERO,
-                resident: None,
-            }),
+            reading: Ok(Reading { at: self.now.mono, cpu_time: Duration::ZERO, resident: None }),
         })
     }
 

@@ -31,11 +31,7 @@ pub fn init(config: Config) -> Result<&'static Collector, InitError> {
         ours = true;
         Collector::start(config).map_err(InitError::Start)
     })?;
-    if ours {
-        Ok(collector)
-    } else {
-        Err(InitError::AlreadyInitialized)
-    }
+    if ours { Ok(collector) } else { Err(InitError::AlreadyInitialized) }
 }
 
 /// The process-wide collector, if [`init`] has started it.

@@ -64,14 +64,7 @@ impl Plugin {
         registry: Weak<Registry>,
         clock: Clock,
     ) -> Self {
-        Self(Arc::new(Handle {
-            name,
-            id,
-            events: EventCounter::new(),
-            line,
-            registry,
-            clock,
-        }))
+        Self(Arc::new(Handle { name, id, events: EventCounter::new(), line, registry, clock }))
     }
 
     pub(crate) fn id(&self) -> PluginId {
@@ -79,9 +72,7 @@ impl Plugin {
     }
 
     fn say(&self, word: Word) {
-        self.0
-            .line
-            .tell(Command::Change(Change::Plugin(self.0.id, word)));
+        self.0.line.tell(Command::Change(Change::Plugin(self.0.id, word)));
     }
 
     /// The name that was registered.
@@ -110,12 +101,7 @@ impl Plugin {
                 Clock::System => Some(clock::now()),
                 Clock::Simulated => None,
             };
-            self.say(Word::Started(Named {
-                run,
-                pid,
-                version: clean_version(version),
-                called,
-            }));
+            self.say(Word::Started(Named { run, pid, version: clean_version(version), called }));
         }
         run
     }

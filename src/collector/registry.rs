@@ -30,16 +30,8 @@ struct Names {
 
 impl Registry {
     pub(crate) fn new(line: Arc<Line>, clock: Clock) -> Self {
-        let names = Names {
-            plugins: HashMap::default(),
-            last: 0,
-            open: true,
-        };
-        Self {
-            line,
-            clock,
-            names: Mutex::new(names),
-        }
+        let names = Names { plugins: HashMap::default(), last: 0, open: true };
+        Self { line, clock, names: Mutex::new(names) }
     }
 
     fn lock(&self) -> MutexGuard<'_, Names> {
@@ -54,19 +46,13 @@ impl Registry {
             return Err(RegisterError::Stopped);
         }
         let mut names = self.lock();
-        let Names {
-            plugins,
-            last,
-            open,
-        } = &mut *names;
+        let Names { plugins, last, open } = &mut *names;
         if !*open {
             return Err(RegisterError::Stopped);
         }
         let full = plugins.len() >= MOST_PLUGINS;
         match plugins.entry(Arc::from(name)) {
-            Entry::Occupied(_) => Err(RegisterError::AlreadyRegistered {
-                name: name.to_owned(),
-            }),
+            Entry::Occupied(_) => Err(RegisterError::AlreadyRegistered { name: name.to_owned() }),
             Entry::Vacant(_) if full => Err(RegisterError::TooManyPlugins { most: MOST_PLUGINS }),
             Entry::Vacant(vacant) => {
                 *last += 1;
@@ -99,12 +85,7 @@ impl Registry {
             return;
         }
         let mut names = self.lock();
-        if names.open
-            && names
-                .plugins
-                .get(name)
-                .is_some_and(|plugin| plugin.id() == id)
-        {
+        if names.open && names.plugins.get(name).is_some_and(|plugin| plugin.id() == id) {
             names.plugins.remove(name);
             self.line.tell(Command::Change(Change::Remove(id)));
         }
@@ -127,10 +108,7 @@ fn check_name(name: &str) -> Result<(), RegisterError> {
         return Ok(());
     };
     // A name of a gigabyte need not be copied to be refused.
-    Err(RegisterError::InvalidName {
-        name: cut(name).to_owned(),
-        reason,
-    })
+    Err(RegisterError::InvalidName { name: cut(name).to_owned(), reason })
 }
 
 /// The first 128 bytes, or a little less: not in the middle of a character.
@@ -154,9 +132,7 @@ pub(crate) fn clean_version(version: &str) -> Option<Arc<str>> {
 
 impl fmt::Debug for Registry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Registry")
-            .field("line", &self.line)
-            .finish_non_exhaustive()
+        f.debug_struct("Registry").field("line", &self.line).finish_non_exhaustive()
     }
 }
 
@@ -166,13 +142,7 @@ mod tests {
 
     #[test]
     fn a_name_has_one_to_128_bytes_and_no_control_character() {
-        for good in [
-            "a",
-            "..",
-            "имя/\u{202e}x",
-            &"ä".repeat(64),
-            &"x".repeat(128),
-        ] {
+        for good in ["a", "..", "имя/\u{202e}x", &"ä".repeat(64), &"x".repeat(128)] {
             assert_eq!(check_name(good), Ok(()), "{good:?}");
         }
         for (bad, expected) in [

@@ -138,22 +138,14 @@ fn of_values(values: &mut Vec<u32>) -> Option<Whole> {
     let count = values.len();
     let rank = rank_of_p95(count)?;
     let (_, &mut p95, _) = values.select_nth_unstable(rank);
-    Some(Whole {
-        count,
-        sum,
-        min,
-        max,
-        p95,
-    })
+    Some(Whole { count, sum, min, max, p95 })
 }
 
 /// One pass that the compiler turns into vector instructions: integers in any order sum up alike.
 fn sum_min_max(values: &[u32]) -> (u64, u32, u32) {
-    values
-        .iter()
-        .fold((0, u32::MAX, 0), |(sum, min, max), &value| {
-            (sum + u64::from(value), value.min(min), value.max(max))
-        })
+    values.iter().fold((0, u32::MAX, 0), |(sum, min, max), &value| {
+        (sum + u64::from(value), value.min(min), value.max(max))
+    })
 }
 
 /// Where the 95th percentile of `count` ascending values is; `None` without values.
@@ -173,11 +165,7 @@ mod tests {
             let mut sorted = values.clone();
             sorted.sort_unstable();
             let whole = of_values(&mut values.clone()).unwrap();
-            assert_eq!(
-                whole.p95,
-                sorted[(len * 95 / 100).min(len - 1)],
-                "of {len} values"
-            );
+            assert_eq!(whole.p95, sorted[(len * 95 / 100).min(len - 1)], "of {len} values");
             assert_eq!(whole.min, sorted[0]);
             assert_eq!(whole.max, sorted[len - 1]);
             assert_eq!(whole.sum, values.iter().map(|&v| u64::from(v)).sum::<u64>());
@@ -196,10 +184,7 @@ mod tests {
     fn what_is_not_known_enters_no_average() {
         let mut values = vec![10, u32::MAX, 30, FIRST_ABSENT];
         let whole = of_values(&mut values).unwrap();
-        assert_eq!(
-            (whole.count, whole.sum, whole.min, whole.max),
-            (2, 40, 10, 30)
-        );
+        assert_eq!((whole.count, whole.sum, whole.min, whole.max), (2, 40, 10, 30));
         assert_eq!(of_values(&mut vec![u32::MAX; 5]), None);
         assert_eq!(of_values(&mut Vec::new()), None);
     }

@@ -23,11 +23,7 @@ pub(crate) struct Block {
 impl Block {
     /// An empty block, to be filled by [`regroup`](Self::regroup).
     pub(crate) fn new(now: Now) -> Self {
-        Self {
-            first: 0,
-            at: [now; TICKS],
-            values: Vec::new(),
-        }
+        Self { first: 0, at: [now; TICKS], values: Vec::new() }
     }
 
     /// Becomes the block of `frames`, which are thirty ticks one after the other.
@@ -36,11 +32,7 @@ impl Block {
     pub(crate) fn regroup(&mut self, frames: &[Arc<Frame>]) {
         debug_assert_eq!(frames.len(), TICKS);
         self.first = frames[0].tick;
-        let slots = frames
-            .iter()
-            .map(|frame| frame.rows.len())
-            .max()
-            .unwrap_or(0);
+        let slots = frames.iter().map(|frame| frame.rows.len()).max().unwrap_or(0);
         // What was here is written over below, all of it: only new room has to be zeroed.
         let len = slots * COLUMNS * TICKS;
         self.values.resize(len, 0);
@@ -98,11 +90,7 @@ mod tests {
     use crate::model::state::PluginState;
 
     fn frames(slots_at: impl Fn(usize) -> usize) -> Vec<Arc<Frame>> {
-        let now = Now {
-            mono: Instant::now(),
-            wall: SystemTime::UNIX_EPOCH,
-            boot: Duration::ZERO,
-        };
+        let now = Now { mono: Instant::now(), wall: SystemTime::UNIX_EPOCH, boot: Duration::ZERO };
         let frame = |k: usize| Frame {
             tick: 31 + k as u64,
             at: now.after(Duration::from_secs(k as u64)),
@@ -142,11 +130,7 @@ mod tests {
         let mut block = Block::new(frames[0].at);
         block.regroup(&frames);
         for k in 0..TICKS {
-            assert_eq!(
-                block.row(1, k).state().is_some(),
-                k >= 12,
-                "tick {k} of the block"
-            );
+            assert_eq!(block.row(1, k).state().is_some(), k >= 12, "tick {k} of the block");
         }
     }
 

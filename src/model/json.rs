@@ -35,10 +35,7 @@ fn megabytes(bytes: u64) -> f64 {
 /// RFC 3339, UTC, milliseconds. Years that the format cannot write are cut off at its ends.
 pub(crate) fn timestamp(time: SystemTime) -> String {
     const LAST: Duration = Duration::from_millis(253_402_300_799_999);
-    let since = time
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default()
-        .min(LAST);
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default().min(LAST);
     humantime::format_rfc3339_millis(UNIX_EPOCH + since).to_string()
 }
 
@@ -47,13 +44,7 @@ struct Four([f64; 4]);
 
 impl Four {
     fn of(summary: &Summary, unit: f64) -> Self {
-        let Summary {
-            avg,
-            min,
-            max,
-            p95,
-            count: _,
-        } = *summary;
+        let Summary { avg, min, max, p95, count: _ } = *summary;
         Self([avg, min, max, p95].map(|value| two(value / unit)))
     }
 }
@@ -107,10 +98,7 @@ impl Serialize for Sample<'_> {
         out.serialize_field("state", &self.state)?;
         out.serialize_field("cpu_percent", &self.cpu_percent.map(two))?;
         out.serialize_field("memory_mb", &self.memory_bytes.map(megabytes))?;
-        out.serialize_field(
-            "uptime_seconds",
-            &self.uptime.map(|up| two(up.as_secs_f64())),
-        )?;
+        out.serialize_field("uptime_seconds", &self.uptime.map(|up| two(up.as_secs_f64())))?;
         out.serialize_field("event_count", &self.event_count)?;
         out.serialize_field("crash_count", &self.crash_count)?;
         out.end()
@@ -158,10 +146,7 @@ impl Serialize for Run {
         out.serialize_field("end", &self.end.map(RunEnd::word))?;
         out.serialize_field("exit_code", &code)?;
         out.serialize_field("signal", &signal)?;
-        out.serialize_field(
-            "cpu_seconds",
-            &self.cpu_time.map(|cpu| two(cpu.as_secs_f64())),
-        )?;
+        out.serialize_field("cpu_seconds", &self.cpu_time.map(|cpu| two(cpu.as_secs_f64())))?;
         out.end()
     }
 }
@@ -175,10 +160,7 @@ impl Serialize for SamplerStats {
         out.serialize_field("failed_reads", &self.failed_reads)?;
         out.serialize_field("last_tick_seconds", &seconds(self.last_tick))?;
         out.serialize_field("cpu_seconds", &self.cpu_time.map(seconds))?;
-        out.serialize_field(
-            "overhead_percent",
-            &self.overhead_percent.map(|p| rounded(p, 4)),
-        )?;
+        out.serialize_field("overhead_percent", &self.overhead_percent.map(|p| rounded(p, 4)))?;
         out.end()
     }
 }
@@ -228,12 +210,7 @@ mod tests {
 
     #[test]
     fn a_number_is_rounded_as_formatting_rounds_it() {
-        for (value, expected) in [
-            (1.005, 1.0),
-            (2.675, 2.67),
-            (0.125, 0.12),
-            (12.345_6, 12.35),
-        ] {
+        for (value, expected) in [(1.005, 1.0), (2.675, 2.67), (0.125, 0.12), (12.345_6, 12.35)] {
             assert_eq!(two(value).to_bits(), f64::to_bits(expected), "{value}");
         }
     }
@@ -241,23 +218,14 @@ mod tests {
     #[test]
     fn times_are_rfc_3339_with_milliseconds_and_never_fail() {
         assert_eq!(timestamp(at(1_763_987_654_321)), "2025-11-24T12:34:14.321Z");
-        assert_eq!(
-            timestamp(UNIX_EPOCH - Duration::from_secs(1)),
-            "1970-01-01T00:00:00.000Z"
-        );
+        assert_eq!(timestamp(UNIX_EPOCH - Duration::from_secs(1)), "1970-01-01T00:00:00.000Z");
         let far = UNIX_EPOCH + Duration::from_secs(400_000_000_000);
         assert_eq!(timestamp(far), "9999-12-31T23:59:59.999Z");
     }
 
     #[test]
     fn aggregates() {
-        let summary = Summary {
-            count: 3,
-            avg: 12.3456,
-            min: 1.0,
-            max: 20.0,
-            p95: 19.999,
-        };
+        let summary = Summary { count: 3, avg: 12.3456, min: 1.0, max: 20.0, p95: 19.999 };
         let mb = |mb: f64| mb * 1_048_576.0;
         let mut aggregates = Aggregates {
             plugin_name: Arc::from("di\"ce"),
@@ -365,10 +333,7 @@ mod tests {
         );
         run.end = Some(RunEnd::Signaled(9));
         let json = serde_json::to_string(&run).unwrap();
-        assert!(
-            json.contains(r#""end":"signaled","exit_code":null,"signal":9,"#),
-            "{json}"
-        );
+        assert!(json.contains(r#""end":"signaled","exit_code":null,"signal":9,"#), "{json}");
         for (end, word) in [
             (RunEnd::Replaced, "replaced"),
             (RunEnd::Stopped, "stopped"),

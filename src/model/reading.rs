@@ -50,10 +50,7 @@ impl CpuShare {
             }
         };
         // The two largest numbers are taken: see `Row`.
-        u32::try_from(share)
-            .ok()
-            .filter(|&share| share < u32::MAX - 1)
-            .map(Self)
+        u32::try_from(share).ok().filter(|&share| share < u32::MAX - 1).map(Self)
     }
 }
 
@@ -71,10 +68,7 @@ pub(crate) struct Span {
 
 impl Span {
     pub(crate) const fn starting_with(reading: Reading) -> Self {
-        Self {
-            first: reading,
-            last: reading,
-        }
+        Self { first: reading, last: reading }
     }
 
     pub(crate) const fn last(&self) -> &Reading {
@@ -169,23 +163,13 @@ mod tests {
     const MS: Duration = Duration::from_millis(1);
 
     fn reading(start: Instant, at_ms: u32, cpu_ms: u32) -> Reading {
-        Reading {
-            at: start + at_ms * MS,
-            cpu_time: cpu_ms * MS,
-            resident: None,
-        }
+        Reading { at: start + at_ms * MS, cpu_time: cpu_ms * MS, resident: None }
     }
 
     #[test]
     fn one_hundred_percent_is_one_core_and_four_busy_threads_read_four_hundred() {
-        assert_eq!(
-            CpuShare::from_times(5_000 * MS, 5_000 * MS),
-            Some(CpuShare(100_000))
-        );
-        assert_eq!(
-            CpuShare::from_times(4_000 * MS, 1_000 * MS),
-            Some(CpuShare(400_000))
-        );
+        assert_eq!(CpuShare::from_times(5_000 * MS, 5_000 * MS), Some(CpuShare(100_000)));
+        assert_eq!(CpuShare::from_times(4_000 * MS, 1_000 * MS), Some(CpuShare(400_000)));
         assert_eq!(CpuShare::from_times(MS, 3_000 * MS), Some(CpuShare(33)));
         assert_eq!(CpuShare::from_times(2 * MS, 3_000 * MS), Some(CpuShare(67)));
     }
@@ -206,15 +190,9 @@ mod tests {
         span.push(reading(start, 50, 50));
         assert_eq!(meter.take(Some(&mut span), 100 * MS), None);
         span.push(reading(start, 100, 50));
-        assert_eq!(
-            meter.take(Some(&mut span), 100 * MS),
-            Some(CpuShare(50_000))
-        );
+        assert_eq!(meter.take(Some(&mut span), 100 * MS), Some(CpuShare(50_000)));
         span.push(reading(start, 200, 75));
-        assert_eq!(
-            meter.take(Some(&mut span), 100 * MS),
-            Some(CpuShare(25_000))
-        );
+        assert_eq!(meter.take(Some(&mut span), 100 * MS), Some(CpuShare(25_000)));
     }
 
     #[test]
@@ -248,9 +226,6 @@ mod tests {
         let mut span = Span::starting_with(reading(start, 0, 500));
         assert_eq!(span.push(reading(start, 100, 20)), None);
         assert_eq!(span.push(reading(start, 200, 30)), Some(10 * MS));
-        assert_eq!(
-            Meter::default().take(Some(&mut span), MS),
-            Some(CpuShare(10_000))
-        );
+        assert_eq!(Meter::default().take(Some(&mut span), MS), Some(CpuShare(10_000)));
     }
 }

@@ -256,10 +256,7 @@ impl RunLog {
         let newest = self.last()?.seq;
         // The youngest number with these bits: within a window there are far fewer than 2^29 runs.
         let seq = newest.checked_sub((newest.wrapping_sub(u64::from(low))) & u64::from(mask))?;
-        let chunk = self
-            .chunks
-            .partition_point(|chunk| chunk[0].seq <= seq)
-            .checked_sub(1)?;
+        let chunk = self.chunks.partition_point(|chunk| chunk[0].seq <= seq).checked_sub(1)?;
         let chunk = &self.chunks[chunk];
         let at = chunk.binary_search_by_key(&seq, |entry| entry.seq).ok()?;
         Some(&chunk[at])
@@ -280,10 +277,7 @@ impl RunLog {
     /// threads and may arrive out of order, so there is nothing to bisect.
     fn find(&self, id: RunId) -> Option<(usize, usize)> {
         self.chunks.iter().enumerate().rev().find_map(|(i, chunk)| {
-            chunk
-                .iter()
-                .rposition(|entry| entry.run.id == id)
-                .map(|at| (i, at))
+            chunk.iter().rposition(|entry| entry.run.id == id).map(|at| (i, at))
         })
     }
 
@@ -306,11 +300,8 @@ impl RunLog {
         };
         let total = self.len();
         // The newest is kept whatever its age: it says the version, and may be spoken of.
-        let keep: Vec<bool> = self
-            .iter()
-            .enumerate()
-            .map(|(i, e)| i + 1 == total || kept(i, e))
-            .collect();
+        let keep: Vec<bool> =
+            self.iter().enumerate().map(|(i, e)| i + 1 == total || kept(i, e)).collect();
         let forgotten = keep.iter().filter(|&&keep| !keep).count();
         if forgotten < CHUNK {
             return;
@@ -362,16 +353,8 @@ mod tests {
         assert_eq!(Outcome::Exited(1).kind(), EndKind::Unclean);
         for signal in 1..=64 {
             let clean = [1, 2, 13, 15].contains(&signal);
-            let expected = if clean {
-                EndKind::Clean
-            } else {
-                EndKind::Unclean
-            };
-            assert_eq!(
-                Outcome::Signaled(signal).kind(),
-                expected,
-                "signal {signal}"
-            );
+            let expected = if clean { EndKind::Clean } else { EndKind::Unclean };
+            assert_eq!(Outcome::Signaled(signal).kind(), expected, "signal {signal}");
         }
         assert_eq!(Outcome::Unknown.kind(), EndKind::Unknown);
     }
@@ -395,14 +378,9 @@ mod tests {
     fn a_run_is_found_by_the_low_bits_of_its_number_also_when_these_have_wrapped() {
         let log = log((250..=700).filter(|seq| seq % 3 != 0), Instant::now());
         for seq in (460..=700u64).filter(|seq| seq % 3 != 0) {
-            let found = log
-                .by_low_bits((seq & 0xff) as u32, 0xff)
-                .map(|entry| entry.seq);
+            let found = log.by_low_bits((seq & 0xff) as u32, 0xff).map(|entry| entry.seq);
             // Of the numbers with these eight bits, the youngest.
-            let youngest = (250..=700u64)
-                .rev()
-                .find(|s| s & 0xff == seq & 0xff)
-                .unwrap();
+            let youngest = (250..=700u64).rev().find(|s| s & 0xff == seq & 0xff).unwrap();
             let known = youngest % 3 != 0;
             assert_eq!(found, known.then_some(youngest), "{seq}");
         }
@@ -422,10 +400,7 @@ mod tests {
         let start = Instant::now();
         let mut runs = log(1..=1_024, start);
         runs.prune(10_000, Some(start));
-        assert_eq!(
-            runs.iter().map(|entry| entry.seq).min(),
-            Some(1_024 - SHOWN as u64 + 1)
-        );
+        assert_eq!(runs.iter().map(|entry| entry.seq).min(), Some(1_024 - SHOWN as u64 + 1));
         let mut runs = log(1..=1_024, start);
         runs.prune(10_000, Some(start + Duration::from_secs(1)));
         assert_eq!(runs.len(), 1, "the newest stays: it says the version");

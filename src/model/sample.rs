@@ -114,13 +114,8 @@ pub(crate) enum Memory {
 }
 
 impl Row {
-    pub(crate) const ABSENT: Self = Self {
-        cpu: 0,
-        kib: 0,
-        events: 0,
-        crashes: 0,
-        run_and_state: 0,
-    };
+    pub(crate) const ABSENT: Self =
+        Self { cpu: 0, kib: 0, events: 0, crashes: 0, run_and_state: 0 };
 
     /// Packs what a tick recorded; `run` is the number of the open run, from 1, or 0 for none.
     pub(crate) fn pack(
@@ -133,9 +128,9 @@ impl Row {
     ) -> Self {
         let kib = match memory {
             // 4 TiB and more do not fit: unknown is truer than cut off.
-            Memory::Resident(Bytes(bytes)) => u32::try_from(bytes / 1_024)
-                .ok()
-                .filter(|&kib| kib < FIRST_ABSENT),
+            Memory::Resident(Bytes(bytes)) => {
+                u32::try_from(bytes / 1_024).ok().filter(|&kib| kib < FIRST_ABSENT)
+            }
             Memory::Unknown => None,
             Memory::NoProcess => Some(NO_PROCESS),
         };
@@ -162,19 +157,11 @@ impl Row {
     }
 
     pub(crate) const fn cpu(self) -> Option<CpuShare> {
-        if self.cpu >= FIRST_ABSENT {
-            None
-        } else {
-            Some(CpuShare(self.cpu))
-        }
+        if self.cpu >= FIRST_ABSENT { None } else { Some(CpuShare(self.cpu)) }
     }
 
     pub(crate) const fn resident(self) -> Option<Bytes> {
-        if self.kib >= FIRST_ABSENT {
-            None
-        } else {
-            Some(Bytes(self.kib as u64 * 1_024))
-        }
+        if self.kib >= FIRST_ABSENT { None } else { Some(Bytes(self.kib as u64 * 1_024)) }
     }
 
     /// The tick itself found the process gone.
@@ -192,11 +179,7 @@ pub(crate) const fn low_bits(run: u64) -> u32 {
 
 /// The number of the run after the run `last`: one more, or two where its low bits were zero.
 pub(crate) const fn next_run(last: u64) -> u64 {
-    if low_bits(last + 1) == 0 {
-        last + 2
-    } else {
-        last + 1
-    }
+    if low_bits(last + 1) == 0 { last + 2 } else { last + 1 }
 }
 
 #[cfg(test)]
@@ -237,25 +220,15 @@ mod tests {
     #[test]
     fn memory_is_rounded_down_to_kib_and_unknown_where_it_does_not_fit() {
         let kept = |bytes| {
-            Row::pack(
-                None,
-                Memory::Resident(Bytes(bytes)),
-                0,
-                0,
-                1,
-                PluginState::Running,
-            )
-            .resident()
-            .map(|bytes| bytes.0)
+            Row::pack(None, Memory::Resident(Bytes(bytes)), 0, 0, 1, PluginState::Running)
+                .resident()
+                .map(|bytes| bytes.0)
         };
         assert_eq!(kept(1_023), Some(0));
         assert_eq!(kept(4_097), Some(4_096));
         assert_eq!(kept(u64::MAX), None);
         assert_eq!(kept(1_024 * u64::from(u32::MAX - 1)), None);
-        assert_eq!(
-            kept(1_024 * u64::from(u32::MAX - 2)),
-            Some(1_024 * u64::from(u32::MAX - 2))
-        );
+        assert_eq!(kept(1_024 * u64::from(u32::MAX - 2)), Some(1_024 * u64::from(u32::MAX - 2)));
     }
 
     #[test]

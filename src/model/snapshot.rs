@@ -50,9 +50,7 @@ impl Published {
 
     /// The moment of the newest tick; of the start, before the first.
     pub(crate) fn tick_at(&self) -> &Now {
-        self.timeline
-            .at(self.timeline.newest)
-            .unwrap_or(&self.origin.started)
+        self.timeline.at(self.timeline.newest).unwrap_or(&self.origin.started)
     }
 
     /// The counters of a plugin at the newest tick, if it was registered by then.
@@ -142,11 +140,7 @@ impl Snapshot {
     pub fn plugins(
         &self,
     ) -> impl DoubleEndedIterator<Item = PluginView<'_>> + ExactSizeIterator + Clone {
-        self.0
-            .table
-            .records
-            .iter()
-            .map(|record| PluginView::new(&self.0, record))
+        self.0.table.records.iter().map(|record| PluginView::new(&self.0, record))
     }
 
     /// The plugin of that name; `None` if none is registered.

@@ -28,13 +28,7 @@ fn or_dash<T>(value: Option<T>, show: impl FnOnce(T) -> String) -> String {
 
 /// Four numbers under their names: CPU and memory of a plugin.
 fn four(f: &mut fmt::Formatter<'_>, summary: &Summary, scale: f64, unit: &str) -> fmt::Result {
-    let Summary {
-        avg,
-        min,
-        max,
-        p95,
-        count: _,
-    } = *summary;
+    let Summary { avg, min, max, p95, count: _ } = *summary;
     for (name, value) in [("avg", avg), ("min", min), ("max", max), ("p95", p95)] {
         write!(f, "  {name} {:>8.2}", value / scale)?;
     }
@@ -44,18 +38,9 @@ fn four(f: &mut fmt::Formatter<'_>, summary: &Summary, scale: f64, unit: &str) -
 impl fmt::Display for Aggregates {
     /// Four lines: what was sampled, CPU, memory, events and crashes.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let samples = if self.sample_count == 1 {
-            "sample"
-        } else {
-            "samples"
-        };
+        let samples = if self.sample_count == 1 { "sample" } else { "samples" };
         let name = &self.plugin_name;
-        writeln!(
-            f,
-            "{name}: {} {samples} over {}",
-            self.sample_count,
-            human(self.time_span)
-        )?;
+        writeln!(f, "{name}: {} {samples} over {}", self.sample_count, human(self.time_span))?;
         f.write_str("  CPU   ")?;
         match &self.cpu {
             Some(cpu) => four(f, cpu, 1.0, "% of one core")?,
@@ -66,27 +51,15 @@ impl fmt::Display for Aggregates {
             Some(memory) => four(f, memory, 1_048_576.0, "MB")?,
             None => f.write_str("  unknown")?,
         }
-        let Self {
-            events,
-            events_per_second,
-            crashes,
-            ..
-        } = self;
-        write!(
-            f,
-            "\n  events  {events} ({events_per_second:.2} per second)  crashes {crashes}"
-        )
+        let Self { events, events_per_second, crashes, .. } = self;
+        write!(f, "\n  events  {events} ({events_per_second:.2} per second)  crashes {crashes}")
     }
 }
 
 impl fmt::Display for SystemMetrics {
     /// One line of totals.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let plugins = if self.total_plugins == 1 {
-            "plugin"
-        } else {
-            "plugins"
-        };
+        let plugins = if self.total_plugins == 1 { "plugin" } else { "plugins" };
         write!(
             f,
             "{} {plugins}, {} running, {} crashed; {} events, {:.2} MB, up {}",
@@ -100,15 +73,8 @@ impl fmt::Display for SystemMetrics {
     }
 }
 
-const HEADINGS: [&str; 7] = [
-    "PLUGIN",
-    "STATE",
-    "CPU % OF A CORE",
-    "MEMORY MB",
-    "EVENTS",
-    "CRASHES",
-    "UPTIME",
-];
+const HEADINGS: [&str; 7] =
+    ["PLUGIN", "STATE", "CPU % OF A CORE", "MEMORY MB", "EVENTS", "CRASHES", "UPTIME"];
 
 impl fmt::Display for Snapshot {
     /// A table of all plugins, and a line of totals. State and crashes are of the revision; CPU,
@@ -121,9 +87,7 @@ impl fmt::Display for Snapshot {
                 plugin.name().to_owned(),
                 plugin.state().to_string(),
                 or_dash(live.cpu_percent, |cpu| format!("{cpu:.2}")),
-                or_dash(live.memory_bytes, |bytes| {
-                    format!("{:.2}", mebibytes(bytes))
-                }),
+                or_dash(live.memory_bytes, |bytes| format!("{:.2}", mebibytes(bytes))),
                 plugin.event_count().to_string(),
                 plugin.crash_count().to_string(),
                 or_dash(live.uptime, human),
@@ -131,10 +95,7 @@ impl fmt::Display for Snapshot {
         }
         // Terminals give some characters two columns and some none.
         let width = |column: usize| {
-            rows.iter()
-                .map(|row| UnicodeWidthStr::width(row[column].as_str()))
-                .max()
-                .unwrap_or(0)
+            rows.iter().map(|row| UnicodeWidthStr::width(row[column].as_str())).max().unwrap_or(0)
         };
         let widths: [usize; HEADINGS.len()] = std::array::from_fn(width);
         for row in &rows {
@@ -183,13 +144,7 @@ mod tests {
             plugin_name: Arc::from("dice"),
             sample_count: 1,
             time_span: Duration::ZERO,
-            cpu: Some(Summary {
-                count: 1,
-                avg: 12.5,
-                min: 1.0,
-                max: 120.0,
-                p95: 99.999,
-            }),
+            cpu: Some(Summary { count: 1, avg: 12.5, min: 1.0, max: 120.0, p95: 99.999 }),
             memory: None,
             events: 3,
             events_per_second: 0.0,

@@ -51,11 +51,7 @@ mod tests {
 
     #[test]
     fn a_moment_beyond_what_a_clock_can_say_does_not_panic() {
-        let now = Now {
-            mono: Instant::now(),
-            wall: SystemTime::now(),
-            boot: Duration::ZERO,
-        };
+        let now = Now { mono: Instant::now(), wall: SystemTime::now(), boot: Duration::ZERO };
         let far = now.after(Duration::MAX);
         assert!(far.mono >= now.mono && far.wall >= now.wall);
     }

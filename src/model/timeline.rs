@@ -31,12 +31,7 @@ enum Place<'a> {
 
 impl Timeline {
     pub(crate) fn empty() -> Self {
-        Self {
-            blocks: Arc::default(),
-            frames: Vec::new(),
-            oldest: 1,
-            newest: 0,
-        }
+        Self { blocks: Arc::default(), frames: Vec::new(), oldest: 1, newest: 0 }
     }
 
     fn place(&self, tick: u64) -> Option<Place<'_>> {
@@ -120,22 +115,11 @@ mod tests {
 
     /// `blocks` full blocks and `frames` frames; the CPU column of slot 0 holds the tick.
     fn timeline(blocks: u64, frames: u64) -> Timeline {
-        let start = Now {
-            mono: Instant::now(),
-            wall: SystemTime::UNIX_EPOCH,
-            boot: Duration::ZERO,
-        };
+        let start =
+            Now { mono: Instant::now(), wall: SystemTime::UNIX_EPOCH, boot: Duration::ZERO };
         let frame = |tick: u64| {
-            let rows = vec![Row {
-                cpu: tick as u32,
-                run_and_state: 3,
-                ..Row::ABSENT
-            }];
-            Arc::new(Frame {
-                tick,
-                at: start.after(Duration::from_secs(tick)),
-                rows,
-            })
+            let rows = vec![Row { cpu: tick as u32, run_and_state: 3, ..Row::ABSENT }];
+            Arc::new(Frame { tick, at: start.after(Duration::from_secs(tick)), rows })
         };
         let first = 7;
         let list = (0..blocks).map(|b| {
@@ -161,16 +145,10 @@ mod tests {
                 assert_eq!(timeline.row(tick, 0).cpu, tick as u32);
                 let since = timeline.at(tick).unwrap().mono;
                 assert_eq!(timeline.first_since(since), tick);
-                assert_eq!(
-                    timeline.first_since(since + Duration::from_millis(1)),
-                    tick + 1
-                );
+                assert_eq!(timeline.first_since(since + Duration::from_millis(1)), tick + 1);
                 let mut seen = Vec::new();
                 timeline.column(0, Column::Cpu, tick, |piece| seen.extend_from_slice(piece));
-                assert_eq!(
-                    seen,
-                    (tick as u32..=timeline.newest as u32).collect::<Vec<_>>()
-                );
+                assert_eq!(seen, (tick as u32..=timeline.newest as u32).collect::<Vec<_>>());
             }
             for tick in [0, timeline.oldest - 1, timeline.newest + 1, u64::MAX] {
                 assert!(timeline.at(tick).is_none(), "tick {tick}");

@@ -118,25 +118,19 @@ impl<'a> PluginView<'a> {
     #[must_use = "iterators are lazy"]
     pub fn runs(&self) -> impl DoubleEndedIterator<Item = &'a Run> + Clone + use<'a> {
         let begin = self.published.horizon();
-        let overlaps = |e: &&Entry| {
-            e.ended
-                .is_none_or(|ended| begin.is_none_or(|begin| ended >= begin))
-        };
+        let overlaps =
+            |e: &&Entry| e.ended.is_none_or(|ended| begin.is_none_or(|begin| ended >= begin));
         // Runs end in their order, so those that overlap the history are the newest ones.
         let runs = &self.record.runs;
         let first = runs.iter().rev().take(SHOWN).take_while(overlaps).last();
         let first = first.map_or(u64::MAX, |entry| entry.seq);
-        runs.iter()
-            .filter(move |entry| entry.seq >= first)
-            .map(|entry| &entry.run)
+        runs.iter().filter(move |entry| entry.seq >= first).map(|entry| &entry.run)
     }
 
     /// The event counter at the tick; 0 before the plugin's first sample.
     #[must_use]
     pub fn event_count(&self) -> u64 {
-        self.published
-            .total(self.record)
-            .map_or(0, |total| total.events)
+        self.published.total(self.record).map_or(0, |total| total.events)
     }
 
     /// Crashes so far, of all runs.
@@ -182,10 +176,7 @@ impl<'a> PluginView<'a> {
     pub fn current(&self) -> Option<Sample<'a>> {
         let row = self.newest_row()?;
         let total = self.published.total(self.record)?;
-        let counts = Counts {
-            events: total.events,
-            crashes: total.crashes,
-        };
+        let counts = Counts { events: total.events, crashes: total.crashes };
         self.sample(self.published.timeline.newest, row, counts, &mut None)
     }
 
@@ -199,22 +190,12 @@ impl<'a> PluginView<'a> {
     pub fn history(&self, window: impl Into<Window>) -> History<'a> {
         let newest = self.published.timeline.newest;
         let from = self.first_tick(window.into());
-        let back = self
-            .published
-            .total(self.record)
-            .map_or(Counts::default(), |total| Counts {
-                events: total.events,
-                crashes: total.crashes,
-            });
+        let back = self.published.total(self.record).map_or(Counts::default(), |total| Counts {
+            events: total.events,
+            crashes: total.crashes,
+        });
         let front = back.minus(self.added_after(from));
-        History {
-            view: *self,
-            from,
-            end: newest + 1,
-            front,
-            back,
-            run: None,
-        }
+        History { view: *self, from, end: newest + 1, front, back, run: None }
     }
 
     /// CPU and memory of this plugin over `window`, its events and crashes; `None` if the window
@@ -234,10 +215,7 @@ impl<'a> PluginView<'a> {
         let total = self.published.total(self.record)?;
         let added = self.added_after(from);
         let oldest_at = timeline.at(from)?;
-        let time_span = timeline
-            .at(timeline.newest)?
-            .mono
-            .duration_since(oldest_at.mono);
+        let time_span = timeline.at(timeline.newest)?.mono.duration_since(oldest_at.mono);
         let column = |column, unit| {
             summarize(unit, |scratch| {
                 timeline.column(self.record.slot, column, from, |piece| {
@@ -257,10 +235,7 @@ impl<'a> PluginView<'a> {
             } else {
                 added.events as f64 / time_span.as_secs_f64()
             },
-            crashes: self
-                .record
-                .crash_count
-                .saturating_sub(total.crashes - added.crashes),
+            crashes: self.record.crash_count.saturating_sub(total.crashes - added.crashes),
         })
     }
 
@@ -307,17 +282,12 @@ impl<'a> PluginView<'a> {
     fn added_after(&self, tick: u64) -> Counts {
         let sum = |column| {
             let mut sum = 0;
-            self.published
-                .timeline
-                .column(self.record.slot, column, tick + 1, |piece| {
-                    sum += piece.iter().map(|&added| u64::from(added)).sum::<u64>();
-                });
+            self.published.timeline.column(self.record.slot, column, tick + 1, |piece| {
+                sum += piece.iter().map(|&added| u64::from(added)).sum::<u64>();
+            });
             sum
         };
-        Counts {
-            events: sum(Column::Events),
-            crashes: sum(Column::Crashes),
-        }
+        Counts { events: sum(Column::Events), crashes: sum(Column::Crashes) }
     }
 
     /// Unpacks a row. `known` is the run that the row before referred to: mostly it is the same.
@@ -337,9 +307,7 @@ impl<'a> PluginView<'a> {
                 *known
             }
         });
-        let began = run
-            .and_then(|entry| entry.began)
-            .filter(|_| !row.found_gone());
+        let began = run.and_then(|entry| entry.began).filter(|_| !row.found_gone());
         Some(Sample {
             timestamp: at.wall,
             plugin_name: &self.record.name,
@@ -466,10 +434,7 @@ pub struct History<'a> {
 
 impl History<'_> {
     fn row(&self, tick: u64) -> Row {
-        self.view
-            .published
-            .timeline
-            .row(tick, self.view.record.slot)
+        self.view.published.timeline.row(tick, self.view.record.slot)
     }
 }
 
@@ -481,9 +446,7 @@ impl<'a> Iterator for History<'a> {
             return None;
         }
         let row = self.row(self.from);
-        let sample = self
-            .view
-            .sample(self.from, row, self.front, &mut self.run)?;
+        let sample = self.view.sample(self.from, row, self.front, &mut self.run)?;
         self.from += 1;
         if self.from < self.end {
             self.front = self.front.plus(self.row(self.from));
@@ -506,10 +469,7 @@ impl DoubleEndedIterator for History<'_> {
         let row = self.row(last);
         let sample = self.view.sample(last, row, self.back, &mut self.run)?;
         self.end = last;
-        let added = Counts {
-            events: u64::from(row.events),
-            crashes: u64::from(row.crashes),
-        };
+        let added = Counts { events: u64::from(row.events), crashes: u64::from(row.crashes) };
         self.back = self.back.minus(added);
         Some(sample)
     }

@@ -8,11 +8,7 @@ pub(crate) use self::platform::{boot_epoch, thread_cpu_time};
 
 /// This moment.
 pub(crate) fn now() -> Now {
-    Now {
-        mono: Instant::now(),
-        wall: SystemTime::now(),
-        boot: platform::boot(),
-    }
+    Now { mono: Instant::now(), wall: SystemTime::now(), boot: platform::boot() }
 }
 
 #[cfg(target_os = "linux")]
@@ -55,12 +51,7 @@ mod platform {
     pub(super) fn boot() -> Duration {
         static ANCHOR: OnceLock<(Instant, Duration)> = OnceLock::new();
         let (at, since) = ANCHOR.get_or_init(|| {
-            (
-                Instant::now(),
-                SystemTime::now()
-                    .duration_since(UNIX_EPOCH)
-                    .unwrap_or_default(),
-            )
+            (Instant::now(), SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default())
         });
         *since + at.elapsed()
     }

@@ -36,9 +36,6 @@ mod tests {
         assert_eq!(outcome(ExitStatus::from_raw(0)), Outcome::Exited(0));
         assert_eq!(outcome(ExitStatus::from_raw(3 << 8)), Outcome::Exited(3));
         assert_eq!(outcome(ExitStatus::from_raw(9)), Outcome::Signaled(9));
-        assert_eq!(
-            outcome(ExitStatus::from_raw(0x7f | 19 << 8)),
-            Outcome::Unknown
-        );
+        assert_eq!(outcome(ExitStatus::from_raw(0x7f | 19 << 8)), Outcome::Unknown);
     }
 }

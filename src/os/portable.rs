@@ -73,13 +73,9 @@ impl SysinfoProbe {
         // One that is named twice must be asked for once: sysinfo drops the second as dead.
         self.pids.sort_unstable();
         self.pids.dedup();
-        let kind = ProcessRefreshKind::nothing()
-            .with_cpu()
-            .with_memory()
-            .without_tasks();
+        let kind = ProcessRefreshKind::nothing().with_cpu().with_memory().without_tasks();
         let before = Instant::now();
-        self.system
-            .refresh_processes_specifics(ProcessesToUpdate::Some(&self.pids), true, kind);
+        self.system.refresh_processes_specifics(ProcessesToUpdate::Some(&self.pids), true, kind);
         // In the middle: the refresh takes its time, and no process can be told when it was read.
         self.fresh = Some(before + before.elapsed() / 2);
     }
@@ -102,10 +98,7 @@ impl SysinfoProbe {
         Some(Seen {
             start_time: process.start_time(),
             // It still has a number, and its CPU time, for the sake of whoever reaps it.
-            ended: matches!(
-                process.status(),
-                ProcessStatus::Zombie | ProcessStatus::Dead
-            ),
+            ended: matches!(process.status(), ProcessStatus::Zombie | ProcessStatus::Dead),
             reading: Reading {
                 at,
                 cpu_time: Duration::from_millis(process.accumulated_cpu_time()),
@@ -131,11 +124,7 @@ impl Probe for SysinfoProbe {
             return Opened::Failed(UNREAD);
         };
         let (start_time, reading) = match self.look_up(pid, at) {
-            Some(Seen {
-                start_time,
-                ended: false,
-                reading,
-            }) => (start_time, reading),
+            Some(Seen { start_time, ended: false, reading }) => (start_time, reading),
             Some(_) | None => return Opened::Gone(Outcome::Unknown),
         };
         let began = self.began(start_time);
@@ -145,22 +134,13 @@ impl Probe for SysinfoProbe {
         {
             return Opened::Refused(Problem::NotThatProcess);
         }
-        let process = Known {
-            pid,
-            start_time,
-            cpu_time: reading.cpu_time,
-        };
-        Opened::Found(Found {
-            process,
-            began,
-            reading: Ok(reading),
-        })
+        let process = Known { pid, start_time, cpu_time: reading.cpu_time };
+        Opened::Found(Found { process, began, reading: Ok(reading) })
     }
 
     fn prepare<'p>(&mut self, processes: impl Iterator<Item = &'p Known>) {
         self.pids.clear();
-        self.pids
-            .extend(processes.map(|known| Pid::from_u32(known.pid)));
+        self.pids.extend(processes.map(|known| Pid::from_u32(known.pid)));
         self.refresh();
     }
 
@@ -187,10 +167,7 @@ impl Probe for SysinfoProbe {
     }
 
     fn identity(&self, known: &Known) -> Option<Identity> {
-        Some(Identity {
-            pid: known.pid,
-            began: self.began(known.start_time)?,
-        })
+        Some(Identity { pid: known.pid, began: self.began(known.start_time)? })
     }
 }
 
@@ -223,17 +200,11 @@ mod tests {
         assert!(first.reading.unwrap().resident.is_some());
         let began = first.began.unwrap();
         assert!(began <= now.boot);
-        assert!(
-            now.boot - began < Duration::from_secs(24 * 60 * 60),
-            "{began:?} of {now:?}"
-        );
+        assert!(now.boot - began < Duration::from_secs(24 * 60 * 60), "{began:?} of {now:?}");
         let Opened::Found(second) = probe.open(std::process::id(), Some(&now), 0) else {
             panic!("this process lives");
         };
-        assert_eq!(
-            probe.identity(&first.process),
-            probe.identity(&second.process)
-        );
+        assert_eq!(probe.identity(&first.process), probe.identity(&second.process));
     }
 
     #[test]

@@ -4,9 +4,7 @@
 
 /// The number after `key` at the beginning of a line.
 fn number_after(text: &[u8], key: &[u8]) -> Option<u64> {
-    let line = text
-        .split(|&byte| byte == b'\n')
-        .find_map(|line| line.strip_prefix(key))?;
+    let line = text.split(|&byte| byte == b'\n').find_map(|line| line.strip_prefix(key))?;
     std::str::from_utf8(line.trim_ascii()).ok()?.parse().ok()
 }
 
@@ -29,14 +27,7 @@ mod tests {
     fn the_boot_time_is_found_among_the_other_lines() {
         let stat = b"cpu  1 2 3\nintr 99 0 0\nctxt 7\nbtime 1763987654\nprocesses 4\n";
         assert_eq!(boot_time(stat), Some(1_763_987_654));
-        for bad in [
-            &b""[..],
-            b"btime",
-            b"btime \n",
-            b"btime x\n",
-            b"xbtime 1\n",
-            b"btime -1",
-        ] {
+        for bad in [&b""[..], b"btime", b"btime \n", b"btime x\n", b"xbtime 1\n", b"btime -1"] {
             assert_eq!(boot_time(bad), None, "{:?}", String::from_utf8_lossy(bad));
         }
     }

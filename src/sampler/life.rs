@@ -154,8 +154,7 @@ impl<P> Life<P> {
 
     /// What to publish of it.
     pub(crate) fn publish(&mut self) -> &Arc<Record> {
-        self.published
-            .get_or_insert_with(|| Arc::new(self.record.clone()))
+        self.published.get_or_insert_with(|| Arc::new(self.record.clone()))
     }
 
     /// The process to be read in a tick.
@@ -190,10 +189,7 @@ impl<P> Life<P> {
             && !self.logged.contains(&problem)
         {
             self.logged.push(problem);
-            desk.notices.push(Notice {
-                name: Arc::clone(self.name()),
-                problem,
-            });
+            desk.notices.push(Notice { name: Arc::clone(self.name()), problem });
         }
     }
 
@@ -206,10 +202,7 @@ impl<P> Life<P> {
     }
 
     fn is_newest(&self, run: RunId) -> bool {
-        self.record
-            .runs
-            .last()
-            .is_some_and(|entry| entry.run.id == run)
+        self.record.runs.last().is_some_and(|entry| entry.run.id == run)
     }
 
     /// The run, to be changed.
@@ -259,10 +252,7 @@ impl<P> Life<P> {
         let opened = Open::find(named.run, named.pid, named.called, token, scene);
         // The new one is opened first: if the old one lives after that and has the same number,
         // the two are one process.
-        let before = self
-            .open
-            .take()
-            .map(|old| self.replace(old, named.pid, scene));
+        let before = self.open.take().map(|old| self.replace(old, named.pid, scene));
         let unread = Open::unread(named.run, named.pid, named.called, token, scene.tick);
         let mut open = match opened {
             Opened::Refused(problem) => {
@@ -333,11 +323,7 @@ impl<P> Life<P> {
             Look::Alive => {
                 entry.learn(RunEnd::Replaced);
                 entry.settled = true;
-                if pid == old_pid {
-                    Before::SameProcess { last }
-                } else {
-                    Before::Another
-                }
+                if pid == old_pid { Before::SameProcess { last } } else { Before::Another }
             }
             // How it ended is acted on when the host has been heard; whether that was announced
             // can only be told now, since the next run begins in a state of its own.
@@ -377,11 +363,8 @@ impl<P> Life<P> {
             return;
         }
         if newest {
-            let state = if announced || clean {
-                PluginState::Stopped
-            } else {
-                PluginState::Crashed
-            };
+            let state =
+                if announced || clean { PluginState::Stopped } else { PluginState::Crashed };
             self.set_state(state, scene.now.wall);
         }
         if !announced && !clean {
@@ -422,13 +405,7 @@ impl<P> Life<P> {
             self.end_by_word(open, word, scene);
             return Some(scene.now.wall);
         }
-        let newest = self
-            .record
-            .runs
-            .last()
-            .filter(|entry| !entry.settled)?
-            .run
-            .id;
+        let newest = self.record.runs.last().filter(|entry| !entry.settled)?.run.id;
         let entry = self.entry(newest)?;
         entry.settled = true;
         entry.learn(word);
@@ -463,10 +440,7 @@ impl<P> Life<P> {
         record.ended_cpu += open.used.unwrap_or_default();
         // A problem with reading it goes with it.
         record.problem = None;
-        let entry = record
-            .runs
-            .get_mut(open.run)
-            .expect("an open run is in the log");
+        let entry = record.runs.get_mut(open.run).expect("an open run is in the log");
         let last_row = if tick >= open.first_tick { tick } else { 0 };
         entry.close(at.wall, at.mono, last_row);
         entry.run.cpu_time = open.used;
@@ -485,12 +459,7 @@ impl<P> Life<P> {
 
     /// Puts an end on the list. Nothing acts on it where it is learnt of.
     fn list<Pr>(&self, run: RunId, outcome: Outcome, scene: &mut Scene<'_, Pr>) {
-        scene.desk.ends.push(End {
-            plugin: self.id,
-            run,
-            outcome,
-            at: scene.now,
-        });
+        scene.desk.ends.push(End { plugin: self.id, run, outcome, at: scene.now });
     }
 
     /// The process of the open run is said to have ended: finds out how, and lists it. `low` are
@@ -530,11 +499,7 @@ impl<P> Life<P> {
         entry.learn(end.outcome.end());
         if !entry.settled && kind != EndKind::Clean {
             let at = end.at.mono.checked_add(GRACE).unwrap_or(end.at.mono);
-            desk.due.push_back(Due {
-                at,
-                plugin: self.id,
-                run: end.run,
-            });
+            desk.due.push_back(Due { at, plugin: self.id, run: end.run });
         }
     }
 
@@ -546,10 +511,7 @@ impl<P> Life<P> {
         let mut memory = Memory::Unknown;
         let mut cpu = None;
         let shortest = scene.probe.shortest_interval();
-        let read = self
-            .open
-            .as_mut()
-            .map(|open| (open.run, open.read(scene.probe)));
+        let read = self.open.as_mut().map(|open| (open.run, open.read(scene.probe)));
         match read {
             Some((run, Ok(Read { reading, found_now }))) => {
                 memory = reading.resident.map_or(Memory::Unknown, Memory::Resident);
@@ -582,11 +544,7 @@ impl<P> Life<P> {
         let run = if self.open.is_some() { self.seq } else { 0 };
         let row = Row::pack(cpu, memory, events, crashes, run, self.record.state);
         self.resident = row.resident().map_or(0, |bytes| bytes.0);
-        let used = self
-            .open
-            .as_ref()
-            .and_then(|open| open.used)
-            .unwrap_or_default();
+        let used = self.open.as_ref().and_then(|open| open.used).unwrap_or_default();
         self.in_rows.run_cpu = u64::try_from(used.as_nanos()).unwrap_or(u64::MAX);
         (row, self.in_rows)
     }

@@ -85,18 +85,12 @@ impl<P> Open<P> {
 
     /// Its process has ended before it could be read, and that is on the list.
     pub(crate) fn known_to_be_gone(self) -> Self {
-        Self {
-            known_gone: true,
-            ..self
-        }
+        Self { known_gone: true, ..self }
     }
 
     /// Its process could not be opened.
     pub(crate) fn with(self, problem: Problem) -> Self {
-        Self {
-            problem: Some(problem),
-            ..self
-        }
+        Self { problem: Some(problem), ..self }
     }
 
     /// Looks for the process that the host named.
@@ -145,9 +139,7 @@ impl<P> Open<P> {
 
     /// What its process can be told by once nothing is held of it any more.
     pub(crate) fn identity<Pr: Probe<Process = P>>(&self, probe: &Pr) -> Option<Identity> {
-        self.process
-            .as_ref()
-            .and_then(|process| probe.identity(process))
+        self.process.as_ref().and_then(|process| probe.identity(process))
     }
 
     /// Reads the process between ticks, because its run is about to end, and looks if it lives.

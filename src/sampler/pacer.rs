@@ -15,19 +15,13 @@ pub(crate) struct Pacer {
 
 impl Pacer {
     pub(crate) const fn new(start: Instant, interval: Duration) -> Self {
-        Self {
-            start,
-            interval,
-            next: 0,
-            missed: 0,
-        }
+        Self { start, interval, next: 0, missed: 0 }
     }
 
     /// The next deadline; `None` if the clock does not reach so far.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         let interval = u64::try_from(self.interval.as_nanos()).ok()?;
-        self.start
-            .checked_add(Duration::from_nanos(interval.checked_mul(self.next)?))
+        self.start.checked_add(Duration::from_nanos(interval.checked_mul(self.next)?))
     }
 
     pub(crate) fn is_due(&self, now: Instant) -> bool {

@@ -33,11 +33,7 @@ pub(crate) struct Limits {
 
 impl<T> Pool<T> {
     pub(crate) const fn new(limits: Limits) -> Self {
-        Self {
-            free: Vec::new(),
-            waiting: VecDeque::new(),
-            limits,
-        }
+        Self { free: Vec::new(), waiting: VecDeque::new(), limits }
     }
 
     /// Keeps `value` until it is ours again.
@@ -85,11 +81,7 @@ impl<T> Pool<T> {
 mod tests {
     use super::*;
 
-    const LIMITS: Limits = Limits {
-        free: 2,
-        waiting: 3,
-        ticks: 10,
-    };
+    const LIMITS: Limits = Limits { free: 2, waiting: 3, ticks: 10 };
 
     #[test]
     fn what_a_reader_holds_is_not_used_again_until_the_reader_lets_go() {
@@ -113,18 +105,11 @@ mod tests {
             pool.retire(Arc::clone(value), tick as u64);
         }
         let held = |readers: &[Arc<u64>]| {
-            readers
-                .iter()
-                .filter(|value| Arc::strong_count(value) > 1)
-                .count()
+            readers.iter().filter(|value| Arc::strong_count(value) > 1).count()
         };
         assert_eq!(held(&readers), LIMITS.waiting);
         pool.sweep(99 + LIMITS.ticks, |_| ());
-        assert_eq!(
-            held(&readers),
-            1,
-            "only the youngest has not waited too long"
-        );
+        assert_eq!(held(&readers), 1, "only the youngest has not waited too long");
         pool.sweep(100 + LIMITS.ticks, |_| ());
         assert_eq!(held(&readers), 0);
     }

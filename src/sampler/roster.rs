@@ -86,9 +86,7 @@ impl<P> Roster<P> {
     /// Where `name` is, or would be, in the order of the names.
     fn place(&self, name: &str) -> usize {
         self.order.partition_point(|&other| {
-            self.lives[other as usize]
-                .as_ref()
-                .is_some_and(|life| **life.name() < *name)
+            self.lives[other as usize].as_ref().is_some_and(|life| **life.name() < *name)
         })
     }
 
@@ -108,9 +106,7 @@ impl<P> Roster<P> {
         let Some(slot) = self.slots.take_back(id) else {
             return;
         };
-        let at = self.lives[slot as usize]
-            .as_ref()
-            .map(|life| self.place(life.name()));
+        let at = self.lives[slot as usize].as_ref().map(|life| self.place(life.name()));
         let (Some(at), Some(life)) = (at, self.lives[slot as usize].take()) else {
             return;
         };
@@ -181,21 +177,12 @@ impl<P> Roster<P> {
     }
 
     fn change_table(&mut self) {
-        let Self {
-            lives,
-            order,
-            store,
-            set_changed,
-            system,
-            ..
-        } = self;
+        let Self { lives, order, store, set_changed, system, .. } = self;
         (system.plugins_running, system.plugins_crashed) = (0, 0);
         system.total_plugins = order.len();
         store.change_table(|table, current| {
             table.names = if *set_changed {
-                let names = order
-                    .iter()
-                    .filter_map(|&slot| lives[slot as usize].as_ref());
+                let names = order.iter().filter_map(|&slot| lives[slot as usize].as_ref());
                 Arc::new(Names::of(names.map(|life| Arc::clone(life.name()))))
             } else {
                 Arc::clone(&current.names)
@@ -252,12 +239,7 @@ impl<P> Roster<P> {
         probe: &mut Pr,
     ) {
         let (slot, run) = ((token >> 32) as usize, token as u32);
-        let Some(id) = self
-            .lives
-            .get(slot)
-            .and_then(Option::as_ref)
-            .map(|life| life.id)
-        else {
+        let Some(id) = self.lives.get(slot).and_then(Option::as_ref).map(|life| life.id) else {
             return;
         };
         self.with_life(id, now, probe, |life, scene| life.learn_end(run, scene));
@@ -273,18 +255,11 @@ impl<P> Roster<P> {
         let Some(slot) = self.slots.get(id) else {
             return;
         };
-        let Self {
-            lives, desk, store, ..
-        } = self;
+        let Self { lives, desk, store, .. } = self;
         let Some(life) = &mut lives[slot as usize] else {
             return;
         };
-        let mut scene = Scene {
-            probe,
-            desk,
-            now,
-            tick: store.tick(),
-        };
+        let mut scene = Scene { probe, desk, now, tick: store.tick() };
         act(life, &mut scene);
         self.changed |= life.is_changed();
     }
@@ -301,25 +276,13 @@ impl<P> Roster<P> {
 
     /// Reads every process once and records a sample for every plugin. One call, one tick.
     pub(crate) fn tick<Pr: Probe<Process = P>>(&mut self, now: Now, probe: &mut Pr) {
-        let Self {
-            lives,
-            desk,
-            store,
-            system,
-            stats,
-            ..
-        } = self;
+        let Self { lives, desk, store, system, stats, .. } = self;
         let processes = lives.iter().flatten().filter_map(Life::process);
         super::open::prepare(probe, processes);
         (system.total_events, system.total_memory_bytes) = (0, 0);
         let mut draft = store.draft(now, lives.len());
         let (frame, totals) = draft.parts();
-        let mut scene = Scene {
-            probe,
-            desk,
-            now,
-            tick: store.tick(),
-        };
+        let mut scene = Scene { probe, desk, now, tick: store.tick() };
         let mut changed = false;
         for life in lives {
             let (row, total) = match life {

@@ -63,10 +63,7 @@ impl Draft {
     /// The rows and totals to fill, by slot.
     pub(crate) fn parts(&mut self) -> (&mut Frame, &mut Vec<Total>) {
         let ours = "a draft is taken from what is ours and shared by nobody";
-        (
-            Arc::get_mut(&mut self.frame).expect(ours),
-            Arc::get_mut(&mut self.totals).expect(ours),
-        )
+        (Arc::get_mut(&mut self.frame).expect(ours), Arc::get_mut(&mut self.totals).expect(ours))
     }
 }
 
@@ -82,21 +79,10 @@ fn make_room<T>(values: &mut Vec<T>, len: usize) {
 impl Store {
     pub(crate) fn new(samples: usize) -> Self {
         let nothing = Nothing::default();
-        let small = Limits {
-            free: 2,
-            waiting: HELD,
-            ticks: samples as u64,
-        };
+        let small = Limits { free: 2, waiting: HELD, ticks: samples as u64 };
         // What left the window waits for one window more; then it is its readers' to free.
-        let frames = Limits {
-            free: TICKS + 4,
-            waiting: samples.max(TICKS) + TICKS,
-            ..small
-        };
-        let blocks = Limits {
-            waiting: samples / TICKS + 2,
-            ..small
-        };
+        let frames = Limits { free: TICKS + 4, waiting: samples.max(TICKS) + TICKS, ..small };
+        let blocks = Limits { waiting: samples / TICKS + 2, ..small };
         Self {
             samples: samples as u64,
             tick: 0,
@@ -131,24 +117,14 @@ impl Store {
         let oldest = self.oldest();
         match self.blocks.iter().find(|block| block.end() > oldest) {
             Some(block) => Some(block.at[(oldest.saturating_sub(block.first)) as usize]),
-            None => self
-                .frames
-                .iter()
-                .find(|frame| frame.tick >= oldest)
-                .map(|frame| frame.at),
+            None => self.frames.iter().find(|frame| frame.tick >= oldest).map(|frame| frame.at),
         }
     }
 
     /// The next tick, to be filled with `rows` rows and handed to [`commit`](Self::commit).
     pub(crate) fn draft(&mut self, at: Now, rows: usize) -> Draft {
         let tick = self.tick + 1;
-        let new = || {
-            Arc::new(Frame {
-                tick,
-                at,
-                rows: Vec::new(),
-            })
-        };
+        let new = || Arc::new(Frame { tick, at, rows: Vec::new() });
         let frame = self.retired.frames.take().unwrap_or_else(new);
         let totals = self.retired.totals.take().unwrap_or_default();
         let mut draft = Draft { frame, totals };
@@ -167,11 +143,7 @@ impl Store {
         self.retired.totals.retire(old, self.tick);
         // A history shorter than a block never gets to one: its frames leave one by one.
         let oldest = self.oldest();
-        let left = self
-            .frames
-            .iter()
-            .take_while(|frame| frame.tick < oldest)
-            .count();
+        let left = self.frames.iter().take_while(|frame| frame.tick < oldest).count();
         for frame in self.frames.drain(..left) {
             self.retired.frames.retire(frame, self.tick);
         }
@@ -183,14 +155,8 @@ impl Store {
     /// Turns the thirty frames into a block, and lets the blocks go that have left the window.
     fn regroup(&mut self) {
         let now = self.frames[0].at;
-        let mut block = self
-            .retired
-            .blocks
-            .take()
-            .unwrap_or_else(|| Arc::new(Block::new(now)));
-        Arc::get_mut(&mut block)
-            .expect("what a pool gives is ours")
-            .regroup(&self.frames);
+        let mut block = self.retired.blocks.take().unwrap_or_else(|| Arc::new(Block::new(now)));
+        Arc::get_mut(&mut block).expect("what a pool gives is ours").regroup(&self.frames);
 
         let mut list = self.retired.lists.take().unwrap_or_default();
         let blocks = Arc::get_mut(&mut list).expect("what a pool gives is ours");
@@ -228,13 +194,7 @@ impl Store {
 
     /// Publishes what is current, and takes back what readers no longer see.
     pub(crate) fn publish(&mut self, header: Header, publisher: &mut Publisher) {
-        let Header {
-            origin,
-            revision,
-            stopped,
-            system,
-            sampler,
-        } = header;
+        let Header { origin, revision, stopped, system, sampler } = header;
         let mut next = self
             .retired
             .snapshots
@@ -265,15 +225,7 @@ impl Store {
 
     /// Takes back what is ours again. Holders come before what they hold.
     fn sweep(&mut self) {
-        let Self {
-            tick,
-            retired,
-            nothing,
-            frames,
-            blocks,
-            table,
-            ..
-        } = self;
+        let Self { tick, retired, nothing, frames, blocks, table, .. } = self;
         retired.snapshots.sweep(*tick, |snapshot| {
             snapshot.timeline.blocks = Arc::clone(&nothing.blocks);
             snapshot.totals = Arc::clone(&nothing.totals);
@@ -346,11 +298,8 @@ mod tests {
 
     impl Bench {
         fn new(samples: usize) -> Self {
-            let started = Now {
-                mono: Instant::now(),
-                wall: SystemTime::UNIX_EPOCH,
-                boot: Duration::ZERO,
-            };
+            let started =
+                Now { mono: Instant::now(), wall: SystemTime::UNIX_EPOCH, boot: Duration::ZERO };
             let second = Duration::from_secs(1);
             let origin = Origin {
                 started,
@@ -358,11 +307,7 @@ mod tests {
                 history_duration: second * samples as u32,
             };
             let publisher = Publisher::new(Published::before_the_first_tick(origin, false));
-            Self {
-                store: Store::new(samples),
-                publisher,
-                origin,
-            }
+            Self { store: Store::new(samples), publisher, origin }
         }
 
         /// One tick of `rows` rows, whose CPU column is the tick.
@@ -371,19 +316,9 @@ mod tests {
             let at = self.origin.started.after(Duration::from_secs(tick));
             let mut draft = self.store.draft(at, rows);
             let (frame, totals) = draft.parts();
-            let row = Row {
-                cpu: tick as u32,
-                run_and_state: 3,
-                ..Row::ABSENT
-            };
+            let row = Row { cpu: tick as u32, run_and_state: 3, ..Row::ABSENT };
             frame.rows.resize(rows, row);
-            totals.resize(
-                rows,
-                Total {
-                    events: tick,
-                    ..Total::default()
-                },
-            );
+            totals.resize(rows, Total { events: tick, ..Total::default() });
             self.store.commit(draft);
             self.publish();
         }
@@ -406,10 +341,7 @@ mod tests {
 
     fn assert_holds(snapshot: &Snapshot, samples: u64) {
         let timeline = &snapshot.0.timeline;
-        assert_eq!(
-            timeline.newest - timeline.oldest + 1,
-            samples.min(timeline.newest)
-        );
+        assert_eq!(timeline.newest - timeline.oldest + 1, samples.min(timeline.newest));
         for tick in timeline.oldest..=timeline.newest {
             assert_eq!(timeline.row(tick, 0).cpu, tick as u32, "{timeline:?}");
         }
@@ -459,27 +391,13 @@ mod tests {
                 let timeline = &snapshot.0.timeline;
                 seen.insert(Arc::as_ptr(&timeline.blocks) as usize);
                 seen.insert(Arc::as_ptr(&snapshot.0.totals) as usize);
-                seen.extend(
-                    timeline
-                        .blocks
-                        .iter()
-                        .map(|block| Arc::as_ptr(block) as usize),
-                );
-                seen.extend(
-                    timeline
-                        .frames
-                        .iter()
-                        .map(|frame| Arc::as_ptr(frame) as usize),
-                );
+                seen.extend(timeline.blocks.iter().map(|block| Arc::as_ptr(block) as usize));
+                seen.extend(timeline.frames.iter().map(|frame| Arc::as_ptr(frame) as usize));
             }
         }
         // Two snapshots, three lists, three totals; three or four blocks, and frames for thirty
         // ticks and for what the last snapshots before a regrouping still held.
-        assert!(
-            seen.len() <= 2 + 3 + 3 + 5 + TICKS + 8,
-            "{} places",
-            seen.len()
-        );
+        assert!(seen.len() <= 2 + 3 + 3 + 5 + TICKS + 8, "{} places", seen.len());
     }
 
     #[test]
@@ -506,13 +424,7 @@ mod tests {
             bench.tick(1);
         }
         let kept = |bench: &Bench| {
-            let Retired {
-                snapshots,
-                lists,
-                frames,
-                blocks,
-                ..
-            } = &bench.store.retired;
+            let Retired { snapshots, lists, frames, blocks, .. } = &bench.store.retired;
             (snapshots.len(), lists.len(), frames.len(), blocks.len())
         };
         let held = bench.snapshot();
@@ -526,10 +438,7 @@ mod tests {
             bench.tick(1);
         }
         let (snapshots, lists, frames, blocks) = kept(&bench);
-        assert!(
-            snapshots <= 3 && lists <= 3 && blocks <= 3,
-            "{snapshots} {lists} {blocks}"
-        );
+        assert!(snapshots <= 3 && lists <= 3 && blocks <= 3, "{snapshots} {lists} {blocks}");
         assert!(frames <= 2 * TICKS + 4, "{frames} frames");
     }
 
@@ -543,12 +452,7 @@ mod tests {
             bench.tick(1);
         }
         let snapshot = bench.snapshot();
-        let rooms = snapshot
-            .0
-            .timeline
-            .frames
-            .iter()
-            .map(|frame| frame.rows.capacity());
+        let rooms = snapshot.0.timeline.frames.iter().map(|frame| frame.rows.capacity());
         assert!(rooms.max().unwrap_or(0) < 100);
     }
 }

@@ -28,11 +28,7 @@ pub(crate) enum Command {
 /// A change to the set of plugins, or to one of them.
 #[derive(Debug)]
 pub(crate) enum Change {
-    Register {
-        id: PluginId,
-        name: Arc<str>,
-        events: EventCounter,
-    },
+    Register { id: PluginId, name: Arc<str>, events: EventCounter },
     Remove(PluginId),
     Plugin(PluginId, Word),
 }
@@ -73,12 +69,7 @@ impl Line {
     /// A line and its receiving end; closed from the beginning if it is not `open`.
     pub(crate) fn new(wake: Box<dyn Fn() + Send + Sync>, open: bool) -> (Self, Receiver<Command>) {
         let (sender, receiver) = crossbeam_channel::unbounded();
-        let line = Self {
-            sender,
-            wake,
-            open: AtomicBool::new(open),
-            home: std::process::id(),
-        };
+        let line = Self { sender, wake, open: AtomicBool::new(open), home: std::process::id() };
         (line, receiver)
     }
 

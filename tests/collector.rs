@@ -1,0 +1,543 @@
+//! The collector on real child processes, with each probe that this build has.
+#![cfg(unix)]
+
+mod support;
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use plugmeter::{
+    Collector, Config, PluginState, ProbeKind, Problem, RegisterError, RunEnd, Stopped, Window,
+};
+use support::{Reaped, probes, shell, sleeper, wait_for, wait_for_plugin};
+
+const HOUR: Duration = Duration::from_secs(3_600);
+
+/// A collector whose ticks are all asked for: the interval is an hour.
+fn on_demand(probe: ProbeKind) -> Collector {
+    let config = Config::default().poll_interval(HOUR).history_duration(HOUR * 1_000).probe(probe);
+    Collector::start(config).unwrap()
+}
+
+fn ticking(probe: ProbeKind, interval: Duration) -> Collector {
+    Collector::start(Config::default().poll_interval(interval).probe(probe)).unwrap()
+}
+
+/// Waits until a crash that nobody told of, and that happens now, was counted: then everything
+/// that ended before was counted too, if it ever will be.
+fn outlast_the_grace(collector: &Collector) {
+    let marker = collector.register("marker").unwrap();
+    let mut child = sleeper();
+    marker.started(child.pid(), "");
+    child.kill();
+    child.wait();
+    wait_for("the marker's crash to be counted", || {
+        // Where nothing tells of an end, a tick finds it.
+        let snapshot = collector.sample_now().unwrap();
+        (snapshot.plugin("marker").unwrap().crash_count() == 1).then_some(())
+    });
+    marker.remove();
+}
+
+#[test]
+fn three_polls_of_a_busy_child_give_plausible_values() {
+    for probe in probes() {
+        let interval = Duration::from_millis(150);
+        let collector = ticking(probe, interval);
+        let plugin = collector.register("busy").unwrap();
+        let child = shell("while :; do :; done");
+        plugin.started(child.pid(), "1.0");
+        let snapshot = wait_for_plugin(&collector, "busy", "three values", |view| {
+            view.history(Window::All).filter(|sample| sample.cpu_percent.is_some()).count() >= 3
+        });
+        let view = snapshot.plugin("busy").unwrap();
+        let mut uptime = Duration::ZERO;
+        for sample in view.history(Window::All).filter(|sample| sample.run.is_some()) {
+            assert_eq!(sample.pid, Some(child.pid()));
+            assert_eq!(sample.version, Some("1.0"));
+            assert_eq!(sample.state, PluginState::Running);
+            // One thread: a core at most, and other tests want the cores too.
+            let cpu = sample.cpu_percent.unwrap_or(50.0);
+            assert!((1.0..=115.0).contains(&cpu), "{probe}: {cpu} %");
+            let memory = sample.memory_mb().expect("it lives");
+            assert!((0.1..100.0).contains(&memory), "{probe}: {memory} MB");
+            let up = sample.uptime.expect("its start is known");
+            assert!(up >= uptime && up < Duration::from_secs(600), "{probe}: {up:?}");
+            uptime = up;
+        }
+        assert!(view.cpu_time() > Duration::from_millis(50), "{probe}: {:?}", view.cpu_time());
+        let run = view.run().unwrap();
+        let started = run.started_at.expect("its start is known");
+        let apart = run.seen_at.duration_since(started).unwrap_or_default();
+        assert!(apart < Duration::from_secs(30), "{probe}: {apart:?}");
+        assert!(snapshot.system().total_memory_bytes > 0);
+        assert_eq!(snapshot.system().plugins_running, 1);
+        let stats = snapshot.sampler();
+        assert_eq!(stats.ticks, snapshot.tick());
+        assert!(stats.last_tick > Duration::ZERO);
+    }
+}
+
+#[test]
+fn the_sampler_says_what_it_costs() {
+    for probe in probes() {
+        let collector = on_demand(probe);
+        let child = sleeper();
+        collector.register("idle").unwrap().started(child.pid(), "");
+        let before = collector.sample_now().unwrap().sampler();
+        let after = collector.sample_now().unwrap().sampler();
+        if cfg!(target_os = "linux") {
+            assert!(after.cpu_time.unwrap() > before.cpu_time.unwrap());
+            assert!(after.overhead_percent.unwrap() > 0.0);
+        }
+        assert_eq!(after.ticks, before.ticks + 1);
+    }
+}
+
+#[test]
+fn ten_samples_of_ten_are_kept_and_the_oldest_is_as_old_as_it_should_be() {
+    let interval = Duration::from_millis(20);
+    let config = Config::default().poll_interval(interval).history_duration(interval * 10);
+    let collector = Collector::start(config).unwrap();
+    collector.register("idle").unwrap();
+    let snapshot = wait_for("forty ticks", || {
+        let snapshot = collector.snapshot();
+        (snapshot.tick() >= 40).then_some(snapshot)
+    });
+    let aggregates = snapshot.plugin("idle").unwrap().aggregates(Window::All).unwrap();
+    assert_eq!(aggregates.sample_count, 10);
+    assert_eq!(snapshot.plugin("idle").unwrap().history(Window::All).len(), 10);
+    // Nine intervals lie between ten deadlines; a tick may be late by one and still be the next.
+    assert!(aggregates.time_span >= interval * 8, "{:?}", aggregates.time_span);
+    if snapshot.sampler().missed_ticks == 0 {
+        assert!(aggregates.time_span <= interval * 10, "{:?}", aggregates.time_span);
+    }
+}
+
+#[test]
+fn eight_threads_count_events_and_none_is_lost() {
+    const EACH: u64 = 100_000;
+    let collector = ticking(ProbeKind::default(), Duration::from_millis(10));
+    let plugin = collector.register("busy").unwrap();
+    thread::scope(|scope| {
+        for _ in 0..8 {
+            let events = plugin.events().clone();
+            scope.spawn(move || (0..EACH).for_each(|_| events.increment()));
+        }
+    });
+    assert_eq!(plugin.events().get(), 8 * EACH);
+    let snapshot = collector.sample_now().unwrap();
+    let view = snapshot.plugin("busy").unwrap();
+    assert_eq!(view.event_count(), 8 * EACH);
+    assert_eq!(view.current().unwrap().event_count, 8 * EACH);
+    assert_eq!(snapshot.system().total_events, 8 * EACH);
+    let counts: Vec<u64> = view.history(Window::All).map(|sample| sample.event_count).collect();
+    assert!(counts.is_sorted(), "{counts:?}");
+}
+
+#[test]
+fn a_restart_keeps_history_and_counters() {
+    for probe in probes() {
+        let collector = on_demand(probe);
+        let plugin = collector.register("dice").unwrap();
+        let mut first = sleeper();
+        let run = plugin.started(first.pid(), "1.0");
+        plugin.events().add(5);
+        collector.sample_now().unwrap();
+        plugin.set_state(PluginState::Stopping);
+        first.kill();
+        plugin.exited(run, first.wait());
+        let between = collector.sample_now().unwrap();
+        let view = between.plugin("dice").unwrap();
+        assert_eq!((view.state(), view.pid()), (PluginState::Stopped, None));
+        assert_eq!(view.version(), Some("1.0"), "of the newest run, open or not");
+
+        let second = sleeper();
+        plugin.started(second.pid(), "1.1");
+        plugin.events().add(2);
+        let snapshot = collector.sample_now().unwrap();
+        let view = snapshot.plugin("dice").unwrap();
+        assert_eq!(view.event_count(), 7);
+        assert_eq!((view.restarts(), view.crash_count()), (1, 0));
+        let versions: Vec<_> = view.history(Window::All).map(|sample| sample.version).collect();
+        assert_eq!(versions[versions.len() - 3..], [Some("1.0"), None, Some("1.1")], "{probe}");
+        let runs: Vec<_> = view.runs().collect();
+        assert_eq!(runs.len(), 2);
+        assert_eq!(runs[0].end, Some(RunEnd::Signaled(9)));
+        assert_eq!((runs[1].end, runs[1].pid), (None, second.pid()));
+    }
+}
+
+#[test]
+fn a_hot_reload_replaces_a_run_whose_process_lives_and_is_no_crash() {
+    for probe in probes() {
+        let collector = on_demand(probe);
+        let plugin = collector.register("dice").unwrap();
+        let (old, new) = (sleeper(), sleeper());
+        plugin.started(old.pid(), "1.0");
+        plugin.started(new.pid(), "1.1");
+        let snapshot = collector.sample_now().unwrap();
+        let view = snapshot.plugin("dice").unwrap();
+        let ends: Vec<_> = view.runs().map(|run| run.end).collect();
+        assert_eq!(ends, [Some(RunEnd::Replaced), None]);
+        assert_eq!((view.state(), view.restarts()), (PluginState::Running, 1));
+        // The same process under a third version is no other process.
+        plugin.started(new.pid(), "1.2");
+        outlast_the_grace(&collector);
+        let snapshot = collector.sample_now().unwrap();
+        let view = snapshot.plugin("dice").unwrap();
+        assert_eq!((view.version(), view.restarts()), (Some("1.2"), 1), "{probe}");
+        assert_eq!((view.pid(), view.crash_count()), (Some(new.pid()), 0));
+    }
+}
+
+#[test]
+fn a_crash_that_only_the_sampler_sees_is_shown_at_once_and_counted_a_little_later() {
+    for probe in probes() {
+        let collector = ticking(probe, Duration::from_millis(20));
+        let plugin = collector.register("dice").unwrap();
+        let mut child = sleeper();
+        plugin.started(child.pid(), "");
+        wait_for_plugin(&collector, "dice", "a process", |view| view.pid().is_some());
+        child.kill();
+        let snapshot = wait_for_plugin(&collector, "dice", "the crash", |view| {
+            view.state() == PluginState::Crashed
+        });
+        let view = snapshot.plugin("dice").unwrap();
+        assert_eq!((view.pid(), view.crash_count()), (None, 0));
+        let snapshot =
+            wait_for_plugin(&collector, "dice", "its count", |view| view.crash_count() == 1);
+        let view = snapshot.plugin("dice").unwrap();
+        let run = view.runs().next().unwrap();
+        assert_eq!(view.last_crash(), run.ended_at);
+        assert_eq!(snapshot.system().plugins_crashed, 1);
+    }
+}
+
+#[test]
+fn a_crash_that_the_host_tells_is_counted_at_once_and_only_once() {
+    for probe in probes() {
+        let collector = ticking(probe, Duration::from_millis(20));
+        let plugin = collector.register("dice").unwrap();
+        // Told before the sampler can have seen it, and told after it has.
+        for seen_before in [false, true] {
+            let mut child = sleeper();
+            let run = plugin.started(child.pid(), "");
+            let before = collector.sample_now().unwrap().plugin("dice").unwrap().crash_count();
+            child.kill();
+            if seen_before {
+                wait_for_plugin(&collector, "dice", "the crash", |view| {
+                    view.state() == PluginState::Crashed
+                });
+            }
+            plugin.exited(run, child.wait());
+            let snapshot = collector.sample_now().unwrap();
+            let view = snapshot.plugin("dice").unwrap();
+            assert_eq!((view.state(), view.crash_count()), (PluginState::Crashed, before + 1));
+            assert_eq!(view.runs().last().unwrap().end, Some(RunEnd::Signaled(9)));
+        }
+        outlast_the_grace(&collector);
+        let snapshot = collector.sample_now().unwrap();
+        assert_eq!(snapshot.plugin("dice").unwrap().crash_count(), 2, "{probe}");
+    }
+}
+
+#[test]
+fn kill_wait_stopped_is_no_crash_even_if_the_sampler_has_seen_one() {
+    for probe in probes() {
+        let collector = ticking(probe, Duration::from_millis(10));
+        let plugin = collector.register("dice").unwrap();
+        for wait_until_seen in [false, true] {
+            let mut child = sleeper();
+            plugin.started(child.pid(), "");
+            collector.sample_now().unwrap();
+            child.kill();
+            child.wait();
+            if wait_until_seen {
+                wait_for_plugin(&collector, "dice", "the crash", |view| {
+                    view.state() == PluginState::Crashed
+                });
+            }
+            plugin.stopped();
+        }
+        outlast_the_grace(&collector);
+        let snapshot = collector.sample_now().unwrap();
+        let view = snapshot.plugin("dice").unwrap();
+        assert_eq!((view.state(), view.crash_count()), (PluginState::Stopped, 0), "{probe}");
+        assert_eq!(view.last_crash(), None);
+    }
+}
+
+#[test]
+fn an_end_that_was_announced_is_no_crash() {
+    for probe in probes() {
+        let collector = ticking(probe, Duration::from_millis(10));
+        let plugin = collector.register("dice").unwrap();
+        let mut child = sleeper();
+        plugin.started(child.pid(), "");
+        plugin.set_state(PluginState::Stopping);
+        child.kill();
+        wait_for_plugin(&collector, "dice", "the end", |view| view.state() == PluginState::Stopped);
+        child.wait();
+        outlast_the_grace(&collector);
+        assert_eq!(collector.snapshot().plugin("dice").unwrap().crash_count(), 0, "{probe}");
+    }
+}
+
+#[test]
+fn a_number_of_which_there_is_no_process_ended_before_it_could_be_read() {
+    for probe in probes() {
+        let collector = on_demand(probe);
+        let plugin = collector.register("dice").unwrap();
+        let mut child = sleeper();
+        let pid = child.pid();
+        child.kill();
+        child.wait();
+        plugin.started(pid, "1.0");
+        let snapshot = collector.sample_now().unwrap();
+        let view = snapshot.plugin("dice").unwrap();
+        assert_eq!((view.state(), view.pid()), (PluginState::Crashed, None), "{probe}");
+        let run = view.runs().next().unwrap();
+        assert_eq!((run.end, run.cpu_time), (Some(RunEnd::Unknown), None));
+        assert!(view.current().unwrap().cpu_percent.is_none());
+        assert_eq!(view.problem(), None);
+    }
+}
+
+#[test]
+fn a_number_that_cannot_be_a_process_is_refused() {
+    for probe in probes() {
+        let collector = on_demand(probe);
+        let plugin = collector.register("dice").unwrap();
+        let mut numbers = vec![0, i32::MAX as u32 + 1, u32::MAX];
+        if cfg!(target_os = "linux") {
+            numbers.push(thread_of_this_process());
+        }
+        for pid in numbers {
+            plugin.started(pid, "");
+            let snapshot = collector.sample_now().unwrap();
+            let view = snapshot.plugin("dice").unwrap();
+            assert_eq!(view.state(), PluginState::Failed, "{probe}: {pid}");
+            assert_eq!(view.problem(), Some(&Problem::NotAProcess));
+            assert_eq!(view.runs().count(), 0);
+            let sample = view.current().unwrap();
+            assert_eq!((sample.cpu_percent, sample.memory_bytes), (None, None));
+        }
+    }
+}
+
+/// The number of a thread of this process that is not its first.
+fn thread_of_this_process() -> u32 {
+    let threads = std::fs::read_dir("/proc/self/task").unwrap();
+    let ids = threads.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let ids = ids.map(|id| id.parse::<u32>().unwrap());
+    ids.into_iter().find(|&id| id != std::process::id()).expect("tests run in threads")
+}
+
+#[test]
+fn one_process_under_two_names_is_shown_by_both() {
+    for probe in probes() {
+        let collector = on_demand(probe);
+        let child = sleeper();
+        for name in ["a", "b"] {
+            collector.register(name).unwrap().started(child.pid(), "");
+        }
+        let snapshot = collector.sample_now().unwrap();
+        for name in ["a", "b"] {
+            let sample = snapshot.plugin(name).unwrap().current().unwrap();
+            assert_eq!(sample.pid, Some(child.pid()), "{probe}");
+            assert!(sample.memory_bytes.is_some());
+        }
+    }
+}
+
+#[test]
+fn a_removed_plugin_is_gone_from_the_next_snapshot_and_older_ones_keep_it() {
+    let collector = on_demand(ProbeKind::default());
+    let plugin = collector.register("dice").unwrap();
+    let child = sleeper();
+    plugin.started(child.pid(), "1.0");
+    plugin.events().add(3);
+    let before = collector.sample_now().unwrap();
+    let other = collector.plugin("dice").unwrap();
+    plugin.remove();
+    assert!(collector.plugin("dice").is_none());
+
+    let again = collector.register("dice").unwrap();
+    let after = collector.sample_now().unwrap();
+    let view = after.plugin("dice").unwrap();
+    assert_eq!((view.event_count(), view.runs().count()), (0, 0));
+    assert_eq!(view.history(Window::All).len(), 1);
+
+    // Handles of the old one do nothing any more.
+    other.started(child.pid(), "2.0");
+    other.remove();
+    again.events().increment();
+    let after = collector.sample_now().unwrap();
+    let view = after.plugin("dice").unwrap();
+    assert_eq!((view.state(), view.event_count()), (PluginState::Stopped, 1));
+
+    let kept = before.plugin("dice").unwrap();
+    assert_eq!((kept.version(), kept.event_count()), (Some("1.0"), 3));
+}
+
+#[test]
+fn what_a_thread_has_said_before_is_in_the_snapshot_it_asks_for() {
+    let collector = on_demand(ProbeKind::default());
+    for i in 0..200u64 {
+        let name = format!("plugin {i}");
+        let plugin = collector.register(&name).unwrap();
+        plugin.events().add(i);
+        plugin.set_state(PluginState::Unhealthy);
+        let snapshot = collector.sample_now().unwrap();
+        let view = snapshot.plugin(&name).unwrap();
+        assert_eq!((view.event_count(), view.state()), (i, PluginState::Unhealthy));
+    }
+}
+
+#[test]
+fn changes_are_published_between_ticks() {
+    let collector = on_demand(ProbeKind::default());
+    let plugin = collector.register("dice").unwrap();
+    wait_for_plugin(&collector, "dice", "to be there", |_| true);
+    let first = collector.snapshot();
+    plugin.set_state(PluginState::Starting);
+    let second = wait_for_plugin(&collector, "dice", "its state", |view| {
+        view.state() == PluginState::Starting
+    });
+    assert!(second.revision() > first.revision());
+    // One tick at the start, and none since.
+    assert!(second.tick() <= 1);
+}
+
+#[test]
+fn stop_waits_neither_for_a_tick_nor_for_readers() {
+    for probe in probes() {
+        let collector = on_demand(probe);
+        let plugin = collector.register("dice").unwrap();
+        let child = sleeper();
+        plugin.started(child.pid(), "1.0");
+        let held = collector.sample_now().unwrap();
+        let reader = collector.reader();
+        let begin = Instant::now();
+        collector.stop();
+        // A limit against waiting out the interval, which is an hour.
+        assert!(begin.elapsed() < Duration::from_secs(30));
+        collector.stop();
+
+        let last = reader.snapshot();
+        assert!(last.is_stopped() && !held.is_stopped());
+        assert_eq!(last.plugin("dice").unwrap().version(), Some("1.0"));
+        assert_eq!(collector.sample_now(), Err(Stopped));
+        assert_eq!(collector.register("8ball").unwrap_err(), RegisterError::Stopped);
+
+        // Said to nobody, and counted all the same.
+        plugin.started(child.pid(), "2.0");
+        plugin.stopped();
+        plugin.remove();
+        plugin.events().increment();
+        assert_eq!(plugin.events().get(), 1);
+        assert_eq!(reader.snapshot(), last);
+        drop(collector);
+        assert_eq!(reader.snapshot(), last);
+        assert_eq!(held.plugin("dice").unwrap().pid(), Some(child.pid()));
+    }
+}
+
+#[test]
+fn stopping_from_many_threads_at_once_is_stopping_once() {
+    for _ in 0..20 {
+        let collector = on_demand(ProbeKind::default());
+        let reader = collector.reader();
+        thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    collector.stop();
+                    assert!(reader.snapshot().is_stopped(), "stop returns when it has stopped");
+                });
+            }
+            scope.spawn(|| {
+                // Whatever comes first: an answer or a refusal, and no hanging.
+                let _: Result<_, Stopped> = collector.sample_now();
+            });
+        });
+    }
+}
+
+#[test]
+fn a_crash_that_is_not_counted_yet_is_counted_by_stop() {
+    let collector = on_demand(ProbeKind::default());
+    let plugin = collector.register("dice").unwrap();
+    let mut child = sleeper();
+    plugin.started(child.pid(), "");
+    child.kill();
+    child.wait();
+    wait_for("the crash", || {
+        let snapshot = collector.sample_now().unwrap();
+        (snapshot.plugin("dice").unwrap().state() == PluginState::Crashed).then_some(())
+    });
+    collector.stop();
+    assert_eq!(collector.snapshot().plugin("dice").unwrap().crash_count(), 1);
+}
+
+#[test]
+fn a_disabled_collector_has_no_thread_and_counters_that_work() {
+    let config = Config::default().enabled(false);
+    let collector = Collector::start(config).unwrap();
+    let plugin = collector.register("dice").unwrap();
+    plugin.started(std::process::id(), "1.0");
+    plugin.events().add(2);
+    assert_eq!(plugin.events().get(), 2);
+    assert!(collector.plugin("dice").is_some());
+    assert!(matches!(collector.register("dice"), Err(RegisterError::AlreadyRegistered { .. })));
+    assert_eq!(collector.sample_now(), Err(Stopped));
+    let snapshot = collector.snapshot();
+    assert!(snapshot.is_stopped());
+    assert_eq!((snapshot.tick(), snapshot.plugins().len()), (0, 0));
+    collector.stop();
+    assert_eq!(collector.register("8ball").unwrap_err(), RegisterError::Stopped);
+}
+
+#[test]
+fn the_65_537th_plugin_is_refused_and_the_others_stay() {
+    let collector = on_demand(ProbeKind::default());
+    for i in 0..65_536 {
+        collector.register(&i.to_string()).unwrap();
+    }
+    let error = collector.register("one more").unwrap_err();
+    assert_eq!(error, RegisterError::TooManyPlugins { most: 65_536 });
+    assert_eq!(collector.sample_now().unwrap().plugins().len(), 65_536);
+    collector.plugin("7").unwrap().remove();
+    collector.register("one more").unwrap();
+    let snapshot = collector.sample_now().unwrap();
+    assert!(snapshot.plugin("7").is_none() && snapshot.plugin("one more").is_some());
+}
+
+#[test]
+fn plugins_are_listed_by_name() {
+    let collector = on_demand(ProbeKind::default());
+    for name in ["pear", "apple", "öl", "zoo", "fig"] {
+        collector.register(name).unwrap();
+    }
+    collector.plugin("pear").unwrap().remove();
+    let snapshot = collector.sample_now().unwrap();
+    let names: Vec<_> = snapshot.plugins().map(|plugin| plugin.name()).collect();
+    assert_eq!(names, ["apple", "fig", "zoo", "öl"]);
+}
+
+#[test]
+fn a_pid_that_is_reaped_and_told_shows_no_values_afterwards() {
+    for probe in probes() {
+        let collector = on_demand(probe);
+        let plugin = collector.register("dice").unwrap();
+        let mut child: Reaped = shell("exit 3");
+        let run = plugin.started(child.pid(), "");
+        plugin.exited(run, child.wait());
+        let snapshot = collector.sample_now().unwrap();
+        let view = snapshot.plugin("dice").unwrap();
+        assert_eq!((view.state(), view.crash_count()), (PluginState::Crashed, 1), "{probe}");
+        assert_eq!(view.runs().last().unwrap().end, Some(RunEnd::Exited(3)));
+        let sample = view.current().unwrap();
+        assert_eq!((sample.pid, sample.memory_bytes, sample.uptime), (None, None, None));
+    }
+}

@@ -1,0 +1,148 @@
+//! The rules of the house, read off the sources: who may run the code in a folder, and what it may
+//! touch.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// A source file of the library: its path from `src/`, and its text without comments and tests.
+struct Source {
+    path: String,
+    code: String,
+}
+
+fn sources() -> Vec<Source> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut files = Vec::new();
+    collect(&root, &mut files);
+    assert!(files.len() > 20, "the sources are where they are looked for");
+    let read = |file: PathBuf| {
+        let text = fs::read_to_string(&file).unwrap();
+        let path = file.strip_prefix(&root).unwrap().to_str().unwrap().replace('\\', "/");
+        // Unit tests come last in a file, and may do what they like.
+        let code = text.split("\nmod tests {").next().unwrap_or_default();
+        let code: Vec<_> = code.lines().map(|line| line.split("//").next().unwrap()).collect();
+        Source { path, code: code.join("\n") }
+    };
+    files.into_iter().map(read).collect()
+}
+
+fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            collect(&path, files);
+        } else if path.extension().is_some_and(|end| end == "rs") {
+            files.push(path);
+        }
+    }
+}
+
+/// The folder that a file belongs to: `model` for `model.rs` and all that is in `model/`.
+fn room(path: &str) -> &str {
+    path.split(['/', '.']).next().unwrap()
+}
+
+#[track_caller]
+fn assert_nowhere(words: &[&str], in_files: impl Fn(&str) -> bool, why: &str) {
+    for source in sources().iter().filter(|source| in_files(&source.path)) {
+        for word in words {
+            let found = source.code.lines().position(|line| line.contains(word));
+            assert!(found.is_none(), "src/{}: {word:?}: {why}", source.path);
+        }
+    }
+}
+
+#[test]
+fn values_have_no_thread_no_clock_and_nothing_that_crosses_threads() {
+    assert_nowhere(
+        &[
+            "std::thread",
+            "Instant::now",
+            "SystemTime::now",
+            ".elapsed()",
+            "Atomic",
+            "Mutex",
+            "RwLock",
+            "OnceLock",
+            "crossbeam",
+            "mpsc",
+            "std::fs",
+            "log::",
+        ],
+        |path| room(path) == "model",
+        "the model is values",
+    );
+}
+
+#[test]
+fn only_the_loop_the_collector_and_the_os_ask_a_clock() {
+    assert_nowhere(
+        &["Instant::now", "SystemTime::now", "clock::now", ".elapsed()"],
+        |path| !["os", "collector"].contains(&room(path)) && !["sampler.rs"].contains(&path),
+        "time is an argument",
+    );
+}
+
+#[test]
+fn what_crosses_threads_is_in_few_places() {
+    let allowed =
+        |path: &str| ["shared", "collector"].contains(&room(path)) || path == "sampler.rs";
+    assert_nowhere(
+        &["ArcSwap", "arc_swap", "atomic", "Atomic", "Mutex", "RwLock"],
+        |path| !allowed(path),
+        "what crosses threads is in shared/, the loop and the collector",
+    );
+    // A simulation has the receiving end of the channel: it is its own loop.
+    assert_nowhere(
+        &["crossbeam_channel"],
+        |path| !allowed(path) && path != "testing.rs",
+        "what crosses threads is in shared/, the loop and the collector",
+    );
+    assert_nowhere(&["ArcSwap"], |path| path != "shared/publish.rs", "there is one `ArcSwap`");
+}
+
+#[test]
+fn only_the_os_folder_knows_the_platform() {
+    assert_nowhere(
+        &[
+            "target_os",
+            "cfg(unix",
+            "cfg(windows",
+            "target_family",
+            "std::os::",
+            "rustix",
+            "sysinfo::",
+        ],
+        |path| room(path) != "os",
+        "what is platform-specific lives under os/",
+    );
+}
+
+#[test]
+fn imports_point_one_way() {
+    // Each room may use those after it, and itself.
+    let order = ["lib", "export", "testing", "collector", "sampler", "os", "shared", "model"];
+    let beside = [("os", "shared"), ("shared", "os")];
+    for source in sources() {
+        let from = room(&source.path);
+        let Some(at) = order.iter().position(|&name| name == from) else {
+            // config and error: leaves that everybody may use.
+            assert!(["config", "error"].contains(&from), "src/{} is in no room", source.path);
+            continue;
+        };
+        for (to_at, to) in order.iter().enumerate() {
+            let used = source.code.contains(&format!("crate::{to}::"))
+                || source.code.contains(&format!("crate::{to};"));
+            let allowed = to_at >= at && !beside.contains(&(from, to));
+            assert!(!used || allowed, "src/{} uses {to}, which points the wrong way", source.path);
+        }
+    }
+}
+
+#[test]
+fn there_is_no_unsafe_code_no_prelude_and_no_glob() {
+    let sources = sources();
+    let lib = sources.iter().find(|source| source.path == "lib.rs").unwrap();
+    assert!(lib.code.contains("#![forbid(unsafe_code)]"));
+    assert_nowhere(&["::*;", "mod prelude"], |_| true, "names are imported by name");
+}

@@ -1,0 +1,721 @@
+//! The model: it keeps everything that ever happened, and looks through all of it for each answer.
+//!
+//! Nothing is packed, shared, bounded or kept ready. Times are counted from the start.
+
+use std::time::{Duration, SystemTime};
+
+use plugmeter::{PluginState, Problem, RunEnd, RunId, Window};
+
+/// An end that the host has not explained counts once so much time has passed.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// As many runs are shown at most.
+const RUNS_SHOWN: usize = 256;
+
+/// What the host said to a handle.
+#[derive(Clone, Debug)]
+pub enum Word {
+    /// The plugin was registered.
+    Registered,
+    /// It was removed.
+    Removed,
+    /// A process was named.
+    Started {
+        /// What the handle returned.
+        run: RunId,
+        /// The number that was named.
+        pid: u32,
+        /// Empty where there is none.
+        version: &'static str,
+    },
+    /// The status of a run's process was told.
+    Exited(RunId, RunEnd),
+    /// A state was set; `stopped()` and `crashed()` are two of them.
+    State(PluginState),
+}
+
+/// What a tick finds of a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Seen {
+    /// It lives, and has used so much CPU time and memory.
+    Alive(Duration, u64),
+    /// It has ended.
+    Ended(RunEnd),
+    /// There is no reading, and this is why.
+    Unread(Problem),
+}
+
+/// One process of a plugin.
+#[derive(Clone, Debug)]
+struct Run {
+    id: RunId,
+    pid: u32,
+    version: &'static str,
+    process_began: Duration,
+    seen_at: Duration,
+    /// When it ended, and how, as far as is known by now.
+    ended: Option<(Duration, RunEnd)>,
+    /// Nothing that is learnt from now on changes whether it counts as a crash.
+    settled: bool,
+    /// It counts as a crash unless the host explains it in time.
+    suspected: bool,
+    counted: bool,
+    /// It is another process than the run before was.
+    new_process: bool,
+    /// When the process was read, and the CPU time that it had used by then.
+    readings: Vec<(Duration, Duration)>,
+}
+
+impl Run {
+    fn is_open(&self) -> bool {
+        self.ended.is_none()
+    }
+
+    /// The differences between its readings that can be told.
+    fn differences(&self) -> Vec<Duration> {
+        self.readings
+            .windows(2)
+            .filter_map(|pair| pair[1].1.checked_sub(pair[0].1))
+            .collect()
+    }
+
+    /// Facts before words, words before ignorance; of two that weigh the same the first.
+    fn learn(&mut self, news: RunEnd) {
+        let weight = |end| match end {
+            RunEnd::Exited(_) | RunEnd::Signaled(_) => 2,
+            RunEnd::Unknown => 0,
+            _ => 1,
+        };
+        if let Some((_, known)) = &mut self.ended
+            && weight(news) > weight(*known)
+        {
+            *known = news;
+        }
+    }
+
+    fn count(&mut self) {
+        self.counted = true;
+        self.suspected = false;
+        self.settled = true;
+    }
+}
+
+/// Exit code 0, or a signal that asks a process to end.
+fn is_clean(end: RunEnd) -> bool {
+    matches!(end, RunEnd::Exited(0) | RunEnd::Signaled(1 | 2 | 13 | 15))
+}
+
+/// What a tick recorded.
+#[derive(Clone, Debug)]
+struct Recorded {
+    at: Duration,
+    run: Option<(RunId, u32, &'static str)>,
+    state: PluginState,
+    /// In thousandths of a percent.
+    cpu: Option<u64>,
+    memory: Option<u64>,
+    uptime: Option<Duration>,
+    events: u64,
+    crashes: u64,
+}
+
+/// One registered plugin, from its registration on.
+#[derive(Clone, Debug)]
+struct Life {
+    name: String,
+    /// It is in the snapshots: the sampler has heard of it, and not yet of its removal.
+    present: bool,
+    state: PluginState,
+    state_since: Duration,
+    problem: Option<Problem>,
+    runs: Vec<Run>,
+    samples: Vec<Recorded>,
+    /// All events so far, also those since the last tick.
+    events: u64,
+}
+
+impl Life {
+    fn enter(&mut self, state: PluginState, now: Duration) {
+        if self.state != state {
+            self.state = state;
+            self.state_since = now;
+        }
+    }
+
+    fn open(&mut self) -> Option<&mut Run> {
+        self.runs.iter_mut().find(|run| run.is_open())
+    }
+
+    /// Ends the open run, if there is one, and returns it.
+    fn close(&mut self, end: RunEnd, now: Duration) -> Option<&mut Run> {
+        let run = self.runs.iter_mut().find(|run| run.is_open())?;
+        run.ended = Some((now, end));
+        self.problem = None;
+        Some(run)
+    }
+
+    fn crashes(&self) -> Vec<Duration> {
+        let counted = self.runs.iter().filter(|run| run.counted);
+        let mut at: Vec<_> = counted.filter_map(|run| Some(run.ended?.0)).collect();
+        at.sort_unstable();
+        at
+    }
+
+    /// The sampler has noticed that the process of `id` has ended.
+    fn notice(&mut self, id: RunId, end: RunEnd, now: Duration) {
+        let announced = self.state == PluginState::Stopping;
+        let Some(run) = self.runs.iter_mut().find(|run| run.id == id) else {
+            return;
+        };
+        if !run.is_open() {
+            run.learn(end);
+            return;
+        }
+        run.ended = Some((now, end));
+        run.settled = announced;
+        run.suspected = !announced && !is_clean(end);
+        let state = if run.suspected {
+            PluginState::Crashed
+        } else {
+            PluginState::Stopped
+        };
+        self.problem = None;
+        self.enter(state, now);
+    }
+
+    fn started(&mut self, id: RunId, pid: u32, version: &'static str, dead: bool, now: Duration) {
+        debug_assert!(!dead || self.open().is_none());
+        let replaced = self.close(RunEnd::Replaced, now).map(|run| {
+            run.settled = true;
+            run.clone()
+        });
+        if pid == 0 || i32::try_from(pid).is_err() {
+            self.problem = Some(Problem::NotAProcess);
+            self.enter(PluginState::Failed, now);
+            return;
+        }
+        let same = replaced.filter(|run| run.pid == pid);
+        self.runs.push(Run {
+            id,
+            pid,
+            version,
+            process_began: same.as_ref().map_or(now, |run| run.process_began),
+            seen_at: now,
+            ended: None,
+            settled: false,
+            suspected: false,
+            counted: false,
+            new_process: same.is_none(),
+            readings: same
+                .and_then(|run| run.readings.last().copied())
+                .map_or_else(|| vec![(now, Duration::ZERO)], |last| vec![last]),
+        });
+        self.problem = None;
+        self.state = PluginState::Running;
+        self.state_since = now;
+    }
+
+    fn exited(&mut self, id: RunId, end: RunEnd, now: Duration) {
+        let newest = self.runs.last().map(|run| run.id);
+        let announced = newest == Some(id) && self.state == PluginState::Stopping;
+        let Some(run) = self.runs.iter_mut().find(|run| run.id == id) else {
+            return;
+        };
+        if run.is_open() {
+            run.ended = Some((now, end));
+            self.problem = None;
+        } else {
+            run.learn(end);
+        }
+        if run.settled {
+            return;
+        }
+        let crashed = !announced && !is_clean(end);
+        run.settled = true;
+        run.suspected = false;
+        if crashed {
+            run.count();
+        }
+        if newest == Some(id) {
+            let state = if crashed {
+                PluginState::Crashed
+            } else {
+                PluginState::Stopped
+            };
+            self.enter(state, now);
+        }
+    }
+
+    fn set_state(&mut self, state: PluginState, now: Duration) {
+        match state {
+            PluginState::Stopped | PluginState::Crashed => {
+                let crashed = state == PluginState::Crashed;
+                let word = if crashed {
+                    RunEnd::Crashed
+                } else {
+                    RunEnd::Stopped
+                };
+                self.close(word, now);
+                if let Some(run) = self.runs.last_mut().filter(|run| !run.settled) {
+                    run.learn(word);
+                    run.settled = true;
+                    run.suspected = false;
+                    if crashed {
+                        run.count();
+                    }
+                }
+                self.problem = None;
+            }
+            PluginState::Failed => {
+                if let Some(run) = self.close(RunEnd::Unknown, now) {
+                    run.settled = true;
+                }
+            }
+            _ => {}
+        }
+        self.enter(state, now);
+    }
+
+    fn settle(&mut self, now: Duration) {
+        for run in &mut self.runs {
+            if run.suspected && run.ended.is_some_and(|(at, _)| at + GRACE <= now) {
+                run.count();
+            }
+        }
+    }
+
+    /// Takes the sample of a tick; returns the end that it found.
+    fn sample(&mut self, see: &dyn Fn(u32) -> Seen, now: Duration) -> Option<(RunId, RunEnd)> {
+        let mut found = None;
+        let mut recorded = Recorded {
+            at: now,
+            run: None,
+            state: self.state,
+            cpu: None,
+            memory: None,
+            uptime: None,
+            events: self.events,
+            crashes: self.crashes().len() as u64,
+        };
+        // What does not fit is carried to the next tick.
+        let before = self.samples.last().map_or(0, |sample| sample.events);
+        recorded.events = recorded.events.min(before + u64::from(u32::MAX));
+        if let Some(run) = self.runs.iter_mut().find(|run| run.is_open()) {
+            recorded.run = Some((run.id, run.pid, run.version));
+            match see(run.pid) {
+                Seen::Alive(cpu, memory) => {
+                    let (since, before) = *run.readings.last().expect("one was taken at its start");
+                    recorded.cpu = cpu.checked_sub(before).map(|busy| {
+                        let wall = (now - since).as_nanos();
+                        u64::try_from((busy.as_nanos() * 100_000 + wall / 2) / wall)
+                            .expect("no test is that busy")
+                    });
+                    let kib = memory / 1_024;
+                    let fits = memory > 0 && kib < u64::from(u32::MAX) - 1;
+                    recorded.memory = fits.then_some(kib * 1_024);
+                    recorded.uptime = Some(now - run.process_began);
+                    run.readings.push((now, cpu));
+                    self.problem = None;
+                }
+                Seen::Ended(end) => found = Some((run.id, end)),
+                Seen::Unread(problem) => {
+                    recorded.uptime = Some(now - run.process_began);
+                    self.problem = Some(problem);
+                }
+            }
+        }
+        self.samples.push(recorded);
+        found
+    }
+}
+
+/// Everything that ever happened.
+#[derive(Debug)]
+pub struct World {
+    began: SystemTime,
+    now: Duration,
+    poll_interval: Duration,
+    history_duration: Duration,
+    ticks: Vec<Duration>,
+    failed_reads: u64,
+    lives: Vec<Life>,
+    /// What was said and not yet heard, to which life.
+    said: Vec<(usize, Word)>,
+}
+
+impl World {
+    /// Nothing has happened yet.
+    pub fn new(began: SystemTime, poll_interval: Duration, history_duration: Duration) -> Self {
+        Self {
+            began,
+            now: Duration::ZERO,
+            poll_interval,
+            history_duration,
+            ticks: Vec::new(),
+            failed_reads: 0,
+            lives: Vec::new(),
+            said: Vec::new(),
+        }
+    }
+
+    /// Time since the start.
+    pub fn now(&self) -> Duration {
+        self.now
+    }
+
+    /// A plugin is registered; returns the number that this model gives it.
+    pub fn register(&mut self, name: &str) -> usize {
+        self.lives.push(Life {
+            name: name.to_owned(),
+            present: false,
+            state: PluginState::Stopped,
+            state_since: self.now,
+            problem: None,
+            runs: Vec::new(),
+            samples: Vec::new(),
+            events: 0,
+        });
+        self.say(self.lives.len() - 1, Word::Registered);
+        self.lives.len() - 1
+    }
+
+    /// The host says something to a handle.
+    pub fn say(&mut self, life: usize, word: Word) {
+        self.said.push((life, word));
+    }
+
+    /// Something happens in a plugin.
+    pub fn add_events(&mut self, life: usize, events: u64) {
+        self.lives[life].events += events;
+    }
+
+    /// All events of a plugin, also those since the last tick.
+    pub fn events(&self, life: usize) -> u64 {
+        self.lives[life].events
+    }
+
+    /// The numbers of the processes that a tick would look at.
+    pub fn open_pids(&self) -> Vec<u32> {
+        let present = self.lives.iter().filter(|life| life.present);
+        let runs = present.flat_map(|life| &life.runs);
+        let mut pids: Vec<_> = runs.filter(|run| run.is_open()).map(|run| run.pid).collect();
+        pids.sort_unstable();
+        pids
+    }
+
+    /// Hears what was said, then acts on the ends that were found.
+    fn hear(&mut self, found: &[(usize, RunId, RunEnd)]) {
+        for (index, word) in std::mem::take(&mut self.said) {
+            let now = self.now;
+            let life = &mut self.lives[index];
+            if matches!(word, Word::Registered) {
+                life.present = true;
+                life.state_since = now;
+            }
+            if !life.present {
+                continue;
+            }
+            match word {
+                Word::Registered => {}
+                Word::Removed => life.present = false,
+                Word::Started { run, pid, version } => {
+                    // Nobody can replace a process that is dead already.
+                    let mine = found.iter().filter(|(of, ..)| *of == index);
+                    let open = life.open().map(|run| run.id);
+                    let dead = mine.clone().find(|(_, id, _)| Some(*id) == open);
+                    if let Some(&(_, id, end)) = dead {
+                        life.notice(id, end, now);
+                    }
+                    life.started(run, pid, version, dead.is_some(), now);
+                }
+                Word::Exited(run, end) => life.exited(run, end, now),
+                Word::State(state) => life.set_state(state, now),
+            }
+        }
+        for &(index, run, end) in found {
+            if self.lives[index].present {
+                self.lives[index].notice(run, end, self.now);
+            }
+        }
+        self.settle();
+    }
+
+    fn settle(&mut self) {
+        for life in self.lives.iter_mut().filter(|life| life.present) {
+            life.settle(self.now);
+        }
+    }
+
+    /// The host is heard, before time moves.
+    pub fn hear_the_host(&mut self) {
+        self.hear(&[]);
+    }
+
+    /// Time passes.
+    pub fn advance(&mut self, time: Duration) {
+        self.hear_the_host();
+        self.now += time;
+        self.settle();
+    }
+
+    /// One interval later, every process is looked at; the host says something meanwhile.
+    pub fn tick(&mut self, see: &dyn Fn(u32) -> Seen, meanwhile: Vec<(usize, Word)>) {
+        self.advance(self.poll_interval);
+        self.ticks.push(self.now);
+        let mut found = Vec::new();
+        for (index, life) in self.lives.iter_mut().enumerate() {
+            if !life.present {
+                continue;
+            }
+            let unread = |pid| matches!(see(pid), Seen::Unread(_));
+            self.failed_reads += life.open().map_or(0, |run| u64::from(unread(run.pid)));
+            if let Some((run, end)) = life.sample(see, self.now) {
+                found.push((index, run, end));
+            }
+        }
+        self.said.extend(meanwhile);
+        self.hear(&found);
+    }
+}
+
+/// What is to be seen of a run.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RunSeen {
+    pub id: RunId,
+    pub pid: u32,
+    pub version: Option<String>,
+    pub started_at: Option<SystemTime>,
+    pub seen_at: SystemTime,
+    pub ended_at: Option<SystemTime>,
+    pub end: Option<RunEnd>,
+    pub cpu_time: Option<Duration>,
+}
+
+/// What is to be seen of a sample.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SampleSeen {
+    pub timestamp: SystemTime,
+    pub version: Option<String>,
+    pub pid: Option<u32>,
+    pub run: Option<RunId>,
+    pub state: PluginState,
+    /// In thousandths of a percent.
+    pub cpu: Option<u64>,
+    pub memory_bytes: Option<u64>,
+    pub uptime: Option<Duration>,
+    pub event_count: u64,
+    pub crash_count: u64,
+}
+
+/// What is to be seen of a plugin, without its history.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PluginSeen {
+    pub name: String,
+    pub version: Option<String>,
+    pub pid: Option<u32>,
+    pub state: PluginState,
+    pub state_since: SystemTime,
+    pub run: Option<RunSeen>,
+    pub runs: Vec<RunSeen>,
+    pub event_count: u64,
+    pub crash_count: u64,
+    pub last_crash: Option<SystemTime>,
+    pub restarts: u64,
+    pub cpu_time: Duration,
+    pub problem: Option<Problem>,
+    pub current: Option<SampleSeen>,
+}
+
+/// What is to be seen of all plugins together.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Overview {
+    pub tick: u64,
+    pub taken_at: SystemTime,
+    pub failed_reads: u64,
+    pub plugins_running: usize,
+    pub plugins_crashed: usize,
+    pub total_events: u64,
+    pub total_memory_bytes: u64,
+    pub plugins: Vec<PluginSeen>,
+}
+
+/// Integers of which all values of a summary follow.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sorted(pub Vec<u64>);
+
+impl Sorted {
+    fn of(values: impl Iterator<Item = u64>) -> Option<Self> {
+        let mut values: Vec<_> = values.collect();
+        values.sort_unstable();
+        (!values.is_empty()).then_some(Self(values))
+    }
+
+    /// The value at the rank that the definition names.
+    pub fn p95(&self) -> u64 {
+        self.0[(self.0.len() * 95 / 100).min(self.0.len() - 1)]
+    }
+
+    /// Exact.
+    pub fn sum(&self) -> u64 {
+        self.0.iter().sum()
+    }
+}
+
+/// What is to be seen of a window.
+#[derive(Clone, Debug, PartialEq)]
+pub struct WindowSeen {
+    pub sample_count: usize,
+    pub time_span: Duration,
+    /// In thousandths of a percent.
+    pub cpu: Option<Sorted>,
+    /// In bytes.
+    pub memory: Option<Sorted>,
+    pub events: u64,
+    pub crashes: u64,
+}
+
+fn some(version: &str) -> Option<String> {
+    (!version.is_empty()).then(|| version.to_owned())
+}
+
+impl World {
+    fn wall(&self, at: Duration) -> SystemTime {
+        self.began + at
+    }
+
+    fn registered(&self) -> Vec<&Life> {
+        let mut lives: Vec<_> = self.lives.iter().filter(|life| life.present).collect();
+        lives.sort_unstable_by(|one, other| one.name.cmp(&other.name));
+        lives
+    }
+
+    /// Moments of the ticks that the history goes back to.
+    fn history(&self) -> &[Duration] {
+        let most = self.history_duration.as_nanos() / self.poll_interval.as_nanos();
+        let most = usize::try_from(most).expect("histories are short here").max(1);
+        &self.ticks[self.ticks.len().saturating_sub(most)..]
+    }
+
+    fn within<'a>(&self, life: &'a Life, window: Window) -> Vec<&'a Recorded> {
+        let kept = self.history();
+        let Some((first, newest)) = kept.first().zip(kept.last()) else {
+            return Vec::new();
+        };
+        let inside = |at: Duration| match window {
+            Window::All => true,
+            Window::Last(length) => *newest - at <= length,
+        };
+        let samples = life.samples.iter();
+        samples.filter(|sample| sample.at >= *first && inside(sample.at)).collect()
+    }
+
+    fn run_seen(&self, run: &Run) -> RunSeen {
+        let differences = run.differences();
+        let known = !run.is_open() && !differences.is_empty();
+        RunSeen {
+            id: run.id,
+            pid: run.pid,
+            version: some(run.version),
+            started_at: Some(self.wall(run.process_began)),
+            seen_at: self.wall(run.seen_at),
+            ended_at: run.ended.map(|(at, _)| self.wall(at)),
+            end: run.ended.map(|(_, end)| end),
+            cpu_time: known.then(|| differences.iter().sum()),
+        }
+    }
+
+    fn sample_seen(&self, sample: &Recorded) -> SampleSeen {
+        SampleSeen {
+            timestamp: self.wall(sample.at),
+            version: sample.run.and_then(|(_, _, version)| some(version)),
+            pid: sample.run.map(|(_, pid, _)| pid),
+            run: sample.run.map(|(id, ..)| id),
+            state: sample.state,
+            cpu: sample.cpu,
+            memory_bytes: sample.memory,
+            uptime: sample.uptime,
+            event_count: sample.events,
+            crash_count: sample.crashes,
+        }
+    }
+
+    /// Runs that are still of interest, oldest first.
+    fn runs_shown<'a>(&self, life: &'a Life) -> Vec<&'a Run> {
+        let oldest = self.history().first().copied();
+        let since = self.ticks.last().zip(oldest).map(|(newest, oldest)| {
+            oldest.min(newest.saturating_sub(self.history_duration))
+        });
+        let shown = |run: &&Run| match (run.ended, since) {
+            (Some((ended, _)), Some(since)) => ended >= since,
+            (None, _) | (_, None) => true,
+        };
+        let shown: Vec<_> = life.runs.iter().filter(shown).collect();
+        shown[shown.len().saturating_sub(RUNS_SHOWN)..].to_vec()
+    }
+
+    fn plugin_seen(&self, life: &Life) -> PluginSeen {
+        let open = life.runs.iter().find(|run| run.is_open());
+        let crashes = life.crashes();
+        let restarts = life.runs.iter().skip(1).filter(|run| run.new_process);
+        PluginSeen {
+            name: life.name.clone(),
+            version: life.runs.last().and_then(|run| some(run.version)),
+            pid: open.map(|run| run.pid),
+            state: life.state,
+            state_since: self.wall(life.state_since),
+            run: open.map(|run| self.run_seen(run)),
+            runs: self.runs_shown(life).into_iter().map(|run| self.run_seen(run)).collect(),
+            event_count: life.samples.last().map_or(0, |sample| sample.events),
+            crash_count: crashes.len() as u64,
+            last_crash: crashes.last().map(|&at| self.wall(at)),
+            restarts: restarts.count() as u64,
+            cpu_time: life.runs.iter().flat_map(Run::differences).sum(),
+            problem: life.problem,
+            current: life.samples.last().map(|sample| self.sample_seen(sample)),
+        }
+    }
+
+    /// What is to be seen now.
+    pub fn overview(&self) -> Overview {
+        let lives = self.registered();
+        let in_state = |state| lives.iter().filter(move |life| life.state == state);
+        let open = |life: &&&Life| life.runs.iter().any(Run::is_open);
+        let newest = || lives.iter().filter_map(|life| life.samples.last());
+        Overview {
+            tick: self.ticks.len() as u64,
+            taken_at: self.wall(self.ticks.last().copied().unwrap_or_default()),
+            failed_reads: self.failed_reads,
+            plugins_running: in_state(PluginState::Running).filter(open).count(),
+            plugins_crashed: in_state(PluginState::Crashed).count(),
+            total_events: newest().map(|sample| sample.events).sum(),
+            total_memory_bytes: newest().filter_map(|sample| sample.memory).sum(),
+            plugins: lives.iter().map(|life| self.plugin_seen(life)).collect(),
+        }
+    }
+
+    /// The samples of each plugin in `window`, oldest first; plugins by name.
+    pub fn samples(&self, window: Window) -> Vec<Vec<SampleSeen>> {
+        let samples = |life: &&Life| {
+            let within = self.within(life, window).into_iter();
+            within.map(|sample| self.sample_seen(sample)).collect()
+        };
+        self.registered().iter().map(samples).collect()
+    }
+
+    /// What each plugin's `window` sums up to; plugins by name.
+    pub fn windows(&self, window: Window) -> Vec<Option<WindowSeen>> {
+        let sum_up = |life: &&Life| {
+            let samples = self.within(life, window);
+            let (oldest, newest) = samples.first().zip(samples.last())?;
+            Some(WindowSeen {
+                sample_count: samples.len(),
+                time_span: newest.at - oldest.at,
+                cpu: Sorted::of(samples.iter().filter_map(|sample| sample.cpu)),
+                memory: Sorted::of(samples.iter().filter_map(|sample| sample.memory)),
+                events: newest.events - oldest.events,
+                crashes: life.crashes().len() as u64 - oldest.crashes,
+            })
+        };
+        self.registered().iter().map(sum_up).collect()
+    }
+}

@@ -1,0 +1,85 @@
+//! What several test files need: children that cannot outlive a test, and waiting for facts.
+#![allow(dead_code)] // each file uses its part
+
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use plugmeter::{Collector, Config, PluginView, ProbeKind, Snapshot};
+
+/// A child that is killed and reaped when the test is over, however it ends.
+pub(crate) struct Reaped(pub Child);
+
+impl Reaped {
+    pub(crate) fn pid(&self) -> u32 {
+        self.0.id()
+    }
+
+    pub(crate) fn kill(&mut self) {
+        self.0.kill().expect("a child that was not reaped can be killed");
+    }
+
+    pub(crate) fn wait(&mut self) -> ExitStatus {
+        self.0.wait().expect("a child can be waited for")
+    }
+}
+
+impl Drop for Reaped {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// A child that runs `script` in a shell.
+pub(crate) fn shell(script: &str) -> Reaped {
+    let mut command = Command::new("sh");
+    command.args(["-c", script]).stdin(Stdio::null());
+    Reaped(command.spawn().expect("there is a shell"))
+}
+
+/// A child that does nothing for a long time.
+pub(crate) fn sleeper() -> Reaped {
+    let mut command = Command::new("sleep");
+    command.arg("1000").stdin(Stdio::null());
+    Reaped(command.spawn().expect("there is sleep"))
+}
+
+/// The probes that this build has.
+pub(crate) fn probes() -> Vec<ProbeKind> {
+    let all = [ProbeKind::Native, ProbeKind::Portable];
+    let is_built = |kind: &ProbeKind| Collector::start(Config::default().probe(*kind)).is_ok();
+    let built: Vec<_> = all.into_iter().filter(is_built).collect();
+    assert!(!built.is_empty());
+    built
+}
+
+/// A limit against hanging, nothing else.
+const LONG: Duration = Duration::from_secs(60);
+
+/// Waits until `fact` holds, and returns what it says.
+#[track_caller]
+pub(crate) fn wait_for<T>(what: &str, mut fact: impl FnMut() -> Option<T>) -> T {
+    let start = Instant::now();
+    loop {
+        if let Some(found) = fact() {
+            return found;
+        }
+        assert!(start.elapsed() < LONG, "waited in vain for: {what}");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// Waits for a snapshot in which the plugin is as `fact` wants it.
+#[track_caller]
+pub(crate) fn wait_for_plugin(
+    collector: &Collector,
+    name: &str,
+    what: &str,
+    fact: impl Fn(PluginView<'_>) -> bool,
+) -> Snapshot {
+    wait_for(&format!("{name}: {what}"), || {
+        let snapshot = collector.snapshot();
+        let holds = snapshot.plugin(name).is_some_and(&fact);
+        holds.then_some(snapshot)
+    })
+}
