@@ -3,11 +3,13 @@
 pub(crate) mod aggregates;
 pub(crate) mod block;
 pub(crate) mod frame;
+pub(crate) mod history;
 mod json;
 pub(crate) mod problem;
 pub(crate) mod reading;
 pub(crate) mod record;
 pub(crate) mod run;
+pub(crate) mod runs;
 pub(crate) mod sample;
 pub(crate) mod snapshot;
 pub(crate) mod state;

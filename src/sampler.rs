@@ -6,7 +6,6 @@
 //! the queue was drained after they were learnt of.
 
 pub(crate) mod life;
-pub(crate) mod open;
 mod pacer;
 mod pool;
 pub(crate) mod roster;

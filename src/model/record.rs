@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use super::problem::Problem;
-use super::run::{Entry, RunLog};
+use super::runs::{Entry, RunLog};
 use super::state::PluginState;
 
 /// What is known of one plugin between ticks. What a tick knows is in the rows of `slot`.

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
 
@@ -74,7 +74,7 @@ impl RunEnd {
 
     /// What is known after `self` was known and `news` came: facts before words, words before
     /// ignorance, and of two that weigh the same the first.
-    const fn improved_by(self, news: Self) -> Self {
+    pub(crate) const fn improved_by(self, news: Self) -> Self {
         match (self, news) {
             (Self::Exited(_) | Self::Signaled(_), _) => self,
             (_, Self::Exited(_) | Self::Signaled(_)) => news,
@@ -184,168 +184,9 @@ pub struct Run {
     pub cpu_time: Option<Duration>,
 }
 
-/// A run, and what only the sampler and the queries need to know of it.
-#[derive(Clone, Debug)]
-pub(crate) struct Entry {
-    pub run: Run,
-    /// Counts the runs of this plugin; a row refers to a run by the low bits of it.
-    pub seq: u64,
-    /// Start of the process on the boot clock.
-    pub began: Option<Duration>,
-    /// When it ended, on the monotonic clock.
-    pub ended: Option<Instant>,
-    /// The last tick whose row refers to it; 0 for none. Known once it has ended.
-    pub last_row: u64,
-    /// Nothing that is said or seen from now on counts it as a crash.
-    pub settled: bool,
-}
-
-impl Entry {
-    /// The run is over.
-    pub(crate) const fn close(&mut self, wall: SystemTime, mono: Instant, last_row: u64) {
-        self.run.ended_at = Some(wall);
-        self.ended = Some(mono);
-        self.last_row = last_row;
-    }
-
-    /// Takes in what is learnt of how it ended.
-    pub(crate) const fn learn(&mut self, news: RunEnd) {
-        self.run.end = Some(match self.run.end {
-            Some(known) => known.improved_by(news),
-            None => news,
-        });
-    }
-}
-
-/// The runs of one plugin, oldest first, in chunks: what a publication copies is one pointer for
-/// each sixty-four of them, and a change copies one chunk.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct RunLog {
-    chunks: Vec<Arc<Vec<Entry>>>,
-}
-
-/// Runs in one chunk.
-const CHUNK: usize = 64;
-
-/// As many of the newest runs as a query shows.
-pub(crate) const SHOWN: usize = 256;
-
-impl RunLog {
-    pub(crate) fn push(&mut self, entry: Entry) {
-        match self.chunks.last_mut() {
-            Some(chunk) if chunk.len() < CHUNK => Arc::make_mut(chunk).push(entry),
-            // Most plugins have one run: room for sixty-four is not reserved ahead.
-            Some(_) | None => self.chunks.push(Arc::new(vec![entry])),
-        }
-    }
-
-    pub(crate) fn iter(&self) -> impl DoubleEndedIterator<Item = &Entry> + Clone {
-        self.chunks.iter().flat_map(|chunk| chunk.iter())
-    }
-
-    pub(crate) fn len(&self) -> usize {
-        self.chunks.iter().map(|chunk| chunk.len()).sum()
-    }
-
-    pub(crate) fn last(&self) -> Option<&Entry> {
-        self.chunks.last()?.last()
-    }
-
-    /// The run whose number has these low bits. Rows refer to runs in this way.
-    pub(crate) fn by_low_bits(&self, low: u32, mask: u32) -> Option<&Entry> {
-        let newest = self.last()?.seq;
-        // The youngest number with these bits: within a window there are far fewer than 2^29 runs.
-        let seq = newest.checked_sub((newest.wrapping_sub(u64::from(low))) & u64::from(mask))?;
-        let chunk = self.chunks.partition_point(|chunk| chunk[0].seq <= seq).checked_sub(1)?;
-        let chunk = &self.chunks[chunk];
-        let at = chunk.binary_search_by_key(&seq, |entry| entry.seq).ok()?;
-        Some(&chunk[at])
-    }
-
-    /// The run `id`, if it is still known.
-    pub(crate) fn get(&self, id: RunId) -> Option<&Entry> {
-        self.find(id).map(|(chunk, at)| &self.chunks[chunk][at])
-    }
-
-    /// The run `id`, to be changed, if it is still known.
-    pub(crate) fn get_mut(&mut self, id: RunId) -> Option<&mut Entry> {
-        let (chunk, at) = self.find(id)?;
-        Some(&mut Arc::make_mut(&mut self.chunks[chunk])[at])
-    }
-
-    /// From the newest on: that is the one that is asked for. Ids are given out by the host's
-    /// threads and may arrive out of order, so there is nothing to bisect.
-    fn find(&self, id: RunId) -> Option<(usize, usize)> {
-        self.chunks.iter().enumerate().rev().find_map(|(i, chunk)| {
-            chunk.iter().rposition(|entry| entry.run.id == id).map(|at| (i, at))
-        })
-    }
-
-    /// Forgets what neither a row since `oldest_tick` refers to nor a query may show: all but the
-    /// newest [`SHOWN`], and of these what ended before `horizon`.
-    ///
-    /// Costs the length of the log, so it does nothing until there is a good deal to forget.
-    pub(crate) fn prune(&mut self, oldest_tick: u64, horizon: Option<Instant>) {
-        let full = self.chunks.last().is_some_and(|chunk| chunk.len() == CHUNK);
-        if !full {
-            return;
-        }
-        let hidden = self.len().saturating_sub(SHOWN);
-        let kept = |i: usize, entry: &Entry| {
-            let Some(ended) = entry.ended else {
-                return true;
-            };
-            let shown = i >= hidden && horizon.is_none_or(|horizon| ended >= horizon);
-            shown || (entry.last_row != 0 && entry.last_row >= oldest_tick)
-        };
-        let total = self.len();
-        // The newest is kept whatever its age: it says the version, and may be spoken of.
-        let keep: Vec<bool> =
-            self.iter().enumerate().map(|(i, e)| i + 1 == total || kept(i, e)).collect();
-        let forgotten = keep.iter().filter(|&&keep| !keep).count();
-        if forgotten < CHUNK {
-            return;
-        }
-        let old = std::mem::take(self);
-        for (entry, _) in old.iter().zip(keep).filter(|(_, keep)| *keep) {
-            self.push(entry.clone());
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn entry(seq: u64) -> Entry {
-        Entry {
-            run: Run {
-                id: RunId(seq * 10),
-                pid: 1,
-                version: None,
-                started_at: None,
-                seen_at: SystemTime::UNIX_EPOCH,
-                ended_at: None,
-                end: None,
-                cpu_time: None,
-            },
-            seq,
-            began: None,
-            ended: None,
-            last_row: 0,
-            settled: false,
-        }
-    }
-
-    fn log(seqs: impl IntoIterator<Item = u64>, ended: Instant) -> RunLog {
-        let mut log = RunLog::default();
-        for seq in seqs {
-            let mut entry = entry(seq);
-            entry.close(SystemTime::UNIX_EPOCH, ended, seq);
-            log.push(entry);
-        }
-        log
-    }
 
     #[test]
     fn clean_is_exit_code_zero_and_the_four_signals_that_ask_to_end() {
@@ -372,46 +213,5 @@ mod tests {
         ] {
             assert_eq!(known.improved_by(news), expected, "{known:?} then {news:?}");
         }
-    }
-
-    #[test]
-    fn a_run_is_found_by_the_low_bits_of_its_number_also_when_these_have_wrapped() {
-        let log = log((250..=700).filter(|seq| seq % 3 != 0), Instant::now());
-        for seq in (460..=700u64).filter(|seq| seq % 3 != 0) {
-            let found = log.by_low_bits((seq & 0xff) as u32, 0xff).map(|entry| entry.seq);
-            // Of the numbers with these eight bits, the youngest.
-            let youngest = (250..=700u64).rev().find(|s| s & 0xff == seq & 0xff).unwrap();
-            let known = youngest % 3 != 0;
-            assert_eq!(found, known.then_some(youngest), "{seq}");
-        }
-    }
-
-    #[test]
-    fn what_a_row_refers_to_is_kept_whatever_a_query_shows() {
-        let start = Instant::now();
-        let mut log = log(1..=1_024, start);
-        log.prune(900, Some(start + Duration::from_secs(1)));
-        let kept: Vec<u64> = log.iter().map(|entry| entry.seq).collect();
-        assert_eq!(kept, (900..=1_024).collect::<Vec<_>>());
-    }
-
-    #[test]
-    fn of_runs_that_no_row_refers_to_the_newest_are_kept_as_long_as_they_are_in_the_history() {
-        let start = Instant::now();
-        let mut runs = log(1..=1_024, start);
-        runs.prune(10_000, Some(start));
-        assert_eq!(runs.iter().map(|entry| entry.seq).min(), Some(1_024 - SHOWN as u64 + 1));
-        let mut runs = log(1..=1_024, start);
-        runs.prune(10_000, Some(start + Duration::from_secs(1)));
-        assert_eq!(runs.len(), 1, "the newest stays: it says the version");
-    }
-
-    #[test]
-    fn a_change_to_a_run_does_not_show_in_what_was_published() {
-        let mut log = log(1..=3, Instant::now());
-        let published = log.clone();
-        log.get_mut(RunId(20)).unwrap().learn(RunEnd::Exited(7));
-        assert_eq!(published.iter().nth(1).unwrap().run.end, None);
-        assert_eq!(log.iter().nth(1).unwrap().run.end, Some(RunEnd::Exited(7)));
     }
 }

@@ -5,10 +5,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::aggregates::{Aggregates, summarize};
+use super::history::{Counts, History};
 use super::problem::Problem;
 use super::reading::CpuShare;
 use super::record::Record;
-use super::run::{Entry, Run, SHOWN};
+use super::run::Run;
+use super::runs::{Entry, SHOWN};
 use super::sample::{COLUMNS, Column, RUN_MASK, Row, Sample, low_bits};
 use super::snapshot::Published;
 use super::state::PluginState;
@@ -195,7 +197,7 @@ impl<'a> PluginView<'a> {
             crashes: total.crashes,
         });
         let front = back.minus(self.added_after(from));
-        History { view: *self, from, end: newest + 1, front, back, run: None }
+        History::new(*self, from, newest, front, back)
     }
 
     /// CPU and memory of this plugin over `window`, its events and crashes; `None` if the window
@@ -290,8 +292,12 @@ impl<'a> PluginView<'a> {
         Counts { events: sum(Column::Events), crashes: sum(Column::Crashes) }
     }
 
+    pub(crate) fn row(&self, tick: u64) -> Row {
+        self.published.timeline.row(tick, self.record.slot)
+    }
+
     /// Unpacks a row. `known` is the run that the row before referred to: mostly it is the same.
-    fn sample(
+    pub(crate) fn sample(
         &self,
         tick: u64,
         row: Row,
@@ -372,119 +378,6 @@ pub(crate) struct Live {
     pub cpu_percent: Option<f64>,
     pub memory_bytes: Option<u64>,
     pub uptime: Option<Duration>,
-}
-
-#[derive(Clone, Copy, Debug, Default)]
-struct Counts {
-    events: u64,
-    crashes: u64,
-}
-
-impl Counts {
-    const fn minus(self, other: Self) -> Self {
-        Self {
-            events: self.events.saturating_sub(other.events),
-            crashes: self.crashes.saturating_sub(other.crashes),
-        }
-    }
-
-    fn plus(self, row: Row) -> Self {
-        Self {
-            events: self.events + u64::from(row.events),
-            crashes: self.crashes + u64::from(row.crashes),
-        }
-    }
-}
-
-/// The samples of a window, oldest first. See [`PluginView::history`].
-///
-/// ```
-/// # #[cfg(feature = "testing")] {
-/// use plugmeter::testing::Simulation;
-/// use plugmeter::{Config, Window};
-/// use std::time::Duration;
-///
-/// let mut sim = Simulation::new(Config::default().poll_interval(Duration::from_secs(5)))?;
-/// let plugin = sim.register("dice")?;
-/// for _ in 0..10 {
-///     plugin.events().increment();
-///     sim.tick(|_pid| None);
-/// }
-/// let snapshot = sim.snapshot();
-/// let dice = snapshot.plugin("dice").unwrap();
-/// assert_eq!(dice.history(Window::All).len(), 10);
-/// let counts = dice.history(Duration::from_secs(10)).map(|sample| sample.event_count);
-/// assert!(counts.eq([8, 9, 10]));
-/// # }
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-#[derive(Clone)]
-#[must_use = "iterators are lazy"]
-pub struct History<'a> {
-    view: PluginView<'a>,
-    /// The ticks that are still to come: from here ...
-    from: u64,
-    /// ... to here, exclusive.
-    end: u64,
-    /// The counters at the first of them, and at the last.
-    front: Counts,
-    back: Counts,
-    run: Option<&'a Entry>,
-}
-
-impl History<'_> {
-    fn row(&self, tick: u64) -> Row {
-        self.view.published.timeline.row(tick, self.view.record.slot)
-    }
-}
-
-impl<'a> Iterator for History<'a> {
-    type Item = Sample<'a>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        if self.from >= self.end {
-            return None;
-        }
-        let row = self.row(self.from);
-        let sample = self.view.sample(self.from, row, self.front, &mut self.run)?;
-        self.from += 1;
-        if self.from < self.end {
-            self.front = self.front.plus(self.row(self.from));
-        }
-        Some(sample)
-    }
-
-    fn size_hint(&self) -> (usize, Option<usize>) {
-        let left = self.end.saturating_sub(self.from) as usize;
-        (left, Some(left))
-    }
-}
-
-impl DoubleEndedIterator for History<'_> {
-    fn next_back(&mut self) -> Option<Self::Item> {
-        if self.from >= self.end {
-            return None;
-        }
-        let last = self.end - 1;
-        let row = self.row(last);
-        let sample = self.view.sample(last, row, self.back, &mut self.run)?;
-        self.end = last;
-        let added = Counts { events: u64::from(row.events), crashes: u64::from(row.crashes) };
-        self.back = self.back.minus(added);
-        Some(sample)
-    }
-}
-
-impl ExactSizeIterator for History<'_> {}
-impl std::iter::FusedIterator for History<'_> {}
-
-impl fmt::Debug for History<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("History")
-            .field("plugin", &self.view.name())
-            .field("samples", &self.len())
-            .finish()
-    }
 }
 
 const _: () = assert!(COLUMNS * 4 == size_of::<Row>(), "a row is its five columns");

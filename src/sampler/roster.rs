@@ -278,7 +278,7 @@ impl<P> Roster<P> {
     pub(crate) fn tick<Pr: Probe<Process = P>>(&mut self, now: Now, probe: &mut Pr) {
         let Self { lives, desk, store, system, stats, .. } = self;
         let processes = lives.iter().flatten().filter_map(Life::process);
-        super::open::prepare(probe, processes);
+        super::life::open::prepare(probe, processes);
         (system.total_events, system.total_memory_bytes) = (0, 0);
         let mut draft = store.draft(now, lives.len());
         let (frame, totals) = draft.parts();

@@ -3,7 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
-use super::life::Scene;
+use super::Scene;
 use crate::model::problem::Problem;
 use crate::model::reading::{Reading, Span};
 use crate::model::run::{Outcome, RunId};

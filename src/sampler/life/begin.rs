@@ -1,0 +1,132 @@
+//! How a run begins: the host names a process.
+
+use super::open::{Look, Open};
+use super::{Life, Scene};
+use crate::model::reading::{Reading, Span};
+use crate::model::run::{Run, RunEnd, RunId};
+use crate::model::runs::Entry;
+use crate::model::sample::{low_bits, next_run};
+use crate::model::state::PluginState;
+use crate::model::time::Now;
+use crate::os::{Opened, Probe};
+use crate::shared::command::Named;
+
+impl<P> Life<P> {
+    /// A process was named: it is the next run, and the open one makes room for it.
+    pub(super) fn started<Pr: Probe<Process = P>>(
+        &mut self,
+        named: Named,
+        scene: &mut Scene<'_, Pr>,
+    ) {
+        let seq = next_run(self.seq);
+        let token = (u64::from(self.record.slot) << 32) | u64::from(low_bits(seq));
+        let opened = Open::find(named.run, named.pid, named.called, token, scene);
+        // The new one is opened first: if the old one lives after that and has the same number,
+        // the two are one process.
+        let before = self.open.take().map(|old| self.replace(old, named.pid, scene));
+        let unread = Open::unread(named.run, named.pid, named.called, token, scene.tick);
+        let mut open = match opened {
+            Opened::Refused(problem) => {
+                self.set_state(PluginState::Failed, scene.now.wall);
+                self.set_problem(Some(problem), scene.desk);
+                return;
+            }
+            Opened::Gone(outcome) => {
+                self.list(named.run, outcome, scene);
+                unread.known_to_be_gone()
+            }
+            Opened::Found(open) => open,
+            Opened::Failed(problem) => unread.with(problem),
+        };
+        let left = self.left.take();
+        let same_process = match before {
+            Some(Before::SameProcess { last }) => {
+                open.span = last.map(Span::starting_with).or(open.span);
+                true
+            }
+            Some(Before::Another) => false,
+            None => left.is_some() && left == open.identity(scene.probe),
+        };
+        if self.seq != 0 && !same_process {
+            self.change().restarts += 1;
+        }
+        self.seq = seq;
+        let now = scene.now;
+        let entry = Entry {
+            run: Run {
+                id: named.run,
+                pid: named.pid,
+                version: named.version,
+                started_at: open.began.and_then(|began| now.wall_of(began)),
+                seen_at: now.wall,
+                ended_at: None,
+                end: None,
+                cpu_time: None,
+            },
+            seq,
+            began: open.began,
+            ended: None,
+            last_row: 0,
+            settled: false,
+        };
+        let problem = open.problem;
+        self.open = Some(open);
+        let record = self.change();
+        record.runs.push(entry);
+        (record.state, record.since) = (PluginState::Running, now.wall);
+        self.set_problem(problem, scene.desk);
+    }
+
+    /// The run `old` makes room for a process with the number `pid`. Its own is asked whether it
+    /// lives: then it was replaced.
+    fn replace<Pr: Probe<Process = P>>(
+        &mut self,
+        mut old: Open<P>,
+        pid: u32,
+        scene: &mut Scene<'_, Pr>,
+    ) -> Before {
+        let announced = self.state() == PluginState::Stopping;
+        let look = old.look(scene.probe);
+        let (run, old_pid) = (old.run, old.pid);
+        let last = old.span.map(|span| *span.last());
+        let entry = self.close(old, scene.now, scene.tick);
+        match look {
+            Look::Alive => {
+                entry.learn(RunEnd::Replaced);
+                entry.settled = true;
+                if pid == old_pid { Before::SameProcess { last } } else { Before::Another }
+            }
+            // How it ended is acted on when the host has been heard; whether that was announced
+            // can only be told now, since the next run begins in a state of its own.
+            Look::Gone(outcome) => {
+                entry.settled = announced;
+                self.list(run, outcome, scene);
+                Before::Another
+            }
+            Look::ListedBefore => {
+                entry.settled = announced;
+                Before::Another
+            }
+        }
+    }
+
+    /// The process of the open run was found, a while after it was named.
+    pub(super) fn begin_late(&mut self, run: RunId, now: &Now) {
+        let Some(began) = self.open.as_ref().and_then(|open| open.began) else {
+            return;
+        };
+        let Some(entry) = self.entry(run) else { return };
+        entry.began = Some(began);
+        entry.run.started_at = now.wall_of(began);
+    }
+}
+
+/// What the open run was when the next one was named.
+#[derive(Clone, Copy, Debug)]
+enum Before {
+    /// The very process of the next one: its readings go on from this one.
+    SameProcess {
+        last: Option<Reading>,
+    },
+    Another,
+}
