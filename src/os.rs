@@ -3,6 +3,8 @@
 
 pub(crate) mod clock;
 pub(crate) mod exit;
+#[cfg(target_os = "linux")]
+pub(crate) mod linux;
 #[cfg(feature = "portable")]
 pub(crate) mod portable;
 #[cfg_attr(not(target_os = "linux"), allow(dead_code))] // its tests run everywhere
@@ -100,7 +102,8 @@ pub(crate) type Wake = Box<dyn Fn() + Send + Sync>;
 /// Whether this build has the probe.
 pub(crate) const fn is_built(probe: ProbeKind) -> bool {
     match probe {
-        ProbeKind::Native | ProbeKind::Portable => cfg!(feature = "portable"),
+        ProbeKind::Native => cfg!(target_os = "linux") || cfg!(feature = "portable"),
+        ProbeKind::Portable => cfg!(feature = "portable"),
     }
 }
 
@@ -117,33 +120,19 @@ pub(crate) trait WithProbe {
 /// probe needs.
 pub(crate) fn with_probe<W: WithProbe>(kind: ProbeKind, with: W) -> io::Result<W::Output> {
     match kind {
+        #[cfg(target_os = "linux")]
+        ProbeKind::Native => {
+            let (probe, wake) = linux::NativeProbe::new()?;
+            Ok(with.run(probe, wake))
+        }
+        // Where there is no probe of its own, the portable one is the best there is.
         #[cfg(feature = "portable")]
-        ProbeKind::Native | ProbeKind::Portable => {
+        _ => {
             let (probe, wake) = portable::SysinfoProbe::new()?;
             Ok(with.run(probe, wake))
         }
         #[cfg(not(feature = "portable"))]
-        ProbeKind::Native | ProbeKind::Portable => Err(io::ErrorKind::Unsupported.into()),
-    }
-}
-
-#[cfg(target_os = "linux")]
-mod platform {
-    /// Whether `pid` is a process and not a thread of one. True also where that cannot be told:
-    /// then the probe finds out what there is.
-    #[cfg(feature = "portable")]
-    pub(super) fn is_process(pid: u32) -> bool {
-        let status = std::fs::read(format!("/proc/{pid}/status")).unwrap_or_default();
-        super::procfs::thread_group(&status).is_none_or(|group| group == pid)
-    }
-}
-
-#[cfg(not(target_os = "linux"))]
-mod platform {
-    /// Elsewhere threads have numbers of their own kind.
-    #[cfg(feature = "portable")]
-    pub(super) const fn is_process(_pid: u32) -> bool {
-        true
+        _ => Err(io::ErrorKind::Unsupported.into()),
     }
 }
 

@@ -1,5 +1,6 @@
 //! The collector on real child processes, with each probe that this build has.
 #![cfg(unix)]
+#![allow(clippy::unwrap_used)] // in a test, to panic is to say so
 
 mod support;
 

@@ -1,6 +1,8 @@
 //! The rules of the house, read off the sources: who may run the code in a folder, and what it may
 //! touch.
 
+#![allow(clippy::unwrap_used)] // in a test, to panic is to say so
+
 use std::fs;
 use std::path::{Path, PathBuf};
 

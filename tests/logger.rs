@@ -1,5 +1,7 @@
 //! A host's logger runs in the sampler's thread, and may do there what it likes.
 
+#![allow(clippy::unwrap_used)] // in a test, to panic is to say so
+
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, OnceLock};
 

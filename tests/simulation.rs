@@ -1,5 +1,6 @@
 //! The definitions, one by one, in simulated time.
 #![cfg(all(feature = "testing", unix))]
+#![allow(clippy::unwrap_used)] // in a test, to panic is to say so
 
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;

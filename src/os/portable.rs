@@ -116,7 +116,7 @@ impl Probe for SysinfoProbe {
     }
 
     fn open(&mut self, pid: u32, called: Option<&Now>, _token: u64) -> Opened<Found<Known>> {
-        if !super::platform::is_process(pid) {
+        if is_thread(pid) {
             return Opened::Refused(Problem::NotAProcess);
         }
         self.refresh_one(pid);
@@ -169,6 +169,16 @@ impl Probe for SysinfoProbe {
     fn identity(&self, known: &Known) -> Option<Identity> {
         Some(Identity { pid: known.pid, began: self.began(known.start_time)? })
     }
+}
+
+/// Whether the number is that of a thread. False also where that cannot be told: then sysinfo finds
+/// out what there is.
+fn is_thread(pid: u32) -> bool {
+    #[cfg(target_os = "linux")]
+    return super::linux::is_thread(pid);
+    // Elsewhere threads have numbers of their own kind.
+    #[cfg(not(target_os = "linux"))]
+    return pid == 0;
 }
 
 const UNREAD: Problem = Problem::Unreadable(io::ErrorKind::Other);

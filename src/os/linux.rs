@@ -1,0 +1,293 @@
+//! Processes on Linux: exact, nearly free, and never a stranger's numbers.
+//!
+//! Of each process two descriptors are held: a pidfd, which becomes readable when the process ends,
+//! and its `/proc/PID/statm`, whose reads fail from the moment at which the process is reaped. CPU
+//! time comes from the per-process CPU clock (clock_getcpuclockid(3)), in nanoseconds. That clock
+//! goes by number and would read whoever has the number later; so it is read *first*, and counts only
+//! if the held `statm` can be read *after* it: then the number was still ours.
+
+mod hold;
+mod wait;
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::time::{Duration, Instant};
+
+use nix::time::ClockId;
+use nix::unistd::Pid;
+
+use self::hold::{Held, Holder, has_ended, outcome};
+use self::wait::Waiter;
+use super::{Found, Identity, Opened, Probe, Unread, Wait, Wake, procfs};
+use crate::model::problem::Problem;
+use crate::model::reading::{Bytes, Reading};
+use crate::model::run::Outcome;
+use crate::model::time::Now;
+
+/// Reads processes one by one; waits for their ends and for the host at once.
+pub(crate) struct NativeProbe {
+    holder: Holder,
+    waiter: Waiter,
+    page_size: u64,
+    /// Steps of the kernel's start times in a second.
+    ticks: u64,
+}
+
+/// What is held of a process.
+#[derive(Debug)]
+pub(crate) struct Process {
+    pid: u32,
+    token: u64,
+    clock: ClockId,
+    /// `None` where there are no descriptors to spare: then files are opened in every tick.
+    held: Option<Held>,
+    /// In the kernel's steps; `None` where it could not be read.
+    start: Option<u64>,
+    /// At the last reading. It only grows.
+    cpu_time: Duration,
+}
+
+impl NativeProbe {
+    pub(crate) fn new() -> io::Result<(Self, Wake)> {
+        let (waiter, wake) = Waiter::new()?;
+        let probe = Self {
+            holder: Holder::new(),
+            waiter,
+            page_size: rustix::param::page_size() as u64,
+            ticks: rustix::param::clock_ticks_per_second().max(1),
+        };
+        Ok((probe, wake))
+    }
+
+    fn began(&self, start: u64) -> Duration {
+        let nanos = u128::from(start) * 1_000_000_000 / u128::from(self.ticks);
+        Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
+    }
+
+    /// Clock first, then the held file: see the head of this module.
+    fn read_held(&self, process: &Process, held: &Held) -> Result<Reading, Unread> {
+        let at = Instant::now();
+        let cpu_time = cpu_time(process.clock);
+        match (resident_pages(&held.statm), cpu_time) {
+            (Ok(0), cpu_time) => {
+                // A process that has ended has no pages; neither has one whose first thread has,
+                // while others go on. The pidfd knows.
+                let last = cpu_time.map(|cpu_time| Reading { at, cpu_time, resident: None });
+                if has_ended(&held.pidfd) {
+                    return Err(Unread::Ended(outcome(&held.pidfd), last));
+                }
+                last.ok_or(Unread::Failed(UNREAD))
+            }
+            (Ok(pages), Some(cpu_time)) => {
+                let resident = Bytes::known(pages.saturating_mul(self.page_size));
+                Ok(Reading { at, cpu_time, resident })
+            }
+            (Ok(_), None) => Err(Unread::Failed(UNREAD)),
+            (Err(error), _) => Err(self.unread(&error, held)),
+        }
+    }
+
+    /// Why the held `statm` could not be read.
+    fn unread(&self, error: &io::Error, held: &Held) -> Unread {
+        if has_ended(&held.pidfd) {
+            Unread::Ended(outcome(&held.pidfd), None)
+        } else {
+            Unread::Failed(problem(error))
+        }
+    }
+
+    fn read_process(&mut self, process: &mut Process) -> Result<Reading, Unread> {
+        let read = match &process.held {
+            Some(held) => self.read_held(process, held),
+            None => self.read_unheld(process),
+        };
+        if let Ok(reading) | Err(Unread::Ended(_, Some(reading))) = &read {
+            // A clock that goes back is not this process's: without held files that can happen.
+            if reading.cpu_time < process.cpu_time {
+                return Err(Unread::Ended(Outcome::Unknown, None));
+            }
+            process.cpu_time = reading.cpu_time;
+        }
+        read
+    }
+
+    /// Opens files for this one reading, one at a time; holds them again if there is room.
+    ///
+    /// Nothing is held of the process, so its start says whether it is the same one. It is read
+    /// last: then all that was read before is of that process.
+    fn read_unheld(&mut self, process: &mut Process) -> Result<Reading, Unread> {
+        let Process { pid, clock, token, .. } = *process;
+        if self.holder.has_room()
+            && let Ok(held) = self.holder.hold(pid)
+        {
+            if self.start_differs(process) {
+                return Err(Unread::Ended(Outcome::Unknown, None));
+            }
+            self.waiter.watch(&held.pidfd, token);
+            let read = self.read_held(process, &held);
+            process.held = Some(held);
+            return read;
+        }
+        let at = Instant::now();
+        let cpu_time = cpu_time(clock);
+        let path = format!("/proc/{pid}/statm");
+        let pages = self.holder.spare(|| Ok(resident_pages(&File::open(&path)?)?));
+        if self.start_differs(process) {
+            return Err(Unread::Ended(Outcome::Unknown, None));
+        }
+        let reading = |cpu_time, pages: u64| {
+            let resident = Bytes::known(pages.saturating_mul(self.page_size));
+            Reading { at, cpu_time, resident }
+        };
+        if let (Ok(pages @ 1..), Some(cpu_time)) = (&pages, cpu_time) {
+            return Ok(reading(cpu_time, *pages));
+        }
+        // Whether it has ended, only a pidfd knows.
+        let last = cpu_time.filter(|_| pages.is_ok()).map(|cpu_time| reading(cpu_time, 0));
+        match self.holder.spare(|| hold::open_pidfd(pid)) {
+            Ok(pidfd) if has_ended(&pidfd) => Err(Unread::Ended(outcome(&pidfd), last)),
+            Err(hold::Error::Gone | hold::Error::NotAProcess) => {
+                Err(Unread::Ended(Outcome::Unknown, None))
+            }
+            Ok(_) | Err(hold::Error::Other(_)) => match pages {
+                Err(hold::Error::Other(error)) => Err(Unread::Failed(problem(&error))),
+                Ok(_) | Err(_) => last.ok_or(Unread::Failed(UNREAD)),
+            },
+        }
+    }
+
+    /// Whether the number is known to be another process's by now.
+    fn start_differs(&mut self, process: &Process) -> bool {
+        let now = self.start_of(process.pid);
+        process.start.is_some_and(|then| now.is_some_and(|now| now != then))
+    }
+
+    fn start_of(&mut self, pid: u32) -> Option<u64> {
+        let path = format!("/proc/{pid}/stat");
+        procfs::start_time(&self.holder.spare(|| Ok(std::fs::read(&path)?)).ok()?)
+    }
+}
+
+const UNREAD: Problem = Problem::Unreadable(io::ErrorKind::Other);
+
+fn cpu_time(clock: ClockId) -> Option<Duration> {
+    let time = clock.now().ok()?;
+    let (secs, nanos) = (u64::try_from(time.tv_sec()), u32::try_from(time.tv_nsec()));
+    Some(Duration::new(secs.ok()?, nanos.ok()?))
+}
+
+fn resident_pages(statm: &File) -> io::Result<u64> {
+    // Seven numbers of twenty digits fit.
+    let mut buffer = [0; 160];
+    let len = statm.read_at(&mut buffer, 0)?;
+    procfs::resident_pages(&buffer[..len]).ok_or_else(|| io::ErrorKind::InvalidData.into())
+}
+
+/// Whether the number is that of a thread: such numbers have folders in `/proc` too, although they
+/// are not listed. False also where that cannot be told.
+pub(super) fn is_thread(pid: u32) -> bool {
+    let status = std::fs::read(format!("/proc/{pid}/status")).unwrap_or_default();
+    procfs::thread_group(&status).is_some_and(|group| group != pid)
+}
+
+fn problem(error: &io::Error) -> Problem {
+    match error.kind() {
+        // A mount of /proc with hidepid= says either.
+        io::ErrorKind::PermissionDenied | io::ErrorKind::NotFound => Problem::Denied,
+        kind => Problem::Unreadable(kind),
+    }
+}
+
+impl Probe for NativeProbe {
+    type Process = Process;
+
+    fn shortest_interval(&self) -> Duration {
+        // Ten steps of a clock of nanoseconds are less.
+        Duration::from_millis(1)
+    }
+
+    fn open(&mut self, pid: u32, called: Option<&Now>, token: u64) -> Opened<Found<Process>> {
+        let held = if self.holder.has_room() { Some(self.holder.hold(pid)) } else { None };
+        let held = match held {
+            Some(Ok(held)) => Some(held),
+            Some(Err(hold::Error::Gone)) => return Opened::Gone(Outcome::Unknown),
+            Some(Err(hold::Error::NotAProcess)) => {
+                return Opened::Refused(Problem::NotAProcess);
+            }
+            Some(Err(error)) if error.is_exhausted() => None,
+            Some(Err(hold::Error::Other(error))) => return Opened::Failed(problem(&error)),
+            None => None,
+        };
+        if held.is_none() {
+            self.holder.say();
+        }
+        let start = self.start_of(pid);
+        // Asked after both were opened: if it lives now, they are its own.
+        match &held {
+            Some(held) if has_ended(&held.pidfd) => return Opened::Gone(outcome(&held.pidfd)),
+            Some(_) => {}
+            None => match self.holder.spare(|| hold::open_pidfd(pid)) {
+                Ok(pidfd) if has_ended(&pidfd) => return Opened::Gone(outcome(&pidfd)),
+                Err(hold::Error::Gone) => return Opened::Gone(Outcome::Unknown),
+                Err(hold::Error::NotAProcess) => return Opened::Refused(Problem::NotAProcess),
+                Ok(_) | Err(hold::Error::Other(_)) => {}
+            },
+        }
+        let began = start.map(|start| self.began(start));
+        if let (Some(began), Some(called)) = (began, called)
+            && began > called.boot
+        {
+            return Opened::Refused(Problem::NotThatProcess);
+        }
+        let raw = i32::try_from(pid).map(Pid::from_raw);
+        let Some(clock) = raw.ok().and_then(|pid| nix::time::clock_getcpuclockid(pid).ok()) else {
+            return Opened::Failed(UNREAD);
+        };
+        if let Some(held) = &held {
+            self.waiter.watch(&held.pidfd, token);
+        }
+        let mut process = Process { pid, token, clock, held, start, cpu_time: Duration::ZERO };
+        let reading = match self.read_process(&mut process) {
+            Ok(reading) => Ok(reading),
+            Err(Unread::Ended(outcome, _)) => return Opened::Gone(outcome),
+            Err(Unread::Failed(problem)) => Err(problem),
+        };
+        Opened::Found(Found { process, began, reading })
+    }
+
+    fn prepare<'p>(&mut self, _processes: impl Iterator<Item = &'p Process>) {}
+
+    fn read(&mut self, process: &mut Process) -> Result<Reading, Unread> {
+        self.read_process(process)
+    }
+
+    fn check(&mut self, process: &mut Process) -> Result<Option<Reading>, Unread> {
+        // An end that is a moment old shows first at the pidfd, and then the status can be had.
+        if let Some(held) = &process.held
+            && has_ended(&held.pidfd)
+        {
+            let outcome = outcome(&held.pidfd);
+            return Err(match self.read_process(process) {
+                Ok(last) => Unread::Ended(outcome, Some(last)),
+                Err(Unread::Ended(_, last)) => Unread::Ended(outcome, last),
+                Err(Unread::Failed(_)) => Unread::Ended(outcome, None),
+            });
+        }
+        self.read_process(process).map(Some)
+    }
+
+    fn identity(&self, process: &Process) -> Option<Identity> {
+        Some(Identity { pid: process.pid, began: self.began(process.start?) })
+    }
+}
+
+impl Wait for NativeProbe {
+    fn wait(&mut self, until: Option<Instant>) {
+        self.waiter.wait(until);
+    }
+
+    fn learn_ends(&mut self, each: impl FnMut(u64)) {
+        self.waiter.learn_ends(each);
+    }
+}

@@ -1,0 +1,155 @@
+//! The descriptors that are held of processes, and how many.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::process::{
+    Pid, PidfdFlags, Resource, WaitId, WaitIdOptions, getrlimit, pidfd_open, waitid,
+};
+
+use crate::model::run::Outcome;
+
+/// Descriptors of one process. All are close-on-exec.
+#[derive(Debug)]
+pub(super) struct Held {
+    pub pidfd: OwnedFd,
+    pub statm: File,
+    /// Counted as long as it is held.
+    _place: Arc<()>,
+}
+
+/// Descriptors in a [`Held`].
+const EACH: u64 = 2;
+
+/// Opens what is held, and sees to it that the host keeps enough descriptors for itself.
+#[derive(Debug)]
+pub(super) struct Holder {
+    /// As many clones of it are out as processes are held.
+    places: Arc<()>,
+    /// A descriptor that is given up for a moment when there is no other.
+    reserve: Option<File>,
+    /// Whether it was said that there is not enough room.
+    said: bool,
+}
+
+/// Why a process could not be opened.
+#[derive(Debug)]
+pub(super) enum Error {
+    /// There is none of that number.
+    Gone,
+    /// The number is a thread's.
+    NotAProcess,
+    Other(io::Error),
+}
+
+impl Holder {
+    pub(super) fn new() -> Self {
+        Self { places: Arc::new(()), reserve: open_reserve(), said: false }
+    }
+
+    /// Whether one more process may be held: together they take half of the soft limit at most.
+    pub(super) fn has_room(&self) -> bool {
+        let kept = Arc::strong_count(&self.places) as u64 - 1;
+        // The host may set it at any time, and asking costs a quarter of a microsecond.
+        let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+        (kept + 1) * EACH <= limit / 2
+    }
+
+    /// Opens the descriptors of the process `pid`: first the pidfd, then `statm`, so that whoever
+    /// finds the pidfd alive afterwards knows that the file is that process's.
+    pub(super) fn hold(&self, pid: u32) -> Result<Held, Error> {
+        let pidfd = open_pidfd(pid)?;
+        let statm = match File::open(format!("/proc/{pid}/statm")) {
+            Ok(statm) => statm,
+            Err(_) if has_ended(&pidfd) => return Err(Error::Gone),
+            Err(error) => return Err(Error::Other(error)),
+        };
+        Ok(Held { pidfd, statm, _place: Arc::clone(&self.places) })
+    }
+
+    /// Does what takes one descriptor for a moment: if there is none, in the place of the one in
+    /// reserve.
+    pub(super) fn spare<T>(
+        &mut self,
+        mut open: impl FnMut() -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let mut opened = open();
+        if matches!(&opened, Err(error) if error.is_exhausted()) {
+            self.reserve = None;
+            opened = open();
+        }
+        if self.reserve.is_none() {
+            self.reserve = open_reserve();
+        }
+        opened
+    }
+
+    /// Says, once, that there is not enough room.
+    pub(super) fn say(&mut self) {
+        if !std::mem::replace(&mut self.said, true) {
+            log::warn!(
+                "too few file descriptors to hold two of each process: \
+                 opening them in each tick for those that find no room"
+            );
+        }
+    }
+}
+
+fn open_reserve() -> Option<File> {
+    File::open("/dev/null").ok()
+}
+
+impl Error {
+    /// There are no descriptors: in this process, or in the whole system.
+    pub(super) fn is_exhausted(&self) -> bool {
+        let Self::Other(error) = self else { return false };
+        let errno = error.raw_os_error();
+        errno == Some(Errno::MFILE.raw_os_error()) || errno == Some(Errno::NFILE.raw_os_error())
+    }
+}
+
+impl From<io::Error> for Error {
+    fn from(error: io::Error) -> Self {
+        Self::Other(error)
+    }
+}
+
+/// The pidfd of the process `pid`.
+pub(super) fn open_pidfd(pid: u32) -> Result<OwnedFd, Error> {
+    let raw = i32::try_from(pid).ok().and_then(Pid::from_raw).ok_or(Error::Gone)?;
+    pidfd_open(raw, PidfdFlags::empty()).map_err(|errno| match errno {
+        Errno::SRCH => Error::Gone,
+        // pidfd_open(2): the number is not that of a thread group leader. Which of the two the
+        // kernel says depends on its version.
+        Errno::INVAL | Errno::NOENT if super::is_thread(pid) => Error::NotAProcess,
+        Errno::INVAL | Errno::NOENT => Error::Gone,
+        errno => Error::Other(errno.into()),
+    })
+}
+
+/// Whether the process has ended; the last of its threads, that is.
+pub(super) fn has_ended(pidfd: &OwnedFd) -> bool {
+    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+    let mut fds = [PollFd::new(pidfd, PollFlags::IN)];
+    poll(&mut fds, Some(&now)).is_ok_and(|ready| ready > 0)
+}
+
+/// How the process has ended, if it is a child of ours that was not reaped: a look, without reaping
+/// it, so that the host's own `wait` is not disturbed.
+pub(super) fn outcome(pidfd: &OwnedFd) -> Outcome {
+    use std::os::fd::AsFd;
+
+    let look = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+    let Ok(Some(status)) = waitid(WaitId::PidFd(pidfd.as_fd()), look) else {
+        return Outcome::Unknown;
+    };
+    match (status.exit_status(), status.terminating_signal()) {
+        (Some(code), _) => Outcome::Exited(code),
+        (None, Some(signal)) => Outcome::Signaled(signal),
+        (None, None) => Outcome::Unknown,
+    }
+}
