@@ -10,12 +10,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle, ThreadId};
 
 pub use self::global::{global, init};
-use self::plugin::Clock;
 pub use self::plugin::Plugin;
 use self::registry::Registry;
 use crate::config::Config;
 use crate::error::{RegisterError, StartError, Stopped};
 use crate::model::snapshot::{Published, Snapshot};
+use crate::os::clock;
 use crate::sampler::{self, Running};
 use crate::shared::command::{Command, Line};
 use crate::shared::publish::{Publisher, Reader};
@@ -68,7 +68,7 @@ impl Collector {
             plan.samples,
         );
         Ok(Self {
-            registry: Arc::new(Registry::new(Arc::clone(&line), Clock::System)),
+            registry: Arc::new(Registry::new(Arc::clone(&line), || Some(clock::now()))),
             line,
             reader,
             thread_id: Some(thread.thread().id()),
@@ -81,7 +81,7 @@ impl Collector {
         let line = Arc::new(line);
         let first = Published::before_the_first_tick(sampler::origin(plan), true);
         Self {
-            registry: Arc::new(Registry::new(Arc::clone(&line), Clock::System)),
+            registry: Arc::new(Registry::new(Arc::clone(&line), || Some(clock::now()))),
             line,
             reader: Publisher::new(first).reader(),
             thread: Mutex::new(None),

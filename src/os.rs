@@ -10,6 +10,9 @@ pub(crate) mod portable;
 #[cfg_attr(not(target_os = "linux"), allow(dead_code))] // its tests run everywhere
 pub(crate) mod procfs;
 
+#[cfg(not(any(target_os = "linux", feature = "portable")))]
+compile_error!("on this platform plugmeter needs its feature `portable`");
+
 use std::io;
 use std::time::{Duration, Instant};
 
@@ -132,7 +135,7 @@ pub(crate) fn with_probe<W: WithProbe>(kind: ProbeKind, with: W) -> io::Result<W
             Ok(with.run(probe, wake))
         }
         #[cfg(not(feature = "portable"))]
-        _ => Err(io::ErrorKind::Unsupported.into()),
+        ProbeKind::Portable => Err(io::ErrorKind::Unsupported.into()),
     }
 }
 

@@ -7,7 +7,6 @@ use std::time::Duration;
 use crossbeam_channel::Receiver;
 
 use crate::collector::Plugin;
-use crate::collector::plugin::Clock;
 use crate::collector::registry::Registry;
 use crate::config::Config;
 use crate::error::{ConfigError, RegisterError};
@@ -130,7 +129,7 @@ impl Simulation {
         let (line, commands) = Line::new(Box::new(|| ()), plan.enabled);
         let origin = origin(&plan);
         Ok(Self {
-            registry: Arc::new(Registry::new(Arc::new(line), Clock::Simulated)),
+            registry: Arc::new(Registry::new(Arc::new(line), || None)),
             commands,
             roster: Roster::new(origin, plan.samples.get()),
             publisher: Publisher::new(Published::before_the_first_tick(origin, !plan.enabled)),

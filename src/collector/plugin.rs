@@ -7,7 +7,8 @@ use std::sync::{Arc, Weak};
 use super::registry::{Registry, clean_version};
 use crate::model::run::RunId;
 use crate::model::state::PluginState;
-use crate::os::{clock, exit};
+use crate::model::time::Now;
+use crate::os::exit;
 use crate::shared::command::{Change, Command, Line, Named, PluginId, Word};
 use crate::shared::counter::{EventCounter, next_run_id};
 
@@ -49,12 +50,8 @@ struct Handle {
     clock: Clock,
 }
 
-/// Whether the moment of a call matters: in a simulation no time passes but the simulated.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Clock {
-    System,
-    Simulated,
-}
+/// Tells when a process was named; `None` in a simulation, where no time passes but the simulated.
+pub(crate) type Clock = fn() -> Option<Now>;
 
 impl Plugin {
     pub(crate) fn new(
@@ -97,10 +94,7 @@ impl Plugin {
     pub fn started(&self, pid: u32, version: &str) -> RunId {
         let run = next_run_id();
         if self.0.line.is_open() {
-            let called = match self.0.clock {
-                Clock::System => Some(clock::now()),
-                Clock::Simulated => None,
-            };
+            let called = (self.0.clock)();
             self.say(Word::Started(Named { run, pid, version: clean_version(version), called }));
         }
         run

@@ -15,6 +15,7 @@ pub(crate) struct Now {
 
 impl Now {
     /// The moment `later` than this one. Clocks that cannot reach so far stay where they are.
+    #[cfg(any(test, feature = "testing"))]
     pub(crate) fn after(self, later: Duration) -> Self {
         Self {
             mono: self.mono.checked_add(later).unwrap_or(self.mono),

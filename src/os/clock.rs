@@ -4,7 +4,9 @@ use std::time::{Instant, SystemTime};
 
 use crate::model::time::Now;
 
-pub(crate) use self::platform::{boot_epoch, thread_cpu_time};
+#[cfg(feature = "portable")]
+pub(crate) use self::platform::boot_epoch;
+pub(crate) use self::platform::thread_cpu_time;
 
 /// This moment.
 pub(crate) fn now() -> Now {
@@ -35,6 +37,7 @@ mod platform {
 
     /// Where sysinfo's start times, in seconds since 1970, are zero on the boot clock. It adds a
     /// boot time in whole seconds that it reads once: read at the same time, it is this one.
+    #[cfg(feature = "portable")]
     pub(crate) fn boot_epoch() -> Duration {
         let stat = std::fs::read("/proc/stat").unwrap_or_default();
         Duration::from_secs(crate::os::procfs::boot_time(&stat).unwrap_or(0))
@@ -60,6 +63,7 @@ mod platform {
         None
     }
 
+    #[cfg(feature = "portable")]
     pub(crate) const fn boot_epoch() -> Duration {
         Duration::ZERO
     }

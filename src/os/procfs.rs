@@ -9,6 +9,7 @@ fn number_after(text: &[u8], key: &[u8]) -> Option<u64> {
 }
 
 /// When the machine was started, in seconds since 1970: `btime` of `/proc/stat`.
+#[cfg(any(test, feature = "portable"))]
 pub(crate) fn boot_time(stat: &[u8]) -> Option<u64> {
     number_after(stat, b"btime ")
 }
