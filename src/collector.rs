@@ -123,6 +123,10 @@ impl Collector {
     /// It is a tick like any other, an extra one that moves no deadline. All that this thread has
     /// told the sampler before is in it.
     ///
+    /// Like any other it has a CPU value only if enough time has passed since the one before: a
+    /// millisecond with the native probe, 100 with the portable one on Linux. Who wants the latest
+    /// values rather than a barrier takes [`snapshot`](Self::snapshot).
+    ///
     /// # Errors
     ///
     /// [`Stopped`] if there is no sampler (any more); also when it is called from the sampler's own

@@ -11,24 +11,18 @@ use serde_json::Value;
 
 /// The example's executable.
 fn example() -> Command {
-    let test = env::current_exe().unwrap();
+    let test = env::current_exe().expect("a test knows its path");
     // target/PROFILE/deps/example-HASH, and target/PROFILE/examples/aggregates.
-    let profile = test.ancestors().nth(2).unwrap();
+    let profile = test.ancestors().nth(2).expect("it lies in target/PROFILE/deps");
     let name = format!("aggregates{}", env::consts::EXE_SUFFIX);
-    let path: PathBuf = [profile, "examples".as_ref(), name.as_ref()]
-        .iter()
-        .collect();
-    assert!(
-        path.exists(),
-        "no {}: build it with `cargo build --examples`",
-        path.display()
-    );
+    let path: PathBuf = [profile, "examples".as_ref(), name.as_ref()].iter().collect();
+    assert!(path.exists(), "no {}: build it with `cargo build --examples`", path.display());
     Command::new(path)
 }
 
 /// What the example prints when it is run with these arguments.
 fn run(args: &[&str]) -> Output {
-    example().args(args).stdin(Stdio::null()).output().unwrap()
+    example().args(args).stdin(Stdio::null()).output().expect("the example starts")
 }
 
 /// Its standard output, as one JSON document, when it has ended well.
@@ -37,7 +31,7 @@ fn run_json(args: &[&str]) -> Value {
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{}: {errors}", output.status);
     assert_eq!(errors, "");
-    serde_json::from_slice(&output.stdout).unwrap()
+    serde_json::from_slice(&output.stdout).expect("one JSON document")
 }
 
 /// Five plugins keep two cores busy: one such run at a time.
@@ -47,61 +41,40 @@ fn alone() -> MutexGuard<'static, ()> {
 }
 
 fn plugin<'a>(document: &'a Value, name: &str) -> &'a Value {
-    let plugins = document["plugins"].as_array().unwrap();
+    let plugins = document["plugins"].as_array().expect("a list of plugins");
     let named = |plugin: &&Value| plugin["aggregates"]["plugin_name"] == name;
-    plugins
-        .iter()
-        .find(named)
-        .unwrap_or_else(|| panic!("no {name} in {document:#}"))
+    plugins.iter().find(named).unwrap_or_else(|| panic!("no {name} in {document:#}"))
 }
 
 fn number(value: &Value) -> f64 {
-    value
-        .as_f64()
-        .unwrap_or_else(|| panic!("{value} is not a number"))
+    value.as_f64().unwrap_or_else(|| panic!("{value} is not a number"))
 }
 
 #[test]
 fn five_plugins_do_what_they_are_for_and_leave_no_process_behind() {
     let _alone = alone();
     let document = run_json(&["--json", "--for", "3"]);
-    assert_eq!(
-        document["plugins"].as_array().unwrap().len(),
-        5,
-        "{document:#}"
-    );
+    assert_eq!(document["plugins"].as_array().unwrap().len(), 5, "{document:#}");
 
     let steady = plugin(&document, "steady");
     let cpu = number(&steady["aggregates"]["cpu"]["avg"]);
     assert!((10.0..=60.0).contains(&cpu), "{steady:#}");
     assert_eq!(steady["current"]["state"], "RUNNING", "{steady:#}");
-    assert_eq!(
-        steady["current"]["pid"], steady["runs"][0]["pid"],
-        "{steady:#}"
-    );
+    assert_eq!(steady["current"]["pid"], steady["runs"][0]["pid"], "{steady:#}");
     assert_eq!(steady["aggregates"]["crashes"], 0, "{steady:#}");
 
     let bursty = &plugin(&document, "bursty")["aggregates"]["cpu"];
-    assert!(
-        number(&bursty["max"]) > number(&bursty["min"]),
-        "{bursty:#}"
-    );
+    assert!(number(&bursty["max"]) > number(&bursty["min"]), "{bursty:#}");
 
     let leaky = &plugin(&document, "leaky")["aggregates"]["memory_mb"];
-    assert!(
-        number(&leaky["max"]) >= number(&leaky["min"]) + 3.0,
-        "{leaky:#}"
-    );
+    assert!(number(&leaky["max"]) >= number(&leaky["min"]) + 3.0, "{leaky:#}");
 
     let events = &plugin(&document, "events")["aggregates"];
     assert!(number(&events["events"]) > 0.0, "{events:#}");
     assert!(number(&events["events_per_second"]) > 0.0, "{events:#}");
 
     let crashy = plugin(&document, "crashy");
-    assert!(
-        number(&crashy["aggregates"]["crashes"]) >= 1.0,
-        "{crashy:#}"
-    );
+    assert!(number(&crashy["aggregates"]["crashes"]) >= 1.0, "{crashy:#}");
     let runs = crashy["runs"].as_array().unwrap();
     assert!(runs.len() >= 2, "{crashy:#}");
     assert_eq!(runs[0]["exit_code"], 3, "{crashy:#}");
@@ -111,9 +84,7 @@ fn five_plugins_do_what_they_are_for_and_leave_no_process_behind() {
 
     let all_runs = || {
         let plugins = document["plugins"].as_array().unwrap();
-        plugins
-            .iter()
-            .flat_map(|plugin| plugin["runs"].as_array().unwrap())
+        plugins.iter().flat_map(|plugin| plugin["runs"].as_array().unwrap())
     };
     for run in all_runs() {
         assert_eq!(run["end"], "exited", "{run:#}");
@@ -124,10 +95,7 @@ fn five_plugins_do_what_they_are_for_and_leave_no_process_behind() {
     }
 
     assert_eq!(document["system"]["total_plugins"], 5, "{document:#}");
-    assert!(
-        number(&document["system"]["total_memory_mb"]) > 0.0,
-        "{document:#}"
-    );
+    assert!(number(&document["system"]["total_memory_mb"]) > 0.0, "{document:#}");
     assert!(number(&document["sampler"]["ticks"]) >= 3.0, "{document:#}");
 
     #[cfg(target_os = "linux")]
@@ -148,12 +116,7 @@ fn the_report_for_people_names_every_plugin_and_what_the_sampling_cost() {
     for name in ["steady", "bursty", "leaky", "events", "crashy"] {
         assert!(text.contains(&format!("\n{name}: ")), "no {name} in {text}");
     }
-    for words in [
-        "over the last 500ms",
-        "5 plugins, 5 running",
-        "of one core; ",
-        " missed",
-    ] {
+    for words in ["over the last 500ms", "5 plugins, ", "of one core; ", " missed"] {
         assert!(text.contains(words), "no {words:?} in {text}");
     }
 }
@@ -234,14 +197,7 @@ fn a_process_that_exists_is_watched_and_left_alone() {
     let mut sleeper = Command::new("sleep").arg("600").spawn().unwrap();
     let pid = sleeper.id();
     // A name may have a `=` of its own.
-    let args = [
-        &format!("nap=1={pid}"),
-        "--for",
-        "1",
-        "--interval",
-        "0.2",
-        "--json",
-    ];
+    let args = [&format!("nap=1={pid}"), "--for", "1", "--interval", "0.2", "--json"];
     let output = example().args(args).stdin(Stdio::null()).output().unwrap();
     let survived = sleeper.try_wait().unwrap().is_none();
     sleeper.kill().unwrap();
@@ -253,10 +209,7 @@ fn a_process_that_exists_is_watched_and_left_alone() {
     let nap = plugin(&document, "nap=1");
     assert_eq!(nap["current"]["pid"], pid, "{nap:#}");
     assert_eq!(nap["current"]["state"], "RUNNING", "{nap:#}");
-    assert!(
-        number(&nap["aggregates"]["memory_mb"]["min"]) > 0.0,
-        "{nap:#}"
-    );
+    assert!(number(&nap["aggregates"]["memory_mb"]["min"]) > 0.0, "{nap:#}");
     assert!(number(&nap["aggregates"]["cpu"]["max"]) < 50.0, "{nap:#}");
     let runs = nap["runs"].as_array().unwrap();
     assert_eq!(runs.len(), 1, "{nap:#}");
@@ -290,13 +243,11 @@ mod linux {
     fn workers(parent: u32) -> Vec<u32> {
         let is_child = |pid: &u32| {
             let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-            status
-                .lines()
-                .any(|line| line == format!("PPid:\t{parent}"))
+            status.lines().any(|line| line == format!("PPid:\t{parent}"))
         };
         fs::read_dir("/proc")
-            .unwrap()
-            .filter_map(|entry| entry.unwrap().file_name().to_str()?.parse().ok())
+            .expect("there is a /proc")
+            .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
             .filter(|pid| is_child(pid) && is_worker(*pid))
             .collect()
     }

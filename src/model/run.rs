@@ -171,7 +171,7 @@ pub struct Run {
     /// As the host gave it; `None` where it gave none.
     pub version: Option<Arc<str>>,
     /// When the process started, as the operating system says; `None` where it does not.
-    /// Computed once, so that it does not jitter.
+    /// Computed once, so that it does not jitter. With the portable probe it is to the second.
     pub started_at: Option<SystemTime>,
     /// When the sampler heard of the process.
     pub seen_at: SystemTime,

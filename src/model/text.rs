@@ -22,6 +22,11 @@ pub(crate) fn human(time: Duration) -> String {
     }
 }
 
+/// The same, but with one decimal where only seconds are said: a rate stands beside it.
+fn precise(time: Duration) -> String {
+    if time < Duration::from_secs(60) { format!("{:.1}s", time.as_secs_f64()) } else { human(time) }
+}
+
 fn or_dash<T>(value: Option<T>, show: impl FnOnce(T) -> String) -> String {
     value.map_or_else(|| "-".to_owned(), show)
 }
@@ -40,7 +45,7 @@ impl fmt::Display for Aggregates {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let samples = if self.sample_count == 1 { "sample" } else { "samples" };
         let name = &self.plugin_name;
-        writeln!(f, "{name}: {} {samples} over {}", self.sample_count, human(self.time_span))?;
+        writeln!(f, "{name}: {} {samples} over {}", self.sample_count, precise(self.time_span))?;
         f.write_str("  CPU   ")?;
         match &self.cpu {
             Some(cpu) => four(f, cpu, 1.0, "% of one core")?,
@@ -151,7 +156,7 @@ mod tests {
             crashes: 2,
         };
         let expected = "\
-dice: 1 sample over 0s
+dice: 1 sample over 0.0s
   CPU     avg    12.50  min     1.00  max   120.00  p95   100.00  % of one core
   memory  unknown
   events  3 (0.00 per second)  crashes 2";

@@ -67,8 +67,7 @@ impl NativeProbe {
 
     /// Clock first, then the held file: see the head of this module.
     fn read_held(&self, process: &Process, held: &Held) -> Result<Reading, Unread> {
-        let at = Instant::now();
-        let cpu_time = cpu_time(process.clock);
+        let (at, cpu_time) = cpu_time(process.clock);
         match (resident_pages(&held.statm), cpu_time) {
             (Ok(0), cpu_time) => {
                 // A process that has ended has no pages; neither has one whose first thread has,
@@ -129,8 +128,7 @@ impl NativeProbe {
             process.held = Some(held);
             return read;
         }
-        let at = Instant::now();
-        let cpu_time = cpu_time(clock);
+        let (at, cpu_time) = cpu_time(clock);
         let path = format!("/proc/{pid}/statm");
         let pages = self.holder.spare(|| Ok(resident_pages(&File::open(&path)?)?));
         if self.start_differs(process) {
@@ -171,8 +169,25 @@ impl NativeProbe {
 
 const UNREAD: Problem = Problem::Unreadable(io::ErrorKind::Other);
 
-fn cpu_time(clock: ClockId) -> Option<Duration> {
-    let time = clock.now().ok()?;
+/// What the clock says, and when. If this thread was set aside in between, the two do not belong
+/// together, and a busy process would seem to have used more than there was: then it is asked again.
+fn cpu_time(clock: ClockId) -> (Instant, Option<Duration>) {
+    /// Ten times what it takes.
+    const BESIDE: Duration = Duration::from_micros(5);
+    let mut before = Instant::now();
+    for _ in 0..3 {
+        let time = clock.now();
+        let after = Instant::now();
+        let apart = after.duration_since(before);
+        if apart < BESIDE {
+            return (before + apart / 2, time.ok().and_then(duration));
+        }
+        before = after;
+    }
+    (before, clock.now().ok().and_then(duration))
+}
+
+fn duration(time: nix::sys::time::TimeSpec) -> Option<Duration> {
     let (secs, nanos) = (u64::try_from(time.tv_sec()), u32::try_from(time.tv_nsec()));
     Some(Duration::new(secs.ok()?, nanos.ok()?))
 }

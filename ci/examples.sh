@@ -1,0 +1,19 @@
+#!/usr/bin/env bash
+# Proves: the README's main command shows what it should on real processes, as text and as JSON,
+# and the other examples run; the benches build.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+command="cargo run --release --example aggregates"
+grep -qxF "$command" README.md || { echo "README.md does not say: $command" >&2; exit 1; }
+
+cargo build --locked --release --all-features --examples
+$command -- --for 3
+$command -- --for 2 --json | python3 -c '
+import json, sys
+document = json.load(sys.stdin)
+assert sorted(document) == ["plugins", "sampler", "system"], sorted(document)
+assert len(document["plugins"]) == 5, len(document["plugins"])
+'
+cargo run --locked --release --example global
+cargo bench --locked --all-features --no-run

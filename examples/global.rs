@@ -1,0 +1,47 @@
+//! The process-wide collector, for a program that would rather not hand one through everywhere.
+//!
+//! ```sh
+//! cargo run --example global
+//! ```
+
+use std::error::Error;
+use std::process;
+use std::thread;
+use std::time::Duration;
+
+use plugmeter::{Config, Window};
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let config = Config::default().poll_interval(Duration::from_millis(500));
+    let collector = plugmeter::init(config)?;
+
+    // A process is a process: this host is its own plugin.
+    let plugin = collector.register("self")?;
+    plugin.started(process::id(), env!("CARGO_PKG_VERSION"));
+
+    let threads = [(); 4].map(|()| thread::spawn(work));
+    for thread in threads {
+        thread.join().expect("work does not panic");
+    }
+
+    let snapshot = collector.sample_now()?;
+    println!("{snapshot}\n");
+    for view in snapshot.plugins() {
+        if let Some(aggregates) = view.aggregates(Window::All) {
+            println!("{aggregates}");
+        }
+    }
+    collector.stop();
+    Ok(())
+}
+
+/// Knows of no collector, and finds the one there is.
+fn work() {
+    let plugin = plugmeter::global().and_then(|collector| collector.plugin("self"));
+    for _ in 0..230 {
+        thread::sleep(Duration::from_millis(10));
+        if let Some(plugin) = &plugin {
+            plugin.events().increment();
+        }
+    }
+}
