@@ -11,7 +11,7 @@ use crate::collector::registry::Registry;
 use crate::config::Config;
 use crate::error::{ConfigError, RegisterError};
 use crate::model::problem::Problem;
-use crate::model::reading::{Bytes, Reading};
+use crate::model::reading::{Bytes, CpuTime, Reading};
 use crate::model::run::Outcome;
 use crate::model::snapshot::{Published, Snapshot};
 use crate::model::time::Now;
@@ -247,7 +247,11 @@ impl Probe for World<'_> {
         Opened::Found(Found {
             process: Simulated { pid },
             began: Some(self.now.boot),
-            reading: Ok(Reading { at: self.now.mono, cpu_time: Duration::ZERO, resident: None }),
+            reading: Ok(Reading {
+                at: self.now.mono,
+                cpu_time: CpuTime::default(),
+                resident: None,
+            }),
         })
     }
 
@@ -257,7 +261,7 @@ impl Probe for World<'_> {
         match (self.observe)(process.pid) {
             Observed::Running(usage) => Ok(Reading {
                 at: self.now.mono,
-                cpu_time: usage.cpu_time,
+                cpu_time: usage.cpu_time.into(),
                 resident: Bytes::known(usage.memory_bytes),
             }),
             Observed::Exited(code) => Err(Unread::Ended(Outcome::Exited(code), None)),

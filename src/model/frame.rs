@@ -1,5 +1,6 @@
 //! One tick of all plugins.
 
+use super::reading::CpuTime;
 use super::sample::Row;
 use super::time::Now;
 
@@ -23,6 +24,6 @@ impl Frame {
 pub(crate) struct Total {
     pub events: u64,
     pub crashes: u64,
-    /// CPU time of the run that was open, in nanoseconds.
-    pub run_cpu: u64,
+    /// CPU time of the run that was open.
+    pub run_cpu: CpuTime,
 }

@@ -14,13 +14,29 @@ impl Bytes {
     }
 }
 
+/// CPU time in nanoseconds; 584 years fit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct CpuTime(pub u64);
+
+impl From<Duration> for CpuTime {
+    fn from(time: Duration) -> Self {
+        Self(nanos(time))
+    }
+}
+
+impl From<CpuTime> for Duration {
+    fn from(time: CpuTime) -> Self {
+        Self::from_nanos(time.0)
+    }
+}
+
 /// What the OS said of one process: a counter that only grows while the process lives, and a size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Reading {
     /// Taken beside the CPU time, not once for all processes.
     pub at: Instant,
     /// Since the process started.
-    pub cpu_time: Duration,
+    pub cpu_time: CpuTime,
     /// `None` where the OS did not say; a size of zero is not an answer.
     pub resident: Option<Bytes>,
 }
@@ -36,8 +52,8 @@ impl CpuShare {
 
     /// `busy` over `wall`, to the nearest step. `None` for no time at all, and for a share beyond
     /// what a row can hold (42,949 cores): that is no share but a fault in what was read.
-    pub(crate) fn from_times(busy: Duration, wall: Duration) -> Option<Self> {
-        let (busy, wall) = (nanos(busy), nanos(wall));
+    pub(crate) fn from_times(busy: CpuTime, wall: Duration) -> Option<Self> {
+        let (CpuTime(busy), wall) = (busy, nanos(wall));
         if wall == 0 {
             return None;
         }
@@ -54,43 +70,49 @@ impl CpuShare {
     }
 }
 
+/// In a `u64`, where the conversion of the standard library goes by way of a `u128`.
 fn nanos(time: Duration) -> u64 {
-    // 584 years; nothing that is measured here lasts as long.
-    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+    let whole = time.as_secs().saturating_mul(1_000_000_000);
+    whole.saturating_add(u64::from(time.subsec_nanos()))
+}
+
+/// What of a reading is needed for the next one: twice as many fit into a cache line.
+#[derive(Clone, Copy, Debug)]
+struct Point {
+    at: Instant,
+    cpu_time: CpuTime,
 }
 
 /// The readings of one run since its plugin's last sample that had a CPU value.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Span {
-    first: Reading,
-    last: Reading,
+    first: Point,
+    last: Point,
 }
 
 impl Span {
-    pub(crate) const fn starting_with(reading: Reading) -> Self {
-        Self { first: reading, last: reading }
+    pub(crate) const fn starting_with(reading: &Reading) -> Self {
+        let point = Point { at: reading.at, cpu_time: reading.cpu_time };
+        Self { first: point, last: point }
     }
 
-    pub(crate) const fn last(&self) -> &Reading {
-        &self.last
+    /// A span that begins where this one ends.
+    pub(crate) const fn continued(&self) -> Self {
+        Self { first: self.last, last: self.last }
     }
 
     /// Takes in a later reading, and returns the CPU time since the one before.
     ///
     /// `None` if CPU time went down: then it is not the counter it was, and nothing is known of
     /// the difference. The span begins anew with it.
-    pub(crate) fn push(&mut self, reading: Reading) -> Option<Duration> {
-        let used = reading.cpu_time.checked_sub(self.last.cpu_time);
-        match used {
-            Some(_) => self.last = reading,
-            None => *self = Self::starting_with(reading),
+    pub(crate) fn push(&mut self, reading: &Reading) -> Option<CpuTime> {
+        let used = reading.cpu_time.0.checked_sub(self.last.cpu_time.0);
+        let now = Self::starting_with(reading);
+        self.last = now.last;
+        if used.is_none() {
+            self.first = now.first;
         }
-        used
-    }
-
-    /// Begins anew with the last reading.
-    const fn restart(&mut self) {
-        self.first = self.last;
+        used.map(CpuTime)
     }
 
     /// Earliest and latest reading and the CPU time between, if there were two.
@@ -98,7 +120,7 @@ impl Span {
         (self.last.at > self.first.at).then(|| Measured {
             earliest: self.first.at,
             latest: self.last.at,
-            busy: self.last.cpu_time.saturating_sub(self.first.cpu_time),
+            busy: CpuTime(self.last.cpu_time.0 - self.first.cpu_time.0),
         })
     }
 }
@@ -107,7 +129,7 @@ impl Span {
 struct Measured {
     earliest: Instant,
     latest: Instant,
-    busy: Duration,
+    busy: CpuTime,
 }
 
 impl Measured {
@@ -115,7 +137,7 @@ impl Measured {
         Self {
             earliest: self.earliest.min(other.earliest),
             latest: self.latest.max(other.latest),
-            busy: self.busy + other.busy,
+            busy: CpuTime(self.busy.0.saturating_add(other.busy.0)),
         }
     }
 }
@@ -150,7 +172,7 @@ impl Meter {
         }
         self.ended = None;
         if let Some(span) = open {
-            span.restart();
+            *span = span.continued();
         }
         CpuShare::from_times(all.busy, wall)
     }
@@ -163,35 +185,35 @@ mod tests {
     const MS: Duration = Duration::from_millis(1);
 
     fn reading(start: Instant, at_ms: u32, cpu_ms: u32) -> Reading {
-        Reading { at: start + at_ms * MS, cpu_time: cpu_ms * MS, resident: None }
+        Reading { at: start + at_ms * MS, cpu_time: (cpu_ms * MS).into(), resident: None }
     }
 
     #[test]
     fn one_hundred_percent_is_one_core_and_four_busy_threads_read_four_hundred() {
-        assert_eq!(CpuShare::from_times(5_000 * MS, 5_000 * MS), Some(CpuShare(100_000)));
-        assert_eq!(CpuShare::from_times(4_000 * MS, 1_000 * MS), Some(CpuShare(400_000)));
-        assert_eq!(CpuShare::from_times(MS, 3_000 * MS), Some(CpuShare(33)));
-        assert_eq!(CpuShare::from_times(2 * MS, 3_000 * MS), Some(CpuShare(67)));
+        assert_eq!(CpuShare::from_times((5_000 * MS).into(), 5_000 * MS), Some(CpuShare(100_000)));
+        assert_eq!(CpuShare::from_times((4_000 * MS).into(), 1_000 * MS), Some(CpuShare(400_000)));
+        assert_eq!(CpuShare::from_times((MS).into(), 3_000 * MS), Some(CpuShare(33)));
+        assert_eq!(CpuShare::from_times((2 * MS).into(), 3_000 * MS), Some(CpuShare(67)));
     }
 
     #[test]
     fn a_share_that_no_machine_can_have_is_no_share() {
-        assert_eq!(CpuShare::from_times(Duration::MAX, MS), None);
-        assert_eq!(CpuShare::from_times(MS, Duration::ZERO), None);
+        assert_eq!(CpuShare::from_times((Duration::MAX).into(), MS), None);
+        assert_eq!(CpuShare::from_times((MS).into(), Duration::ZERO), None);
         let long = Duration::from_secs(400_000_000);
-        assert_eq!(CpuShare::from_times(long, long), Some(CpuShare(100_000)));
+        assert_eq!(CpuShare::from_times((long).into(), long), Some(CpuShare(100_000)));
     }
 
     #[test]
     fn an_interval_that_is_too_short_gives_no_value_and_goes_on() {
         let start = Instant::now();
-        let mut span = Span::starting_with(reading(start, 0, 0));
+        let mut span = Span::starting_with(&reading(start, 0, 0));
         let mut meter = Meter::default();
-        span.push(reading(start, 50, 50));
+        span.push(&reading(start, 50, 50));
         assert_eq!(meter.take(Some(&mut span), 100 * MS), None);
-        span.push(reading(start, 100, 50));
+        span.push(&reading(start, 100, 50));
         assert_eq!(meter.take(Some(&mut span), 100 * MS), Some(CpuShare(50_000)));
-        span.push(reading(start, 200, 75));
+        span.push(&reading(start, 200, 75));
         assert_eq!(meter.take(Some(&mut span), 100 * MS), Some(CpuShare(25_000)));
     }
 
@@ -199,11 +221,11 @@ mod tests {
     fn two_runs_in_one_interval_are_summed_over_the_time_from_first_to_last_reading() {
         let start = Instant::now();
         let mut meter = Meter::default();
-        let mut first = Span::starting_with(reading(start, 0, 0));
-        first.push(reading(start, 100, 40));
+        let mut first = Span::starting_with(&reading(start, 0, 0));
+        first.push(&reading(start, 100, 40));
         meter.keep(&first);
-        let mut second = Span::starting_with(reading(start, 150, 0));
-        second.push(reading(start, 200, 10));
+        let mut second = Span::starting_with(&reading(start, 150, 0));
+        second.push(&reading(start, 200, 10));
         // 40 ms and 10 ms over the 200 ms from the first reading to the last.
         assert_eq!(meter.take(Some(&mut second), MS), Some(CpuShare(25_000)));
         assert_eq!(meter.take(None, MS), None);
@@ -213,19 +235,19 @@ mod tests {
     fn a_run_that_was_read_once_says_nothing_and_is_not_part_of_the_interval() {
         let start = Instant::now();
         let mut meter = Meter::default();
-        meter.keep(&Span::starting_with(reading(start, 0, 700)));
-        let mut second = Span::starting_with(reading(start, 900, 0));
+        meter.keep(&Span::starting_with(&reading(start, 0, 700)));
+        let mut second = Span::starting_with(&reading(start, 900, 0));
         assert_eq!(meter.take(Some(&mut second), MS), None);
-        second.push(reading(start, 1_000, 30));
+        second.push(&reading(start, 1_000, 30));
         assert_eq!(meter.take(Some(&mut second), MS), Some(CpuShare(30_000)));
     }
 
     #[test]
     fn cpu_time_that_goes_down_yields_no_difference_and_a_new_beginning() {
         let start = Instant::now();
-        let mut span = Span::starting_with(reading(start, 0, 500));
-        assert_eq!(span.push(reading(start, 100, 20)), None);
-        assert_eq!(span.push(reading(start, 200, 30)), Some(10 * MS));
+        let mut span = Span::starting_with(&reading(start, 0, 500));
+        assert_eq!(span.push(&reading(start, 100, 20)), None);
+        assert_eq!(span.push(&reading(start, 200, 30)), Some((10 * MS).into()));
         assert_eq!(Meter::default().take(Some(&mut span), MS), Some(CpuShare(10_000)));
     }
 }

@@ -160,7 +160,7 @@ impl<'a> PluginView<'a> {
             // The tick may be older than the run that is open now.
             let of_the_tick = self.newest_row()?.run()?;
             let total = self.published.total(self.record)?;
-            (of_the_tick == low_bits(open.seq)).then(|| Duration::from_nanos(total.run_cpu))
+            (of_the_tick == low_bits(open.seq)).then(|| Duration::from(total.run_cpu))
         });
         self.record.ended_cpu + open.unwrap_or_default()
     }

@@ -21,7 +21,7 @@ use self::hold::{Held, Holder, has_ended, outcome};
 use self::wait::Waiter;
 use super::{Found, Identity, Opened, Probe, Unread, Wait, Wake, procfs};
 use crate::model::problem::Problem;
-use crate::model::reading::{Bytes, Reading};
+use crate::model::reading::{Bytes, CpuTime, Reading};
 use crate::model::run::Outcome;
 use crate::model::time::Now;
 
@@ -45,7 +45,7 @@ pub(crate) struct Process {
     /// In the kernel's steps; `None` where it could not be read.
     start: Option<u64>,
     /// At the last reading. It only grows.
-    cpu_time: Duration,
+    cpu_time: CpuTime,
 }
 
 impl NativeProbe {
@@ -171,7 +171,7 @@ const UNREAD: Problem = Problem::Unreadable(io::ErrorKind::Other);
 
 /// What the clock says, and when. If this thread was set aside in between, the two do not belong
 /// together, and a busy process would seem to have used more than there was: then it is asked again.
-fn cpu_time(clock: ClockId) -> (Instant, Option<Duration>) {
+fn cpu_time(clock: ClockId) -> (Instant, Option<CpuTime>) {
     /// Ten times what it takes.
     const BESIDE: Duration = Duration::from_micros(5);
     let mut before = Instant::now();
@@ -180,16 +180,16 @@ fn cpu_time(clock: ClockId) -> (Instant, Option<Duration>) {
         let after = Instant::now();
         let apart = after.duration_since(before);
         if apart < BESIDE {
-            return (before + apart / 2, time.ok().and_then(duration));
+            return (before + apart / 2, time.ok().and_then(nanos));
         }
         before = after;
     }
-    (before, clock.now().ok().and_then(duration))
+    (before, clock.now().ok().and_then(nanos))
 }
 
-fn duration(time: nix::sys::time::TimeSpec) -> Option<Duration> {
-    let (secs, nanos) = (u64::try_from(time.tv_sec()), u32::try_from(time.tv_nsec()));
-    Some(Duration::new(secs.ok()?, nanos.ok()?))
+fn nanos(time: nix::sys::time::TimeSpec) -> Option<CpuTime> {
+    let (secs, nanos) = (u64::try_from(time.tv_sec()), u64::try_from(time.tv_nsec()));
+    Some(CpuTime(secs.ok()?.checked_mul(1_000_000_000)?.checked_add(nanos.ok()?)?))
 }
 
 fn resident_pages(statm: &File) -> io::Result<u64> {
@@ -262,7 +262,7 @@ impl Probe for NativeProbe {
         if let Some(held) = &held {
             self.waiter.watch(&held.pidfd, token);
         }
-        let mut process = Process { pid, token, clock, held, start, cpu_time: Duration::ZERO };
+        let mut process = Process { pid, token, clock, held, start, cpu_time: CpuTime::default() };
         let reading = match self.read_process(&mut process) {
             Ok(reading) => Ok(reading),
             Err(Unread::Ended(outcome, _)) => return Opened::Gone(outcome),

@@ -11,7 +11,7 @@ use sysinfo::{Pid, ProcessRefreshKind, ProcessStatus, ProcessesToUpdate, System}
 
 use super::{Found, Identity, Opened, Probe, Unread, Wait, Wake, clock};
 use crate::model::problem::Problem;
-use crate::model::reading::{Bytes, Reading};
+use crate::model::reading::{Bytes, CpuTime, Reading};
 use crate::model::run::Outcome;
 use crate::model::time::Now;
 
@@ -43,7 +43,7 @@ pub(crate) struct SysinfoProbe {
 pub(crate) struct Known {
     pid: u32,
     start_time: u64,
-    cpu_time: Duration,
+    cpu_time: CpuTime,
 }
 
 /// What sysinfo said of a number.
@@ -101,7 +101,7 @@ impl SysinfoProbe {
             ended: matches!(process.status(), ProcessStatus::Zombie | ProcessStatus::Dead),
             reading: Reading {
                 at,
-                cpu_time: Duration::from_millis(process.accumulated_cpu_time()),
+                cpu_time: Duration::from_millis(process.accumulated_cpu_time()).into(),
                 resident: Bytes::known(process.memory()),
             },
         })

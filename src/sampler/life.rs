@@ -70,26 +70,37 @@ pub(crate) struct Scene<'a, P> {
     pub tick: u64,
 }
 
-/// A plugin, from its registration to its removal.
+/// A plugin, from its registration to its removal. First what a tick needs of it.
 #[derive(Debug)]
 pub(crate) struct Life<P> {
-    pub id: PluginId,
-    events: EventCounter,
-    /// What is shown of it, kept up to date.
-    record: Record,
-    /// The same as it was published; `None` since something has changed.
-    published: Option<Arc<Record>>,
     open: Option<Open<P>>,
-    /// The number of the newest run; 0 before the first.
-    seq: u64,
-    /// What is known of a process that went on when its run was over by the host's word.
-    left: Option<Identity>,
-    meter: Meter,
+    events: EventCounter,
     /// What the rows hold so far: never more than the counters say, and less only where a tick had
     /// more to add than a row can hold.
     in_rows: Total,
     /// Memory in the newest row.
     resident: u64,
+    /// The number of the newest run; 0 before the first.
+    seq: u64,
+    crash_count: u64,
+    state: PluginState,
+    problem: Option<Problem>,
+    /// What is shown is not what was published.
+    changed: bool,
+    meter: Meter,
+    cold: Box<Cold>,
+}
+
+/// What a tick does not need of a plugin.
+#[derive(Debug)]
+struct Cold {
+    id: PluginId,
+    /// What is shown of it: state, crash count and problem as of the last publication, the rest
+    /// kept up to date.
+    record: Record,
+    published: Option<Arc<Record>>,
+    /// What is known of a process that went on when its run was over by the host's word.
+    left: Option<Identity>,
     /// Problems that were logged.
     logged: Vec<Problem>,
 }
@@ -116,27 +127,32 @@ impl<P> Life<P> {
             ended_cpu: Duration::ZERO,
             problem: None,
         };
+        let cold = Cold { id, record, published: None, left: None, logged: Vec::new() };
         Self {
-            id,
-            events,
-            record,
-            published: None,
             open: None,
-            seq: 0,
-            left: None,
-            meter: Meter::default(),
+            events,
             in_rows: Total::default(),
             resident: 0,
-            logged: Vec::new(),
+            seq: 0,
+            crash_count: 0,
+            state: PluginState::Stopped,
+            problem: None,
+            changed: true,
+            meter: Meter::default(),
+            cold: Box::new(cold),
         }
     }
 
-    pub(crate) fn name(&self) -> &Arc<str> {
-        &self.record.name
+    pub(crate) const fn id(&self) -> PluginId {
+        self.cold.id
+    }
+
+    pub(crate) const fn name(&self) -> &Arc<str> {
+        &self.cold.record.name
     }
 
     pub(crate) const fn state(&self) -> PluginState {
-        self.record.state
+        self.state
     }
 
     pub(crate) const fn is_open(&self) -> bool {
@@ -150,12 +166,19 @@ impl<P> Life<P> {
 
     /// Whether something has changed since it was published.
     pub(crate) const fn is_changed(&self) -> bool {
-        self.published.is_none()
+        self.changed
     }
 
     /// What to publish of it.
     pub(crate) fn publish(&mut self) -> &Arc<Record> {
-        self.published.get_or_insert_with(|| Arc::new(self.record.clone()))
+        let Cold { record, published, .. } = &mut *self.cold;
+        if std::mem::replace(&mut self.changed, false) {
+            record.state = self.state;
+            record.crash_count = self.crash_count;
+            record.problem = self.problem;
+            *published = None;
+        }
+        published.get_or_insert_with(|| Arc::new(record.clone()))
     }
 
     /// The process to be read in a tick.
@@ -166,58 +189,57 @@ impl<P> Life<P> {
     /// Forgets runs that neither rows refer to nor queries show.
     pub(crate) fn forget(&mut self, oldest_tick: u64, horizon: Option<Instant>) {
         // It shows nothing else than before: no need to publish it.
-        self.record.runs.prune(oldest_tick, horizon);
+        self.cold.record.runs.prune(oldest_tick, horizon);
     }
 
     fn change(&mut self) -> &mut Record {
-        self.published = None;
-        &mut self.record
+        self.changed = true;
+        &mut self.cold.record
     }
 
     fn set_state(&mut self, state: PluginState, at: SystemTime) {
-        if self.record.state != state {
-            let record = self.change();
-            (record.state, record.since) = (state, at);
+        if self.state != state {
+            self.state = state;
+            self.change().since = at;
         }
     }
 
     fn set_problem(&mut self, problem: Option<Problem>, desk: &mut Desk) {
-        if self.record.problem == problem {
+        if self.problem == problem {
             return;
         }
-        self.change().problem = problem;
+        self.problem = problem;
+        self.changed = true;
         if let Some(problem) = problem
-            && !self.logged.contains(&problem)
+            && !self.cold.logged.contains(&problem)
         {
-            self.logged.push(problem);
+            self.cold.logged.push(problem);
             desk.notices.push(Notice { name: Arc::clone(self.name()), problem });
         }
     }
 
     /// Counts the run as a crash.
     fn count(&mut self, ended_at: Option<SystemTime>) {
+        self.crash_count += 1;
         let record = self.change();
-        record.crash_count += 1;
         // An older run may be counted after a younger one.
         record.last_crash = record.last_crash.max(ended_at);
     }
 
     fn is_newest(&self, run: RunId) -> bool {
-        self.record.runs.last().is_some_and(|entry| entry.run.id == run)
+        self.cold.record.runs.last().is_some_and(|entry| entry.run.id == run)
     }
 
     /// The run, to be changed.
     fn entry(&mut self, run: RunId) -> Option<&mut Entry> {
-        let entry = self.record.runs.get_mut(run);
-        if entry.is_some() {
-            self.published = None;
-        }
+        let entry = self.cold.record.runs.get_mut(run);
+        self.changed |= entry.is_some();
         entry
     }
 
     /// Counts a crash that is due, unless the run was settled meanwhile.
     pub(crate) fn settle(&mut self, due: &Due) {
-        let run = self.record.runs.get(due.run);
+        let run = self.cold.record.runs.get(due.run);
         if run.is_some_and(|entry| !entry.settled)
             && let Some(entry) = self.entry(due.run)
         {
@@ -251,44 +273,64 @@ impl<P> Life<P> {
         &mut self,
         scene: &mut Scene<'_, Pr>,
     ) -> (Row, Total) {
+        let read = self.open.as_mut().map(|open| open.read(scene.probe));
+        self.record(read, scene)
+    }
+
+    /// What a tick records if the read has panicked.
+    pub(crate) fn sample_of_panic<Pr: Probe<Process = P>>(
+        &mut self,
+        scene: &mut Scene<'_, Pr>,
+    ) -> (Row, Total) {
+        let problem = Problem::Unreadable(std::io::ErrorKind::Other);
+        let read = self.open.as_ref().map(|_| Err(Unread::Failed(problem)));
+        self.record(read, scene)
+    }
+
+    #[inline]
+    fn record<Pr: Probe<Process = P>>(
+        &mut self,
+        read: Option<Result<Read, Unread>>,
+        scene: &mut Scene<'_, Pr>,
+    ) -> (Row, Total) {
         let mut memory = Memory::Unknown;
         let mut cpu = None;
         let shortest = scene.probe.shortest_interval();
-        let read = self.open.as_mut().map(|open| (open.run, open.read(scene.probe)));
-        match read {
-            Some((run, Ok(Read { reading, found_now }))) => {
-                memory = reading.resident.map_or(Memory::Unknown, Memory::Resident);
-                self.set_problem(None, scene.desk);
-                if found_now {
-                    self.begin_late(run, &scene.now);
+        if let (Some(open), Some(read)) = (&mut self.open, read) {
+            match read {
+                Ok(Read { reading, found_now }) => {
+                    memory = reading.resident.map_or(Memory::Unknown, Memory::Resident);
+                    cpu = self.meter.take(open.span.as_mut(), shortest);
+                    self.set_problem(None, scene.desk);
+                    if found_now {
+                        self.begin_late(&scene.now);
+                    }
+                }
+                // It leaves no values; its interval goes on.
+                Err(Unread::Ended(outcome, _)) => {
+                    memory = Memory::NoProcess;
+                    let run = open.about.run;
+                    self.list(run, outcome, scene);
+                }
+                Err(Unread::Failed(problem)) => {
+                    cpu = self.meter.take(open.span.as_mut(), shortest);
+                    scene.desk.failed_reads += 1;
+                    self.set_problem(Some(problem), scene.desk);
                 }
             }
-            Some((run, Err(Unread::Ended(outcome, _)))) => {
-                memory = Memory::NoProcess;
-                self.list(run, outcome, scene);
-            }
-            Some((_, Err(Unread::Failed(problem)))) => {
-                scene.desk.failed_reads += 1;
-                self.set_problem(Some(problem), scene.desk);
-            }
-            None => {}
-        }
-        // An end that the tick itself found leaves no values; its interval goes on.
-        if memory != Memory::NoProcess {
-            let span = self.open.as_mut().and_then(|open| open.span.as_mut());
-            cpu = self.meter.take(span, shortest);
+        } else {
+            cpu = self.meter.take(None, shortest);
         }
         let added =
             |now: u64, then: u64| u32::try_from(now.saturating_sub(then)).unwrap_or(u32::MAX);
         let events = added(self.events.get(), self.in_rows.events);
-        let crashes = added(self.record.crash_count, self.in_rows.crashes);
+        let crashes = added(self.crash_count, self.in_rows.crashes);
         self.in_rows.events += u64::from(events);
         self.in_rows.crashes += u64::from(crashes);
         let run = if self.open.is_some() { self.seq } else { 0 };
-        let row = Row::pack(cpu, memory, events, crashes, run, self.record.state);
+        let row = Row::pack(cpu, memory, events, crashes, run, self.state);
         self.resident = row.resident().map_or(0, |bytes| bytes.0);
-        let used = self.open.as_ref().and_then(|open| open.used).unwrap_or_default();
-        self.in_rows.run_cpu = u64::try_from(used.as_nanos()).unwrap_or(u64::MAX);
+        self.in_rows.run_cpu = self.open.as_ref().and_then(|open| open.used).unwrap_or_default();
         (row, self.in_rows)
     }
 }

@@ -4,12 +4,11 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::life::open::guarded;
 use super::life::{Desk, Life, Notice, Scene};
 use super::slots::Slots;
 use super::store::{Header, Store};
-use crate::model::frame::Total;
 use crate::model::record::Names;
-use crate::model::sample::Row;
 use crate::model::snapshot::Origin;
 use crate::model::state::PluginState;
 use crate::model::system::{SamplerStats, SystemMetrics};
@@ -239,7 +238,7 @@ impl<P> Roster<P> {
         probe: &mut Pr,
     ) {
         let (slot, run) = ((token >> 32) as usize, token as u32);
-        let Some(id) = self.lives.get(slot).and_then(Option::as_ref).map(|life| life.id) else {
+        let Some(id) = self.lives.get(slot).and_then(Option::as_ref).map(Life::id) else {
             return;
         };
         self.with_life(id, now, probe, |life, scene| life.learn_end(run, scene));
@@ -278,26 +277,38 @@ impl<P> Roster<P> {
     pub(crate) fn tick<Pr: Probe<Process = P>>(&mut self, now: Now, probe: &mut Pr) {
         let Self { lives, desk, store, system, stats, .. } = self;
         let processes = lives.iter().flatten().filter_map(Life::process);
-        super::life::open::prepare(probe, processes);
-        (system.total_events, system.total_memory_bytes) = (0, 0);
+        // If that panics, the reads that follow will say that they failed.
+        let _: Result<(), _> = guarded(|| probe.prepare(processes));
         let mut draft = store.draft(now, lives.len());
         let (frame, totals) = draft.parts();
         let mut scene = Scene { probe, desk, now, tick: store.tick() };
-        let mut changed = false;
-        for life in lives {
-            let (row, total) = match life {
-                Some(life) => {
-                    let recorded = life.sample(&mut scene);
-                    let (events, resident) = life.in_newest_row();
-                    system.total_events = system.total_events.wrapping_add(events);
-                    system.total_memory_bytes += resident;
-                    changed |= life.is_changed();
-                    recorded
+        loop {
+            let done = guarded(|| {
+                for life in &mut lives[frame.rows.len()..] {
+                    let recorded = life.as_mut().map(|life| life.sample(&mut scene));
+                    let (row, total) = recorded.unwrap_or_default();
+                    totals.push(total);
+                    frame.rows.push(row);
                 }
-                None => (Row::ABSENT, Total::default()),
-            };
-            frame.rows.push(row);
+            });
+            // The read that has panicked is the one whose row is missing.
+            let at = frame.rows.len();
+            totals.truncate(at);
+            if done.is_ok() || at == lives.len() {
+                break;
+            }
+            let failed = lives[at].as_mut().map(|life| life.sample_of_panic(&mut scene));
+            let (row, total) = failed.unwrap_or_default();
             totals.push(total);
+            frame.rows.push(row);
+        }
+        (system.total_events, system.total_memory_bytes) = (0, 0);
+        let mut changed = false;
+        for life in lives.iter().flatten() {
+            let (events, resident) = life.in_newest_row();
+            system.total_events = system.total_events.wrapping_add(events);
+            system.total_memory_bytes += resident;
+            changed |= life.is_changed();
         }
         stats.failed_reads += std::mem::take(&mut scene.desk.failed_reads);
         stats.ticks += 1;

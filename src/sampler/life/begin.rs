@@ -2,8 +2,8 @@
 
 use super::open::{Look, Open};
 use super::{Life, Scene};
-use crate::model::reading::{Reading, Span};
-use crate::model::run::{Run, RunEnd, RunId};
+use crate::model::reading::Span;
+use crate::model::run::{Run, RunEnd};
 use crate::model::runs::Entry;
 use crate::model::sample::{low_bits, next_run};
 use crate::model::state::PluginState;
@@ -19,7 +19,7 @@ impl<P> Life<P> {
         scene: &mut Scene<'_, Pr>,
     ) {
         let seq = next_run(self.seq);
-        let token = (u64::from(self.record.slot) << 32) | u64::from(low_bits(seq));
+        let token = (u64::from(self.cold.record.slot) << 32) | u64::from(low_bits(seq));
         let opened = Open::find(named.run, named.pid, named.called, token, scene);
         // The new one is opened first: if the old one lives after that and has the same number,
         // the two are one process.
@@ -38,10 +38,10 @@ impl<P> Life<P> {
             Opened::Found(open) => open,
             Opened::Failed(problem) => unread.with(problem),
         };
-        let left = self.left.take();
+        let left = self.cold.left.take();
         let same_process = match before {
-            Some(Before::SameProcess { last }) => {
-                open.span = last.map(Span::starting_with).or(open.span);
+            Some(Before::SameProcess { span }) => {
+                open.span = span.or(open.span);
                 true
             }
             Some(Before::Another) => false,
@@ -57,23 +57,24 @@ impl<P> Life<P> {
                 id: named.run,
                 pid: named.pid,
                 version: named.version,
-                started_at: open.began.and_then(|began| now.wall_of(began)),
+                started_at: open.about.began.and_then(|began| now.wall_of(began)),
                 seen_at: now.wall,
                 ended_at: None,
                 end: None,
                 cpu_time: None,
             },
             seq,
-            began: open.began,
+            began: open.about.began,
             ended: None,
             last_row: 0,
             settled: false,
         };
-        let problem = open.problem;
+        let problem = open.about.problem;
         self.open = Some(open);
         let record = self.change();
         record.runs.push(entry);
-        (record.state, record.since) = (PluginState::Running, now.wall);
+        record.since = now.wall;
+        self.state = PluginState::Running;
         self.set_problem(problem, scene.desk);
     }
 
@@ -87,14 +88,14 @@ impl<P> Life<P> {
     ) -> Before {
         let announced = self.state() == PluginState::Stopping;
         let look = old.look(scene.probe);
-        let (run, old_pid) = (old.run, old.pid);
-        let last = old.span.map(|span| *span.last());
+        let (run, old_pid) = (old.about.run, old.about.pid);
+        let span = old.span.map(|span| span.continued());
         let entry = self.close(old, scene.now, scene.tick);
         match look {
             Look::Alive => {
                 entry.learn(RunEnd::Replaced);
                 entry.settled = true;
-                if pid == old_pid { Before::SameProcess { last } } else { Before::Another }
+                if pid == old_pid { Before::SameProcess { span } } else { Before::Another }
             }
             // How it ended is acted on when the host has been heard; whether that was announced
             // can only be told now, since the next run begins in a state of its own.
@@ -111,10 +112,9 @@ impl<P> Life<P> {
     }
 
     /// The process of the open run was found, a while after it was named.
-    pub(super) fn begin_late(&mut self, run: RunId, now: &Now) {
-        let Some(began) = self.open.as_ref().and_then(|open| open.began) else {
-            return;
-        };
+    pub(super) fn begin_late(&mut self, now: &Now) {
+        let Some(about) = self.open.as_ref().map(|open| &open.about) else { return };
+        let (run, Some(began)) = (about.run, about.began) else { return };
         let Some(entry) = self.entry(run) else { return };
         entry.began = Some(began);
         entry.run.started_at = now.wall_of(began);
@@ -124,9 +124,9 @@ impl<P> Life<P> {
 /// What the open run was when the next one was named.
 #[derive(Clone, Copy, Debug)]
 enum Before {
-    /// The very process of the next one: its readings go on from this one.
+    /// The very process of the next one: its readings go on from here.
     SameProcess {
-        last: Option<Reading>,
+        span: Option<Span>,
     },
     Another,
 }

@@ -27,7 +27,7 @@ impl<P> Life<P> {
         let announced = newest && self.state() == PluginState::Stopping;
         let clean = outcome.kind() == EndKind::Clean;
         // It was waited for, so there is nothing left to be read: the number may be another's.
-        let entry = match self.open.take_if(|open| open.run == run) {
+        let entry = match self.open.take_if(|open| open.about.run == run) {
             Some(open) => self.close(open, scene.now, scene.tick),
             None => match self.entry(run) {
                 Some(entry) => entry,
@@ -82,7 +82,7 @@ impl<P> Life<P> {
             self.end_by_word(open, word, scene);
             return Some(scene.now.wall);
         }
-        let newest = self.record.runs.last().filter(|entry| !entry.settled)?.run.id;
+        let newest = self.cold.record.runs.last().filter(|entry| !entry.settled)?.run.id;
         let entry = self.entry(newest)?;
         entry.settled = true;
         entry.learn(word);
@@ -98,7 +98,7 @@ impl<P> Life<P> {
     ) {
         let look = open.look(scene.probe);
         if let Look::Alive = look {
-            self.left = open.identity(scene.probe);
+            self.cold.left = open.identity(scene.probe);
         }
         let entry = self.close(open, scene.now, scene.tick);
         entry.settled = true;
@@ -113,20 +113,20 @@ impl<P> Life<P> {
         if let Some(span) = &open.span {
             self.meter.keep(span);
         }
-        let record = self.change();
-        record.ended_cpu += open.used.unwrap_or_default();
         // A problem with reading it goes with it.
-        record.problem = None;
-        let entry = record.runs.get_mut(open.run).expect("an open run is in the log");
-        let last_row = if tick >= open.first_tick { tick } else { 0 };
+        self.problem = None;
+        let record = self.change();
+        record.ended_cpu += open.used.map_or(Duration::ZERO, Duration::from);
+        let entry = record.runs.get_mut(open.about.run).expect("an open run is in the log");
+        let last_row = if tick >= open.about.first_tick { tick } else { 0 };
         entry.close(at.wall, at.mono, last_row);
-        entry.run.cpu_time = open.used;
+        entry.run.cpu_time = open.used.map(Duration::from);
         entry
     }
 
     /// Puts an end on the list. Nothing acts on it where it is learnt of.
     pub(super) fn list<Pr>(&self, run: RunId, outcome: Outcome, scene: &mut Scene<'_, Pr>) {
-        scene.desk.ends.push(End { plugin: self.id, run, outcome, at: scene.now });
+        scene.desk.ends.push(End { plugin: self.cold.id, run, outcome, at: scene.now });
     }
 
     /// The process of the open run is said to have ended: finds out how, and lists it. `low` are
@@ -140,7 +140,7 @@ impl<P> Life<P> {
             return;
         }
         let Some(open) = &mut self.open else { return };
-        let run = open.run;
+        let run = open.about.run;
         if let Look::Gone(outcome) = open.look(scene.probe) {
             self.list(run, outcome, scene);
         }
@@ -150,7 +150,7 @@ impl<P> Life<P> {
     pub(crate) fn end(&mut self, end: &End, desk: &mut Desk, tick: u64) {
         let kind = end.outcome.kind();
         let announced = self.state() == PluginState::Stopping;
-        let entry = match self.open.take_if(|open| open.run == end.run) {
+        let entry = match self.open.take_if(|open| open.about.run == end.run) {
             Some(open) => {
                 self.set_state(self.state().after_end(kind), end.at.wall);
                 let entry = self.close(open, end.at, tick);
@@ -166,7 +166,7 @@ impl<P> Life<P> {
         entry.learn(end.outcome.end());
         if !entry.settled && kind != EndKind::Clean {
             let at = end.at.mono.checked_add(GRACE).unwrap_or(end.at.mono);
-            desk.due.push_back(Due { at, plugin: self.id, run: end.run });
+            desk.due.push_back(Due { at, plugin: self.cold.id, run: end.run });
         }
     }
 }

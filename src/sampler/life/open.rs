@@ -5,32 +5,38 @@ use std::time::Duration;
 
 use super::Scene;
 use crate::model::problem::Problem;
-use crate::model::reading::{Reading, Span};
+use crate::model::reading::{CpuTime, Reading, Span};
 use crate::model::run::{Outcome, RunId};
 use crate::model::time::Now;
 use crate::os::{self, Found, Identity, Opened, Probe, Unread};
 
-/// A run that has not ended.
+/// A run that has not ended. First what a tick needs of it.
 #[derive(Debug)]
 pub(crate) struct Open<P> {
+    /// `None` as long as it could not be opened; then every tick tries again.
+    pub process: Option<P>,
+    /// Its readings since the last sample with a CPU value.
+    pub span: Option<Span>,
+    /// CPU time between first and last reading; `None` until there are two.
+    pub used: Option<CpuTime>,
+    /// Its process is known to have ended, and that is on the list.
+    known_gone: bool,
+    pub about: Box<About>,
+}
+
+/// What a tick does not need of a run.
+#[derive(Debug)]
+pub(crate) struct About {
     pub run: RunId,
     pub pid: u32,
     /// When the host named the process.
     called: Option<Now>,
     token: u64,
-    /// `None` as long as it could not be opened; then every tick tries again.
-    pub process: Option<P>,
     /// Start of the process on the boot clock.
     pub began: Option<Duration>,
     pub problem: Option<Problem>,
-    /// Its readings since the last sample with a CPU value.
-    pub span: Option<Span>,
-    /// CPU time between first and last reading; `None` until there are two.
-    pub used: Option<Duration>,
     /// The first tick that may have a row of it.
     pub first_tick: u64,
-    /// Its process is known to have ended, and that is on the list.
-    known_gone: bool,
 }
 
 /// What a look at the process shows.
@@ -45,42 +51,16 @@ pub(crate) enum Look {
 }
 
 /// Calls the probe. One that panics has failed, and nothing else has.
-fn guarded<T>(call: impl FnOnce() -> T) -> Result<T, Problem> {
+pub(crate) fn guarded<T>(call: impl FnOnce() -> T) -> Result<T, Problem> {
     catch_unwind(AssertUnwindSafe(call)).map_err(|_| Problem::Unreadable(std::io::ErrorKind::Other))
-}
-
-/// Lets the probe prepare a tick. If it panics, the reads that follow will say that they failed.
-pub(crate) fn prepare<'p, Pr: Probe>(
-    probe: &mut Pr,
-    processes: impl Iterator<Item = &'p Pr::Process>,
-) where
-    Pr::Process: 'p,
-{
-    let _: Result<(), Problem> = guarded(|| probe.prepare(processes));
 }
 
 impl<P> Open<P> {
     /// A run of which nothing was read yet.
-    pub(crate) const fn unread(
-        run: RunId,
-        pid: u32,
-        called: Option<Now>,
-        token: u64,
-        tick: u64,
-    ) -> Self {
-        Self {
-            run,
-            pid,
-            called,
-            token,
-            process: None,
-            began: None,
-            problem: None,
-            span: None,
-            used: None,
-            first_tick: tick + 1,
-            known_gone: false,
-        }
+    pub(crate) fn unread(run: RunId, pid: u32, called: Option<Now>, token: u64, tick: u64) -> Self {
+        let first_tick = tick + 1;
+        let about = About { run, pid, called, token, began: None, problem: None, first_tick };
+        Self { process: None, span: None, used: None, known_gone: false, about: Box::new(about) }
     }
 
     /// Its process has ended before it could be read, and that is on the list.
@@ -89,8 +69,9 @@ impl<P> Open<P> {
     }
 
     /// Its process could not be opened.
-    pub(crate) fn with(self, problem: Problem) -> Self {
-        Self { problem: Some(problem), ..self }
+    pub(crate) fn with(mut self, problem: Problem) -> Self {
+        self.about.problem = Some(problem);
+        self
     }
 
     /// Looks for the process that the host named.
@@ -119,18 +100,20 @@ impl<P> Open<P> {
 
     fn adopt(&mut self, found: Found<P>) {
         self.process = Some(found.process);
-        self.began = found.began;
+        self.about.began = found.began;
         match found.reading {
-            Ok(reading) => self.push(reading),
-            Err(problem) => self.problem = Some(problem),
+            Ok(reading) => self.push(&reading),
+            Err(problem) => self.about.problem = Some(problem),
         }
     }
 
-    fn push(&mut self, reading: Reading) {
+    #[inline]
+    fn push(&mut self, reading: &Reading) {
         match &mut self.span {
             Some(span) => {
-                if let Some(more) = span.push(reading) {
-                    self.used = Some(self.used.unwrap_or_default() + more);
+                if let Some(CpuTime(more)) = span.push(reading) {
+                    let CpuTime(used) = self.used.unwrap_or_default();
+                    self.used = Some(CpuTime(used.saturating_add(more)));
                 }
             }
             None => self.span = Some(Span::starting_with(reading)),
@@ -152,12 +135,12 @@ impl<P> Open<P> {
         };
         match guarded(|| probe.check(process)) {
             Ok(Ok(Some(reading))) => {
-                self.push(reading);
+                self.push(&reading);
                 Look::Alive
             }
             Ok(Err(Unread::Ended(outcome, last))) => {
                 if let Some(last) = last {
-                    self.push(last);
+                    self.push(&last);
                 }
                 self.known_gone = true;
                 Look::Gone(outcome)
@@ -167,17 +150,17 @@ impl<P> Open<P> {
         }
     }
 
-    /// Reads the process in a tick; tries to open it if it is not.
+    /// Reads the process in a tick; tries to open it if it is not. The roster guards it: once a
+    /// tick, not once a process, which would cost as much as all the rest.
+    #[inline]
     pub(crate) fn read<Pr: Probe<Process = P>>(&mut self, probe: &mut Pr) -> Result<Read, Unread> {
         let found_now = self.process.is_none();
         let read = match &mut self.process {
-            Some(process) => {
-                guarded(|| probe.read(process)).unwrap_or_else(|p| Err(Unread::Failed(p)))
-            }
+            Some(process) => probe.read(process),
             None => self.find_late(probe),
         };
         match &read {
-            Ok(reading) | Err(Unread::Ended(_, Some(reading))) => self.push(*reading),
+            Ok(reading) | Err(Unread::Ended(_, Some(reading))) => self.push(reading),
             Err(Unread::Ended(_, None) | Unread::Failed(_)) => {}
         }
         self.known_gone |= matches!(read, Err(Unread::Ended(..)));
@@ -186,11 +169,11 @@ impl<P> Open<P> {
 
     /// Opens what could not be opened before.
     fn find_late<Pr: Probe<Process = P>>(&mut self, probe: &mut Pr) -> Result<Reading, Unread> {
-        let opened = guarded(|| probe.open(self.pid, self.called.as_ref(), self.token));
-        match opened.unwrap_or_else(Opened::Failed) {
+        let About { pid, called, token, .. } = &*self.about;
+        match probe.open(*pid, called.as_ref(), *token) {
             Opened::Found(found) => {
                 self.process = Some(found.process);
-                self.began = found.began;
+                self.about.began = found.began;
                 found.reading.map_err(Unread::Failed)
             }
             Opened::Gone(outcome) => Err(Unread::Ended(outcome, None)),

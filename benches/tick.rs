@@ -1,0 +1,57 @@
+//! What a tick costs without the operating system: recording a sample of every plugin, and
+//! publishing. Beside what a program would write for itself.
+#![allow(missing_docs)] // criterion_group! makes a function without docs
+
+mod peers;
+mod support;
+
+use std::time::{Duration, Instant};
+
+use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
+use peers::{Cloned, Locked};
+use support::{DAY, Full, HOUR};
+
+fn tick(c: &mut Criterion) {
+    let mut group = c.benchmark_group("tick");
+    group.sample_size(20);
+    for plugins in [10, 1_000, 10_000] {
+        let mut windows = vec![("plugmeter", HOUR)];
+        // A day of 10,000 plugins takes 3.5 GB: what it shows, 1,000 show too.
+        if plugins <= 1_000 {
+            windows.push(("plugmeter, a day", DAY));
+        }
+        for (name, samples) in windows {
+            let mut full = Full::new(plugins, samples);
+            group.bench_function(BenchmarkId::new(name, plugins), |b| b.iter(|| full.tick()));
+            // The tick that turns thirty frames into a block, by itself.
+            let regrouping = format!("{name}, the slowest of thirty");
+            group.bench_function(BenchmarkId::new(regrouping, plugins), |b| {
+                b.iter_custom(|iterations| {
+                    (0..iterations).map(|_| slowest_of_thirty(&mut full)).sum::<Duration>()
+                });
+            });
+        }
+        let locked = Locked::full(plugins, HOUR);
+        let mut ticks = 0..;
+        group.bench_function(BenchmarkId::new("RwLock<HashMap<_, VecDeque>>", plugins), |b| {
+            b.iter(|| locked.tick(ticks.next().unwrap_or(0)));
+        });
+        let cloned = Cloned::full(plugins, HOUR);
+        group.bench_function(BenchmarkId::new("ArcSwap<HashMap>, cloned", plugins), |b| {
+            b.iter(|| cloned.tick(ticks.next().unwrap_or(0)));
+        });
+    }
+    group.finish();
+}
+
+fn slowest_of_thirty(full: &mut Full) -> Duration {
+    let one = |_| {
+        let start = Instant::now();
+        full.tick();
+        start.elapsed()
+    };
+    (0..30).map(one).max().unwrap_or_default()
+}
+
+criterion_group!(benches, tick);
+criterion_main!(benches);
