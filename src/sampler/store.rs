@@ -82,7 +82,8 @@ impl Store {
         let small = Limits { free: 2, waiting: HELD, ticks: samples as u64 };
         // What left the window waits for one window more; then it is its readers' to free.
         let frames = Limits { free: TICKS + 4, waiting: samples.max(TICKS) + TICKS, ..small };
-        let blocks = Limits { waiting: samples / TICKS + 2, ..small };
+        // One leaves the window where one is needed.
+        let blocks = Limits { free: 1, waiting: samples / TICKS + 2, ..small };
         Self {
             samples: samples as u64,
             tick: 0,
