@@ -158,8 +158,7 @@ fn nth(values: &mut [u32], rank: usize) -> u32 {
         let mut above = 0;
         for i in 0..count {
             let value = values[i];
-            values[i] = values[above];
-            values[above] = value;
+            values.swap(i, above);
             above += usize::from(value >= threshold);
         }
         if let Some(rank) = rank.checked_sub(count - above) {

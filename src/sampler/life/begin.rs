@@ -1,5 +1,7 @@
 //! How a run begins: the host names a process.
 
+use std::time::Duration;
+
 use super::open::{Look, Open};
 use super::{Life, Scene};
 use crate::model::reading::Span;
@@ -40,8 +42,9 @@ impl<P> Life<P> {
         };
         let left = self.cold.left.take();
         let same_process = match before {
-            Some(Before::SameProcess { span }) => {
+            Some(Before::SameProcess { span, began }) => {
                 open.span = span.or(open.span);
+                open.about.began = began.or(open.about.began);
                 true
             }
             Some(Before::Another) => false,
@@ -89,13 +92,13 @@ impl<P> Life<P> {
         let announced = self.state() == PluginState::Stopping;
         let look = old.look(scene.probe);
         let (run, old_pid) = (old.about.run, old.about.pid);
-        let span = old.span.map(|span| span.continued());
+        let (span, began) = (old.span.map(|span| span.continued()), old.about.began);
         let entry = self.close(old, scene.now, scene.tick);
         match look {
             Look::Alive => {
                 entry.learn(RunEnd::Replaced);
                 entry.settled = true;
-                if pid == old_pid { Before::SameProcess { span } } else { Before::Another }
+                if pid == old_pid { Before::SameProcess { span, began } } else { Before::Another }
             }
             // How it ended is acted on when the host has been heard; whether that was announced
             // can only be told now, since the next run begins in a state of its own.
@@ -124,9 +127,10 @@ impl<P> Life<P> {
 /// What the open run was when the next one was named.
 #[derive(Clone, Copy, Debug)]
 enum Before {
-    /// The very process of the next one: its readings go on from here.
+    /// The very process of the next one: its readings go on from here, and it began when it did.
     SameProcess {
         span: Option<Span>,
+        began: Option<Duration>,
     },
     Another,
 }
