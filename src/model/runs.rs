@@ -19,6 +19,8 @@ pub(crate) struct Entry {
     pub last_row: u64,
     /// Nothing that is said or seen from now on counts it as a crash.
     pub settled: bool,
+    /// It is to be counted as a crash when the host has had its time to say that it was none.
+    pub awaited: bool,
 }
 
 impl Entry {
@@ -83,54 +85,38 @@ impl RunLog {
         Some(&chunk[at])
     }
 
-    /// The run `id`, if it is still known.
-    pub(crate) fn get(&self, id: RunId) -> Option<&Entry> {
-        self.find(id).map(|(chunk, at)| &self.chunks[chunk][at])
-    }
-
     /// The run `id`, to be changed, if it is still known.
     pub(crate) fn get_mut(&mut self, id: RunId) -> Option<&mut Entry> {
-        let (chunk, at) = self.find(id)?;
+        // From the newest on: that is the one that is asked for. Ids are given out by the host's
+        // threads and may arrive out of order, so there is nothing to bisect.
+        let (chunk, at) = self.chunks.iter().enumerate().rev().find_map(|(i, chunk)| {
+            chunk.iter().rposition(|entry| entry.run.id == id).map(|at| (i, at))
+        })?;
         Some(&mut Arc::make_mut(&mut self.chunks[chunk])[at])
     }
 
-    /// From the newest on: that is the one that is asked for. Ids are given out by the host's
-    /// threads and may arrive out of order, so there is nothing to bisect.
-    fn find(&self, id: RunId) -> Option<(usize, usize)> {
-        self.chunks.iter().enumerate().rev().find_map(|(i, chunk)| {
-            chunk.iter().rposition(|entry| entry.run.id == id).map(|at| (i, at))
-        })
-    }
-
-    /// Forgets what neither a row since `oldest_tick` refers to nor a query may show: all but the
-    /// newest [`SHOWN`], and of these what ended before `horizon`.
+    /// Forgets all but the newest [`SHOWN`], and what is still needed of the others: those that a row
+    /// since `oldest_tick` refers to, and those whose crash is still to be counted.
     ///
-    /// Costs the length of the log, so it does nothing until there is a good deal to forget.
-    pub(crate) fn prune(&mut self, oldest_tick: u64, horizon: Option<Instant>) {
+    /// The newest stay whatever their age: the host may still say how they ended. Costs the length of
+    /// the log, so it does nothing until there is a good deal to forget.
+    pub(crate) fn prune(&mut self, oldest_tick: u64) {
         let full = self.chunks.last().is_some_and(|chunk| chunk.len() == CHUNK);
-        if !full {
-            return;
-        }
         let hidden = self.len().saturating_sub(SHOWN);
-        let kept = |i: usize, entry: &Entry| {
-            let Some(ended) = entry.ended else {
-                return true;
-            };
-            let shown = i >= hidden && horizon.is_none_or(|horizon| ended >= horizon);
-            shown || (entry.last_row != 0 && entry.last_row >= oldest_tick)
-        };
-        let total = self.len();
-        // The newest is kept whatever its age: it says the version, and may be spoken of.
-        let keep: Vec<bool> =
-            self.iter().enumerate().map(|(i, e)| i + 1 == total || kept(i, e)).collect();
-        let forgotten = keep.iter().filter(|&&keep| !keep).count();
-        if forgotten < CHUNK {
+        if !full || hidden < CHUNK {
             return;
         }
-        let old = std::mem::take(self);
-        for (entry, _) in old.iter().zip(keep).filter(|(_, keep)| *keep) {
-            self.push(entry.clone());
+        let needed = |entry: &Entry| {
+            let in_a_row = entry.last_row != 0 && entry.last_row >= oldest_tick;
+            in_a_row || entry.awaited || entry.ended.is_none()
+        };
+        let kept = self.iter().enumerate().filter(|(i, entry)| *i >= hidden || needed(entry));
+        if self.len() - kept.clone().count() < CHUNK {
+            return;
         }
+        let mut log = Self::default();
+        kept.for_each(|(_, entry)| log.push(entry.clone()));
+        *self = log;
     }
 }
 
@@ -155,6 +141,7 @@ mod tests {
             ended: None,
             last_row: 0,
             settled: false,
+            awaited: false,
         }
     }
 
@@ -182,22 +169,20 @@ mod tests {
 
     #[test]
     fn what_a_row_refers_to_is_kept_whatever_a_query_shows() {
-        let start = Instant::now();
-        let mut log = log(1..=1_024, start);
-        log.prune(900, Some(start + Duration::from_secs(1)));
+        let mut log = log(1..=1_024, Instant::now());
+        log.prune(500);
         let kept: Vec<u64> = log.iter().map(|entry| entry.seq).collect();
-        assert_eq!(kept, (900..=1_024).collect::<Vec<_>>());
+        assert_eq!(kept, (500..=1_024).collect::<Vec<_>>());
     }
 
     #[test]
-    fn of_runs_that_no_row_refers_to_the_newest_are_kept_as_long_as_they_are_in_the_history() {
-        let start = Instant::now();
-        let mut runs = log(1..=1_024, start);
-        runs.prune(10_000, Some(start));
-        assert_eq!(runs.iter().map(|entry| entry.seq).min(), Some(1_024 - SHOWN as u64 + 1));
-        let mut runs = log(1..=1_024, start);
-        runs.prune(10_000, Some(start + Duration::from_secs(1)));
-        assert_eq!(runs.len(), 1, "the newest stays: it says the version");
+    fn of_runs_that_no_row_refers_to_the_newest_are_kept_and_those_that_are_to_be_counted() {
+        let mut log = log(1..=1_024, Instant::now());
+        log.get_mut(RunId(50)).unwrap().awaited = true;
+        log.prune(10_000);
+        let kept: Vec<u64> = log.iter().map(|entry| entry.seq).collect();
+        let newest = 1_024 - SHOWN as u64 + 1..=1_024;
+        assert_eq!(kept, std::iter::once(5).chain(newest).collect::<Vec<_>>());
     }
 
     #[test]

@@ -354,22 +354,14 @@ impl fmt::Debug for PluginView<'_> {
 }
 
 impl Published {
-    /// Where the history begins: what ended before it is not part of it.
+    /// Where the history begins: what ended before it is not part of it. Its configured length
+    /// before the tick; further back where ticks were late, or the machine has slept, so that the
+    /// oldest sample is older. `None`: before the clock began.
     fn horizon(&self) -> Option<Instant> {
-        horizon(
-            self.tick_at().mono,
-            self.origin.history_duration,
-            self.timeline.at(self.timeline.oldest).map(|at| at.mono),
-        )
+        let asked = self.tick_at().mono.checked_sub(self.origin.history_duration)?;
+        let oldest = self.timeline.at(self.timeline.oldest).map(|at| at.mono);
+        Some(oldest.map_or(asked, |oldest| oldest.min(asked)))
     }
-}
-
-/// Where a history begins whose newest tick was at `tick`, and oldest at `oldest`: ticks may be
-/// late and a machine may sleep, so that the samples reach back further than the time asked for.
-/// `None`: before the clock began.
-pub(crate) fn horizon(tick: Instant, length: Duration, oldest: Option<Instant>) -> Option<Instant> {
-    let asked = tick.checked_sub(length)?;
-    Some(oldest.map_or(asked, |oldest| oldest.min(asked)))
 }
 
 /// See [`PluginView::live`].

@@ -187,9 +187,9 @@ impl<P> Life<P> {
     }
 
     /// Forgets runs that neither rows refer to nor queries show.
-    pub(crate) fn forget(&mut self, oldest_tick: u64, horizon: Option<Instant>) {
+    pub(crate) fn forget(&mut self, oldest_tick: u64) {
         // It shows nothing else than before: no need to publish it.
-        self.cold.record.runs.prune(oldest_tick, horizon);
+        self.cold.record.runs.prune(oldest_tick);
     }
 
     fn change(&mut self) -> &mut Record {
@@ -239,11 +239,9 @@ impl<P> Life<P> {
 
     /// Counts a crash that is due, unless the run was settled meanwhile.
     pub(crate) fn settle(&mut self, due: &Due) {
-        let run = self.cold.record.runs.get(due.run);
-        if run.is_some_and(|entry| !entry.settled)
-            && let Some(entry) = self.entry(due.run)
-        {
-            entry.settled = true;
+        let Some(entry) = self.cold.record.runs.get_mut(due.run) else { return };
+        entry.awaited = false;
+        if !std::mem::replace(&mut entry.settled, true) {
             let ended_at = entry.run.ended_at;
             self.count(ended_at);
         }

@@ -13,7 +13,6 @@ use crate::model::snapshot::Origin;
 use crate::model::state::PluginState;
 use crate::model::system::{SamplerStats, SystemMetrics};
 use crate::model::time::Now;
-use crate::model::view::horizon;
 use crate::os::Probe;
 use crate::shared::command::{Change, PluginId, Word};
 use crate::shared::counter::EventCounter;
@@ -223,8 +222,9 @@ impl<P> Roster<P> {
             Change::Plugin(id, word) => {
                 let begins = matches!(word, Word::Started(_));
                 self.with_life(id, now, probe, |life, scene| life.hear(word, scene));
-                if begins {
-                    self.forget_runs(id, &now);
+                let oldest = self.store.oldest();
+                if begins && let Some(life) = self.life(id) {
+                    life.forget(oldest);
                 }
             }
         }
@@ -261,16 +261,6 @@ impl<P> Roster<P> {
         let mut scene = Scene { probe, desk, now, tick: store.tick() };
         act(life, &mut scene);
         self.changed |= life.is_changed();
-    }
-
-    fn forget_runs(&mut self, id: PluginId, now: &Now) {
-        let length = self.origin.history_duration;
-        let oldest = self.store.oldest_at().map(|at| at.mono);
-        let begin = horizon(now.mono, length, oldest);
-        let oldest = self.store.oldest();
-        if let Some(life) = self.life(id) {
-            life.forget(oldest, begin);
-        }
     }
 
     /// Reads every process once and records a sample for every plugin. One call, one tick.

@@ -113,15 +113,6 @@ impl Store {
         (self.tick + 1).saturating_sub(self.samples).max(1)
     }
 
-    /// The moment of the oldest tick that is still held in one piece with the newest.
-    pub(crate) fn oldest_at(&self) -> Option<Now> {
-        let oldest = self.oldest();
-        match self.blocks.iter().find(|block| block.end() > oldest) {
-            Some(block) => Some(block.at[(oldest.saturating_sub(block.first)) as usize]),
-            None => self.frames.iter().find(|frame| frame.tick >= oldest).map(|frame| frame.at),
-        }
-    }
-
     /// The next tick, to be filled with `rows` rows and handed to [`commit`](Self::commit).
     pub(crate) fn draft(&mut self, at: Now, rows: usize) -> Draft {
         let tick = self.tick + 1;
@@ -356,10 +347,6 @@ mod tests {
             for _ in 0..4 * TICKS + 7 {
                 bench.tick(2);
                 assert_holds(&bench.snapshot(), samples as u64);
-                let oldest = bench.store.oldest_at().unwrap();
-                let snapshot = bench.snapshot();
-                let timeline = &snapshot.0.timeline;
-                assert_eq!(timeline.at(timeline.oldest), Some(&oldest));
             }
         }
     }

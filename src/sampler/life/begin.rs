@@ -71,6 +71,7 @@ impl<P> Life<P> {
             ended: None,
             last_row: 0,
             settled: false,
+            awaited: false,
         };
         let problem = open.about.problem;
         self.open = Some(open);

@@ -165,6 +165,7 @@ impl<P> Life<P> {
         };
         entry.learn(end.outcome.end());
         if !entry.settled && kind != EndKind::Clean {
+            entry.awaited = true;
             let at = end.at.mono.checked_add(GRACE).unwrap_or(end.at.mono);
             desk.due.push_back(Due { at, plugin: self.cold.id, run: end.run });
         }
