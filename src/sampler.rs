@@ -11,6 +11,8 @@ mod pool;
 pub(crate) mod roster;
 mod slots;
 mod store;
+#[cfg(test)]
+mod tests;
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -25,7 +25,9 @@ fn sources() -> Vec<Source> {
         let code: Vec<_> = code.lines().map(|line| line.split("//").next().unwrap()).collect();
         Source { path, code: code.join("\n") }
     };
-    files.into_iter().map(read).collect()
+    // So do files of tests alone.
+    let is_tests = |file: &PathBuf| file.file_name().is_some_and(|name| name == "tests.rs");
+    files.into_iter().filter(|file| !is_tests(file)).map(read).collect()
 }
 
 fn collect(folder: &Path, files: &mut Vec<PathBuf>) {

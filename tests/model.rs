@@ -132,7 +132,7 @@ enum Step {
     Hold,
 }
 
-fn saying() -> impl Strategy<Value = Saying> {
+fn saying() -> BoxedStrategy<Saying> {
     let pid = prop_oneof![
         4 => Just(Pid::Same),
         8 => select(&PIDS[..]).prop_map(Pid::One),
@@ -149,13 +149,14 @@ fn saying() -> impl Strategy<Value = Saying> {
     prop_oneof![
         8 => (pid, select(&VERSIONS[..]), prop::bool::weighted(0.8))
             .prop_map(|(pid, version, fresh)| Saying::Started { pid, version, fresh }),
-        6 => (prop_oneof![4 => Just(0), 3 => Just(1), 1 => 2..9_usize], status())
+        6 => (prop_oneof![4 => Just(0), 3 => Just(1), 1 => 2..9_usize, 1 => 9..400_usize], status())
             .prop_map(|(back, status)| Saying::Exited { back, status }),
         1 => status().prop_map(|status| Saying::ExitedOfAnother { status }),
         6 => select(&STATES[..]).prop_map(Saying::State),
         3 => any::<bool>().prop_map(Saying::Method),
         1 => Just(Saying::Remove),
     ]
+    .boxed()
 }
 
 fn said() -> impl Strategy<Value = Said> {
@@ -166,23 +167,27 @@ fn said() -> impl Strategy<Value = Said> {
     })
 }
 
-fn look() -> impl Strategy<Value = Look> {
-    let memory = prop_oneof![3 => 1..1_u64 << 34, 1 => select(&MEMORY[..])];
-    let permille = prop_oneof![1 => Just(0), 4 => 0..4_000_u32];
-    let end = prop_oneof![
+fn end() -> impl Strategy<Value = RunEnd> {
+    prop_oneof![
         1 => Just(RunEnd::Exited(0)),
         1 => any::<i32>().prop_map(RunEnd::Exited),
         2 => (1..=64).prop_map(RunEnd::Signaled),
         2 => Just(RunEnd::Unknown),
-    ];
+    ]
+}
+
+fn look() -> BoxedStrategy<Look> {
+    let memory = prop_oneof![3 => 1..1_u64 << 34, 1 => select(&MEMORY[..])];
+    let permille = prop_oneof![1 => Just(0), 4 => 0..4_000_u32];
     prop_oneof![
         16 => (permille, 0..1_000_u64, memory)
             .prop_map(|(permille, nanos, memory)| Look::Alive { permille, nanos, memory }),
         1 => Just(Look::Down),
-        4 => end.prop_map(Look::Ended),
+        4 => end().prop_map(Look::Ended),
         2 => Just(Look::Denied),
         1 => Just(Look::Panics),
     ]
+    .boxed()
 }
 
 fn asked() -> impl Strategy<Value = Asked> {
@@ -195,11 +200,36 @@ fn asked() -> impl Strategy<Value = Asked> {
     ]
 }
 
+/// A process ends, and this and that is said of the plugin before and after.
+fn scene() -> impl Strategy<Value = Vec<Step>> {
+    let looks = [look(), look(), look(), look(), look()];
+    let soon =
+        select(vec![0, 1, 10_000_000, 999_999_999, 1_000_000_000]).prop_map(Duration::from_nanos);
+    let sayings = || vec(saying(), 0..4);
+    let ended = prop::bool::weighted(0.8);
+    let parts = (0..NAMES.len(), sayings(), looks, end(), ended, sayings(), sayings());
+    (parts, soon, windows()).prop_map(|(parts, soon, windows)| {
+        let (name, before, mut looks, end, ended, meanwhile, after) = parts;
+        let said = |saying| Said { name, stale: false, saying };
+        if ended {
+            looks = [Look::Ended(end); PIDS.len()];
+        }
+        let meanwhile = meanwhile.into_iter().map(said).collect();
+        let mut steps = vec![Step::Register(name)];
+        steps.extend(before.into_iter().map(said).map(Step::Say));
+        steps.push(Step::Tick { looks, meanwhile, windows });
+        steps.extend(after.into_iter().map(said).map(Step::Say));
+        steps.push(Step::Advance(soon, windows));
+        steps
+    })
+}
+
 fn windows() -> impl Strategy<Value = [Asked; 2]> {
     [asked(), asked()]
 }
 
-fn step() -> impl Strategy<Value = Step> {
+/// `reloads` says how often a whole series of runs comes and goes.
+fn step(reloads: u32) -> impl Strategy<Value = Step> {
     let name = || 0..NAMES.len();
     let meanwhile = prop_oneof![4 => Just(Vec::new()), 1 => vec(said(), 1..4)];
     let looks = [look(), look(), look(), look(), look()];
@@ -218,7 +248,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => name().prop_map(Step::Register),
         20 => said().prop_map(Step::Say),
         3 => (name(), events).prop_map(|(name, events)| Step::Events(name, events)),
-        1 => (name(), prop_oneof![4 => 2..6_u16, 1 => 250..300_u16])
+        reloads => (name(), prop_oneof![8 => 2..6_u16, 1 => 60..130_u16, 1 => 250..300_u16])
             .prop_map(|(name, count)| Step::Reloads(name, count)),
         12 => (looks, meanwhile, windows())
             .prop_map(|(looks, meanwhile, windows)| Step::Tick { looks, meanwhile, windows }),
@@ -227,6 +257,13 @@ fn step() -> impl Strategy<Value = Step> {
         4 => (time, windows()).prop_map(|(time, windows)| Step::Advance(time, windows)),
         1 => Just(Step::Hold),
     ]
+}
+
+fn steps(reloads: u32, most: usize) -> impl Strategy<Value = Vec<Step>> {
+    // Boxed, since what is drawn would be too large for the stack of a test's thread.
+    let one = step(reloads).prop_map(|step| vec![step]).boxed();
+    let some = prop_oneof![12 => one, 1 => scene().boxed()];
+    vec(some, 1..most).prop_map(|steps| steps.concat())
 }
 
 /// Poll interval, and the length of the history.
@@ -263,7 +300,7 @@ impl Hosts {
     }
 
     /// Says it to the handle; returns what the model is to be told.
-    fn say(&mut self, said: &Said) -> Option<(usize, Word)> {
+    fn say(&mut self, said: &Said, world: &World, in_tick: bool) -> Option<(usize, Word)> {
         let another = self.all.iter().filter(|host| host.name != said.name);
         let another = another.filter_map(|host| host.runs.last().copied()).next_back();
         let host = self.of(said.name, said.stale)?;
@@ -283,8 +320,16 @@ impl Hosts {
                 Word::Started { run, pid, version }
             }
             Saying::Exited { back, status } => {
-                let nth = host.runs.len().checked_sub(1 + back)?;
-                host.exited(host.runs[nth], status)
+                let run = host.runs[host.runs.len().checked_sub(1 + back)?];
+                // A clean end that only the sampler has seen may be forgotten once it is not shown
+                // any more: whether another word on it still counts is not promised.
+                let newer = if in_tick { 0 } else { 200 };
+                if back > newer && world.is_clean_and_unsettled(life, run)
+                    || world.may_be_forgotten(life, run)
+                {
+                    return None;
+                }
+                host.exited(run, status)
             }
             Saying::ExitedOfAnother { status } => host.exited(another?, status),
             Saying::State(state) => {
@@ -369,7 +414,7 @@ impl Bench {
         match step {
             Step::Register(name) => self.register(*name)?,
             Step::Say(said) => {
-                if let Some((life, word)) = self.hosts.say(said) {
+                if let Some((life, word)) = self.hosts.say(said, &self.world, false) {
                     self.world.say(life, word);
                 }
             }
@@ -481,10 +526,10 @@ impl Bench {
 
         let mut asked = Vec::new();
         let mut words = Vec::new();
-        let hosts = &mut self.hosts;
+        let (hosts, world) = (&mut self.hosts, &self.world);
         self.sim.tick(|pid| {
             if asked.is_empty() {
-                words.extend(meanwhile.iter().filter_map(|said| hosts.say(said)));
+                words.extend(meanwhile.iter().filter_map(|said| hosts.say(said, world, true)));
             }
             asked.push(pid);
             match seen[&pid] {
@@ -542,8 +587,16 @@ impl Bench {
             prop_assert_eq!(&expected, &self.expected, "a change is published");
         }
         let seen = overview(&snapshot)?;
+        // Part by part, so that what differs can be read.
         for (seen, expected) in seen.plugins.iter().zip(&expected.plugins) {
-            prop_assert_eq!(seen, expected);
+            let ids =
+                |plugin: &PluginSeen| plugin.runs.iter().map(|run| run.id).collect::<Vec<_>>();
+            prop_assert_eq!(ids(seen), ids(expected), "runs");
+            for (seen, expected) in seen.runs.iter().zip(&expected.runs) {
+                prop_assert_eq!(seen, expected);
+            }
+            let brief = |plugin: &PluginSeen| PluginSeen { runs: Vec::new(), ..plugin.clone() };
+            prop_assert_eq!(brief(seen), brief(expected));
         }
         prop_assert_eq!(&seen, &expected);
         prop_assert_eq!(snapshot.system().uptime, self.published_at);
@@ -759,21 +812,77 @@ fn aggregates_agree(
     Ok(())
 }
 
+/// Two plugins are registered, and then the steps are taken.
+fn live(lengths: (Duration, Duration), steps: Vec<Step>) -> Checked {
+    let mut life = vec![Step::Register(0), Step::Register(1)];
+    life.extend(steps);
+    Bench::new(lengths).live(&life)
+}
+
+fn cases(cases: u32) -> ProptestConfig {
+    let beside = FileFailurePersistence::WithSource("proptest-regressions");
+    ProptestConfig {
+        failure_persistence: Some(Box::new(beside)),
+        ..ProptestConfig::with_cases(cases)
+    }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig {
-        failure_persistence: Some(Box::new(FileFailurePersistence::WithSource(
-            "proptest-regressions",
-        ))),
-        ..ProptestConfig::with_cases(256)
-    })]
+    #![proptest_config(cases(256))]
 
     #[test]
     fn every_answer_is_the_one_that_follows_from_all_that_happened(
         lengths in lengths(),
-        mut steps in vec(step(), 1..120),
+        steps in steps(1, 100),
     ) {
-        let mut bench = Bench::new(lengths);
-        steps.splice(0..0, [Step::Register(0), Step::Register(1)]);
-        bench.live(&steps)?;
+        live(lengths, steps)?;
     }
+}
+
+proptest! {
+    #![proptest_config(cases(64))]
+
+    #[test]
+    fn so_it_is_where_hundreds_of_runs_come_and_go(
+        lengths in lengths(),
+        steps in steps(12, 60),
+    ) {
+        live(lengths, steps)?;
+    }
+}
+
+/// What the smallest of all lives are made of: a history of one sample, and nothing of interest.
+const SHORTEST: (Duration, Duration) = (Duration::from_millis(10), Duration::from_millis(10));
+const ZERO: [Asked; 2] = [Asked::Zero, Asked::Zero];
+const IDLE: Step = Step::Ticks { count: 1, seed: 0, windows: ZERO };
+
+#[test]
+fn a_crash_that_is_due_is_counted_however_many_runs_have_come_since() {
+    let crash = Step::Tick {
+        looks: [Look::Ended(RunEnd::Exited(1)); PIDS.len()],
+        meanwhile: Vec::new(),
+        windows: ZERO,
+    };
+    let second = Step::Advance(Duration::from_secs(1), ZERO);
+    let steps = vec![Step::Reloads(0, 108), crash, IDLE, IDLE, Step::Reloads(0, 60), second];
+    live(SHORTEST, steps).expect("the model agrees");
+}
+
+#[test]
+fn runs_are_shown_until_a_tick_leaves_them_behind() {
+    let hour = Step::Advance(Duration::from_secs(3_600), ZERO);
+    let now = Step::Advance(Duration::ZERO, ZERO);
+    let before_a_tick = vec![Step::Reloads(0, 70), hour.clone(), Step::Reloads(0, 58), now.clone()];
+    live(SHORTEST, before_a_tick).expect("the model agrees");
+    let after = vec![Step::Reloads(0, 70), IDLE, hour, Step::Reloads(0, 58), now, IDLE, IDLE];
+    live(SHORTEST, after).expect("the model agrees");
+}
+
+#[test]
+fn a_process_that_is_named_again_has_not_started_again() {
+    let named = |version| {
+        let saying = Saying::Started { pid: Pid::One(11), version, fresh: false };
+        Step::Say(Said { name: 0, stale: false, saying })
+    };
+    live(SHORTEST, vec![named("1.0"), IDLE, named("1.1"), IDLE]).expect("the model agrees");
 }

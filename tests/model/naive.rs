@@ -14,7 +14,7 @@ const RUNS_SHOWN: usize = 256;
 
 /// What the host said to a handle.
 #[derive(Clone, Debug)]
-pub enum Word {
+pub(crate) enum Word {
     /// The plugin was registered.
     Registered,
     /// It was removed.
@@ -36,7 +36,7 @@ pub enum Word {
 
 /// What a tick finds of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Seen {
+pub(crate) enum Seen {
     /// It lives, and has used so much CPU time and memory.
     Alive(Duration, u64),
     /// It has ended.
@@ -73,10 +73,7 @@ impl Run {
 
     /// The differences between its readings that can be told.
     fn differences(&self) -> Vec<Duration> {
-        self.readings
-            .windows(2)
-            .filter_map(|pair| pair[1].1.checked_sub(pair[0].1))
-            .collect()
+        self.readings.windows(2).filter_map(|pair| pair[1].1.checked_sub(pair[0].1)).collect()
     }
 
     /// Facts before words, words before ignorance; of two that weigh the same the first.
@@ -161,33 +158,43 @@ impl Life {
         at
     }
 
-    /// The sampler has noticed that the process of `id` has ended.
+    /// The sampler acts on the end of the process of `id`, which it has noticed.
     fn notice(&mut self, id: RunId, end: RunEnd, now: Duration) {
         let announced = self.state == PluginState::Stopping;
         let Some(run) = self.runs.iter_mut().find(|run| run.id == id) else {
             return;
         };
-        if !run.is_open() {
-            run.learn(end);
-            return;
-        }
-        run.ended = Some((now, end));
-        run.settled = announced;
-        run.suspected = !announced && !is_clean(end);
-        let state = if run.suspected {
-            PluginState::Crashed
+        let was_open = run.is_open();
+        if was_open {
+            run.ended = Some((now, end));
+            run.settled = announced;
         } else {
-            PluginState::Stopped
-        };
-        self.problem = None;
-        self.enter(state, now);
+            run.learn(end);
+        }
+        run.suspected = !run.settled && !is_clean(end);
+        let crashed = run.suspected;
+        if was_open {
+            self.problem = None;
+            self.enter(if crashed { PluginState::Crashed } else { PluginState::Stopped }, now);
+        }
     }
 
-    fn started(&mut self, id: RunId, pid: u32, version: &'static str, dead: bool, now: Duration) {
-        debug_assert!(!dead || self.open().is_none());
-        let replaced = self.close(RunEnd::Replaced, now).map(|run| {
-            run.settled = true;
-            run.clone()
+    /// A process is named; `dead` is the run whose process was found gone, if there is one.
+    fn started(
+        &mut self,
+        id: RunId,
+        pid: u32,
+        version: &'static str,
+        dead: Option<RunId>,
+        now: Duration,
+    ) {
+        let announced = self.state == PluginState::Stopping;
+        // Nobody can replace a process that is dead already.
+        let dead = self.open().is_some_and(|run| Some(run.id) == dead);
+        let word = if dead { RunEnd::Unknown } else { RunEnd::Replaced };
+        let replaced = self.close(word, now).and_then(|run| {
+            run.settled = !dead || announced;
+            (!dead).then(|| run.clone())
         });
         if pid == 0 || i32::try_from(pid).is_err() {
             self.problem = Some(Problem::NotAProcess);
@@ -237,11 +244,7 @@ impl Life {
             run.count();
         }
         if newest == Some(id) {
-            let state = if crashed {
-                PluginState::Crashed
-            } else {
-                PluginState::Stopped
-            };
+            let state = if crashed { PluginState::Crashed } else { PluginState::Stopped };
             self.enter(state, now);
         }
     }
@@ -250,11 +253,7 @@ impl Life {
         match state {
             PluginState::Stopped | PluginState::Crashed => {
                 let crashed = state == PluginState::Crashed;
-                let word = if crashed {
-                    RunEnd::Crashed
-                } else {
-                    RunEnd::Stopped
-                };
+                let word = if crashed { RunEnd::Crashed } else { RunEnd::Stopped };
                 self.close(word, now);
                 if let Some(run) = self.runs.last_mut().filter(|run| !run.settled) {
                     run.learn(word);
@@ -331,7 +330,7 @@ impl Life {
 
 /// Everything that ever happened.
 #[derive(Debug)]
-pub struct World {
+pub(crate) struct World {
     began: SystemTime,
     now: Duration,
     poll_interval: Duration,
@@ -345,7 +344,11 @@ pub struct World {
 
 impl World {
     /// Nothing has happened yet.
-    pub fn new(began: SystemTime, poll_interval: Duration, history_duration: Duration) -> Self {
+    pub(crate) fn new(
+        began: SystemTime,
+        poll_interval: Duration,
+        history_duration: Duration,
+    ) -> Self {
         Self {
             began,
             now: Duration::ZERO,
@@ -359,12 +362,12 @@ impl World {
     }
 
     /// Time since the start.
-    pub fn now(&self) -> Duration {
+    pub(crate) fn now(&self) -> Duration {
         self.now
     }
 
     /// A plugin is registered; returns the number that this model gives it.
-    pub fn register(&mut self, name: &str) -> usize {
+    pub(crate) fn register(&mut self, name: &str) -> usize {
         self.lives.push(Life {
             name: name.to_owned(),
             present: false,
@@ -380,22 +383,22 @@ impl World {
     }
 
     /// The host says something to a handle.
-    pub fn say(&mut self, life: usize, word: Word) {
+    pub(crate) fn say(&mut self, life: usize, word: Word) {
         self.said.push((life, word));
     }
 
     /// Something happens in a plugin.
-    pub fn add_events(&mut self, life: usize, events: u64) {
+    pub(crate) fn add_events(&mut self, life: usize, events: u64) {
         self.lives[life].events += events;
     }
 
     /// All events of a plugin, also those since the last tick.
-    pub fn events(&self, life: usize) -> u64 {
+    pub(crate) fn events(&self, life: usize) -> u64 {
         self.lives[life].events
     }
 
     /// The numbers of the processes that a tick would look at.
-    pub fn open_pids(&self) -> Vec<u32> {
+    pub(crate) fn open_pids(&self) -> Vec<u32> {
         let present = self.lives.iter().filter(|life| life.present);
         let runs = present.flat_map(|life| &life.runs);
         let mut pids: Vec<_> = runs.filter(|run| run.is_open()).map(|run| run.pid).collect();
@@ -419,14 +422,9 @@ impl World {
                 Word::Registered => {}
                 Word::Removed => life.present = false,
                 Word::Started { run, pid, version } => {
-                    // Nobody can replace a process that is dead already.
-                    let mine = found.iter().filter(|(of, ..)| *of == index);
-                    let open = life.open().map(|run| run.id);
-                    let dead = mine.clone().find(|(_, id, _)| Some(*id) == open);
-                    if let Some(&(_, id, end)) = dead {
-                        life.notice(id, end, now);
-                    }
-                    life.started(run, pid, version, dead.is_some(), now);
+                    let mut mine = found.iter().filter(|(of, ..)| *of == index);
+                    let dead = mine.next().map(|(_, id, _)| *id);
+                    life.started(run, pid, version, dead, now);
                 }
                 Word::Exited(run, end) => life.exited(run, end, now),
                 Word::State(state) => life.set_state(state, now),
@@ -446,20 +444,31 @@ impl World {
         }
     }
 
+    /// Nothing was said that is not yet heard.
+    pub(crate) fn is_silent(&self) -> bool {
+        self.said.is_empty()
+    }
+
+    /// How old the samples are at the newest tick, newest first.
+    pub(crate) fn sample_ages(&self) -> Vec<Duration> {
+        let newest = self.ticks.last().copied().unwrap_or_default();
+        self.ticks.iter().rev().map(|&at| newest - at).collect()
+    }
+
     /// The host is heard, before time moves.
-    pub fn hear_the_host(&mut self) {
+    pub(crate) fn hear_the_host(&mut self) {
         self.hear(&[]);
     }
 
     /// Time passes.
-    pub fn advance(&mut self, time: Duration) {
+    pub(crate) fn advance(&mut self, time: Duration) {
         self.hear_the_host();
         self.now += time;
         self.settle();
     }
 
     /// One interval later, every process is looked at; the host says something meanwhile.
-    pub fn tick(&mut self, see: &dyn Fn(u32) -> Seen, meanwhile: Vec<(usize, Word)>) {
+    pub(crate) fn tick(&mut self, see: &dyn Fn(u32) -> Seen, meanwhile: Vec<(usize, Word)>) {
         self.advance(self.poll_interval);
         self.ticks.push(self.now);
         let mut found = Vec::new();
@@ -480,68 +489,68 @@ impl World {
 
 /// What is to be seen of a run.
 #[derive(Clone, Debug, PartialEq)]
-pub struct RunSeen {
-    pub id: RunId,
-    pub pid: u32,
-    pub version: Option<String>,
-    pub started_at: Option<SystemTime>,
-    pub seen_at: SystemTime,
-    pub ended_at: Option<SystemTime>,
-    pub end: Option<RunEnd>,
-    pub cpu_time: Option<Duration>,
+pub(crate) struct RunSeen {
+    pub(crate) id: RunId,
+    pub(crate) pid: u32,
+    pub(crate) version: Option<String>,
+    pub(crate) started_at: Option<SystemTime>,
+    pub(crate) seen_at: SystemTime,
+    pub(crate) ended_at: Option<SystemTime>,
+    pub(crate) end: Option<RunEnd>,
+    pub(crate) cpu_time: Option<Duration>,
 }
 
 /// What is to be seen of a sample.
 #[derive(Clone, Debug, PartialEq)]
-pub struct SampleSeen {
-    pub timestamp: SystemTime,
-    pub version: Option<String>,
-    pub pid: Option<u32>,
-    pub run: Option<RunId>,
-    pub state: PluginState,
+pub(crate) struct SampleSeen {
+    pub(crate) timestamp: SystemTime,
+    pub(crate) version: Option<String>,
+    pub(crate) pid: Option<u32>,
+    pub(crate) run: Option<RunId>,
+    pub(crate) state: PluginState,
     /// In thousandths of a percent.
-    pub cpu: Option<u64>,
-    pub memory_bytes: Option<u64>,
-    pub uptime: Option<Duration>,
-    pub event_count: u64,
-    pub crash_count: u64,
+    pub(crate) cpu: Option<u64>,
+    pub(crate) memory_bytes: Option<u64>,
+    pub(crate) uptime: Option<Duration>,
+    pub(crate) event_count: u64,
+    pub(crate) crash_count: u64,
 }
 
 /// What is to be seen of a plugin, without its history.
 #[derive(Clone, Debug, PartialEq)]
-pub struct PluginSeen {
-    pub name: String,
-    pub version: Option<String>,
-    pub pid: Option<u32>,
-    pub state: PluginState,
-    pub state_since: SystemTime,
-    pub run: Option<RunSeen>,
-    pub runs: Vec<RunSeen>,
-    pub event_count: u64,
-    pub crash_count: u64,
-    pub last_crash: Option<SystemTime>,
-    pub restarts: u64,
-    pub cpu_time: Duration,
-    pub problem: Option<Problem>,
-    pub current: Option<SampleSeen>,
+pub(crate) struct PluginSeen {
+    pub(crate) name: String,
+    pub(crate) version: Option<String>,
+    pub(crate) pid: Option<u32>,
+    pub(crate) state: PluginState,
+    pub(crate) state_since: SystemTime,
+    pub(crate) run: Option<RunSeen>,
+    pub(crate) runs: Vec<RunSeen>,
+    pub(crate) event_count: u64,
+    pub(crate) crash_count: u64,
+    pub(crate) last_crash: Option<SystemTime>,
+    pub(crate) restarts: u64,
+    pub(crate) cpu_time: Duration,
+    pub(crate) problem: Option<Problem>,
+    pub(crate) current: Option<SampleSeen>,
 }
 
 /// What is to be seen of all plugins together.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Overview {
-    pub tick: u64,
-    pub taken_at: SystemTime,
-    pub failed_reads: u64,
-    pub plugins_running: usize,
-    pub plugins_crashed: usize,
-    pub total_events: u64,
-    pub total_memory_bytes: u64,
-    pub plugins: Vec<PluginSeen>,
+pub(crate) struct Overview {
+    pub(crate) tick: u64,
+    pub(crate) taken_at: SystemTime,
+    pub(crate) failed_reads: u64,
+    pub(crate) plugins_running: usize,
+    pub(crate) plugins_crashed: usize,
+    pub(crate) total_events: u64,
+    pub(crate) total_memory_bytes: u64,
+    pub(crate) plugins: Vec<PluginSeen>,
 }
 
 /// Integers of which all values of a summary follow.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Sorted(pub Vec<u64>);
+pub(crate) struct Sorted(pub(crate) Vec<u64>);
 
 impl Sorted {
     fn of(values: impl Iterator<Item = u64>) -> Option<Self> {
@@ -551,27 +560,27 @@ impl Sorted {
     }
 
     /// The value at the rank that the definition names.
-    pub fn p95(&self) -> u64 {
+    pub(crate) fn p95(&self) -> u64 {
         self.0[(self.0.len() * 95 / 100).min(self.0.len() - 1)]
     }
 
     /// Exact.
-    pub fn sum(&self) -> u64 {
+    pub(crate) fn sum(&self) -> u64 {
         self.0.iter().sum()
     }
 }
 
 /// What is to be seen of a window.
 #[derive(Clone, Debug, PartialEq)]
-pub struct WindowSeen {
-    pub sample_count: usize,
-    pub time_span: Duration,
+pub(crate) struct WindowSeen {
+    pub(crate) sample_count: usize,
+    pub(crate) time_span: Duration,
     /// In thousandths of a percent.
-    pub cpu: Option<Sorted>,
+    pub(crate) cpu: Option<Sorted>,
     /// In bytes.
-    pub memory: Option<Sorted>,
-    pub events: u64,
-    pub crashes: u64,
+    pub(crate) memory: Option<Sorted>,
+    pub(crate) events: u64,
+    pub(crate) crashes: u64,
 }
 
 fn some(version: &str) -> Option<String> {
@@ -609,6 +618,18 @@ impl World {
         samples.filter(|sample| sample.at >= *first && inside(sample.at)).collect()
     }
 
+    /// Only the sampler has seen this run end, and it was a clean end.
+    pub(crate) fn is_clean_and_unsettled(&self, life: usize, id: RunId) -> bool {
+        let run = self.lives[life].runs.iter().find(|run| run.id == id);
+        run.is_some_and(|run| !run.is_open() && !run.settled && !run.suspected)
+    }
+
+    /// The same, and it is so long ago that it is not shown any more.
+    pub(crate) fn may_be_forgotten(&self, life: usize, id: RunId) -> bool {
+        let shown = self.runs_shown(&self.lives[life]);
+        self.is_clean_and_unsettled(life, id) && shown.iter().all(|run| run.id != id)
+    }
+
     fn run_seen(&self, run: &Run) -> RunSeen {
         let differences = run.differences();
         let known = !run.is_open() && !differences.is_empty();
@@ -642,9 +663,11 @@ impl World {
     /// Runs that are still of interest, oldest first.
     fn runs_shown<'a>(&self, life: &'a Life) -> Vec<&'a Run> {
         let oldest = self.history().first().copied();
-        let since = self.ticks.last().zip(oldest).map(|(newest, oldest)| {
-            oldest.min(newest.saturating_sub(self.history_duration))
-        });
+        let since = self
+            .ticks
+            .last()
+            .zip(oldest)
+            .map(|(newest, oldest)| oldest.min(newest.saturating_sub(self.history_duration)));
         let shown = |run: &&Run| match (run.ended, since) {
             (Some((ended, _)), Some(since)) => ended >= since,
             (None, _) | (_, None) => true,
@@ -676,7 +699,7 @@ impl World {
     }
 
     /// What is to be seen now.
-    pub fn overview(&self) -> Overview {
+    pub(crate) fn overview(&self) -> Overview {
         let lives = self.registered();
         let in_state = |state| lives.iter().filter(move |life| life.state == state);
         let open = |life: &&&Life| life.runs.iter().any(Run::is_open);
@@ -694,7 +717,7 @@ impl World {
     }
 
     /// The samples of each plugin in `window`, oldest first; plugins by name.
-    pub fn samples(&self, window: Window) -> Vec<Vec<SampleSeen>> {
+    pub(crate) fn samples(&self, window: Window) -> Vec<Vec<SampleSeen>> {
         let samples = |life: &&Life| {
             let within = self.within(life, window).into_iter();
             within.map(|sample| self.sample_seen(sample)).collect()
@@ -703,7 +726,7 @@ impl World {
     }
 
     /// What each plugin's `window` sums up to; plugins by name.
-    pub fn windows(&self, window: Window) -> Vec<Option<WindowSeen>> {
+    pub(crate) fn windows(&self, window: Window) -> Vec<Option<WindowSeen>> {
         let sum_up = |life: &&Life| {
             let samples = self.within(life, window);
             let (oldest, newest) = samples.first().zip(samples.last())?;

@@ -104,12 +104,12 @@ impl<P> Life<P> {
             // How it ended is acted on when the host has been heard; whether that was announced
             // can only be told now, since the next run begins in a state of its own.
             Look::Gone(outcome) => {
-                entry.settled = announced;
+                (entry.settled, entry.awaited) = (announced, !announced);
                 self.list(run, outcome, scene);
                 Before::Another
             }
             Look::ListedBefore => {
-                entry.settled = announced;
+                (entry.settled, entry.awaited) = (announced, !announced);
                 Before::Another
             }
         }

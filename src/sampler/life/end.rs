@@ -164,8 +164,8 @@ impl<P> Life<P> {
             },
         };
         entry.learn(end.outcome.end());
-        if !entry.settled && kind != EndKind::Clean {
-            entry.awaited = true;
+        entry.awaited = !entry.settled && kind != EndKind::Clean;
+        if entry.awaited {
             let at = end.at.mono.checked_add(GRACE).unwrap_or(end.at.mono);
             desk.due.push_back(Due { at, plugin: self.cold.id, run: end.run });
         }

@@ -1,0 +1,394 @@
+//! Tests of the roster with a scripted probe: what a simulation cannot be told, because there a
+//! process is always found, and is only looked at in ticks.
+
+use std::collections::HashMap;
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use super::roster::Roster;
+use crate::model::problem::Problem;
+use crate::model::reading::{Bytes, Reading};
+use crate::model::run::{Outcome, RunEnd, RunId};
+use crate::model::snapshot::{Origin, Published, Snapshot};
+use crate::model::state::PluginState;
+use crate::model::time::Now;
+use crate::os::{Found, Identity, Opened, Probe, Unread};
+use crate::shared::command::{Change, Named, PluginId, Word};
+use crate::shared::counter::EventCounter;
+use crate::shared::publish::Publisher;
+
+/// What a number is to be.
+#[derive(Clone, Copy)]
+enum Is {
+    /// A process that began so long ago and has used so much.
+    Alive {
+        began: Duration,
+        cpu: Duration,
+    },
+    /// One that has just ended; its last reading can be had.
+    Zombie {
+        cpu: Duration,
+        outcome: Outcome,
+    },
+    Gone,
+    Denied,
+    NotThatProcess,
+}
+
+#[derive(Default)]
+struct Script {
+    now: Option<Now>,
+    processes: HashMap<u32, Is>,
+}
+
+struct Process {
+    pid: u32,
+    began: Duration,
+}
+
+impl Script {
+    fn look(&self, pid: u32) -> Result<(Duration, Reading), Unread> {
+        let at = self.now.expect("time has begun").mono;
+        let reading =
+            |cpu: Duration| Reading { at, cpu_time: cpu.into(), resident: Bytes::known(1_024) };
+        match self.processes.get(&pid).copied().unwrap_or(Is::Gone) {
+            Is::Alive { began, cpu } => Ok((began, reading(cpu))),
+            Is::Zombie { cpu, outcome } => Err(Unread::Ended(outcome, Some(reading(cpu)))),
+            Is::Gone => Err(Unread::Ended(Outcome::Unknown, None)),
+            Is::Denied => Err(Unread::Failed(Problem::Denied)),
+            Is::NotThatProcess => Err(Unread::Failed(Problem::NotThatProcess)),
+        }
+    }
+}
+
+impl Probe for Script {
+    type Process = Process;
+
+    fn shortest_interval(&self) -> Duration {
+        Duration::from_millis(1)
+    }
+
+    fn open(&mut self, pid: u32, _called: Option<&Now>, _token: u64) -> Opened<Found<Process>> {
+        match self.look(pid) {
+            Ok((began, reading)) => Opened::Found(Found {
+                process: Process { pid, began },
+                began: Some(began),
+                reading: Ok(reading),
+            }),
+            Err(Unread::Ended(outcome, _)) => Opened::Gone(outcome),
+            Err(Unread::Failed(Problem::NotThatProcess)) => {
+                Opened::Refused(Problem::NotThatProcess)
+            }
+            Err(Unread::Failed(problem)) => Opened::Failed(problem),
+        }
+    }
+
+    fn prepare<'p>(&mut self, _processes: impl Iterator<Item = &'p Process>) {}
+
+    fn read(&mut self, process: &mut Process) -> Result<Reading, Unread> {
+        self.look(process.pid).map(|(_, reading)| reading)
+    }
+
+    fn check(&mut self, process: &mut Process) -> Result<Option<Reading>, Unread> {
+        self.read(process).map(Some)
+    }
+
+    fn identity(&self, process: &Process) -> Option<Identity> {
+        Some(Identity { pid: process.pid, began: process.began })
+    }
+}
+
+const SECOND: Duration = Duration::from_secs(1);
+const PLUGIN: PluginId = PluginId(1);
+
+/// One plugin, and a world of processes.
+struct Stage {
+    roster: Roster<Process>,
+    script: Script,
+    publisher: Publisher,
+    now: Now,
+    runs: u64,
+}
+
+impl Stage {
+    fn new() -> Self {
+        let now = Now {
+            mono: Instant::now(),
+            wall: SystemTime::UNIX_EPOCH,
+            boot: Duration::from_secs(1_000),
+        };
+        let origin = Origin { started: now, poll_interval: SECOND, history_duration: SECOND * 100 };
+        let mut stage = Self {
+            roster: Roster::new(origin, 100),
+            script: Script::default(),
+            publisher: Publisher::new(Published::before_the_first_tick(origin, false)),
+            now,
+            runs: 0,
+        };
+        let events = EventCounter::new();
+        stage.apply(Change::Register { id: PLUGIN, name: Arc::from("dice"), events });
+        stage
+    }
+
+    fn apply(&mut self, change: Change) {
+        self.script.now = Some(self.now);
+        self.roster.apply(change, self.now, &mut self.script);
+    }
+
+    fn say(&mut self, word: Word) {
+        self.apply(Change::Plugin(PLUGIN, word));
+    }
+
+    fn started(&mut self, pid: u32) -> RunId {
+        self.runs += 1;
+        let run = RunId(self.runs);
+        self.say(Word::Started(Named { run, pid, version: None, called: Some(self.now) }));
+        run
+    }
+
+    fn pid_is(&mut self, pid: u32, is: Is) {
+        self.script.processes.insert(pid, is);
+    }
+
+    fn alive(&mut self, pid: u32, cpu_ms: u64) {
+        let (began, cpu) = (Duration::from_secs(10), Duration::from_millis(cpu_ms));
+        self.pid_is(pid, Is::Alive { began, cpu });
+    }
+
+    fn pass(&mut self, time: Duration) {
+        self.now = self.now.after(time);
+    }
+
+    fn tick(&mut self) -> Snapshot {
+        self.pass(SECOND);
+        self.script.now = Some(self.now);
+        self.roster.act_on_ends();
+        self.roster.settle(Some(self.now.mono));
+        self.roster.tick(self.now, &mut self.script);
+        self.roster.act_on_ends();
+        self.roster.publish(&self.now, false, &mut self.publisher);
+        self.publisher.reader().snapshot()
+    }
+}
+
+fn cpu(snapshot: &Snapshot) -> Option<f64> {
+    snapshot.plugin("dice").unwrap().current().unwrap().cpu_percent
+}
+
+#[test]
+fn every_process_that_was_gone_before_it_could_be_read_is_counted_however_many_come_at_once() {
+    let mut stage = Stage::new();
+    for pid in 1..=1_000 {
+        stage.started(pid);
+    }
+    stage.tick();
+    stage.pass(SECOND);
+    let snapshot = stage.tick();
+    let view = snapshot.plugin("dice").unwrap();
+    assert_eq!((view.crash_count(), view.restarts()), (1_000, 999));
+    assert_eq!(view.state(), PluginState::Crashed);
+}
+
+#[test]
+fn two_runs_in_one_interval_share_its_cpu_value() {
+    let mut stage = Stage::new();
+    stage.alive(1, 5_000);
+    stage.started(1);
+    stage.tick();
+    stage.alive(1, 5_200);
+    stage.pass(Duration::from_millis(400));
+    stage.alive(2, 0);
+    stage.started(2); // the last reading of 1: 200 ms more
+    stage.alive(2, 300);
+    let snapshot = stage.tick();
+    // 200 ms and 300 ms, over the 1.4 s from the first of these readings to the last.
+    assert_eq!(cpu(&snapshot), Some(35.714));
+    let view = snapshot.plugin("dice").unwrap();
+    assert_eq!(view.cpu_time(), Duration::from_millis(500));
+    let used: Vec<_> = view.runs().map(|run| run.cpu_time).collect();
+    assert_eq!(used, [Some(Duration::from_millis(200)), None], "what it used before is not its");
+}
+
+#[test]
+fn the_last_cpu_time_of_a_process_lands_in_its_run_and_in_the_next_sample() {
+    let mut stage = Stage::new();
+    stage.alive(1, 0);
+    stage.started(1);
+    stage.tick();
+    stage.pid_is(1, Is::Zombie { cpu: SECOND / 2, outcome: Outcome::Exited(3) });
+    let snapshot = stage.tick();
+    assert_eq!(cpu(&snapshot), None, "an end that the tick finds leaves no values");
+    let run = snapshot.plugin("dice").unwrap().runs().next().unwrap();
+    assert_eq!((run.end, run.cpu_time), (Some(RunEnd::Exited(3)), Some(SECOND / 2)));
+    let snapshot = stage.tick();
+    assert_eq!(cpu(&snapshot), Some(50.0), "a sample may have CPU and no process");
+    assert_eq!(snapshot.plugin("dice").unwrap().cpu_time(), SECOND / 2);
+}
+
+#[test]
+fn an_end_that_is_told_when_the_process_is_a_zombie_keeps_its_last_reading() {
+    let mut stage = Stage::new();
+    stage.alive(1, 0);
+    stage.started(1);
+    stage.pid_is(1, Is::Zombie { cpu: SECOND, outcome: Outcome::Signaled(9) });
+    stage.say(Word::Stopped);
+    let snapshot = stage.tick();
+    let view = snapshot.plugin("dice").unwrap();
+    let run = view.runs().next().unwrap();
+    assert_eq!((run.end, run.cpu_time), (Some(RunEnd::Signaled(9)), Some(SECOND)));
+    assert_eq!((view.state(), view.crash_count()), (PluginState::Stopped, 0));
+}
+
+#[test]
+fn what_cannot_be_opened_is_tried_again_in_every_tick() {
+    let mut stage = Stage::new();
+    stage.pid_is(1, Is::Denied);
+    stage.started(1);
+    let snapshot = stage.tick();
+    let view = snapshot.plugin("dice").unwrap();
+    assert_eq!((view.problem(), view.pid()), (Some(&Problem::Denied), Some(1)));
+    assert_eq!(view.run().unwrap().started_at, None);
+    assert_eq!(snapshot.sampler().failed_reads, 1);
+
+    stage.alive(1, 100);
+    let snapshot = stage.tick();
+    let view = snapshot.plugin("dice").unwrap();
+    assert_eq!(view.problem(), None);
+    assert!(view.current().unwrap().memory_bytes.is_some());
+    assert_eq!(view.current().unwrap().uptime, Some(Duration::from_secs(992)));
+    assert_eq!(view.run().unwrap().started_at, stage.now.wall_of(Duration::from_secs(10)));
+
+    // The number is another's when it is tried again: ours has ended.
+    let mut stage = Stage::new();
+    stage.pid_is(1, Is::Denied);
+    stage.started(1);
+    stage.tick();
+    stage.pid_is(1, Is::NotThatProcess);
+    let snapshot = stage.tick();
+    let view = snapshot.plugin("dice").unwrap();
+    assert_eq!(view.runs().next().unwrap().end, Some(RunEnd::Unknown));
+    assert_eq!(view.state(), PluginState::Crashed);
+}
+
+#[test]
+fn a_process_that_is_not_the_one_that_was_named_is_refused() {
+    let mut stage = Stage::new();
+    stage.alive(1, 0);
+    stage.started(1);
+    stage.pid_is(2, Is::NotThatProcess);
+    stage.started(2);
+    let snapshot = stage.tick();
+    let view = snapshot.plugin("dice").unwrap();
+    assert_eq!(view.state(), PluginState::Failed);
+    assert_eq!(view.problem(), Some(&Problem::NotThatProcess));
+    assert_eq!(view.runs().map(|run| run.end).collect::<Vec<_>>(), [Some(RunEnd::Replaced)]);
+}
+
+#[test]
+fn a_process_that_goes_on_when_its_run_was_over_by_the_hosts_word_is_no_other_process() {
+    let mut stage = Stage::new();
+    stage.alive(1, 0);
+    stage.started(1);
+    stage.say(Word::Stopped);
+    stage.started(1);
+    let snapshot = stage.tick();
+    assert_eq!(snapshot.plugin("dice").unwrap().restarts(), 0);
+    // The same number, and another start.
+    stage.say(Word::Stopped);
+    stage.pid_is(1, Is::Alive { began: Duration::from_secs(1_001), cpu: Duration::ZERO });
+    stage.started(1);
+    let snapshot = stage.tick();
+    assert_eq!(snapshot.plugin("dice").unwrap().restarts(), 1);
+}
+
+#[test]
+fn what_the_host_says_after_an_end_was_learnt_of_is_heard_before_it_is_acted_on() {
+    for (word, state) in [
+        (Word::State(PluginState::Stopping), PluginState::Stopped),
+        (Word::Stopped, PluginState::Stopped),
+    ] {
+        let mut stage = Stage::new();
+        stage.alive(1, 0);
+        stage.started(1);
+        stage.tick();
+        stage.pid_is(1, Is::Zombie { cpu: SECOND, outcome: Outcome::Signaled(9) });
+        stage.script.now = Some(stage.now);
+        stage.roster.learn_end(1, stage.now, &mut stage.script);
+        stage.say(word);
+        stage.tick();
+        stage.pass(SECOND);
+        let snapshot = stage.tick();
+        let view = snapshot.plugin("dice").unwrap();
+        assert_eq!((view.state(), view.crash_count()), (state, 0));
+    }
+}
+
+#[test]
+fn a_late_word_of_an_end_does_not_touch_the_next_run() {
+    let mut stage = Stage::new();
+    stage.alive(1, 0);
+    stage.alive(2, 0);
+    stage.started(1);
+    stage.started(2);
+    stage.script.now = Some(stage.now);
+    // The first run's token, and one of a slot that nobody has.
+    stage.roster.learn_end(1, stage.now, &mut stage.script);
+    stage.roster.learn_end(7 << 32 | 1, stage.now, &mut stage.script);
+    let snapshot = stage.tick();
+    assert_eq!(snapshot.plugin("dice").unwrap().pid(), Some(2));
+}
+
+#[test]
+fn a_read_that_panics_when_a_process_is_named_costs_nobody_the_plugin() {
+    struct Panics(Script);
+
+    impl Probe for Panics {
+        type Process = Process;
+
+        fn shortest_interval(&self) -> Duration {
+            self.0.shortest_interval()
+        }
+
+        fn open(&mut self, _: u32, _: Option<&Now>, _: u64) -> Opened<Found<Process>> {
+            panic!("a probe that panics")
+        }
+
+        fn prepare<'p>(&mut self, _: impl Iterator<Item = &'p Process>) {
+            panic!("a probe that panics")
+        }
+
+        fn read(&mut self, _: &mut Process) -> Result<Reading, Unread> {
+            panic!("a probe that panics")
+        }
+
+        fn check(&mut self, _: &mut Process) -> Result<Option<Reading>, Unread> {
+            panic!("a probe that panics")
+        }
+
+        fn identity(&self, _: &Process) -> Option<Identity> {
+            None
+        }
+    }
+
+    let mut stage = Stage::new();
+    let mut panics = Panics(Script::default());
+    for (i, name) in ["a", "b"].into_iter().enumerate() {
+        let id = PluginId(i as u64 + 2);
+        let register = Change::Register { id, name: Arc::from(name), events: EventCounter::new() };
+        stage.apply(register);
+        let named = Named { run: RunId(i as u64 + 9), pid: 5, version: None, called: None };
+        let change = Change::Plugin(id, Word::Started(named));
+        stage.roster.apply(change, stage.now, &mut panics);
+    }
+    stage.roster.tick(stage.now, &mut panics);
+    stage.roster.publish(&stage.now, false, &mut stage.publisher);
+    let snapshot = stage.publisher.reader().snapshot();
+    for name in ["a", "b"] {
+        let view = snapshot.plugin(name).unwrap();
+        assert_eq!((view.pid(), view.state()), (Some(5), PluginState::Running));
+        assert_eq!(view.problem(), Some(&Problem::Unreadable(io::ErrorKind::Other)));
+        assert!(view.current().is_some());
+    }
+    assert_eq!(snapshot.sampler().failed_reads, 2);
+}
