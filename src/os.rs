@@ -85,7 +85,7 @@ pub(crate) struct Found<P> {
 #[derive(Debug)]
 pub(crate) enum Unread {
     /// The process has ended; sometimes its last reading can still be had.
-    Ended(Outcome, Option<Reading>),
+    Ended(Outcome, Option<Box<Reading>>),
     Failed(Problem),
 }
 

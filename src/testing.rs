@@ -11,7 +11,7 @@ use crate::collector::registry::Registry;
 use crate::config::Config;
 use crate::error::{ConfigError, RegisterError};
 use crate::model::problem::Problem;
-use crate::model::reading::{Bytes, CpuTime, Reading};
+use crate::model::reading::{Bytes, CpuTime, Mono, Reading};
 use crate::model::run::Outcome;
 use crate::model::snapshot::{Published, Snapshot};
 use crate::model::time::Now;
@@ -161,7 +161,7 @@ impl Simulation {
         self.hear();
         self.now = self.now.after(self.poll_interval);
         self.roster.settle(Some(self.now.mono));
-        let mut world = World { now: self.now, observe: &mut observe };
+        let mut world = World::new(self.now, &mut observe);
         self.roster.tick(self.now, &mut world);
         // An end that the tick found is acted on when the host has been heard.
         self.hear();
@@ -197,7 +197,7 @@ impl Simulation {
     /// Applies what was said, and acts on the ends that are known.
     fn hear(&mut self) {
         let mut unseen = |_| Observed::Gone;
-        let mut world = World { now: self.now, observe: &mut unseen };
+        let mut world = World::new(self.now, &mut unseen);
         let queued = self.commands.len();
         for command in self.commands.try_iter().take(queued) {
             match command {
@@ -233,7 +233,16 @@ struct Simulated {
 /// The probe of a simulation: one moment, and a script.
 struct World<'a> {
     now: Now,
+    /// The same moment, for readings.
+    at: Mono,
     observe: &'a mut dyn FnMut(u32) -> Observed,
+}
+
+impl<'a> World<'a> {
+    fn new(now: Now, observe: &'a mut dyn FnMut(u32) -> Observed) -> Self {
+        // All simulated clocks go alike; this one counts in nanoseconds anyway.
+        Self { now, at: Mono(CpuTime::from(now.boot).0), observe }
+    }
 }
 
 impl Probe for World<'_> {
@@ -247,20 +256,17 @@ impl Probe for World<'_> {
         Opened::Found(Found {
             process: Simulated { pid },
             began: Some(self.now.boot),
-            reading: Ok(Reading {
-                at: self.now.mono,
-                cpu_time: CpuTime::default(),
-                resident: None,
-            }),
+            reading: Ok(Reading { at: self.at, cpu_time: CpuTime::default(), resident: None }),
         })
     }
 
     fn prepare<'p>(&mut self, _processes: impl Iterator<Item = &'p Simulated>) {}
 
+    #[inline]
     fn read(&mut self, process: &mut Simulated) -> Result<Reading, Unread> {
         match (self.observe)(process.pid) {
             Observed::Running(usage) => Ok(Reading {
-                at: self.now.mono,
+                at: self.at,
                 cpu_time: usage.cpu_time.into(),
                 resident: Bytes::known(usage.memory_bytes),
             }),

@@ -1,18 +1,24 @@
 //! What the operating system said of a process, and the CPU share between two of these.
 
-use std::time::{Duration, Instant};
+use std::num::NonZeroU64;
+use std::time::Duration;
 
-/// A size in memory.
+/// A size in memory as the OS said it. Zero is not an answer: it is what is said of a process whose
+/// memory is gone, or may not be looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Bytes(pub u64);
+pub(crate) struct Bytes(pub NonZeroU64);
 
 impl Bytes {
-    /// A resident size as the OS said it. Zero is not an answer: it is what is said of a process
-    /// whose memory is gone, or may not be looked at.
+    #[inline]
     pub(crate) fn known(resident: u64) -> Option<Self> {
-        (resident != 0).then_some(Self(resident))
+        NonZeroU64::new(resident).map(Self)
     }
 }
+
+/// A moment on the monotonic clock, in nanoseconds since one that is the same for all readings. Two
+/// words shorter than an `Instant`, and a difference of two is a subtraction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Mono(pub u64);
 
 /// CPU time in nanoseconds; 584 years fit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -34,7 +40,7 @@ impl From<CpuTime> for Duration {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Reading {
     /// Taken beside the CPU time, not once for all processes.
-    pub at: Instant,
+    pub at: Mono,
     /// Since the process started.
     pub cpu_time: CpuTime,
     /// `None` where the OS did not say; a size of zero is not an answer.
@@ -50,10 +56,10 @@ impl CpuShare {
     pub(crate) const PER_PERCENT: u32 = 1_000;
     const PER_CORE: u32 = 100 * Self::PER_PERCENT;
 
-    /// `busy` over `wall`, to the nearest step. `None` for no time at all, and for a share beyond
+    /// `busy` over `wall` nanoseconds, to the nearest step. `None` for no time at all, and for a share beyond
     /// what a row can hold (42,949 cores): that is no share but a fault in what was read.
-    pub(crate) fn from_times(busy: CpuTime, wall: Duration) -> Option<Self> {
-        let (CpuTime(busy), wall) = (busy, nanos(wall));
+    #[inline]
+    pub(crate) fn from_times(CpuTime(busy): CpuTime, wall: u64) -> Option<Self> {
         if wall == 0 {
             return None;
         }
@@ -71,64 +77,73 @@ impl CpuShare {
 }
 
 /// In a `u64`, where the conversion of the standard library goes by way of a `u128`.
+#[inline]
 fn nanos(time: Duration) -> u64 {
     let whole = time.as_secs().saturating_mul(1_000_000_000);
     whole.saturating_add(u64::from(time.subsec_nanos()))
 }
 
-/// What of a reading is needed for the next one: twice as many fit into a cache line.
-#[derive(Clone, Copy, Debug)]
-struct Point {
-    at: Instant,
-    cpu_time: CpuTime,
-}
-
-/// The readings of one run since its plugin's last sample that had a CPU value.
+/// The readings of one run since its plugin's last sample that had a CPU value: what of the first
+/// and of the last is needed for a share.
+///
+/// The two moments stand side by side, and so do the two times: then copying the last to the first is
+/// two words. As one double word it would have to wait for its halves, stored a moment ago, to reach
+/// the cache, and that wait was longer than all the rest of recording a plugin.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Span {
-    first: Point,
-    last: Point,
+    first_at: Mono,
+    last_at: Mono,
+    first_cpu: CpuTime,
+    last_cpu: CpuTime,
 }
 
 impl Span {
     pub(crate) const fn starting_with(reading: &Reading) -> Self {
-        let point = Point { at: reading.at, cpu_time: reading.cpu_time };
-        Self { first: point, last: point }
+        let &Reading { at, cpu_time, .. } = reading;
+        Self { first_at: at, last_at: at, first_cpu: cpu_time, last_cpu: cpu_time }
     }
 
     /// A span that begins where this one ends.
-    pub(crate) const fn continued(&self) -> Self {
-        Self { first: self.last, last: self.last }
+    pub(crate) const fn continued(mut self) -> Self {
+        self.restart();
+        self
+    }
+
+    #[inline]
+    const fn restart(&mut self) {
+        self.first_at = self.last_at;
+        self.first_cpu = self.last_cpu;
     }
 
     /// Takes in a later reading, and returns the CPU time since the one before.
     ///
     /// `None` if CPU time went down: then it is not the counter it was, and nothing is known of
     /// the difference. The span begins anew with it.
+    #[inline]
     pub(crate) fn push(&mut self, reading: &Reading) -> Option<CpuTime> {
-        let used = reading.cpu_time.0.checked_sub(self.last.cpu_time.0);
-        let now = Self::starting_with(reading);
-        self.last = now.last;
+        let used = reading.cpu_time.0.checked_sub(self.last_cpu.0);
+        (self.last_at, self.last_cpu) = (reading.at, reading.cpu_time);
         if used.is_none() {
-            self.first = now.first;
+            self.restart();
         }
         used.map(CpuTime)
     }
 
     /// Earliest and latest reading and the CPU time between, if there were two.
+    #[inline]
     fn measured(&self) -> Option<Measured> {
-        (self.last.at > self.first.at).then(|| Measured {
-            earliest: self.first.at,
-            latest: self.last.at,
-            busy: CpuTime(self.last.cpu_time.0 - self.first.cpu_time.0),
+        (self.last_at > self.first_at).then(|| Measured {
+            earliest: self.first_at,
+            latest: self.last_at,
+            busy: CpuTime(self.last_cpu.0 - self.first_cpu.0),
         })
     }
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Measured {
-    earliest: Instant,
-    latest: Instant,
+    earliest: Mono,
+    latest: Mono,
     busy: CpuTime,
 }
 
@@ -160,19 +175,20 @@ impl Meter {
 
     /// The share since the last value, and a new beginning; or `None`, and the interval goes on,
     /// if it is shorter than `shortest`.
+    #[inline]
     pub(crate) fn take(&mut self, open: Option<&mut Span>, shortest: Duration) -> Option<CpuShare> {
         let running = open.as_ref().and_then(|span| span.measured());
         let all = match (self.ended, running) {
             (Some(ended), Some(running)) => ended.and(running),
             (ended, running) => ended.or(running)?,
         };
-        let wall = all.latest.saturating_duration_since(all.earliest);
-        if wall < shortest {
+        let wall = all.latest.0.saturating_sub(all.earliest.0);
+        if wall < nanos(shortest) {
             return None;
         }
         self.ended = None;
         if let Some(span) = open {
-            *span = span.continued();
+            span.restart();
         }
         CpuShare::from_times(all.busy, wall)
     }
@@ -184,48 +200,54 @@ mod tests {
 
     const MS: Duration = Duration::from_millis(1);
 
-    fn reading(start: Instant, at_ms: u32, cpu_ms: u32) -> Reading {
-        Reading { at: start + at_ms * MS, cpu_time: (cpu_ms * MS).into(), resident: None }
+    fn share(busy: Duration, wall: Duration) -> Option<CpuShare> {
+        CpuShare::from_times(busy.into(), nanos(wall))
+    }
+
+    fn reading(at_ms: u32, cpu_ms: u32) -> Reading {
+        Reading {
+            at: Mono(1_000_000 * u64::from(at_ms)),
+            cpu_time: (cpu_ms * MS).into(),
+            resident: None,
+        }
     }
 
     #[test]
     fn one_hundred_percent_is_one_core_and_four_busy_threads_read_four_hundred() {
-        assert_eq!(CpuShare::from_times((5_000 * MS).into(), 5_000 * MS), Some(CpuShare(100_000)));
-        assert_eq!(CpuShare::from_times((4_000 * MS).into(), 1_000 * MS), Some(CpuShare(400_000)));
-        assert_eq!(CpuShare::from_times((MS).into(), 3_000 * MS), Some(CpuShare(33)));
-        assert_eq!(CpuShare::from_times((2 * MS).into(), 3_000 * MS), Some(CpuShare(67)));
+        assert_eq!(share(5_000 * MS, 5_000 * MS), Some(CpuShare(100_000)));
+        assert_eq!(share(4_000 * MS, 1_000 * MS), Some(CpuShare(400_000)));
+        assert_eq!(share(MS, 3_000 * MS), Some(CpuShare(33)));
+        assert_eq!(share(2 * MS, 3_000 * MS), Some(CpuShare(67)));
     }
 
     #[test]
     fn a_share_that_no_machine_can_have_is_no_share() {
-        assert_eq!(CpuShare::from_times((Duration::MAX).into(), MS), None);
-        assert_eq!(CpuShare::from_times((MS).into(), Duration::ZERO), None);
+        assert_eq!(share(Duration::MAX, MS), None);
+        assert_eq!(share(MS, Duration::ZERO), None);
         let long = Duration::from_secs(400_000_000);
-        assert_eq!(CpuShare::from_times((long).into(), long), Some(CpuShare(100_000)));
+        assert_eq!(share(long, long), Some(CpuShare(100_000)));
     }
 
     #[test]
     fn an_interval_that_is_too_short_gives_no_value_and_goes_on() {
-        let start = Instant::now();
-        let mut span = Span::starting_with(&reading(start, 0, 0));
+        let mut span = Span::starting_with(&reading(0, 0));
         let mut meter = Meter::default();
-        span.push(&reading(start, 50, 50));
+        span.push(&reading(50, 50));
         assert_eq!(meter.take(Some(&mut span), 100 * MS), None);
-        span.push(&reading(start, 100, 50));
+        span.push(&reading(100, 50));
         assert_eq!(meter.take(Some(&mut span), 100 * MS), Some(CpuShare(50_000)));
-        span.push(&reading(start, 200, 75));
+        span.push(&reading(200, 75));
         assert_eq!(meter.take(Some(&mut span), 100 * MS), Some(CpuShare(25_000)));
     }
 
     #[test]
     fn two_runs_in_one_interval_are_summed_over_the_time_from_first_to_last_reading() {
-        let start = Instant::now();
         let mut meter = Meter::default();
-        let mut first = Span::starting_with(&reading(start, 0, 0));
-        first.push(&reading(start, 100, 40));
+        let mut first = Span::starting_with(&reading(0, 0));
+        first.push(&reading(100, 40));
         meter.keep(&first);
-        let mut second = Span::starting_with(&reading(start, 150, 0));
-        second.push(&reading(start, 200, 10));
+        let mut second = Span::starting_with(&reading(150, 0));
+        second.push(&reading(200, 10));
         // 40 ms and 10 ms over the 200 ms from the first reading to the last.
         assert_eq!(meter.take(Some(&mut second), MS), Some(CpuShare(25_000)));
         assert_eq!(meter.take(None, MS), None);
@@ -233,21 +255,19 @@ mod tests {
 
     #[test]
     fn a_run_that_was_read_once_says_nothing_and_is_not_part_of_the_interval() {
-        let start = Instant::now();
         let mut meter = Meter::default();
-        meter.keep(&Span::starting_with(&reading(start, 0, 700)));
-        let mut second = Span::starting_with(&reading(start, 900, 0));
+        meter.keep(&Span::starting_with(&reading(0, 700)));
+        let mut second = Span::starting_with(&reading(900, 0));
         assert_eq!(meter.take(Some(&mut second), MS), None);
-        second.push(&reading(start, 1_000, 30));
+        second.push(&reading(1_000, 30));
         assert_eq!(meter.take(Some(&mut second), MS), Some(CpuShare(30_000)));
     }
 
     #[test]
     fn cpu_time_that_goes_down_yields_no_difference_and_a_new_beginning() {
-        let start = Instant::now();
-        let mut span = Span::starting_with(&reading(start, 0, 500));
-        assert_eq!(span.push(&reading(start, 100, 20)), None);
-        assert_eq!(span.push(&reading(start, 200, 30)), Some((10 * MS).into()));
+        let mut span = Span::starting_with(&reading(0, 500));
+        assert_eq!(span.push(&reading(100, 20)), None);
+        assert_eq!(span.push(&reading(200, 30)), Some((10 * MS).into()));
         assert_eq!(Meter::default().take(Some(&mut span), MS), Some(CpuShare(10_000)));
     }
 }

@@ -118,6 +118,7 @@ impl Row {
         Self { cpu: 0, kib: 0, events: 0, crashes: 0, run_and_state: 0 };
 
     /// Packs what a tick recorded; `run` is the number of the open run, from 1, or 0 for none.
+    #[inline]
     pub(crate) fn pack(
         cpu: Option<CpuShare>,
         memory: Memory,
@@ -129,7 +130,7 @@ impl Row {
         let kib = match memory {
             // 4 TiB and more do not fit: unknown is truer than cut off.
             Memory::Resident(Bytes(bytes)) => {
-                u32::try_from(bytes / 1_024).ok().filter(|&kib| kib < FIRST_ABSENT)
+                u32::try_from(bytes.get() / 1_024).ok().filter(|&kib| kib < FIRST_ABSENT)
             }
             Memory::Unknown => None,
             Memory::NoProcess => Some(NO_PROCESS),
@@ -160,8 +161,9 @@ impl Row {
         if self.cpu >= FIRST_ABSENT { None } else { Some(CpuShare(self.cpu)) }
     }
 
-    pub(crate) const fn resident(self) -> Option<Bytes> {
-        if self.kib >= FIRST_ABSENT { None } else { Some(Bytes(self.kib as u64 * 1_024)) }
+    /// Resident memory in bytes.
+    pub(crate) const fn resident(self) -> Option<u64> {
+        if self.kib >= FIRST_ABSENT { None } else { Some(self.kib as u64 * 1_024) }
     }
 
     /// The tick itself found the process gone.
@@ -186,22 +188,19 @@ pub(crate) const fn next_run(last: u64) -> u64 {
 mod tests {
     use super::*;
 
+    fn resident(bytes: u64) -> Memory {
+        Memory::Resident(Bytes::known(bytes).unwrap())
+    }
+
     #[test]
     fn a_row_gives_back_what_was_packed() {
         for state in PluginState::ALL {
             for run in [0, 1, 77, u64::from(RUN_MASK)] {
-                let row = Row::pack(
-                    Some(CpuShare(123_456)),
-                    Memory::Resident(Bytes(5 << 20)),
-                    7,
-                    2,
-                    run,
-                    state,
-                );
+                let row = Row::pack(Some(CpuShare(123_456)), resident(5 << 20), 7, 2, run, state);
                 assert_eq!(row.state(), Some(state));
                 assert_eq!(row.run(), (run != 0).then_some(run as u32));
                 assert_eq!(row.cpu(), Some(CpuShare(123_456)));
-                assert_eq!(row.resident(), Some(Bytes(5 << 20)));
+                assert_eq!(row.resident(), Some(5 << 20));
                 assert!(!row.found_gone());
             }
         }
@@ -211,19 +210,15 @@ mod tests {
     fn an_absent_row_is_not_a_row_of_zeros() {
         assert_eq!(Row::ABSENT.state(), None);
         assert_eq!(Row::default(), Row::ABSENT);
-        let nothing = Memory::Resident(Bytes(0));
-        let zeros = Row::pack(Some(CpuShare(0)), nothing, 0, 0, 0, PluginState::Stopped);
+        let zeros = Row::pack(Some(CpuShare(0)), resident(1), 0, 0, 0, PluginState::Stopped);
         assert_ne!(zeros, Row::ABSENT);
         assert_eq!(zeros.cpu(), Some(CpuShare(0)));
     }
 
     #[test]
     fn memory_is_rounded_down_to_kib_and_unknown_where_it_does_not_fit() {
-        let kept = |bytes| {
-            Row::pack(None, Memory::Resident(Bytes(bytes)), 0, 0, 1, PluginState::Running)
-                .resident()
-                .map(|bytes| bytes.0)
-        };
+        let kept =
+            |bytes| Row::pack(None, resident(bytes), 0, 0, 1, PluginState::Running).resident();
         assert_eq!(kept(1_023), Some(0));
         assert_eq!(kept(4_097), Some(4_096));
         assert_eq!(kept(u64::MAX), None);

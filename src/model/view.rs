@@ -324,7 +324,7 @@ impl<'a> PluginView<'a> {
             cpu_percent: row
                 .cpu()
                 .map(|share| f64::from(share.0) / f64::from(CpuShare::PER_PERCENT)),
-            memory_bytes: row.resident().map(|bytes| bytes.0),
+            memory_bytes: row.resident(),
             // A start that is rounded up by the kernel's step may lie a little ahead.
             uptime: began.map(|began| at.boot.saturating_sub(began)),
             event_count: counts.events,

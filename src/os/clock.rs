@@ -8,6 +8,9 @@ use crate::model::time::Now;
 pub(crate) use self::platform::boot_epoch;
 pub(crate) use self::platform::thread_cpu_time;
 
+/// This moment on the monotonic clock, for readings.
+pub(crate) use self::platform::mono;
+
 /// This moment.
 pub(crate) fn now() -> Now {
     Now { mono: Instant::now(), wall: SystemTime::now(), boot: platform::boot() }
@@ -19,6 +22,8 @@ mod platform {
 
     use rustix::time::{ClockId, Timespec, clock_gettime};
 
+    use crate::model::reading::Mono;
+
     fn duration(time: Timespec) -> Duration {
         let (secs, nanos) = (u64::try_from(time.tv_sec), u32::try_from(time.tv_nsec));
         Duration::new(secs.unwrap_or(0), nanos.unwrap_or(0))
@@ -28,6 +33,11 @@ mod platform {
     /// clock_gettime(2). It is the clock of the start times in `/proc/PID/stat`.
     pub(super) fn boot() -> Duration {
         duration(clock_gettime(ClockId::Boottime))
+    }
+
+    pub(crate) fn mono() -> Mono {
+        let Timespec { tv_sec, tv_nsec } = clock_gettime(ClockId::Monotonic);
+        Mono(tv_sec as u64 * 1_000_000_000 + tv_nsec as u64)
     }
 
     /// CPU time of the calling thread: `CLOCK_THREAD_CPUTIME_ID`.
@@ -48,6 +58,12 @@ mod platform {
 mod platform {
     use std::sync::OnceLock;
     use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+    use crate::model::reading::{CpuTime, Mono};
+
+    pub(crate) fn mono() -> Mono {
+        Mono(CpuTime::from(boot()).0)
+    }
 
     /// Time since 1970 as the wall clock said it first, and from then on by the monotonic clock: no
     /// one can set it. It stands still while the machine sleeps where that clock does.

@@ -19,9 +19,9 @@ use nix::unistd::Pid;
 
 use self::hold::{Held, Holder, has_ended, outcome};
 use self::wait::Waiter;
-use super::{Found, Identity, Opened, Probe, Unread, Wait, Wake, procfs};
+use super::{Found, Identity, Opened, Probe, Unread, Wait, Wake, clock, procfs};
 use crate::model::problem::Problem;
-use crate::model::reading::{Bytes, CpuTime, Reading};
+use crate::model::reading::{Bytes, CpuTime, Mono, Reading};
 use crate::model::run::Outcome;
 use crate::model::time::Now;
 
@@ -74,7 +74,7 @@ impl NativeProbe {
                 // while others go on. The pidfd knows.
                 let last = cpu_time.map(|cpu_time| Reading { at, cpu_time, resident: None });
                 if has_ended(&held.pidfd) {
-                    return Err(Unread::Ended(outcome(&held.pidfd), last));
+                    return Err(Unread::Ended(outcome(&held.pidfd), last.map(Box::new)));
                 }
                 last.ok_or(Unread::Failed(UNREAD))
             }
@@ -101,7 +101,12 @@ impl NativeProbe {
             Some(held) => self.read_held(process, held),
             None => self.read_unheld(process),
         };
-        if let Ok(reading) | Err(Unread::Ended(_, Some(reading))) = &read {
+        let last = match &read {
+            Ok(reading) => Some(reading),
+            Err(Unread::Ended(_, last)) => last.as_deref(),
+            Err(Unread::Failed(_)) => None,
+        };
+        if let Some(reading) = last {
             // A clock that goes back is not this process's: without held files that can happen.
             if reading.cpu_time < process.cpu_time {
                 return Err(Unread::Ended(Outcome::Unknown, None));
@@ -144,7 +149,9 @@ impl NativeProbe {
         // Whether it has ended, only a pidfd knows.
         let last = cpu_time.filter(|_| pages.is_ok()).map(|cpu_time| reading(cpu_time, 0));
         match self.holder.spare(|| hold::open_pidfd(pid)) {
-            Ok(pidfd) if has_ended(&pidfd) => Err(Unread::Ended(outcome(&pidfd), last)),
+            Ok(pidfd) if has_ended(&pidfd) => {
+                Err(Unread::Ended(outcome(&pidfd), last.map(Box::new)))
+            }
             Err(hold::Error::Gone | hold::Error::NotAProcess) => {
                 Err(Unread::Ended(Outcome::Unknown, None))
             }
@@ -171,20 +178,20 @@ const UNREAD: Problem = Problem::Unreadable(io::ErrorKind::Other);
 
 /// What the clock says, and when. If this thread was set aside in between, the two do not belong
 /// together, and a busy process would seem to have used more than there was: then it is asked again.
-fn cpu_time(clock: ClockId) -> (Instant, Option<CpuTime>) {
+fn cpu_time(clock: ClockId) -> (Mono, Option<CpuTime>) {
     /// Ten times what it takes.
-    const BESIDE: Duration = Duration::from_micros(5);
-    let mut before = Instant::now();
+    const BESIDE: u64 = 5_000;
+    let Mono(mut before) = clock::mono();
     for _ in 0..3 {
         let time = clock.now();
-        let after = Instant::now();
-        let apart = after.duration_since(before);
+        let Mono(after) = clock::mono();
+        let apart = after - before;
         if apart < BESIDE {
-            return (before + apart / 2, time.ok().and_then(nanos));
+            return (Mono(before + apart / 2), time.ok().and_then(nanos));
         }
         before = after;
     }
-    (before, clock.now().ok().and_then(nanos))
+    (Mono(before), clock.now().ok().and_then(nanos))
 }
 
 fn nanos(time: nix::sys::time::TimeSpec) -> Option<CpuTime> {
@@ -284,7 +291,7 @@ impl Probe for NativeProbe {
         {
             let outcome = outcome(&held.pidfd);
             return Err(match self.read_process(process) {
-                Ok(last) => Unread::Ended(outcome, Some(last)),
+                Ok(last) => Unread::Ended(outcome, Some(Box::new(last))),
                 Err(Unread::Ended(_, last)) => Unread::Ended(outcome, last),
                 Err(Unread::Failed(_)) => Unread::Ended(outcome, None),
             });

@@ -11,7 +11,7 @@ use sysinfo::{Pid, ProcessRefreshKind, ProcessStatus, ProcessesToUpdate, System}
 
 use super::{Found, Identity, Opened, Probe, Unread, Wait, Wake, clock};
 use crate::model::problem::Problem;
-use crate::model::reading::{Bytes, CpuTime, Reading};
+use crate::model::reading::{Bytes, CpuTime, Mono, Reading};
 use crate::model::run::Outcome;
 use crate::model::time::Now;
 
@@ -34,7 +34,7 @@ pub(crate) struct SysinfoProbe {
     epoch: Duration,
     pids: Vec<Pid>,
     /// When the processes were refreshed; `None` if that failed.
-    fresh: Option<Instant>,
+    fresh: Option<Mono>,
     parker: Parker,
 }
 
@@ -74,10 +74,11 @@ impl SysinfoProbe {
         self.pids.sort_unstable();
         self.pids.dedup();
         let kind = ProcessRefreshKind::nothing().with_cpu().with_memory().without_tasks();
-        let before = Instant::now();
+        let Mono(before) = clock::mono();
         self.system.refresh_processes_specifics(ProcessesToUpdate::Some(&self.pids), true, kind);
         // In the middle: the refresh takes its time, and no process can be told when it was read.
-        self.fresh = Some(before + before.elapsed() / 2);
+        let Mono(after) = clock::mono();
+        self.fresh = Some(Mono(before + (after - before) / 2));
     }
 
     fn refresh_one(&mut self, pid: u32) {
@@ -93,7 +94,7 @@ impl SysinfoProbe {
     }
 
     /// The process as of the last refresh, if there is one.
-    fn look_up(&self, pid: u32, at: Instant) -> Option<Seen> {
+    fn look_up(&self, pid: u32, at: Mono) -> Option<Seen> {
         let process = self.system.process(Pid::from_u32(pid))?;
         Some(Seen {
             start_time: process.start_time(),
@@ -156,7 +157,7 @@ impl Probe for SysinfoProbe {
         };
         known.cpu_time = seen.reading.cpu_time;
         if seen.ended {
-            return Err(Unread::Ended(Outcome::Unknown, Some(seen.reading)));
+            return Err(Unread::Ended(Outcome::Unknown, Some(Box::new(seen.reading))));
         }
         Ok(seen.reading)
     }

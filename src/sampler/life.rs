@@ -15,7 +15,7 @@ use std::time::{Duration, Instant, SystemTime};
 use self::open::{Open, Read};
 use crate::model::frame::Total;
 use crate::model::problem::Problem;
-use crate::model::reading::Meter;
+use crate::model::reading::{CpuTime, Meter};
 use crate::model::record::Record;
 use crate::model::run::{Outcome, RunId};
 use crate::model::runs::Entry;
@@ -70,6 +70,23 @@ pub(crate) struct Scene<'a, P> {
     pub tick: u64,
 }
 
+/// What a tick records, plugin by plugin.
+#[derive(Debug)]
+pub(crate) struct Tick<'a> {
+    pub rows: &'a mut Vec<Row>,
+    pub totals: &'a mut Vec<Total>,
+    /// Some plugin is not what was published of it.
+    pub changed: bool,
+}
+
+impl Tick<'_> {
+    /// Nobody has this slot.
+    pub(crate) fn skip(&mut self) {
+        self.rows.push(Row::ABSENT);
+        self.totals.push(Total::default());
+    }
+}
+
 /// A plugin, from its registration to its removal. First what a tick needs of it.
 #[derive(Debug)]
 pub(crate) struct Life<P> {
@@ -78,8 +95,6 @@ pub(crate) struct Life<P> {
     /// What the rows hold so far: never more than the counters say, and less only where a tick had
     /// more to add than a row can hold.
     in_rows: Total,
-    /// Memory in the newest row.
-    resident: u64,
     /// The number of the newest run; 0 before the first.
     seq: u64,
     crash_count: u64,
@@ -132,7 +147,6 @@ impl<P> Life<P> {
             open: None,
             events,
             in_rows: Total::default(),
-            resident: 0,
             seq: 0,
             crash_count: 0,
             state: PluginState::Stopped,
@@ -147,6 +161,10 @@ impl<P> Life<P> {
         self.cold.id
     }
 
+    pub(crate) const fn first_tick(&self) -> u64 {
+        self.cold.record.first_tick
+    }
+
     pub(crate) const fn name(&self) -> &Arc<str> {
         &self.cold.record.name
     }
@@ -157,11 +175,6 @@ impl<P> Life<P> {
 
     pub(crate) const fn is_open(&self) -> bool {
         self.open.is_some()
-    }
-
-    /// Events and bytes in the newest row.
-    pub(crate) const fn in_newest_row(&self) -> (u64, u64) {
-        (self.in_rows.events, self.resident)
     }
 
     /// Whether something has changed since it was published.
@@ -266,23 +279,26 @@ impl<P> Life<P> {
         }
     }
 
-    /// What a tick records: a row, and the totals it brings the plugin to.
+    /// Reads the process and records a row, and the totals it brings the plugin to.
+    #[inline]
     pub(crate) fn sample<Pr: Probe<Process = P>>(
         &mut self,
         scene: &mut Scene<'_, Pr>,
-    ) -> (Row, Total) {
+        tick: &mut Tick<'_>,
+    ) {
         let read = self.open.as_mut().map(|open| open.read(scene.probe));
-        self.record(read, scene)
+        self.record(read, scene, tick);
     }
 
-    /// What a tick records if the read has panicked.
+    /// Records a row where the read has panicked.
     pub(crate) fn sample_of_panic<Pr: Probe<Process = P>>(
         &mut self,
         scene: &mut Scene<'_, Pr>,
-    ) -> (Row, Total) {
+        tick: &mut Tick<'_>,
+    ) {
         let problem = Problem::Unreadable(std::io::ErrorKind::Other);
         let read = self.open.as_ref().map(|_| Err(Unread::Failed(problem)));
-        self.record(read, scene)
+        self.record(read, scene, tick);
     }
 
     #[inline]
@@ -290,7 +306,8 @@ impl<P> Life<P> {
         &mut self,
         read: Option<Result<Read, Unread>>,
         scene: &mut Scene<'_, Pr>,
-    ) -> (Row, Total) {
+        tick: &mut Tick<'_>,
+    ) {
         let mut memory = Memory::Unknown;
         let mut cpu = None;
         let shortest = scene.probe.shortest_interval();
@@ -323,12 +340,18 @@ impl<P> Life<P> {
             |now: u64, then: u64| u32::try_from(now.saturating_sub(then)).unwrap_or(u32::MAX);
         let events = added(self.events.get(), self.in_rows.events);
         let crashes = added(self.crash_count, self.in_rows.crashes);
-        self.in_rows.events += u64::from(events);
-        self.in_rows.crashes += u64::from(crashes);
-        let run = if self.open.is_some() { self.seq } else { 0 };
-        let row = Row::pack(cpu, memory, events, crashes, run, self.state);
-        self.resident = row.resident().map_or(0, |bytes| bytes.0);
-        self.in_rows.run_cpu = self.open.as_ref().and_then(|open| open.used).unwrap_or_default();
-        (row, self.in_rows)
+        let (run, run_cpu) = match &self.open {
+            Some(open) => (self.seq, open.used.unwrap_or_default()),
+            None => (0, CpuTime::default()),
+        };
+        tick.rows.push(Row::pack(cpu, memory, events, crashes, run, self.state));
+        let total = Total {
+            events: self.in_rows.events + u64::from(events),
+            crashes: self.in_rows.crashes + u64::from(crashes),
+            run_cpu,
+        };
+        self.in_rows = total;
+        tick.totals.push(total);
+        tick.changed |= self.changed;
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::life::open::guarded;
-use super::life::{Desk, Life, Notice, Scene};
+use super::life::{Desk, Life, Notice, Scene, Tick};
 use super::slots::Slots;
 use super::store::{Header, Store};
 use crate::model::record::Names;
@@ -111,9 +111,11 @@ impl<P> Roster<P> {
         self.order.remove(at);
         self.lives.truncate(self.slots.end() as usize);
         // The totals are of the tick, over the plugins that are still there.
-        let (events, resident) = life.in_newest_row();
-        self.system.total_events = self.system.total_events.wrapping_sub(events);
-        self.system.total_memory_bytes -= resident;
+        if let Some((row, total)) = self.store.newest(slot, life.first_tick()) {
+            let events = self.system.total_events.wrapping_sub(total.events);
+            self.system.total_events = events;
+            self.system.total_memory_bytes -= row.resident().unwrap_or(0);
+        }
         (self.changed, self.set_changed) = (true, true);
     }
 
@@ -272,34 +274,29 @@ impl<P> Roster<P> {
         let mut draft = store.draft(now, lives.len());
         let (frame, totals) = draft.parts();
         let mut scene = Scene { probe, desk, now, tick: store.tick() };
+        let mut tick = Tick { rows: &mut frame.rows, totals, changed: false };
         loop {
             let done = guarded(|| {
-                for life in &mut lives[frame.rows.len()..] {
-                    let recorded = life.as_mut().map(|life| life.sample(&mut scene));
-                    let (row, total) = recorded.unwrap_or_default();
-                    totals.push(total);
-                    frame.rows.push(row);
+                for life in &mut lives[tick.rows.len()..] {
+                    match life {
+                        Some(life) => life.sample(&mut scene, &mut tick),
+                        None => tick.skip(),
+                    }
                 }
             });
             // The read that has panicked is the one whose row is missing.
-            let at = frame.rows.len();
-            totals.truncate(at);
+            let at = tick.rows.len();
             if done.is_ok() || at == lives.len() {
                 break;
             }
-            let failed = lives[at].as_mut().map(|life| life.sample_of_panic(&mut scene));
-            let (row, total) = failed.unwrap_or_default();
-            totals.push(total);
-            frame.rows.push(row);
+            if let Some(life) = &mut lives[at] {
+                life.sample_of_panic(&mut scene, &mut tick);
+            }
         }
-        (system.total_events, system.total_memory_bytes) = (0, 0);
-        let mut changed = false;
-        for life in lives.iter().flatten() {
-            let (events, resident) = life.in_newest_row();
-            system.total_events = system.total_events.wrapping_add(events);
-            system.total_memory_bytes += resident;
-            changed |= life.is_changed();
-        }
+        let changed = tick.changed;
+        let total = totals.iter().fold(0, |sum: u64, total| sum.wrapping_add(total.events));
+        system.total_events = total;
+        system.total_memory_bytes = frame.rows.iter().filter_map(|row| row.resident()).sum();
         stats.failed_reads += std::mem::take(&mut scene.desk.failed_reads);
         stats.ticks += 1;
         store.commit(draft);

@@ -10,6 +10,7 @@ use super::pool::{Limits, Pool};
 use crate::model::block::{Block, TICKS};
 use crate::model::frame::{Frame, Total};
 use crate::model::record::Table;
+use crate::model::sample::Row;
 use crate::model::snapshot::{Origin, Published};
 use crate::model::system::{SamplerStats, SystemMetrics};
 use crate::model::time::Now;
@@ -111,6 +112,19 @@ impl Store {
     /// The oldest tick that is part of the history.
     pub(crate) fn oldest(&self) -> u64 {
         (self.tick + 1).saturating_sub(self.samples).max(1)
+    }
+
+    /// What the newest tick recorded in `slot`, unless that was before `first_tick`.
+    pub(crate) fn newest(&self, slot: u32, first_tick: u64) -> Option<(Row, Total)> {
+        if self.tick < first_tick {
+            return None;
+        }
+        let row = match (self.frames.last(), self.blocks.back()) {
+            (Some(frame), _) => frame.row(slot),
+            (None, Some(block)) => block.row(slot, TICKS - 1),
+            (None, None) => return None,
+        };
+        Some((row, *self.totals.get(slot as usize)?))
     }
 
     /// The next tick, to be filled with `rows` rows and handed to [`commit`](Self::commit).
@@ -279,7 +293,6 @@ mod tests {
     use std::time::{Duration, Instant, SystemTime};
 
     use super::*;
-    use crate::model::sample::Row;
     use crate::model::snapshot::Snapshot;
 
     struct Bench {

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::roster::Roster;
 use crate::model::problem::Problem;
-use crate::model::reading::{Bytes, Reading};
+use crate::model::reading::{Bytes, Mono, Reading};
 use crate::model::run::{Outcome, RunEnd, RunId};
 use crate::model::snapshot::{Origin, Published, Snapshot};
 use crate::model::state::PluginState;
@@ -49,12 +49,15 @@ struct Process {
 
 impl Script {
     fn look(&self, pid: u32) -> Result<(Duration, Reading), Unread> {
-        let at = self.now.expect("time has begun").mono;
+        let Now { boot, .. } = self.now.expect("time has begun");
+        let at = Mono(boot.as_nanos() as u64);
         let reading =
             |cpu: Duration| Reading { at, cpu_time: cpu.into(), resident: Bytes::known(1_024) };
         match self.processes.get(&pid).copied().unwrap_or(Is::Gone) {
             Is::Alive { began, cpu } => Ok((began, reading(cpu))),
-            Is::Zombie { cpu, outcome } => Err(Unread::Ended(outcome, Some(reading(cpu)))),
+            Is::Zombie { cpu, outcome } => {
+                Err(Unread::Ended(outcome, Some(Box::new(reading(cpu)))))
+            }
             Is::Gone => Err(Unread::Ended(Outcome::Unknown, None)),
             Is::Denied => Err(Unread::Failed(Problem::Denied)),
             Is::NotThatProcess => Err(Unread::Failed(Problem::NotThatProcess)),

@@ -160,10 +160,15 @@ impl<P> Open<P> {
             None => self.find_late(probe),
         };
         match &read {
-            Ok(reading) | Err(Unread::Ended(_, Some(reading))) => self.push(reading),
-            Err(Unread::Ended(_, None) | Unread::Failed(_)) => {}
+            Ok(reading) => self.push(reading),
+            Err(Unread::Ended(_, last)) => {
+                if let Some(last) = last {
+                    self.push(last);
+                }
+                self.known_gone = true;
+            }
+            Err(Unread::Failed(_)) => {}
         }
-        self.known_gone |= matches!(read, Err(Unread::Ended(..)));
         read.map(|reading| Read { reading, found_now })
     }
 
