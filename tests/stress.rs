@@ -172,8 +172,8 @@ fn no_snapshot_is_torn_mixed_or_older_than_the_one_before() {
         }
         done.store(true, Ordering::Relaxed);
     });
-    let [checked, collisions, held] = [&tally.checked, &tally.collisions, &tally.held]
-        .map(|count| count.load(Ordering::Relaxed));
+    let [checked, collisions, held] =
+        [&tally.checked, &tally.collisions, &tally.held].map(|count| count.load(Ordering::Relaxed));
     eprintln!(
         "{} ticks; {checked} snapshots checked, {collisions} of them while the writer published, \
          {held} held while the window turned over twice",

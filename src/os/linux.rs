@@ -206,11 +206,19 @@ fn resident_pages(statm: &File) -> io::Result<u64> {
     procfs::resident_pages(&buffer[..len]).ok_or_else(|| io::ErrorKind::InvalidData.into())
 }
 
+/// Whether there is a process of that number, or a thread. Takes no descriptor and no `/proc`.
+#[cfg(feature = "portable")]
+pub(super) fn exists(pid: u32) -> bool {
+    let raw = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw);
+    raw.is_some_and(|pid| rustix::process::test_kill_process(pid) != Err(rustix::io::Errno::SRCH))
+}
+
 /// Whether the number is that of a thread: such numbers have folders in `/proc` too, although they
 /// are not listed. False also where that cannot be told.
 pub(super) fn is_thread(pid: u32) -> bool {
     let status = std::fs::read(format!("/proc/{pid}/status")).unwrap_or_default();
-    procfs::thread_group(&status).is_some_and(|group| group != pid)
+    // Of a process that is being reaped the kernel says 0.
+    procfs::thread_group(&status).is_some_and(|group| group != pid && group != 0)
 }
 
 fn problem(error: &io::Error) -> Problem {
@@ -245,6 +253,8 @@ impl Probe for NativeProbe {
             self.holder.say();
         }
         let start = self.start_of(pid);
+        let raw = i32::try_from(pid).map(Pid::from_raw);
+        let clock = raw.ok().and_then(|pid| nix::time::clock_getcpuclockid(pid).ok());
         // Asked after both were opened: if it lives now, they are its own.
         match &held {
             Some(held) if has_ended(&held.pidfd) => return Opened::Gone(outcome(&held.pidfd)),
@@ -262,8 +272,7 @@ impl Probe for NativeProbe {
         {
             return Opened::Refused(Problem::NotThatProcess);
         }
-        let raw = i32::try_from(pid).map(Pid::from_raw);
-        let Some(clock) = raw.ok().and_then(|pid| nix::time::clock_getcpuclockid(pid).ok()) else {
+        let Some(clock) = clock else {
             return Opened::Failed(UNREAD);
         };
         if let Some(held) = &held {

@@ -15,6 +15,25 @@ use crate::model::reading::{Bytes, CpuTime, Mono, Reading};
 use crate::model::run::Outcome;
 use crate::model::time::Now;
 
+#[cfg(target_os = "linux")]
+use super::linux::{exists, is_thread};
+
+/// What sysinfo does not tell, and is not known elsewhere.
+#[cfg(not(target_os = "linux"))]
+mod elsewhere {
+    /// Whether there is a process of that number although sysinfo does not see it.
+    pub(super) const fn exists(_pid: u32) -> bool {
+        false
+    }
+
+    /// Threads have numbers of another kind.
+    pub(super) const fn is_thread(_pid: u32) -> bool {
+        false
+    }
+}
+#[cfg(not(target_os = "linux"))]
+use self::elsewhere::{exists, is_thread};
+
 /// The step of the CPU time that sysinfo hands on.
 const STEP: Duration = if cfg!(windows) {
     // The scheduler's tick, 64 to the second.
@@ -126,6 +145,8 @@ impl Probe for SysinfoProbe {
         };
         let (start_time, reading) = match self.look_up(pid, at) {
             Some(Seen { start_time, ended: false, reading }) => (start_time, reading),
+            // It is hidden, or there was no descriptor to read it with.
+            None if exists(pid) => return Opened::Failed(Problem::Denied),
             Some(_) | None => return Opened::Gone(Outcome::Unknown),
         };
         let began = self.began(start_time);
@@ -148,6 +169,9 @@ impl Probe for SysinfoProbe {
     fn read(&mut self, known: &mut Known) -> Result<Reading, Unread> {
         let at = self.fresh.ok_or(Unread::Failed(UNREAD))?;
         let seen = self.look_up(known.pid, at);
+        if seen.is_none() && exists(known.pid) {
+            return Err(Unread::Failed(Problem::Denied));
+        }
         // Another start, or CPU time that went down: the number belongs to somebody else now.
         let seen = seen.filter(|seen| {
             seen.start_time == known.start_time && seen.reading.cpu_time >= known.cpu_time
@@ -170,16 +194,6 @@ impl Probe for SysinfoProbe {
     fn identity(&self, known: &Known) -> Option<Identity> {
         Some(Identity { pid: known.pid, began: self.began(known.start_time)? })
     }
-}
-
-/// Whether the number is that of a thread. False also where that cannot be told: then sysinfo finds
-/// out what there is.
-fn is_thread(pid: u32) -> bool {
-    #[cfg(target_os = "linux")]
-    return super::linux::is_thread(pid);
-    // Elsewhere threads have numbers of their own kind.
-    #[cfg(not(target_os = "linux"))]
-    return pid == 0;
 }
 
 const UNREAD: Problem = Problem::Unreadable(io::ErrorKind::Other);

@@ -275,6 +275,23 @@ fn what_cannot_be_opened_is_tried_again_in_every_tick() {
 }
 
 #[test]
+fn what_could_not_be_opened_and_is_gone_when_the_next_one_is_named_was_not_replaced() {
+    let mut stage = Stage::new();
+    stage.pid_is(1, Is::Denied);
+    stage.started(1);
+    stage.tick();
+    stage.pid_is(1, Is::Gone);
+    stage.alive(2, 0);
+    stage.started(2);
+    stage.tick();
+    stage.pass(SECOND);
+    let snapshot = stage.tick();
+    let view = snapshot.plugin("dice").unwrap();
+    assert_eq!((view.state(), view.crash_count()), (PluginState::Running, 1));
+    assert_eq!(view.runs().next().unwrap().end, Some(RunEnd::Unknown));
+}
+
+#[test]
 fn a_process_that_is_not_the_one_that_was_named_is_refused() {
     let mut stage = Stage::new();
     stage.alive(1, 0);

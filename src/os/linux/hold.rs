@@ -25,6 +25,9 @@ pub(super) struct Held {
 /// Descriptors in a [`Held`].
 const EACH: u64 = 2;
 
+/// Descriptors of the probe itself: epoll, eventfd, and the one in reserve.
+const OWN: u64 = 3;
+
 /// Opens what is held, and sees to it that the host keeps enough descriptors for itself.
 #[derive(Debug)]
 pub(super) struct Holder {
@@ -56,7 +59,7 @@ impl Holder {
         let kept = Arc::strong_count(&self.places) as u64 - 1;
         // The host may set it at any time, and asking costs a quarter of a microsecond.
         let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
-        (kept + 1) * EACH <= limit / 2
+        (kept + 1) * EACH + OWN <= limit / 2
     }
 
     /// Opens the descriptors of the process `pid`: first the pidfd, then `statm`, so that whoever

@@ -131,7 +131,13 @@ impl<P> Open<P> {
             return Look::ListedBefore;
         }
         let Some(process) = &mut self.process else {
-            return Look::Alive;
+            return match guarded(|| self.find_late(probe)) {
+                Ok(Err(Unread::Ended(outcome, _))) => {
+                    self.known_gone = true;
+                    Look::Gone(outcome)
+                }
+                Ok(Ok(_) | Err(Unread::Failed(_))) | Err(_) => Look::Alive,
+            };
         };
         match guarded(|| probe.check(process)) {
             Ok(Ok(Some(reading))) => {

@@ -1,0 +1,218 @@
+//! What is no process, what belongs to somebody else, and what may not be looked at.
+
+use std::os::unix::process::parent_id;
+use std::process::Command;
+
+use plugmeter::{PluginState, ProbeKind, Problem};
+
+use crate::child::{Actor, signal, tasks};
+use crate::descriptors::open_all;
+use crate::support::{probes, sleeper, wait_for, wait_for_plugin};
+use crate::world::{entered, lacks_root, on_demand};
+
+const AS_NOBODY: [&str; 4] = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"];
+
+#[test]
+fn a_thread_of_a_child_is_no_process() {
+    let child = Actor::playing("threads 2");
+    let threads: Vec<u32> =
+        tasks(child.pid()).into_iter().filter(|&id| id != child.pid()).collect();
+    assert!(threads.len() >= 2);
+    for probe in probes() {
+        let collector = on_demand(probe);
+        let plugin = collector.register("dice").unwrap();
+        for &thread in &threads {
+            // What ran before is over all the same.
+            plugin.started(child.pid(), "");
+            plugin.started(thread, "");
+            for _ in 0..2 {
+                let snapshot = collector.sample_now().unwrap();
+                let view = snapshot.plugin("dice").unwrap();
+                assert_eq!((view.state(), view.pid()), (PluginState::Failed, None), "{probe}");
+                assert_eq!(view.problem(), Some(&Problem::NotAProcess));
+                assert_eq!(view.current().unwrap().memory_bytes, None);
+            }
+        }
+        assert_eq!(collector.snapshot().plugin("dice").unwrap().crash_count(), 0);
+    }
+}
+
+#[test]
+fn an_ordinary_user_sees_the_values_of_another_users_process() {
+    if lacks_root("to be another user") {
+        return;
+    }
+    if !entered(an_ordinary_user_sees_the_values_of_another_users_process, &AS_NOBODY) {
+        return;
+    }
+    assert!(!rustix::process::geteuid().is_root());
+    for probe in probes() {
+        let collector = on_demand(probe);
+        // The process that has started this one.
+        collector.register("root's").unwrap().started(parent_id(), "");
+        let cpu = wait_for("a value", || {
+            let snapshot = collector.sample_now().unwrap();
+            let view = snapshot.plugin("root's").unwrap();
+            assert_eq!((view.pid(), view.problem()), (Some(parent_id()), None), "{probe}");
+            let sample = view.current().unwrap();
+            assert!(sample.memory_bytes.is_some() && sample.uptime.is_some());
+            sample.cpu_percent
+        });
+        assert!(cpu >= 0.0);
+    }
+}
+
+#[test]
+fn a_process_that_is_hidden_is_denied_and_is_no_crash() {
+    if lacks_root("a /proc that hides processes") {
+        return;
+    }
+    // A /proc of its own, so that nobody else's changes.
+    let mount = "mount -t proc -o hidepid=$0 proc /proc && exec \"$@\"";
+    for hide in ["1", "2"] {
+        let mut commands = vec!["unshare", "--mount", "sh", "-c", mount, hide];
+        commands.extend(AS_NOBODY);
+        if !entered(a_process_that_is_hidden_is_denied_and_is_no_crash, &commands) {
+            continue;
+        }
+        for probe in probes() {
+            let collector = on_demand(probe);
+            let plugin = collector.register("root's").unwrap();
+            plugin.started(parent_id(), "");
+            for _ in 0..3 {
+                let snapshot = collector.sample_now().unwrap();
+                let view = snapshot.plugin("root's").unwrap();
+                assert_eq!(view.problem(), Some(&Problem::Denied), "{probe}: {view:?}");
+                assert_eq!((view.state(), view.pid()), (PluginState::Running, Some(parent_id())));
+                let sample = view.current().unwrap();
+                assert_eq!((sample.cpu_percent, sample.memory_bytes), (None, None));
+            }
+            // One's own are seen.
+            let child = sleeper();
+            plugin.started(child.pid(), "");
+            let snapshot = collector.sample_now().unwrap();
+            let view = snapshot.plugin("root's").unwrap();
+            assert_eq!(view.problem(), None);
+            assert!(view.current().unwrap().memory_bytes.is_some());
+        }
+        return;
+    }
+}
+
+fn mount(arguments: &[&str]) {
+    assert!(Command::new(arguments[0]).args(&arguments[1..]).status().unwrap().success());
+}
+
+#[test]
+fn what_is_held_goes_on_while_proc_is_out_of_sight_and_the_rest_afterwards() {
+    if lacks_root("to mount") {
+        return;
+    }
+    let commands = ["unshare", "--mount"];
+    if !entered(what_is_held_goes_on_while_proc_is_out_of_sight_and_the_rest_afterwards, &commands)
+    {
+        return;
+    }
+    let collector = on_demand(ProbeKind::Native);
+    let busy = Actor::playing("threads 1");
+    collector.register("held").unwrap().started(busy.pid(), "");
+    collector.sample_now().unwrap();
+    let children = [sleeper(), sleeper()];
+
+    mount(&["mount", "-t", "tmpfs", "none", "/proc"]);
+    for (name, child) in [("lives", &children[0]), ("ends", &children[1])] {
+        collector.register(name).unwrap().started(child.pid(), "");
+    }
+    for _ in 0..3 {
+        wait_for("the CPU of what is held", || {
+            let snapshot = collector.sample_now().unwrap();
+            let view = snapshot.plugin("held").unwrap();
+            assert_eq!((view.pid(), view.problem()), (Some(busy.pid()), None));
+            assert!(view.current().unwrap().memory_bytes.is_some());
+            view.current().unwrap().cpu_percent
+        });
+        let snapshot = collector.sample_now().unwrap();
+        for name in ["lives", "ends"] {
+            let view = snapshot.plugin(name).unwrap();
+            assert_eq!(view.problem(), Some(&Problem::Denied));
+            assert_eq!(view.state(), PluginState::Running);
+            let sample = view.current().unwrap();
+            assert_eq!((sample.cpu_percent, sample.memory_bytes), (None, None));
+        }
+        assert!(snapshot.sampler().failed_reads > 0);
+    }
+    // The end of one that could never be looked at is noticed too, at a tick.
+    signal(children[1].pid(), "KILL");
+    wait_for("the end", || {
+        let snapshot = collector.sample_now().unwrap();
+        (snapshot.plugin("ends").unwrap().state() == PluginState::Crashed).then_some(())
+    });
+
+    mount(&["umount", "/proc"]);
+    wait_for("the values", || {
+        let snapshot = collector.sample_now().unwrap();
+        let view = snapshot.plugin("lives").unwrap();
+        let sample = view.current().unwrap();
+        let all = sample.cpu_percent.is_some() && sample.memory_bytes.is_some();
+        (all && sample.uptime.is_some() && view.problem().is_none()).then_some(())
+    });
+    let snapshot = collector.snapshot();
+    assert_eq!(snapshot.plugin("lives").unwrap().runs().count(), 1);
+
+    // Now it is held, so its end is told.
+    signal(children[0].pid(), "KILL");
+    wait_for_plugin(&collector, "lives", "its end", |view| view.state() == PluginState::Crashed);
+}
+
+/// A process that runs is shown as one that does, whether it can be read or not, and has values
+/// again when it can.
+fn goes_on_after<T>(probe: ProbeKind, hide: impl Fn() -> T, show: impl Fn(T)) {
+    let collector = on_demand(probe);
+    let child = sleeper();
+    let has_values = || {
+        let snapshot = collector.sample_now().unwrap();
+        let view = snapshot.plugin("dice").unwrap();
+        assert_eq!((view.state(), view.pid()), (PluginState::Running, Some(child.pid())));
+        let sample = view.current().unwrap();
+        (sample.cpu_percent.is_some() && sample.memory_bytes.is_some()).then_some(())
+    };
+    collector.register("dice").unwrap().started(child.pid(), "");
+    wait_for("values", has_values);
+    let hidden = hide();
+    for _ in 0..3 {
+        let snapshot = collector.sample_now().unwrap();
+        let view = snapshot.plugin("dice").unwrap();
+        let seen = (view.state(), view.pid());
+        assert_eq!(seen, (PluginState::Running, Some(child.pid())), "{probe}");
+    }
+    show(hidden);
+    wait_for("values again", has_values);
+    let snapshot = collector.snapshot();
+    assert_eq!(snapshot.plugin("dice").unwrap().problem(), None);
+}
+
+#[test]
+fn a_process_that_runs_is_no_crash_while_proc_is_out_of_sight() {
+    if lacks_root("to mount") {
+        return;
+    }
+    let commands = ["unshare", "--mount"];
+    if entered(a_process_that_runs_is_no_crash_while_proc_is_out_of_sight, &commands) {
+        for probe in probes() {
+            goes_on_after(
+                probe,
+                || mount(&["mount", "-t", "tmpfs", "none", "/proc"]),
+                |()| mount(&["umount", "/proc"]),
+            );
+        }
+    }
+}
+
+#[test]
+fn a_process_that_runs_is_no_crash_while_the_host_has_taken_all_descriptors() {
+    let commands = ["prlimit", "--nofile=64"];
+    if entered(a_process_that_runs_is_no_crash_while_the_host_has_taken_all_descriptors, &commands)
+    {
+        probes().into_iter().for_each(|probe| goes_on_after(probe, open_all, drop));
+    }
+}

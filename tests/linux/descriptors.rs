@@ -1,0 +1,190 @@
+//! Descriptors: how many, whose, and what happens when there are too few.
+
+use std::collections::BTreeSet;
+use std::fs::File;
+
+use plugmeter::{Collector, Plugin, PluginState, ProbeKind};
+
+use crate::support::{Reaped, probes, shell, sleeper, wait_for, wait_for_plugin};
+use crate::world::{descriptors, entered, on_demand, own_descriptors};
+
+fn is_held_of_a_process(name: &str) -> bool {
+    name.contains("pidfd") || name.ends_with("/statm")
+}
+
+/// Descriptors that are held of processes.
+fn held() -> usize {
+    own_descriptors().iter().filter(|name| is_held_of_a_process(name)).count()
+}
+
+/// Two thousand, or more if there is time.
+fn restarts() -> usize {
+    if std::env::var_os("PLUGMETER_LONG").is_some() { 10_000 } else { 2_000 }
+}
+
+#[test]
+fn restarts_leave_no_descriptors_behind() {
+    if !entered(restarts_leave_no_descriptors_behind, &[]) {
+        return;
+    }
+    for probe in probes() {
+        let without = own_descriptors();
+        let collector = on_demand(probe);
+        let plugin = collector.register("dice").unwrap();
+        collector.sample_now().unwrap();
+        let before = own_descriptors();
+        for number in 0..restarts() {
+            let mut child = shell("exit 3");
+            let run = plugin.started(child.pid(), "");
+            match number % 4 {
+                0 => plugin.exited(run, child.wait()),
+                1 => {
+                    child.wait();
+                }
+                2 => {
+                    collector.sample_now().unwrap();
+                    child.kill();
+                }
+                _ => plugin.stopped(),
+            }
+        }
+        let child = sleeper();
+        plugin.started(child.pid(), "");
+        let snapshot = collector.sample_now().unwrap();
+        let view = snapshot.plugin("dice").unwrap();
+        assert_eq!(view.restarts(), restarts() as u64, "{probe}");
+        if probe == ProbeKind::Native {
+            assert_eq!(own_descriptors().len(), before.len() + 2, "two of the one that runs");
+        }
+        plugin.stopped();
+        collector.sample_now().unwrap();
+        if probe == ProbeKind::Native {
+            assert_eq!(own_descriptors(), before, "{probe}");
+        }
+        collector.stop();
+        drop((collector, plugin));
+        if probe == ProbeKind::Native {
+            assert_eq!(own_descriptors(), without, "{probe}");
+        }
+    }
+}
+
+#[test]
+fn a_child_of_the_host_inherits_none_of_them() {
+    if !entered(a_child_of_the_host_inherits_none_of_them, &[]) {
+        return;
+    }
+    let before = sleeper();
+    let collector = on_demand(ProbeKind::Native);
+    let plugin = collector.register("dice").unwrap();
+    plugin.started(before.pid(), "");
+    collector.sample_now().unwrap();
+    assert_eq!(held(), 2);
+    let after = sleeper();
+    let inherited = |child: &Reaped| {
+        crate::child::wait_for_name(child.pid(), "sleep");
+        descriptors(child.pid())
+    };
+    assert_eq!(inherited(&after), inherited(&before));
+}
+
+const LIMIT: usize = 64;
+
+/// As many files as can be opened.
+pub(crate) fn open_all() -> Vec<File> {
+    std::iter::from_fn(|| File::open("/dev/null").ok()).collect()
+}
+
+fn starting(collector: &Collector, children: &[Reaped]) -> Vec<Plugin> {
+    let name = |number| format!("plugin {number}");
+    let register = |number| collector.register(&name(number)).unwrap();
+    let plugins: Vec<Plugin> = (0..children.len()).map(register).collect();
+    for (plugin, child) in plugins.iter().zip(children) {
+        plugin.started(child.pid(), "");
+    }
+    plugins
+}
+
+/// Waits until each has had a CPU value; the rest they have all the time.
+#[track_caller]
+fn all_have_values(collector: &Collector, plugins: &[Plugin], what: &str) {
+    let mut without: BTreeSet<&str> = plugins.iter().map(Plugin::name).collect();
+    wait_for("intervals that are long enough", || {
+        let snapshot = collector.sample_now().unwrap();
+        for plugin in plugins {
+            let view = snapshot.plugin(plugin.name()).unwrap();
+            assert_eq!(view.state(), PluginState::Running, "{what}: {}", plugin.name());
+            assert_eq!(view.problem(), None, "{what}: {}", plugin.name());
+            let sample = view.current().unwrap();
+            assert!(sample.memory_bytes.is_some(), "{what}: {}", plugin.name());
+            assert!(sample.uptime.is_some(), "{what}: {}", plugin.name());
+            if sample.cpu_percent.is_some() {
+                without.remove(plugin.name());
+            }
+        }
+        without.is_empty().then_some(())
+    });
+}
+
+#[test]
+fn three_hundred_plugins_have_values_where_there_are_64_descriptors_and_the_host_keeps_half() {
+    if !entered(
+        three_hundred_plugins_have_values_where_there_are_64_descriptors_and_the_host_keeps_half,
+        &["prlimit", "--nofile=64"],
+    ) {
+        return;
+    }
+    let before = own_descriptors().len();
+    let children: Vec<Reaped> = (0..300).map(|_| sleeper()).collect();
+    for probe in probes() {
+        let collector = on_demand(probe);
+        let plugins = starting(&collector, &children);
+        all_have_values(&collector, &plugins, &format!("{probe}"));
+        // What the host may open, with what it had open before.
+        let host = open_all().len() + before;
+        assert!(host >= LIMIT / 2, "{probe}: {host} are left to the host: {:?}", own_descriptors());
+    }
+}
+
+#[test]
+fn no_plugin_is_lost_when_the_host_takes_all_descriptors_and_what_is_held_comes_back() {
+    if !entered(
+        no_plugin_is_lost_when_the_host_takes_all_descriptors_and_what_is_held_comes_back,
+        &["prlimit", "--nofile=64"],
+    ) {
+        return;
+    }
+    let mut children: Vec<Reaped> = (0..40).map(|_| sleeper()).collect();
+    let collector = on_demand(ProbeKind::Native);
+    let taken = open_all();
+    let fewer = taken.len() - 4;
+    drop(taken);
+    let taken: Vec<File> = (0..fewer).map(|_| File::open("/dev/null").unwrap()).collect();
+    // Some are named while there is room for one or two, and all are read while there is none.
+    let plugins = starting(&collector, &children);
+    all_have_values(&collector, &plugins, "with four left");
+    let rest = open_all();
+    all_have_values(&collector, &plugins, "with none left");
+    // An end is found all the same, at a tick at the latest.
+    let mut last = children.pop().unwrap();
+    last.kill();
+    wait_for("its end", || {
+        let snapshot = collector.sample_now().unwrap();
+        let view = snapshot.plugin(plugins[children.len()].name()).unwrap();
+        (view.state() == PluginState::Crashed).then_some(())
+    });
+    drop((taken, rest));
+    all_have_values(&collector, &plugins[..children.len()], "with room again");
+    assert!(held() > 20, "{} are held", held());
+
+    // When most have gone, there is room for two of each.
+    for plugin in &plugins[5..] {
+        plugin.remove();
+    }
+    all_have_values(&collector, &plugins[..5], "with few left");
+    assert_eq!(held(), 10);
+    // Whoever is held again is told of again.
+    let name = plugins[4].name();
+    children[4].kill();
+    wait_for_plugin(&collector, name, "its end", |view| view.state() == PluginState::Crashed);
+}

@@ -1,0 +1,205 @@
+//! CPU and memory of loads that are known.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use plugmeter::{PluginState, ProbeKind};
+
+use crate::child::{Actor, cpu_time, resident_pages, signal, tasks, wait_for_letter};
+use crate::support::{probes, wait_for};
+use crate::world::{on_demand, skipped};
+
+/// CPU time of a process and the time, before and after the sampler has read it: its reading lies
+/// in between.
+#[derive(Clone, Copy, Debug)]
+struct Bracket {
+    begin: Instant,
+    least: Duration,
+    most: Duration,
+    end: Instant,
+}
+
+impl Bracket {
+    fn around<T>(pid: u32, read: impl FnOnce() -> T) -> (Self, T) {
+        let begin = Instant::now();
+        let least = cpu_time(pid);
+        let it = read();
+        let most = cpu_time(pid);
+        (Self { begin, least, most, end: Instant::now() }, it)
+    }
+
+    /// The lowest and the highest percentage between a reading in `self` and one in `later`.
+    ///
+    /// A process of one thread uses no more CPU time than passes. So what it used in a bracket
+    /// took at least that long: who saw all of it was so much later than the beginning, and who saw
+    /// none of it so much earlier than the end.
+    fn to(&self, later: &Self) -> (f64, f64) {
+        let (used, used_later) = (self.most - self.least, later.most - later.least);
+        let percent = |busy: Duration, wall: Duration| busy.as_secs_f64() / wall.as_secs_f64();
+        let low = percent(
+            later.least.saturating_sub(self.most),
+            (later.end - used_later).duration_since(self.begin + used),
+        );
+        let high = percent(
+            later.most - self.least,
+            (later.begin + used_later).duration_since(self.end - used),
+        );
+        (low * 100.0, high * 100.0)
+    }
+}
+
+/// Takes samples `interval` apart until `wanted` of them could be checked against brackets that
+/// allow little, and checks all.
+fn check_share(probe: ProbeKind, interval: Duration, wanted: usize) {
+    let collector = on_demand(probe);
+    let plugin = collector.register("busy").unwrap();
+    let mut load = Actor::playing("share 3300 6700");
+    let pid = load.pid();
+    let own_before = load.own_cpu_time();
+    plugin.started(pid, "");
+    // Up to the first value: it begins with the reading that `started` has caused.
+    let (mut last, ()) = Bracket::around(pid, || {
+        wait_for("a first value", || {
+            let snapshot = collector.sample_now().unwrap();
+            snapshot.plugin("busy").unwrap().current().unwrap().cpu_percent.map(|_| ())
+        });
+    });
+    let own_at_first = load.own_cpu_time();
+    // The clock that the portable probe has goes in steps of 10 ms, one for the time in the
+    // kernel and one for the rest.
+    let step = match probe {
+        ProbeKind::Portable => Duration::from_millis(20),
+        _ => Duration::ZERO,
+    };
+    let slack = 0.01 + 100.0 * step.as_secs_f64() / interval.as_secs_f64();
+    // Where the interval began is known better from the second on.
+    let (mut first, mut narrow) = (true, 0);
+    wait_for("samples that say something", || {
+        thread::sleep(interval);
+        let (bracket, snapshot) = Bracket::around(pid, || collector.sample_now().unwrap());
+        let sample = snapshot.plugin("busy").unwrap().current().unwrap();
+        let Some(cpu) = sample.cpu_percent else {
+            assert_ne!(probe, ProbeKind::Native, "there is a value every millisecond");
+            return None; // the interval goes on
+        };
+        let (low, high) = last.to(&bracket);
+        if !first {
+            let allowed = low - slack..=high + slack;
+            assert!(allowed.contains(&cpu), "{probe}: {cpu} % is not in {low}..={high}");
+            // The rest is for the load of the machine, which takes the sampler's time too.
+            narrow += usize::from(high - low < 0.5);
+        }
+        (first, last) = (false, bracket);
+        (narrow >= wanted).then_some(())
+    });
+    // And in all, by the child's own clock, between the readings before and after its first and
+    // its last.
+    let own_at_last = load.own_cpu_time();
+    let used = collector.sample_now().unwrap().plugin("busy").unwrap().cpu_time();
+    let own_after = load.own_cpu_time();
+    let (least, most) = (own_at_last - own_at_first, own_after - own_before);
+    assert!(used + step >= least && used <= most + step, "{probe}: {used:?}, {least:?}..={most:?}");
+}
+
+#[test]
+fn the_share_of_a_load_that_knows_its_own_is_right_at_100_ms() {
+    for probe in probes() {
+        check_share(probe, Duration::from_millis(101), 10);
+    }
+}
+
+#[test]
+fn the_share_of_a_load_that_knows_its_own_is_right_at_1_s() {
+    for probe in probes() {
+        check_share(probe, Duration::from_secs(1), 2);
+    }
+}
+
+#[test]
+fn memory_is_exact_to_the_page() {
+    for probe in probes() {
+        let collector = on_demand(probe);
+        let plugin = collector.register("grows").unwrap();
+        let mut child = Actor::playing("memory");
+        let pid = child.pid();
+        plugin.started(pid, "");
+        let memory = || {
+            let snapshot = collector.sample_now().unwrap();
+            snapshot.plugin("grows").unwrap().current().unwrap().memory_bytes.unwrap()
+        };
+        // What takes room the first time it is done, but not the second.
+        child.ask("touch 1");
+        child.ask("touch 1");
+        let page = rustix::param::page_size() as u64;
+        let mut before = memory();
+        for pages in [1, 2, 63, 64, 65, 1_000, 7_777] {
+            child.ask(&format!("touch {pages}"));
+            let after = memory();
+            assert_eq!(after, resident_pages(pid) * page, "{probe}");
+            assert_eq!(after - before, pages * page, "{probe}: {pages} pages");
+            before = after;
+        }
+        let total = collector.snapshot().system().total_memory_bytes;
+        assert_eq!(total, before);
+    }
+}
+
+#[test]
+fn four_busy_threads_are_more_than_one_core() {
+    let cores = thread::available_parallelism().unwrap().get();
+    if cores < 2 {
+        skipped("it takes two cores", "four busy threads");
+        return;
+    }
+    for probe in probes() {
+        let collector = on_demand(probe);
+        let plugin = collector.register("busy").unwrap();
+        let child = Actor::playing("threads 4");
+        plugin.started(child.pid(), "");
+        // As long as others want the cores too, it does not show.
+        let cpu = wait_for("more than 100 %", || {
+            thread::sleep(Duration::from_millis(200));
+            let snapshot = collector.sample_now().unwrap();
+            let cpu = snapshot.plugin("busy").unwrap().current().unwrap().cpu_percent;
+            cpu.filter(|&cpu| cpu > 110.0)
+        });
+        let most = 100.0 * cores.min(4) as f64;
+        assert!(cpu < most + 15.0, "{probe}: {cpu} % on {cores} cores");
+    }
+}
+
+#[test]
+fn a_stopped_process_has_not_ended_and_uses_nothing() {
+    for probe in probes() {
+        let collector = on_demand(probe);
+        let plugin = collector.register("busy").unwrap();
+        let child = Actor::playing("threads 1");
+        let pid = child.pid();
+        plugin.started(pid, "");
+        collector.sample_now().unwrap();
+        signal(pid, "STOP");
+        for task in tasks(pid) {
+            wait_for_letter(task, 'T');
+        }
+        let sample = || {
+            let snapshot = collector.sample_now().unwrap();
+            let view = snapshot.plugin("busy").unwrap();
+            assert_eq!((view.state(), view.pid()), (PluginState::Running, Some(pid)));
+            assert!(view.current().unwrap().memory_bytes.is_some());
+            view.current().unwrap().cpu_percent
+        };
+        // Not at once: a thread has the letter a moment before it leaves the processor.
+        wait_for("it to use nothing", || sample().filter(|&cpu| cpu == 0.0));
+        for _ in 0..3 {
+            let cpu = wait_for("a value", sample);
+            assert!(cpu < 1.0, "{probe}: {cpu} % of a process that is stopped");
+        }
+        signal(pid, "CONT");
+        wait_for("it to go on", || {
+            let snapshot = collector.sample_now().unwrap();
+            let view = snapshot.plugin("busy").unwrap();
+            assert_eq!((view.pid(), view.runs().count()), (Some(pid), 1));
+            view.current().unwrap().cpu_percent.filter(|&cpu| cpu > 1.0)
+        });
+    }
+}

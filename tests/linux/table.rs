@@ -1,0 +1,283 @@
+//! Every order in which a process may end, the sampler may see it and the host may speak of it.
+//! What is to come of it is said once more here, as simply as can be.
+
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
+use std::time::{Duration, Instant};
+
+use plugmeter::{Collector, Plugin, PluginState, ProbeKind, RunEnd, RunId};
+
+use crate::child::{let_go, signal, wait_for_letter, waiting_shell};
+use crate::gate;
+use crate::support::{Reaped, probes, sleeper, wait_for};
+use crate::world::{entered, on_demand, outlast_the_grace};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum How {
+    Exit(i32),
+    Signal(&'static str, i32),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum When {
+    /// The sampler has seen the end before the host says anything.
+    Seen,
+    /// The same, but somebody had reaped the process by then.
+    SeenReaped,
+    /// The host has spoken before the sampler sees the end; nobody has reaped it.
+    Unseen,
+    /// The same, and the host has reaped it.
+    UnseenReaped,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Word {
+    Nothing,
+    Exited,
+    Stopped,
+    Crashed,
+    Next,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Case {
+    /// The state was Stopping when the process ended.
+    announced: bool,
+    how: How,
+    when: When,
+    word: Word,
+}
+
+fn cases() -> Vec<Case> {
+    use How::{Exit, Signal};
+    let hows = [Exit(0), Exit(3), Signal("TERM", 15), Signal("KILL", 9), Signal("USR1", 10)];
+    let words = [Word::Nothing, Word::Exited, Word::Stopped, Word::Crashed, Word::Next];
+    let mut all = Vec::new();
+    for announced in [false, true] {
+        for how in hows {
+            for when in [When::Seen, When::SeenReaped, When::Unseen, When::UnseenReaped] {
+                all.extend(words.map(|word| Case { announced, how, when, word }));
+            }
+        }
+    }
+    all.retain(Case::is_possible);
+    all
+}
+
+impl Case {
+    fn is_possible(&self) -> bool {
+        // Who tells the status has reaped the process. Who announces an end and then speaks of a
+        // crash says two things.
+        let status = !(self.word == Word::Exited && self.when == When::Unseen);
+        status && !(self.announced && self.word == Word::Crashed)
+    }
+
+    fn is_seen_first(&self) -> bool {
+        matches!(self.when, When::Seen | When::SeenReaped)
+    }
+
+    fn is_reaped(&self) -> bool {
+        matches!(self.when, When::SeenReaped | When::UnseenReaped)
+    }
+
+    fn is_clean(&self) -> bool {
+        matches!(self.how, How::Exit(0) | How::Signal("TERM", _))
+    }
+
+    /// How it ended is known: the host has said it, or the sampler could look.
+    fn is_known(&self, probe: ProbeKind) -> bool {
+        let looked = probe == ProbeKind::Native && !self.is_reaped();
+        looked || self.word == Word::Exited
+    }
+
+    fn expected(&self, probe: ProbeKind) -> Expected {
+        use PluginState::{Crashed, Running, Stopped};
+        let seen_clean = self.is_clean() && self.is_known(probe);
+        let (state, counted) = match (self.announced, self.word) {
+            (true, Word::Next) => (Running, false),
+            (true, _) => (Stopped, false),
+            (false, Word::Nothing) if seen_clean => (Stopped, false),
+            (false, Word::Nothing) => (Crashed, true),
+            (false, Word::Exited) if self.is_clean() => (Stopped, false),
+            (false, Word::Exited) => (Crashed, true),
+            (false, Word::Stopped) => (Stopped, false),
+            (false, Word::Crashed) => (Crashed, true),
+            (false, Word::Next) => (Running, !seen_clean),
+        };
+        let end = match (self.how, self.word) {
+            (How::Exit(code), _) if self.is_known(probe) => RunEnd::Exited(code),
+            (How::Signal(_, number), _) if self.is_known(probe) => RunEnd::Signaled(number),
+            // An end that was announced is settled when it is seen: nothing is added to it.
+            (_, Word::Stopped) if self.announced && self.is_seen_first() => RunEnd::Unknown,
+            (_, Word::Stopped) => RunEnd::Stopped,
+            (_, Word::Crashed) => RunEnd::Crashed,
+            _ => RunEnd::Unknown,
+        };
+        Expected { state, counted, end }
+    }
+}
+
+#[derive(Debug, PartialEq, Eq)]
+struct Expected {
+    state: PluginState,
+    counted: bool,
+    end: RunEnd,
+}
+
+/// A plugin to which a case happens.
+struct Trial {
+    case: Case,
+    plugin: Plugin,
+    run: RunId,
+    child: Reaped,
+    next: Option<Reaped>,
+}
+
+impl Trial {
+    fn new(collector: &Collector, name: &str, case: Case) -> Self {
+        let plugin = collector.register(name).unwrap();
+        let child = waiting_shell(&match case.how {
+            How::Exit(code) => format!("exit {code}"),
+            How::Signal(..) => "exit 99".to_owned(),
+        });
+        let run = plugin.started(child.pid(), "1.0");
+        Self { case, plugin, run, child, next: None }
+    }
+
+    fn announce(&self) {
+        if self.case.announced {
+            self.plugin.set_state(PluginState::Stopping);
+        }
+    }
+
+    fn end(&mut self) {
+        match self.case.how {
+            How::Exit(_) => let_go(&mut self.child),
+            How::Signal(name, _) => signal(self.child.pid(), name),
+        }
+        wait_for_letter(self.child.pid(), 'Z');
+        if self.case.is_reaped() {
+            self.child.wait();
+        }
+    }
+
+    fn speak(&mut self) {
+        match self.case.word {
+            Word::Nothing => {}
+            Word::Exited => {
+                let status = self.child.wait();
+                let expected = match self.case.how {
+                    How::Exit(code) => ExitStatus::from_raw(code << 8),
+                    How::Signal(_, number) => ExitStatus::from_raw(number),
+                };
+                assert_eq!(status, expected);
+                self.plugin.exited(self.run, status);
+            }
+            Word::Stopped => self.plugin.stopped(),
+            Word::Crashed => self.plugin.crashed(),
+            Word::Next => {
+                let next = self.next.insert(sleeper());
+                self.plugin.started(next.pid(), "1.1");
+            }
+        }
+    }
+
+    fn check(&self, collector: &Collector, probe: ProbeKind) {
+        let snapshot = collector.snapshot();
+        let view = snapshot.plugin(self.plugin.name()).unwrap();
+        let run = view.runs().next().unwrap();
+        let seen = Expected {
+            state: view.state(),
+            counted: view.crash_count() == 1,
+            end: run.end.unwrap(),
+        };
+        assert!(view.crash_count() <= 1, "{probe}, {:?}", self.case);
+        assert_eq!(seen, self.case.expected(probe), "{probe}, {:?}", self.case);
+        let crash = seen.counted.then_some(run.ended_at.unwrap());
+        assert_eq!(view.last_crash(), crash, "{probe}, {:?}", self.case);
+        let next = self.next.as_ref().map(Reaped::pid);
+        assert_eq!((view.pid(), view.restarts()), (next, u64::from(next.is_some())));
+    }
+}
+
+/// The sampler sees the end, and the host speaks of it then; within the second in which it can
+/// still say that it was none.
+fn seen_first(collector: &Collector, probe: ProbeKind, number: usize, case: Case) -> Trial {
+    wait_for("a machine that is not too busy", || {
+        let mut trial = Trial::new(collector, &format!("seen {number}"), case);
+        collector.sample_now().unwrap();
+        trial.announce();
+        let begin = Instant::now();
+        if case.is_reaped() {
+            // Otherwise the sampler might be faster.
+            gate::while_it_is_held(collector, || trial.end());
+        } else {
+            trial.end();
+        }
+        wait_for("the end to be seen", || {
+            if probe != ProbeKind::Native {
+                collector.sample_now().unwrap();
+            }
+            let snapshot = collector.snapshot();
+            snapshot.plugin(trial.plugin.name())?.runs().next()?.end
+        });
+        trial.speak();
+        let in_time = begin.elapsed() < Duration::from_millis(900);
+        if !in_time {
+            trial.plugin.remove();
+        }
+        in_time.then_some(trial)
+    })
+}
+
+#[test]
+fn in_every_order_of_host_process_and_sampler_the_end_is_shown_and_counted_as_it_is_defined() {
+    if !entered(
+        in_every_order_of_host_process_and_sampler_the_end_is_shown_and_counted_as_it_is_defined,
+        &[],
+    ) {
+        return;
+    }
+    for probe in probes() {
+        let collector = on_demand(probe);
+        let (seen, unseen): (Vec<_>, Vec<_>) = cases().into_iter().partition(Case::is_seen_first);
+        let mut trials: Vec<Trial> = seen
+            .into_iter()
+            .enumerate()
+            .map(|(number, case)| seen_first(&collector, probe, number, case))
+            .collect();
+        let mut held: Vec<Trial> = unseen
+            .into_iter()
+            .enumerate()
+            .map(|(number, case)| Trial::new(&collector, &format!("unseen {number}"), case))
+            .collect();
+        collector.sample_now().unwrap();
+        gate::while_it_is_held(&collector, || {
+            for trial in &mut held {
+                trial.announce();
+                trial.end();
+                trial.speak();
+            }
+        });
+        trials.extend(held);
+        collector.sample_now().unwrap();
+        outlast_the_grace(&collector);
+        assert_eq!(trials.len(), cases().len());
+        trials.iter().for_each(|trial| trial.check(&collector, probe));
+        // What is said late is said in vain.
+        for trial in &mut trials {
+            let before = collector.sample_now().unwrap();
+            let view = before.plugin(trial.plugin.name()).unwrap();
+            trial.plugin.exited(trial.run, ExitStatus::from_raw(11));
+            let after = collector.sample_now().unwrap();
+            let after = after.plugin(trial.plugin.name()).unwrap();
+            // Only a clean end of which the host has said nothing was not settled yet.
+            let said =
+                trial.case.announced || !matches!(trial.case.word, Word::Nothing | Word::Next);
+            if said || view.crash_count() == 1 {
+                assert_eq!(after.crash_count(), view.crash_count(), "{probe}, {:?}", trial.case);
+                assert_eq!(after.state(), view.state(), "{probe}, {:?}", trial.case);
+            }
+        }
+    }
+}

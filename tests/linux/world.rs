@@ -1,0 +1,133 @@
+//! A test in a process of its own, in which it may count descriptors, be another user, or live in
+//! namespaces of its own.
+
+use std::io::{Write, stderr};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use plugmeter::{Collector, Config, ProbeKind};
+
+use crate::support::{sleeper, wait_for};
+
+const INSIDE: &str = "PLUGMETER_TEST_WORLD";
+
+pub(crate) const HOUR: Duration = Duration::from_secs(3_600);
+
+/// Numbers of processes that are its own; when it ends, so do all that are in it.
+pub(crate) const OWN_PIDS: &[&str] =
+    &["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"];
+
+/// Whether the test is in the world that the commands make, which each run the command that follows
+/// them. If not, runs the test in there and returns `false` when that has passed.
+#[must_use]
+pub(crate) fn entered<T: Fn()>(_: T, commands: &[&str]) -> bool {
+    let path = std::any::type_name::<T>();
+    let (_, name) = path.split_once("::").unwrap();
+    if std::env::var(INSIDE).is_ok_and(|world| world == name) {
+        return true;
+    }
+    if !can_be_made(commands) {
+        skipped(&format!("{commands:?} is not possible here"), name);
+        return false;
+    }
+    let program = std::env::current_exe().unwrap();
+    // Another user may not be allowed to where this program is.
+    let copied = commands.contains(&"setpriv").then(|| copy_of(&program, name));
+    let program = copied.as_ref().unwrap_or(&program).to_str().unwrap();
+    let words: Vec<&str> = commands.iter().copied().chain([program]).collect();
+    let mut command = Command::new(words[0]);
+    command.args(&words[1..]).args(["--exact", name, "--nocapture"]);
+    let output = command.env(INSIDE, name).stdin(Stdio::null()).output();
+    if let Some(copy) = &copied {
+        std::fs::remove_file(copy).unwrap();
+    }
+    let output = output.unwrap_or_else(|error| panic!("{}: {error}", words[0]));
+    let said = String::from_utf8_lossy(&output.stdout);
+    let complained = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && said.contains("1 passed"), "{said}\n{complained}");
+    let _ = write!(stderr(), "{complained}");
+    false
+}
+
+fn can_be_made(commands: &[&str]) -> bool {
+    let Some((first, rest)) = commands.split_first() else {
+        return true;
+    };
+    let mut command = Command::new(first);
+    command.args(rest).arg("true").stdin(Stdio::null());
+    command.status().is_ok_and(|status| status.success())
+}
+
+/// Says that a test did not run: past the harness, which keeps what passing tests say to itself.
+pub(crate) fn skipped(why: &str, what: &str) {
+    let _ = writeln!(stderr(), "SKIPPED, because {why}: {what}");
+}
+
+/// By another process: one that this one starts meanwhile would inherit a descriptor that writes to
+/// the copy, for a moment in which that cannot be run.
+fn copy_of(program: &Path, name: &str) -> PathBuf {
+    let file = format!("plugmeter-{}-{}", name.replace("::", "-"), process_id());
+    let copy = std::env::temp_dir().join(file);
+    assert!(Command::new("cp").arg(program).arg(&copy).status().unwrap().success());
+    copy
+}
+
+fn process_id() -> u32 {
+    std::process::id()
+}
+
+/// Whether a test cannot get into its world from here, which is said.
+pub(crate) fn lacks_root(what: &str) -> bool {
+    let inside = std::env::var_os(INSIDE).is_some();
+    let lacking = !inside && !rustix::process::geteuid().is_root();
+    if lacking {
+        skipped("it takes root", what);
+    }
+    lacking
+}
+
+/// A collector whose ticks are all asked for: the interval is an hour.
+pub(crate) fn on_demand(probe: ProbeKind) -> Collector {
+    let config = Config::default().poll_interval(HOUR).history_duration(HOUR * 1_000).probe(probe);
+    Collector::start(config).unwrap()
+}
+
+pub(crate) fn ticking(probe: ProbeKind, interval: Duration) -> Collector {
+    Collector::start(Config::default().poll_interval(interval).probe(probe)).unwrap()
+}
+
+/// Waits until a crash that nobody told of, and that happens now, was counted: then everything
+/// that ended before was counted too, if it ever will be.
+pub(crate) fn outlast_the_grace(collector: &Collector) {
+    let marker = collector.register("marker").unwrap();
+    let mut child = sleeper();
+    marker.started(child.pid(), "");
+    child.kill();
+    child.wait();
+    wait_for("the marker's crash to be counted", || {
+        // Where nothing tells of an end, a tick finds it.
+        let snapshot = collector.sample_now().unwrap();
+        (snapshot.plugin("marker").unwrap().crash_count() == 1).then_some(())
+    });
+    marker.remove();
+}
+
+/// What the descriptors of a process are.
+pub(crate) fn descriptors(pid: u32) -> Vec<String> {
+    let folder = format!("/proc/{pid}/fd");
+    // One that is closed meanwhile is none: that of reading the folder.
+    let links = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let mut names: Vec<String> = links
+        .filter_map(|link| std::fs::read_link(link).ok())
+        .map(|target| target.to_str().unwrap().to_owned())
+        .filter(|name| *name != format!("/proc/{pid}/fd"))
+        .collect();
+    names.sort_unstable();
+    names
+}
+
+/// Those of this process.
+pub(crate) fn own_descriptors() -> Vec<String> {
+    descriptors(process_id())
+}
