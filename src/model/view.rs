@@ -219,9 +219,9 @@ impl<'a> PluginView<'a> {
         let oldest_at = timeline.at(from)?;
         let time_span = timeline.at(timeline.newest)?.mono.duration_since(oldest_at.mono);
         let column = |column, unit| {
-            summarize(unit, |scratch| {
+            summarize(unit, |values| {
                 timeline.column(self.record.slot, column, from, |piece| {
-                    scratch.extend_from_slice(piece);
+                    values.extend_from_slice(piece);
                 });
             })
         };
