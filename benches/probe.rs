@@ -4,8 +4,8 @@
 //! that should hit everybody. Once back to back, and once with a pause before each turn, as there is
 //! in a host. The result is a table of medians and of ratios to the floor.
 //!
-//! The floor is two bare system calls a process: its CPU clock, and its held `statm`. Our tick does
-//! the same, and records, publishes and counts.
+//! Each has a thread of its own that is woken for its turn, as our sampler is. The floor is two bare
+//! system calls a process: its CPU clock, and its held `statm`. Our tick does the same, and records.
 #![allow(missing_docs)]
 
 #[cfg(target_os = "linux")]
@@ -25,6 +25,7 @@ mod linux {
     use std::fs::File;
     use std::os::fd::AsRawFd;
     use std::process::{Child, Command, Stdio};
+    use std::sync::mpsc;
     use std::time::{Duration, Instant};
 
     use plugmeter::{Collector, Config, ProbeKind};
@@ -120,6 +121,36 @@ mod linux {
         fn name(&self) -> &'static str;
         /// Reads all processes once, and says how long that took.
         fn turn(&mut self) -> Duration;
+    }
+
+    /// A contender that waits for its turns in a thread of its own, which ends with the sender.
+    struct InThread {
+        name: &'static str,
+        call: mpsc::Sender<()>,
+        answer: mpsc::Receiver<Duration>,
+    }
+
+    fn in_thread(mut contender: impl Contender + Send + 'static) -> Box<dyn Contender> {
+        let (call, called) = mpsc::channel();
+        let (give, answer) = mpsc::channel();
+        let name = contender.name();
+        std::thread::spawn(
+            move || {
+                while called.recv().is_ok() && give.send(contender.turn()).is_ok() {}
+            },
+        );
+        Box::new(InThread { name, call, answer })
+    }
+
+    impl Contender for InThread {
+        fn name(&self) -> &'static str {
+            self.name
+        }
+
+        fn turn(&mut self) -> Duration {
+            self.call.send(()).expect("it waits");
+            self.answer.recv().expect("it answers")
+        }
     }
 
     struct Floor(Vec<(libc::clockid_t, File)>);
@@ -230,11 +261,11 @@ mod linux {
             pids: pids.iter().map(|&pid| Pid::from_u32(pid)).collect(),
         };
         let mut contenders: Vec<Box<dyn Contender>> = vec![
-            Box::new(Floor::new(pids)),
+            in_thread(Floor::new(pids)),
             Box::new(Ours::new(pids, ProbeKind::Native, "plugmeter, a whole tick")),
             Box::new(Ours::new(pids, ProbeKind::Portable, "plugmeter, portable probe")),
-            Box::new(sysinfo),
-            Box::new(Procfs(pids.iter().map(procfs).collect())),
+            in_thread(sysinfo),
+            in_thread(Procfs(pids.iter().map(procfs).collect())),
         ];
         let mut times = vec![Vec::with_capacity(turns); contenders.len()];
         // Back to back a turn is a handful of ticks, so that each finds its own caches warm.

@@ -22,11 +22,11 @@ struct Bench {
 }
 
 impl Bench {
-    /// A full hour of a thousand plugins.
-    fn full() -> Self {
+    /// A full hour of so many plugins.
+    fn full(plugins: usize) -> Self {
         let config = Config::default().poll_interval(POLL).history_duration(POLL * HOUR as u32);
         let sim = Simulation::new(config).unwrap();
-        for i in 0..PLUGINS {
+        for i in 0..plugins {
             sim.register(&format!("plugin {i}")).unwrap().started(i as u32 + 1, "1.0");
         }
         let mut bench = Self { sim, ticks: 0 };
@@ -52,7 +52,14 @@ fn live_bytes() -> usize {
 fn memory_is_used_again_and_stays_within_its_bounds() {
     let _profiler = dhat::Profiler::builder().testing().build();
     let before = live_bytes();
-    let mut bench = Bench::full();
+    let ten = Bench::full(10);
+    let kib = (live_bytes() - before) / 1_024;
+    eprintln!("{kib} KiB for an hour of ten plugins");
+    assert!(kib < 1_024, "{kib} KiB for ten plugins");
+    drop(ten);
+
+    let before = live_bytes();
+    let mut bench = Bench::full(PLUGINS);
 
     // A sample costs twenty bytes, and little more all told.
     let full = live_bytes() - before;
