@@ -35,7 +35,7 @@ const MOST_SAMPLES: u64 = 1_048_576;
 /// # assert_eq!(json.unwrap(), config);
 /// ```
 #[must_use = "a config does nothing until a collector is started with it"]
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
     enabled: bool,

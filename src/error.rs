@@ -18,7 +18,7 @@ use crate::config::ProbeKind;
 ///     if given.is_zero()));
 /// ```
 #[non_exhaustive]
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ConfigError {
     /// The poll interval is outside of what the sampler can keep.
     PollInterval {
