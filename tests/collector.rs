@@ -10,35 +10,10 @@ use std::time::{Duration, Instant};
 use plugmeter::{
     Collector, Config, PluginState, ProbeKind, Problem, RegisterError, RunEnd, Stopped, Window,
 };
-use support::{Reaped, probes, shell, sleeper, wait_for, wait_for_plugin};
-
-const HOUR: Duration = Duration::from_secs(3_600);
-
-/// A collector whose ticks are all asked for: the interval is an hour.
-fn on_demand(probe: ProbeKind) -> Collector {
-    let config = Config::default().poll_interval(HOUR).history_duration(HOUR * 1_000).probe(probe);
-    Collector::start(config).unwrap()
-}
-
-fn ticking(probe: ProbeKind, interval: Duration) -> Collector {
-    Collector::start(Config::default().poll_interval(interval).probe(probe)).unwrap()
-}
-
-/// Waits until a crash that nobody told of, and that happens now, was counted: then everything
-/// that ended before was counted too, if it ever will be.
-fn outlast_the_grace(collector: &Collector) {
-    let marker = collector.register("marker").unwrap();
-    let mut child = sleeper();
-    marker.started(child.pid(), "");
-    child.kill();
-    child.wait();
-    wait_for("the marker's crash to be counted", || {
-        // Where nothing tells of an end, a tick finds it.
-        let snapshot = collector.sample_now().unwrap();
-        (snapshot.plugin("marker").unwrap().crash_count() == 1).then_some(())
-    });
-    marker.remove();
-}
+use support::{
+    Reaped, on_demand, outlast_the_grace, probes, shell, sleeper, ticking, wait_for,
+    wait_for_plugin,
+};
 
 #[test]
 fn three_polls_of_a_busy_child_give_plausible_values() {

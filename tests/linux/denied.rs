@@ -7,8 +7,8 @@ use plugmeter::{PluginState, ProbeKind, Problem};
 
 use crate::child::{Actor, signal, tasks};
 use crate::descriptors::open_all;
-use crate::support::{probes, sleeper, wait_for, wait_for_plugin};
-use crate::world::{entered, lacks_root, on_demand};
+use crate::support::{on_demand, probes, sleeper, wait_for, wait_for_plugin};
+use crate::world::{entered, lacks_root};
 
 const AS_NOBODY: [&str; 4] = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"];
 

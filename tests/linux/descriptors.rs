@@ -5,8 +5,8 @@ use std::fs::File;
 
 use plugmeter::{Collector, Plugin, PluginState, ProbeKind};
 
-use crate::support::{Reaped, probes, shell, sleeper, wait_for, wait_for_plugin};
-use crate::world::{descriptors, entered, on_demand, own_descriptors};
+use crate::support::{Reaped, on_demand, probes, shell, sleeper, wait_for, wait_for_plugin};
+use crate::world::{descriptors, entered, own_descriptors};
 
 fn is_held_of_a_process(name: &str) -> bool {
     name.contains("pidfd") || name.ends_with("/statm")

@@ -9,8 +9,10 @@ use plugmeter::{Collector, PluginState, ProbeKind, RunEnd, Window};
 use crate::child::{
     Actor, cpu_time, let_go, signal, tasks, wait_for_letter, wait_for_name, waiting_shell,
 };
-use crate::support::{Reaped, probes, sleeper, wait_for, wait_for_plugin};
-use crate::world::{on_demand, outlast_the_grace, skipped};
+use crate::support::{
+    Reaped, on_demand, outlast_the_grace, probes, sleeper, wait_for, wait_for_plugin,
+};
+use crate::world::skipped;
 
 fn wait_for_the_end(collector: &Collector, name: &str) -> plugmeter::Snapshot {
     wait_for_plugin(collector, name, "its end", |view| {

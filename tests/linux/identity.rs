@@ -6,10 +6,8 @@ use plugmeter::{Collector, Plugin, PluginState, ProbeKind, Problem, RunEnd, Wind
 
 use crate::child::{Actor, HEAVY, cpu_time};
 use crate::gate;
-use crate::support::{Reaped, probes, sleeper, wait_for};
-use crate::world::{
-    OWN_PIDS, entered, lacks_root, on_demand, outlast_the_grace, own_descriptors, ticking,
-};
+use crate::support::{Reaped, on_demand, outlast_the_grace, probes, sleeper, ticking, wait_for};
+use crate::world::{OWN_PIDS, entered, lacks_root, own_descriptors};
 
 /// How often a number is used again.
 const REUSES: usize = 100;

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use plugmeter::{PluginState, ProbeKind, RunId};
 
-use crate::support::{probes, shell};
-use crate::world::{entered, outlast_the_grace, own_descriptors, ticking};
+use crate::support::{outlast_the_grace, probes, shell, ticking};
+use crate::world::{entered, own_descriptors};
 
 const RUNS: usize = 1_000;
 

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use plugmeter::{PluginState, ProbeKind};
 
 use crate::child::{Actor, cpu_time, resident_pages, signal, tasks, wait_for_letter};
-use crate::support::{probes, wait_for};
-use crate::world::{on_demand, skipped};
+use crate::support::{on_demand, probes, wait_for};
+use crate::world::skipped;
 
 /// CPU time of a process and the time, before and after the sampler has read it: its reading lies
 /// in between.

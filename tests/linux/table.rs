@@ -9,8 +9,8 @@ use plugmeter::{Collector, Plugin, PluginState, ProbeKind, RunEnd, RunId};
 
 use crate::child::{let_go, signal, wait_for_letter, waiting_shell};
 use crate::gate;
-use crate::support::{Reaped, probes, sleeper, wait_for};
-use crate::world::{entered, on_demand, outlast_the_grace};
+use crate::support::{Reaped, on_demand, outlast_the_grace, probes, sleeper, wait_for};
+use crate::world::entered;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum How {

@@ -4,15 +4,8 @@
 use std::io::{Write, stderr};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::Duration;
-
-use plugmeter::{Collector, Config, ProbeKind};
-
-use crate::support::{sleeper, wait_for};
 
 const INSIDE: &str = "PLUGMETER_TEST_WORLD";
-
-pub(crate) const HOUR: Duration = Duration::from_secs(3_600);
 
 /// Numbers of processes that are its own; when it ends, so do all that are in it.
 pub(crate) const OWN_PIDS: &[&str] =
@@ -85,32 +78,6 @@ pub(crate) fn lacks_root(what: &str) -> bool {
         skipped("it takes root", what);
     }
     lacking
-}
-
-/// A collector whose ticks are all asked for: the interval is an hour.
-pub(crate) fn on_demand(probe: ProbeKind) -> Collector {
-    let config = Config::default().poll_interval(HOUR).history_duration(HOUR * 1_000).probe(probe);
-    Collector::start(config).unwrap()
-}
-
-pub(crate) fn ticking(probe: ProbeKind, interval: Duration) -> Collector {
-    Collector::start(Config::default().poll_interval(interval).probe(probe)).unwrap()
-}
-
-/// Waits until a crash that nobody told of, and that happens now, was counted: then everything
-/// that ended before was counted too, if it ever will be.
-pub(crate) fn outlast_the_grace(collector: &Collector) {
-    let marker = collector.register("marker").unwrap();
-    let mut child = sleeper();
-    marker.started(child.pid(), "");
-    child.kill();
-    child.wait();
-    wait_for("the marker's crash to be counted", || {
-        // Where nothing tells of an end, a tick finds it.
-        let snapshot = collector.sample_now().unwrap();
-        (snapshot.plugin("marker").unwrap().crash_count() == 1).then_some(())
-    });
-    marker.remove();
 }
 
 /// What the descriptors of a process are.
