@@ -27,6 +27,9 @@ impl<P> Life<P> {
         let announced = newest && self.state() == PluginState::Stopping;
         let clean = outcome.kind() == EndKind::Clean;
         // It was waited for, so there is nothing left to be read: the number may be another's.
+        if newest {
+            self.cold.left = None;
+        }
         let entry = match self.open.take_if(|open| open.about.run == run) {
             Some(open) => self.close(open, scene.now, scene.tick),
             None => match self.entry(run) {
