@@ -65,16 +65,17 @@ impl<'a> Page<'a> {
         }
         for family in &SAMPLER {
             self.metadata(format, family, out)?;
-            let (prefix, name, suffix) = (self.prefix, family.name, suffix(family.kind));
+            let name = [self.prefix, family.name, suffix(family.kind)];
             match family.series {
                 OfSampler::Value(value) => {
                     if let Some(number) = value(self.snapshot) {
-                        writeln!(out, "{prefix}{name}{suffix} {number}")?;
+                        all(name, out)?;
+                        writeln!(out, " {number}")?;
                     }
                 }
                 OfSampler::Version => {
-                    let version = env!("CARGO_PKG_VERSION");
-                    writeln!(out, "{prefix}{name}{suffix}{{version=\"{version}\"}} 1")?;
+                    all(name, out)?;
+                    all(["{version=\"", env!("CARGO_PKG_VERSION"), "\"} 1\n"], out)?;
                 }
             }
         }
@@ -91,7 +92,7 @@ impl<'a> Page<'a> {
         out: &mut impl fmt::Write,
     ) -> fmt::Result {
         let prefix = self.prefix;
-        let Family { name, kind, unit, help, .. } = family;
+        let Family { name, kind, unit, help, .. } = *family;
         match format {
             Format::OpenMetrics => {
                 let kind = match kind {
@@ -100,20 +101,20 @@ impl<'a> Page<'a> {
                     Kind::Info => "info",
                     Kind::StateSet => "stateset",
                 };
-                writeln!(out, "# TYPE {prefix}{name} {kind}")?;
+                all(["# TYPE ", prefix, name, " ", kind, "\n"], out)?;
                 if let Some(unit) = unit {
-                    writeln!(out, "# UNIT {prefix}{name} {unit}")?;
+                    all(["# UNIT ", prefix, name, " ", unit, "\n"], out)?;
                 }
-                writeln!(out, "# HELP {prefix}{name} {help}")
+                all(["# HELP ", prefix, name, " ", help, "\n"], out)
             }
             Format::Prometheus => {
-                let suffix = suffix(*kind);
+                let suffix = suffix(kind);
                 let kind = match kind {
                     Kind::Counter => "counter",
                     Kind::Gauge | Kind::Info | Kind::StateSet => "gauge",
                 };
-                writeln!(out, "# HELP {prefix}{name}{suffix} {help}")?;
-                writeln!(out, "# TYPE {prefix}{name}{suffix} {kind}")
+                all(["# HELP ", prefix, name, suffix, " ", help, "\n"], out)?;
+                all(["# TYPE ", prefix, name, suffix, " ", kind, "\n"], out)
             }
         }
     }
@@ -132,8 +133,7 @@ impl<'a> Page<'a> {
         let head = self.head(family);
         for row in &self.rows {
             if let Some(number) = value(row) {
-                out.write_str(&head)?;
-                out.write_str(&self.names[row.name.clone()])?;
+                all([&head, &self.names[row.name.clone()]], out)?;
                 number.end_line(out)?;
             }
         }
@@ -142,17 +142,14 @@ impl<'a> Page<'a> {
 
     fn states(&self, family: &Family<OfPlugin>, out: &mut impl fmt::Write) -> fmt::Result {
         let head = self.head(family);
-        // The end of a line and the begin of the next, for each state that is not and that is.
-        let tails = PluginState::ALL.map(|state| {
-            let label = format!("{}{}", self.prefix, family.name);
-            [0, 1].map(|is| format!(",{label}=\"{}\"}} {is}\n", state.word()))
-        });
+        // How the line of a state ends that it is not in, and that it is in.
+        let label = [self.prefix, family.name].concat();
+        let tails = PluginState::ALL
+            .map(|state| [0, 1].map(|is| format!(",{label}=\"{}\"}} {is}\n", state.word())));
         for row in &self.rows {
             let (name, now) = (&self.names[row.name.clone()], row.view.state());
             for (state, tail) in PluginState::ALL.into_iter().zip(&tails) {
-                out.write_str(&head)?;
-                out.write_str(name)?;
-                out.write_str(&tail[usize::from(state == now)])?;
+                all([&head, name, &tail[usize::from(state == now)]], out)?;
             }
         }
         Ok(())
@@ -165,15 +162,17 @@ impl<'a> Page<'a> {
             if let Some(version) = row.view.version().filter(|version| !version.is_empty()) {
                 escaped.clear();
                 escape(version, &mut escaped);
-                out.write_str(&head)?;
-                out.write_str(&self.names[row.name.clone()])?;
-                out.write_str(",version=\"")?;
-                out.write_str(&escaped)?;
-                out.write_str("\"} 1\n")?;
+                let name = &self.names[row.name.clone()];
+                all([&head, name, ",version=\"", &escaped, "\"} 1\n"], out)?;
             }
         }
         Ok(())
     }
+}
+
+/// Writes one after the other. Formatting would make a page of ten plugins take a fifth longer.
+fn all<const N: usize>(parts: [&str; N], out: &mut impl fmt::Write) -> fmt::Result {
+    parts.into_iter().try_for_each(|part| out.write_str(part))
 }
 
 /// What the samples of a family have at the end of their names.
