@@ -265,7 +265,7 @@ impl Server {
     }
 }
 
-/// A process that is busy for a good part of a core, and ends with its shell.
+/// A process that takes all of a core that it is given.
 fn busy() -> Reaped {
     shell("while :; do :; done")
 }
@@ -309,7 +309,7 @@ fn a_prometheus_server_sees_what_the_snapshot_says() {
         let scraped = scraped[0]["values"].as_array().unwrap();
         let time = |i: usize| UNIX_EPOCH + Duration::from_secs_f64(scraped[i][0].as_f64().unwrap());
         let (first, last) = (time(0), time(scraped.len() - 1));
-        // A page shows the tick before it.
+        // The first page shows a tick before it: what came after that is what was added.
         let in_window = |at: SystemTime| first < at && at <= last;
         let history = snapshot.plugin("busy").unwrap().history(Window::All);
         let window = history.filter(|sample| in_window(sample.timestamp));

@@ -121,7 +121,7 @@ impl Exposition {
     ///
     /// [`InvalidPrefix`] if no such name may begin with it. A prefix begins with an ASCII letter and
     /// goes on with letters, digits and underscores; colons are for the rules of a server, and an
-    /// underscore at the begin for the formats themselves. An empty one is none.
+    /// underscore at the start for the formats themselves. An empty one is none.
     pub fn prefix(self, prefix: &str) -> Result<Self, InvalidPrefix> {
         let begins = prefix.is_empty() || prefix.starts_with(|c: char| c.is_ascii_alphabetic());
         if begins && prefix.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
