@@ -16,4 +16,16 @@ assert sorted(document) == ["plugins", "sampler", "system"], sorted(document)
 assert len(document["plugins"]) == 5, len(document["plugins"])
 '
 cargo run --locked --release --example global
+# Until it is killed: its children end with it.
+python3 -c '
+import subprocess, urllib.request
+command = "cargo run --locked --release --all-features --example scrape -- 127.0.0.1:0"
+with subprocess.Popen(command.split(), stdout=subprocess.PIPE, text=True) as scrape:
+    try:
+        with urllib.request.urlopen(scrape.stdout.readline().strip(), timeout=10) as answer:
+            page = answer.read().decode()
+        assert page.count("\nplugin_up{") == 5, page
+    finally:
+        scrape.kill()
+'
 cargo bench --locked --all-features --no-run

@@ -107,6 +107,7 @@
 //!
 //! - `portable` (default): the probe for every platform. Required where there is no native one.
 //! - `testing`: a simulation of a collector, for the tests of hosts.
+//! - `prometheus`: the newest values as text that Prometheus scrapes.
 
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -114,6 +115,8 @@
 mod collector;
 mod config;
 mod error;
+#[cfg(feature = "prometheus")]
+mod export;
 mod model;
 mod os;
 mod sampler;
@@ -124,6 +127,8 @@ pub mod testing;
 pub use collector::{Collector, Plugin, global, init};
 pub use config::{Config, ProbeKind};
 pub use error::{ConfigError, InitError, NameError, RegisterError, StartError, Stopped};
+#[cfg(feature = "prometheus")]
+pub use export::prometheus;
 pub use model::aggregates::{Aggregates, Summary};
 pub use model::history::History;
 pub use model::problem::Problem;

@@ -144,6 +144,23 @@ fn imports_point_one_way() {
 }
 
 #[test]
+fn what_is_exported_is_made_of_snapshots_alone() {
+    assert_nowhere(
+        &[
+            "crate::collector",
+            "crate::sampler",
+            "crate::os",
+            "crate::shared",
+            "std::fs",
+            "std::net",
+            "std::thread",
+        ],
+        |path| path.starts_with("export/prometheus"),
+        "an exposition is a pure function of a snapshot",
+    );
+}
+
+#[test]
 fn there_is_no_unsafe_code_no_prelude_and_no_glob() {
     let sources = sources();
     let lib = sources.iter().find(|source| source.path == "lib.rs").unwrap();

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use plugmeter::Window;
 
-use crate::worker::Role;
+use crate::worker::{Role, WORKER};
 
 pub(crate) const HELP: &str = "\
 Watches five plugins, or processes of yours, and reports what they did.
@@ -22,9 +22,6 @@ usage: aggregates [OPTIONS] [NAME=PID]...
   --help              print this
 
 SECONDS may have a fraction: 0.25.";
-
-/// The first argument of a child that is to play a plugin.
-pub(crate) const WORKER: &str = "--worker";
 
 /// What the command line asks for.
 #[derive(Debug)]

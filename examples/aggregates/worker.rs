@@ -7,8 +7,8 @@ use std::process::{self, Command, ExitCode, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::options::WORKER;
-
+/// The first argument of a child that is to play a plugin.
+pub(crate) const WORKER: &str = "--worker";
 /// Busy times are dealt out in slices of this length.
 const PERIOD: Duration = Duration::from_millis(40);
 /// How long the crashing one works before it crashes, and with which exit code.

@@ -1,0 +1,203 @@
+//! Writing a page, beside the official client library with the same series.
+//!
+//! The peer's values are in its atomics already: what is measured there is nothing but encoding. Of
+//! ours it is everything from the snapshot on.
+#![allow(missing_docs)] // criterion_group! makes a function without docs
+
+mod peers;
+mod support;
+
+use std::collections::BTreeSet;
+use std::hint::black_box;
+use std::sync::atomic::AtomicU64;
+
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use plugmeter::prometheus::{self, Format};
+use prometheus_client::encoding::{EncodeLabelSet, text};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::{Metric, Registry, Unit};
+use support::Full;
+
+/// One window of the sampler is enough: a page shows the newest tick alone.
+const SAMPLES: usize = 60;
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfPlugin {
+    plugin: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfState {
+    plugin: String,
+    plugin_state: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfVersion {
+    plugin: String,
+    version: String,
+}
+
+type Series = (Vec<String>, f64);
+
+/// The series of our page, by family.
+fn series(page: &str, sample: &str) -> Vec<Series> {
+    let of_family = page.lines().filter_map(|line| {
+        let rest = line.strip_prefix(sample).filter(|rest| rest.starts_with(['{', ' ']))?;
+        let (labels, value) = rest.rsplit_once(' ')?;
+        let labels = labels.split('"').skip(1).step_by(2).map(str::to_owned);
+        Some((labels.collect(), value.parse().ok()?))
+    });
+    of_family.collect()
+}
+
+/// A registry with all the families of `page`, and their values.
+fn peer(page: &str) -> Registry {
+    let mut registry = Registry::default();
+    for line in page.lines() {
+        let Some((name, kind)) = line.strip_prefix("# TYPE ").and_then(|rest| rest.split_once(' '))
+        else {
+            continue;
+        };
+        let sample = match kind {
+            "counter" => format!("{name}_total"),
+            "info" => format!("{name}_info"),
+            _ => name.to_owned(),
+        };
+        add(&mut registry, name, kind, series(page, &sample));
+    }
+    registry
+}
+
+fn add(registry: &mut Registry, name: &str, kind: &str, all: Vec<Series>) {
+    let unit = ["seconds", "bytes", "percent"].into_iter().find(|unit| name.ends_with(unit));
+    let whole = unit.is_none_or(|unit| unit == "bytes");
+    match (kind, whole) {
+        // It has neither statesets nor families of infos: the same series, as gauges.
+        ("stateset", _) => {
+            let family = Family::<OfState, Gauge>::default();
+            for (labels, value) in all {
+                let [plugin, plugin_state] = labels.try_into().expect("two labels");
+                family.get_or_create(&OfState { plugin, plugin_state }).set(value as i64);
+            }
+            register(registry, name, unit, family);
+        }
+        ("info", _) if name == "plugin" => {
+            let family = Family::<OfVersion, Gauge>::default();
+            for (labels, value) in all {
+                let [plugin, version] = labels.try_into().expect("two labels");
+                family.get_or_create(&OfVersion { plugin, version }).set(value as i64);
+            }
+            register(registry, "plugin_info", unit, family);
+        }
+        ("info", _) => {
+            let family = Family::<Vec<(String, String)>, Gauge>::default();
+            let version = env!("CARGO_PKG_VERSION").to_owned();
+            family.get_or_create(&vec![("version".to_owned(), version)]).set(1);
+            register(registry, "plugmeter_build_info", unit, family);
+        }
+        ("counter", true) => fill(registry, name, unit, all, |counter: &Counter, value| {
+            counter.inc_by(value as u64);
+        }),
+        ("counter", false) => {
+            fill(registry, name, unit, all, |counter: &Counter<f64, AtomicU64>, value| {
+                counter.inc_by(value);
+            });
+        }
+        (_, true) => fill(registry, name, unit, all, |gauge: &Gauge, value| {
+            gauge.set(value as i64);
+        }),
+        (_, false) => fill(registry, name, unit, all, |gauge: &Gauge<f64, AtomicU64>, value| {
+            gauge.set(value);
+        }),
+    }
+}
+
+/// A family with the label `plugin`, or a metric without labels.
+fn fill<M>(
+    registry: &mut Registry,
+    name: &str,
+    unit: Option<&str>,
+    all: Vec<Series>,
+    set: impl Fn(&M, f64),
+) where
+    M: Metric + Default + Clone,
+    Family<OfPlugin, M>: Metric,
+{
+    if name.starts_with("plugmeter") {
+        for (_, value) in all {
+            let metric = M::default();
+            set(&metric, value);
+            register(registry, name, unit, metric);
+        }
+        return;
+    }
+    let family = Family::<OfPlugin, M>::default();
+    for (mut labels, value) in all {
+        let plugin = labels.pop().expect("one label");
+        set(&family.get_or_create(&OfPlugin { plugin }), value);
+    }
+    register(registry, name, unit, family);
+}
+
+fn register(registry: &mut Registry, name: &str, unit: Option<&str>, metric: impl Metric) {
+    match unit {
+        Some(unit) => {
+            let name = name.strip_suffix(unit).and_then(|name| name.strip_suffix('_'));
+            let name = name.expect("the name ends with its unit");
+            registry.register_with_unit(name, "What it is", Unit::Other(unit.to_owned()), metric);
+        }
+        None => registry.register(name, "What it is", metric),
+    }
+}
+
+/// What stands before the values.
+fn names(page: &str) -> BTreeSet<&str> {
+    let samples = page.lines().filter(|line| !line.starts_with('#'));
+    samples.filter_map(|line| line.rsplit_once(' ')).map(|(series, _)| series).collect()
+}
+
+fn render(c: &mut Criterion) {
+    let mut group = c.benchmark_group("export");
+    for plugins in [10, 1_000, 10_000] {
+        let full = Full::new(plugins, SAMPLES);
+        let snapshot = full.sim.snapshot();
+        let page = prometheus::render(&snapshot, Format::OpenMetrics);
+        group.throughput(Throughput::Bytes(page.len() as u64));
+        for (name, format) in
+            [("OpenMetrics", Format::OpenMetrics), ("Prometheus", Format::Prometheus)]
+        {
+            group.bench_function(BenchmarkId::new(name, plugins), |b| {
+                b.iter(|| prometheus::render(black_box(&snapshot), format));
+            });
+        }
+        let registry = peer(&page);
+        let mut theirs = String::new();
+        text::encode(&mut theirs, &registry).expect("a string takes all that is written");
+        assert_eq!(names(&page), names(&theirs), "the same series");
+        group.bench_function(BenchmarkId::new("prometheus-client", plugins), |b| {
+            b.iter(|| {
+                let mut text = String::new();
+                text::encode(&mut text, black_box(&registry)).expect("as above");
+                text
+            });
+        });
+        // As ours: room for the whole of it.
+        group.bench_function(BenchmarkId::new("prometheus-client, with room", plugins), |b| {
+            b.iter(|| {
+                let mut text = String::with_capacity(theirs.len());
+                text::encode(&mut text, black_box(&registry)).expect("as above");
+                text
+            });
+        });
+        group.bench_function(BenchmarkId::new("floor: copying the page", plugins), |b| {
+            b.iter(|| black_box(&page).clone());
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(benches, render);
+criterion_main!(benches);

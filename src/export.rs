@@ -1,0 +1,4 @@
+//! What other programs read. Each is behind a feature, and built on what the crate shows to
+//! everyone: a reader and its snapshots.
+
+pub mod prometheus;

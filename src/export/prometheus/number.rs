@@ -1,0 +1,176 @@
+//! Numbers as both formats write them: decimal, without an exponent.
+
+use std::fmt;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// The value of a sample.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Number {
+    Integer(u64),
+    /// In nanoseconds; written in seconds, exactly.
+    Seconds {
+        negative: bool,
+        size: Duration,
+    },
+    Float(f64),
+}
+
+impl From<Duration> for Number {
+    fn from(size: Duration) -> Self {
+        Self::Seconds { negative: false, size }
+    }
+}
+
+impl From<SystemTime> for Number {
+    /// Unix time. A clock may be set to before 1970.
+    fn from(time: SystemTime) -> Self {
+        match time.duration_since(UNIX_EPOCH) {
+            Ok(size) => Self::from(size),
+            Err(before) => Self::Seconds { negative: true, size: before.duration() },
+        }
+    }
+}
+
+impl Number {
+    /// Ends the line of a sample whose labels are written already: `} 17`, and the line's end.
+    pub(super) fn end_line(self, out: &mut impl fmt::Write) -> fmt::Result {
+        match self {
+            Self::Integer(value) => {
+                let mut line = Backwards::ending_with("\n");
+                line.digits(value);
+                line.text(b"} ");
+                out.write_str(line.as_str())
+            }
+            Self::Seconds { negative, size } => {
+                let mut line = Backwards::ending_with("\n");
+                line.fraction(size.subsec_nanos());
+                line.digits(size.as_secs());
+                line.text(if negative { b"} -" } else { b"} " });
+                out.write_str(line.as_str())
+            }
+            // The shortest that reads back as the same; `Display` of floats has no exponents.
+            Self::Float(value) => writeln!(out, "}} {value}"),
+        }
+    }
+}
+
+impl fmt::Display for Number {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (negative, fraction, whole) = match *self {
+            Self::Integer(value) => (false, 0, value),
+            Self::Seconds { negative, size } => (negative, size.subsec_nanos(), size.as_secs()),
+            Self::Float(value) => return value.fmt(f),
+        };
+        let mut text = Backwards::ending_with("");
+        text.fraction(fraction);
+        text.digits(whole);
+        text.text(if negative { b"-" } else { b"" });
+        f.write_str(text.as_str())
+    }
+}
+
+/// ASCII text that is written from its end, as digits come.
+struct Backwards {
+    bytes: [u8; Self::MOST],
+    begin: usize,
+}
+
+impl Backwards {
+    /// `} -`, twenty digits, a point, nine digits, a line's end.
+    const MOST: usize = 36;
+
+    fn ending_with(end: &str) -> Self {
+        let mut line = Self { bytes: [0; Self::MOST], begin: Self::MOST };
+        line.text(end.as_bytes());
+        line
+    }
+
+    fn text(&mut self, text: &[u8]) {
+        let begin = self.begin - text.len();
+        self.bytes[begin..self.begin].copy_from_slice(text);
+        self.begin = begin;
+    }
+
+    fn digit(&mut self, digit: u8) {
+        self.begin -= 1;
+        self.bytes[self.begin] = b'0' + digit;
+    }
+
+    fn digits(&mut self, mut value: u64) {
+        loop {
+            self.digit((value % 10) as u8);
+            value /= 10;
+            if value == 0 {
+                break;
+            }
+        }
+    }
+
+    /// The point and what is after it; nothing for a whole number.
+    fn fraction(&mut self, nanos: u32) {
+        if nanos == 0 {
+            return;
+        }
+        let (mut rest, mut places) = (nanos, 9);
+        while rest.is_multiple_of(10) {
+            rest /= 10;
+            places -= 1;
+        }
+        for _ in 0..places {
+            self.digit((rest % 10) as u8);
+            rest /= 10;
+        }
+        self.text(b".");
+    }
+
+    fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.bytes[self.begin..]).expect("all of it is ASCII")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn integers_are_written_as_display_writes_them() {
+        for value in [0, 7, 10, 99, 100, 4_294_967_296, u64::MAX] {
+            assert_eq!(Number::Integer(value).to_string(), value.to_string());
+        }
+    }
+
+    #[test]
+    fn seconds_are_exact_and_have_no_zeros_at_their_end() {
+        for (secs, nanos, expected) in [
+            (0, 0, "0"),
+            (0, 1, "0.000000001"),
+            (5, 0, "5"),
+            (5, 250_000_000, "5.25"),
+            (1_700_000_000, 123_456_789, "1700000000.123456789"),
+            (u64::MAX, 999_999_999, "18446744073709551615.999999999"),
+        ] {
+            assert_eq!(Number::from(Duration::new(secs, nanos)).to_string(), expected);
+        }
+        let before = UNIX_EPOCH - Duration::from_millis(1_500);
+        assert_eq!(Number::from(before).to_string(), "-1.5");
+    }
+
+    #[test]
+    fn a_float_reads_back_as_the_same_and_has_no_exponent() {
+        for value in [0.0, 0.001, 99.999, 1e-7, 6_400.0, 4_294_967.295, 1e21] {
+            let text = Number::Float(value).to_string();
+            assert_eq!(text.parse(), Ok(value));
+            assert!(!text.contains(['e', 'E']), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_end_of_a_line_is_the_number_between_a_brace_and_a_line_end() {
+        let longest = Number::Seconds { negative: true, size: Duration::MAX };
+        for number in [Number::Integer(u64::MAX), longest, Number::Float(12.5)] {
+            let mut line = String::new();
+            number.end_line(&mut line).unwrap();
+            assert_eq!(line, format!("}} {number}\n"));
+        }
+    }
+}

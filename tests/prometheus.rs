@@ -1,0 +1,339 @@
+//! The pages, the alerts and the configuration, as the tools of others take them: `promtool`, the
+//! parser of Python's `prometheus_client`, and a Prometheus server.
+//!
+//! Where a tool is missing its test says so and passes; with `CI` in the environment it fails.
+#![cfg(all(unix, feature = "prometheus"))]
+#![allow(clippy::unwrap_used)] // in a test, to panic is to say so
+
+mod support;
+
+use std::collections::BTreeSet;
+use std::env;
+use std::fmt::Write as _;
+use std::fs;
+use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use plugmeter::prometheus::{self, Exposition, Format};
+use plugmeter::{Collector, Config, PluginState, Reader, Snapshot, Window};
+use serde_json::Value;
+use support::{Reaped, shell, sleeper, wait_for, wait_for_plugin};
+
+const HOSTILE: [&str; 5] =
+    ["dice", r#"a "quoted\name""#, "{plugin=\"x\"} 1", "ends in \\", "# EOF ü\u{2028}"];
+
+/// Whether there is a tool, by a command that does nothing but succeed.
+#[track_caller]
+fn has(program: &str, args: &[&str]) -> bool {
+    let mut command = Command::new(program);
+    command.args(args).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    let found = command.status().is_ok_and(|status| status.success());
+    if !found {
+        assert!(env::var_os("CI").is_none(), "`{program} {}` does not run", args.join(" "));
+        eprintln!("SKIPPED: `{program} {}` does not run", args.join(" "));
+    }
+    found
+}
+
+/// What a command that reads `input` says.
+fn fed(command: &mut Command, input: &str) -> Output {
+    let pipes = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = pipes.spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    thread::scope(|scope| {
+        // A tool that has seen enough closes its end.
+        scope.spawn(move || drop(stdin.write_all(input.as_bytes())));
+        child.wait_with_output().unwrap()
+    })
+}
+
+#[track_caller]
+fn assert_succeeds(output: &Output) {
+    let [out, err] = [&output.stdout, &output.stderr].map(|text| String::from_utf8_lossy(text));
+    assert!(output.status.success(), "{}\n{out}\n{err}", output.status);
+}
+
+fn in_repository(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+/// Plugins with hostile names and versions, some of them running; and one page without any.
+fn snapshots() -> [Snapshot; 2] {
+    let collector = Collector::start(Config::default()).unwrap();
+    let empty = collector.snapshot();
+    for (i, name) in HOSTILE.into_iter().enumerate() {
+        let plugin = collector.register(name).unwrap();
+        if i % 2 == 0 {
+            plugin.started(std::process::id(), name);
+        }
+        if i == 2 {
+            plugin.crashed();
+        }
+    }
+    [empty, collector.sample_now().unwrap()]
+}
+
+#[test]
+fn promtool_has_nothing_to_say_about_the_metrics() {
+    if !has("promtool", &["--version"]) {
+        return;
+    }
+    for snapshot in snapshots() {
+        for prefix in ["", "bot_"] {
+            let mut page = String::new();
+            let exposition = Exposition::new(Format::Prometheus).prefix(prefix).unwrap();
+            exposition.write(&snapshot, &mut page).unwrap();
+            let output = fed(Command::new("promtool").args(["check", "metrics"]), &page);
+            assert_succeeds(&output);
+            assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+        }
+    }
+}
+
+#[test]
+fn the_alerts_are_rules_and_fire_when_they_should() {
+    if !has("promtool", &["--version"]) {
+        return;
+    }
+    for (args, file) in [
+        (["check", "rules"], "examples/prometheus/alerts.yml"),
+        (["check", "config"], "examples/prometheus/prometheus.yml"),
+        (["test", "rules"], "tests/golden/alerts.yml"),
+    ] {
+        let mut command = Command::new("promtool");
+        assert_succeeds(&command.args(args).arg(in_repository(file)).output().unwrap());
+    }
+}
+
+/// Prints what the parser makes of a page: types and units of the families, and all samples.
+const PARSE: &str = r#"
+import json, sys
+from prometheus_client.openmetrics.parser import text_string_to_metric_families
+families = list(text_string_to_metric_families(sys.stdin.buffer.read().decode()))
+print(json.dumps({
+    "families": {family.name: [family.type, family.unit] for family in families},
+    "samples": [[s.name, s.labels, float(s.value)] for f in families for s in f.samples],
+}))
+"#;
+
+#[test]
+fn the_parser_of_the_python_client_reads_what_was_written() {
+    if !has("python3", &["-c", "import prometheus_client.openmetrics.parser"]) {
+        return;
+    }
+    for snapshot in snapshots() {
+        let page = prometheus::render(&snapshot, Format::OpenMetrics);
+        let output = fed(Command::new("python3").args(["-c", PARSE]), &page);
+        assert_succeeds(&output);
+        let parsed: Value = serde_json::from_slice(&output.stdout).unwrap();
+
+        let families = &parsed["families"];
+        assert_eq!(families.as_object().unwrap().len(), 21);
+        for (name, kind, unit) in [
+            ("plugin_cpu_seconds", "counter", "seconds"),
+            ("plugin_cpu_percent", "gauge", "percent"),
+            ("plugin_resident_memory_bytes", "gauge", "bytes"),
+            ("plugin_state", "stateset", ""),
+            ("plugin", "info", ""),
+            ("plugmeter_ticks", "counter", ""),
+            ("plugmeter_build", "info", ""),
+        ] {
+            assert_eq!(families[name], serde_json::json!([kind, unit]), "{name}");
+        }
+
+        let samples = parsed["samples"].as_array().unwrap();
+        let lines = page.lines().filter(|line| !line.starts_with('#')).count();
+        assert_eq!(samples.len(), lines);
+        let ups: Vec<_> = samples.iter().filter(|sample| sample[0] == "plugin_up").collect();
+        assert_eq!(ups.len(), snapshot.plugins().len());
+        for (view, up) in snapshot.plugins().zip(ups) {
+            assert_eq!(up[1]["plugin"], view.name());
+            assert_eq!(up[2], if view.run().is_some() { 1.0 } else { 0.0 });
+        }
+        let versions = samples.iter().filter(|sample| sample[0] == "plugin_info");
+        for info in versions {
+            assert_eq!(info[1]["version"], info[1]["plugin"], "each has its name for a version");
+        }
+    }
+}
+
+// -- a server ----------------------------------------------------------------------------------
+
+/// Serves pages until the process ends: at `/old` the older format, elsewhere what is asked for.
+/// Sends the format of each.
+fn serve(reader: Reader) -> (SocketAddr, Receiver<Format>) {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let address = listener.local_addr().unwrap();
+    let (served, formats) = channel();
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let (reader, served) = (reader.clone(), served.clone());
+            thread::spawn(move || answer(&stream?, &reader, &served));
+        }
+    });
+    (address, formats)
+}
+
+fn answer(mut stream: &TcpStream, reader: &Reader, served: &Sender<Format>) -> io::Result<()> {
+    let mut request = BufReader::new(stream);
+    let (mut first, mut accept) = (String::new(), String::new());
+    request.read_line(&mut first)?;
+    loop {
+        let mut line = String::new();
+        request.read_line(&mut line)?;
+        let Some((name, value)) = line.trim_end().split_once(':') else {
+            break;
+        };
+        if name.eq_ignore_ascii_case("accept") {
+            accept = value.to_owned();
+        }
+    }
+    let old = first.starts_with("GET /old ");
+    let format = if old { Format::Prometheus } else { Format::negotiate(&accept) };
+    let page = prometheus::render(&reader.snapshot(), format);
+    let (content_type, length) = (format.content_type(), page.len());
+    let head = "HTTP/1.1 200 OK\r\nConnection: close";
+    write!(
+        stream,
+        "{head}\r\nContent-Type: {content_type}\r\nContent-Length: {length}\r\n\r\n{page}"
+    )?;
+    // When the test is over nobody asks any more.
+    let _ = served.send(format);
+    Ok(())
+}
+
+/// A Prometheus server that is gone when the test is over.
+struct Server {
+    process: Reaped,
+    address: SocketAddr,
+}
+
+impl Server {
+    fn scraping(target: SocketAddr, folder: &Path) -> Self {
+        let config = format!(
+            "global: {{ scrape_interval: 250ms, scrape_timeout: 250ms }}\n\
+             scrape_configs:\n\
+             - job_name: new\n  static_configs: [ targets: [ '{target}' ] ]\n\
+             - job_name: old\n  metrics_path: /old\n  static_configs: [ targets: [ '{target}' ] ]\n",
+        );
+        let file = folder.join("prometheus.yml");
+        fs::write(&file, config).unwrap();
+        let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap();
+        let mut command = Command::new("prometheus");
+        command.arg(format!("--config.file={}", file.display()));
+        command.arg(format!("--storage.tsdb.path={}", folder.join("data").display()));
+        command.arg(format!("--web.listen-address={free}")).arg("--log.level=error");
+        let process = Reaped(command.stdin(Stdio::null()).spawn().unwrap());
+        Self { process, address: free }
+    }
+
+    /// The result of a query at that moment; `None` while the server does not answer.
+    fn query(&self, query: &str, at: SystemTime) -> Option<Vec<Value>> {
+        let mut encoded = String::new();
+        for byte in query.bytes() {
+            write!(encoded, "%{byte:02X}").unwrap();
+        }
+        let time = at.duration_since(UNIX_EPOCH).unwrap().as_secs_f64();
+        let mut stream = TcpStream::connect(self.address).ok()?;
+        let path = format!("/api/v1/query?query={encoded}&time={time:.3}");
+        write!(stream, "GET {path} HTTP/1.0\r\n\r\n").ok()?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).ok()?;
+        let (_, body) = answer.split_once("\r\n\r\n")?;
+        let body: Value = serde_json::from_str(body).ok()?;
+        body["data"]["result"].as_array().cloned()
+    }
+
+    /// The values of a query now, as numbers.
+    fn values(&self, query: &str) -> Option<Vec<f64>> {
+        let number = |series: Value| series["value"][1].as_str().unwrap().parse().unwrap();
+        Some(self.query(query, SystemTime::now())?.into_iter().map(number).collect())
+    }
+
+    #[track_caller]
+    fn wait_for(&mut self, query: &str, expected: &[f64]) {
+        wait_for(&format!("{query} is {expected:?}"), || {
+            let ended = self.process.0.try_wait().unwrap();
+            assert!(ended.is_none(), "the server has ended: {ended:?}");
+            self.values(query).filter(|values| values == expected)
+        });
+    }
+}
+
+/// A process that takes all of a core that it is given.
+fn busy() -> Reaped {
+    shell("while :; do :; done")
+}
+
+#[test]
+fn a_prometheus_server_sees_what_the_snapshot_says() {
+    if !has("prometheus", &["--version"]) {
+        return;
+    }
+    let interval = Duration::from_millis(100);
+    let collector = Collector::start(Config::default().poll_interval(interval)).unwrap();
+    let processes = [busy(), sleeper(), sleeper()];
+    let names = ["busy", "crashing", "leaving"];
+    let plugins = names.map(|name| collector.register(name).unwrap());
+    for (plugin, process) in plugins.iter().zip(&processes) {
+        plugin.started(process.pid(), "1.0");
+    }
+    let [_busy, mut crashing, _leaving] = processes;
+    let [_, _, leaving] = plugins;
+
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("prometheus-server");
+    let _ = fs::remove_dir_all(&folder);
+    fs::create_dir_all(&folder).unwrap();
+    let (target, formats) = serve(collector.reader());
+    let mut server = Server::scraping(target, &folder);
+
+    server.wait_for(r#"up{job=~"new|old"}"#, &[1.0, 1.0]);
+    server.wait_for("plugin_up", &[1.0; 6]);
+    server.wait_for(r#"plugin_state == 1 and plugin_state{plugin_state="RUNNING"}"#, &[1.0; 6]);
+
+    // Both jobs have scraped a window, and more than a window.
+    let enough = r#"min(count_over_time(plugin_cpu_seconds_total{plugin="busy"}[1m])) >= bool 32"#;
+    server.wait_for(enough, &[1.0]);
+    let now = SystemTime::now();
+    let snapshot = collector.snapshot();
+    for job in ["new", "old"] {
+        let series = format!(r#"plugin_cpu_seconds_total{{plugin="busy",job="{job}"}}[5s]"#);
+        let rate = server.query(&format!("rate({series})"), now).unwrap();
+        let rate: f64 = rate[0]["value"][1].as_str().unwrap().parse().unwrap();
+        let scraped = server.query(&series, now).unwrap();
+        let scraped = scraped[0]["values"].as_array().unwrap();
+        let time = |i: usize| UNIX_EPOCH + Duration::from_secs_f64(scraped[i][0].as_f64().unwrap());
+        let (first, last) = (time(0), time(scraped.len() - 1));
+        // The first page shows a tick before it: what came after that is what was added.
+        let in_window = |at: SystemTime| first < at && at <= last;
+        let history = snapshot.plugin("busy").unwrap().history(Window::All);
+        let window = history.filter(|sample| in_window(sample.timestamp));
+        let percents: Vec<_> = window.filter_map(|sample| sample.cpu_percent).collect();
+        let said = percents.iter().sum::<f64>() / percents.len() as f64 / 100.0;
+        assert!(percents.len() > 30, "{} samples", percents.len());
+        assert!(said > 0.1, "it was busy: {said} cores");
+        assert!((rate - said).abs() <= said * 0.1, "{job}: {rate} cores, the snapshot says {said}");
+    }
+
+    crashing.kill();
+    crashing.wait();
+    wait_for_plugin(&collector, "crashing", "crashed", |view| {
+        view.state() == PluginState::Crashed && view.crash_count() == 1
+    });
+    leaving.remove();
+    server.wait_for(r#"plugin_up{plugin="crashing"}"#, &[0.0, 0.0]);
+    server.wait_for(r#"plugin_state{plugin="crashing",plugin_state="CRASHED"}"#, &[1.0, 1.0]);
+    server.wait_for(r#"plugin_crashes_total{plugin="crashing"}"#, &[1.0, 1.0]);
+    server.wait_for(r#"plugin_resident_memory_bytes{plugin="crashing"}"#, &[]);
+    server.wait_for(r#"{plugin="leaving"}"#, &[]);
+    server.wait_for(r#"plugin_up{plugin="busy"}"#, &[1.0, 1.0]);
+    server.wait_for(r#"up{job=~"new|old"}"#, &[1.0, 1.0]);
+
+    let formats: BTreeSet<_> = formats.try_iter().map(Format::content_type).collect();
+    assert_eq!(formats.len(), 2, "it was served both formats: {formats:?}");
+}
