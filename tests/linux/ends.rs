@@ -31,7 +31,8 @@ fn how_a_process_has_ended_is_known_without_a_word_or_a_tick_and_its_status_is_s
         ("kill -KILL $$", RunEnd::Signaled(9), PluginState::Crashed),
         ("kill -USR1 $$", RunEnd::Signaled(10), PluginState::Crashed),
         ("kill -TERM $$", RunEnd::Signaled(15), PluginState::Stopped),
-        ("kill -HUP $$", RunEnd::Signaled(1), PluginState::Stopped),
+        // Not HUP: where this runs under nohup, children ignore it too.
+        ("kill -PIPE $$", RunEnd::Signaled(13), PluginState::Stopped),
     ] {
         let plugin = collector.register(name).unwrap();
         let mut child = waiting_shell(name);
