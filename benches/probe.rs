@@ -49,7 +49,7 @@ mod linux {
             }
             for pause in [None, Some(PAUSE)] {
                 let turns = match (quick, pause) {
-                    (true, _) => 4,
+                    (true, _) => 10,
                     (false, Some(_)) => 100,
                     (false, None) => (200_000 / n).clamp(200, 2_000),
                 };
@@ -57,6 +57,10 @@ mod linux {
                 report(n, pause, results);
             }
         }
+        println!(
+            "\nThe CPU clock of a process that never sleeps moves in steps of {:.1?}.",
+            step()
+        );
         if !wholes.is_empty() {
             println!(
                 "\nThe sampler's thread all told, waiting, publishing and logging included:\n"
@@ -64,6 +68,25 @@ mod linux {
             println!("| N | interval | CPU time a tick | of one core |\n|---|---|---|---|");
             wholes.iter().for_each(|line| println!("{line}"));
         }
+    }
+
+    /// How the CPU clock of a process moves while it runs without a break: the median step.
+    fn step() -> Duration {
+        let mut busy = Command::new("sh");
+        busy.args(["-c", "while :; do :; done"]).stdin(Stdio::null());
+        let children = Children(vec![busy.spawn().expect("there is a shell")]);
+        let mut floor = Floor::new(&children.pids());
+        let (mut steps, mut last) = (Vec::new(), Duration::ZERO);
+        let begin = Instant::now();
+        while begin.elapsed() < Duration::from_secs(2) {
+            let now = floor.clock();
+            if now != last {
+                steps.push(now - last);
+                last = now;
+            }
+        }
+        steps.sort_unstable();
+        steps[steps.len() / 2]
     }
 
     /// What the thread has used of the CPU, by its own word, over some ticks of half a second.
@@ -166,6 +189,16 @@ mod linux {
                 (clock, File::open(format!("/proc/{pid}/statm")).expect("the process lives"))
             };
             Self(pids.iter().map(open).collect())
+        }
+    }
+
+    impl Floor {
+        /// What the clock of the first process says.
+        fn clock(&mut self) -> Duration {
+            let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+            // SAFETY: writes one `timespec` through a pointer to one.
+            assert_eq!(unsafe { libc::clock_gettime(self.0[0].0, &raw mut time) }, 0);
+            Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
         }
     }
 

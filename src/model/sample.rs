@@ -49,6 +49,9 @@ pub struct Sample<'a> {
     pub state: PluginState,
     /// CPU time over wall time since the sample before, in percent of *one* core: four busy
     /// threads read 400. In steps of 0.001.
+    ///
+    /// On Linux the kernel counts a process that does not sleep at its scheduler's tick, 1 to 10 ms
+    /// apart: a busy thread may read a little over or under 100, the more so the shorter the interval.
     pub cpu_percent: Option<f64>,
     /// Resident memory in bytes, a multiple of 1,024. Pages that processes share count in each.
     pub memory_bytes: Option<u64>,

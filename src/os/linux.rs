@@ -2,7 +2,9 @@
 //!
 //! Of each process two descriptors are held: a pidfd, which becomes readable when the process ends,
 //! and its `/proc/PID/statm`, whose reads fail from the moment at which the process is reaped. CPU
-//! time comes from the per-process CPU clock (clock_getcpuclockid(3)), in nanoseconds. That clock
+//! time comes from the per-process CPU clock (clock_getcpuclockid(3)), in nanoseconds. The kernel brings
+//! it up to date when a thread is set aside, and at the scheduler's tick while one runs: of a process
+//! that never sleeps it is up to one such tick old, and nothing that can be read is newer. The clock
 //! goes by number and would read whoever has the number later; so it is read *first*, and counts only
 //! if the held `statm` can be read *after* it: then the number was still ours.
 
@@ -233,7 +235,8 @@ impl Probe for NativeProbe {
     type Process = Process;
 
     fn shortest_interval(&self) -> Duration {
-        // Ten steps of a clock of nanoseconds are less.
+        // Ten steps of a clock of nanoseconds are less. While a process does not sleep its clock moves
+        // by the scheduler's tick, whose length the kernel does not tell.
         Duration::from_millis(1)
     }
 
