@@ -108,6 +108,8 @@
 //! - `portable` (default): the probe for every platform. Required where there is no native one.
 //! - `testing`: a simulation of a collector, for the tests of hosts.
 //! - `prometheus`: the newest values as text that Prometheus scrapes.
+//! - `http`: a dashboard, its data as JSON, and that text, by a server in a thread of its own, or to
+//!   mount in a host's.
 
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -127,6 +129,8 @@ pub mod testing;
 pub use collector::{Collector, Plugin, global, init};
 pub use config::{Config, ProbeKind};
 pub use error::{ConfigError, InitError, NameError, RegisterError, StartError, Stopped};
+#[cfg(feature = "http")]
+pub use export::http;
 #[cfg(feature = "prometheus")]
 pub use export::prometheus;
 pub use model::aggregates::{Aggregates, Summary};

@@ -82,6 +82,22 @@ pub fn render(snapshot: &Snapshot, format: Format) -> String {
     text
 }
 
+/// [`render`], family by family: other tasks of the same thread get their turn in between.
+#[cfg(feature = "http")]
+pub(in crate::export) async fn render_in_turns<T: Future<Output = ()>>(
+    snapshot: &Snapshot,
+    format: Format,
+    turn: impl Fn() -> T,
+) -> String {
+    let page = Page::new(snapshot, "");
+    let mut text = String::with_capacity(page.expected_len());
+    for part in 0..Page::PARTS {
+        page.write_part(part, format, true, &mut text).expect("a string takes all that is written");
+        turn().await;
+    }
+    text
+}
+
 /// How to write a page that is part of a host's own: under a prefix, and without an end.
 ///
 /// ```

@@ -24,11 +24,11 @@ fn rounded(value: f64, decimals: usize) -> f64 {
     format!("{value:.decimals$}").parse().unwrap_or(value)
 }
 
-fn two(value: f64) -> f64 {
+pub(crate) fn two(value: f64) -> f64 {
     rounded(value, 2)
 }
 
-fn megabytes(bytes: u64) -> f64 {
+pub(crate) fn megabytes(bytes: u64) -> f64 {
     two(mebibytes(bytes))
 }
 
@@ -88,19 +88,30 @@ impl Serialize for SystemMetrics {
     }
 }
 
+/// The fields of a sample, as part of whatever has them.
+pub(crate) fn sample_fields<S: SerializeStruct>(
+    out: &mut S,
+    sample: &Sample<'_>,
+) -> Result<(), S::Error> {
+    out.serialize_field("timestamp", &timestamp(sample.timestamp))?;
+    out.serialize_field("plugin_name", sample.plugin_name)?;
+    out.serialize_field("version", &sample.version)?;
+    out.serialize_field("pid", &sample.pid)?;
+    out.serialize_field("state", &sample.state)?;
+    out.serialize_field("cpu_percent", &sample.cpu_percent.map(two))?;
+    out.serialize_field("memory_mb", &sample.memory_bytes.map(megabytes))?;
+    out.serialize_field("uptime_seconds", &sample.uptime.map(|up| two(up.as_secs_f64())))?;
+    out.serialize_field("event_count", &sample.event_count)?;
+    out.serialize_field("crash_count", &sample.crash_count)
+}
+
+/// How many fields [`sample_fields`] writes.
+pub(crate) const SAMPLE_FIELDS: usize = 10;
+
 impl Serialize for Sample<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut out = serializer.serialize_struct("Sample", 10)?;
-        out.serialize_field("timestamp", &timestamp(self.timestamp))?;
-        out.serialize_field("plugin_name", self.plugin_name)?;
-        out.serialize_field("version", &self.version)?;
-        out.serialize_field("pid", &self.pid)?;
-        out.serialize_field("state", &self.state)?;
-        out.serialize_field("cpu_percent", &self.cpu_percent.map(two))?;
-        out.serialize_field("memory_mb", &self.memory_bytes.map(megabytes))?;
-        out.serialize_field("uptime_seconds", &self.uptime.map(|up| two(up.as_secs_f64())))?;
-        out.serialize_field("event_count", &self.event_count)?;
-        out.serialize_field("crash_count", &self.crash_count)?;
+        let mut out = serializer.serialize_struct("Sample", SAMPLE_FIELDS)?;
+        sample_fields(&mut out, self)?;
         out.end()
     }
 }
@@ -109,21 +120,7 @@ impl Serialize for Sample<'_> {
 /// are those of the revision; CPU, memory and uptime are of the process that runs now, or null.
 impl Serialize for PluginView<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let live = self.live();
-        let row = Sample {
-            timestamp: self.taken_at(),
-            plugin_name: self.name(),
-            version: self.version(),
-            pid: self.pid(),
-            run: self.run().map(|run| run.id),
-            state: self.state(),
-            cpu_percent: live.cpu_percent,
-            memory_bytes: live.memory_bytes,
-            uptime: live.uptime,
-            event_count: self.event_count(),
-            crash_count: self.crash_count(),
-        };
-        row.serialize(serializer)
+        self.as_sample().serialize(serializer)
     }
 }
 

@@ -211,13 +211,7 @@ impl<'a> PluginView<'a> {
     pub fn aggregates(&self, window: impl Into<Window>) -> Option<Aggregates> {
         let timeline = &self.published.timeline;
         let from = self.first_tick(window.into());
-        if from > timeline.newest {
-            return None;
-        }
-        let total = self.published.total(self.record)?;
-        let added = self.added_after(from);
-        let oldest_at = timeline.at(from)?;
-        let time_span = timeline.at(timeline.newest)?.mono.duration_since(oldest_at.mono);
+        let Counted { events, events_per_second, crashes, time_span } = self.counted_since(from)?;
         let column = |column, unit| {
             summarize(unit, |values| {
                 timeline.column(self.record.slot, column, from, |piece| {
@@ -231,6 +225,29 @@ impl<'a> PluginView<'a> {
             time_span,
             cpu: column(Column::Cpu, (1, CpuShare::PER_PERCENT)),
             memory: column(Column::Kib, (1_024, 1)),
+            events,
+            events_per_second,
+            crashes,
+        })
+    }
+
+    /// Events and crashes as [`aggregates`](Self::aggregates) has them, without the rest of it.
+    #[cfg(feature = "http")]
+    pub(crate) fn counted(&self, window: impl Into<Window>) -> Option<Counted> {
+        self.counted_since(self.first_tick(window.into()))
+    }
+
+    /// What was counted between the sample of tick `from` and the newest; `None` without a sample.
+    fn counted_since(&self, from: u64) -> Option<Counted> {
+        let timeline = &self.published.timeline;
+        if from > timeline.newest {
+            return None;
+        }
+        let total = self.published.total(self.record)?;
+        let added = self.added_after(from);
+        let oldest_at = timeline.at(from)?;
+        let time_span = timeline.at(timeline.newest)?.mono.duration_since(oldest_at.mono);
+        Some(Counted {
             events: added.events,
             events_per_second: if time_span.is_zero() {
                 0.0
@@ -238,6 +255,7 @@ impl<'a> PluginView<'a> {
                 added.events as f64 / time_span.as_secs_f64()
             },
             crashes: self.record.crash_count.saturating_sub(total.crashes - added.crashes),
+            time_span,
         })
     }
 
@@ -255,8 +273,27 @@ impl<'a> PluginView<'a> {
         }
     }
 
+    /// What is shown of the plugin now: state, run and crashes of the revision, events of the tick,
+    /// and the values of the process that is running.
+    pub(crate) fn as_sample(&self) -> Sample<'a> {
+        let live = self.live();
+        Sample {
+            timestamp: self.taken_at(),
+            plugin_name: self.name(),
+            version: self.version(),
+            pid: self.pid(),
+            run: self.run().map(|run| run.id),
+            state: self.state(),
+            cpu_percent: live.cpu_percent,
+            memory_bytes: live.memory_bytes,
+            uptime: live.uptime,
+            event_count: self.event_count(),
+            crash_count: self.crash_count(),
+        }
+    }
+
     /// The moment of the tick.
-    pub(crate) fn taken_at(&self) -> SystemTime {
+    fn taken_at(&self) -> SystemTime {
         self.published.tick_at().wall
     }
 
@@ -362,6 +399,14 @@ impl Published {
         let oldest = self.timeline.at(self.timeline.oldest).map(|at| at.mono);
         Some(oldest.map_or(asked, |oldest| oldest.min(asked)))
     }
+}
+
+/// See [`PluginView::aggregates`].
+pub(crate) struct Counted {
+    pub events: u64,
+    pub events_per_second: f64,
+    pub crashes: u64,
+    pub time_span: Duration,
 }
 
 /// See [`PluginView::live`].

@@ -49,39 +49,59 @@ impl<'a> Page<'a> {
         8_192 + LINES * lines
     }
 
+    /// All of it.
     pub(super) fn write(
         &self,
         format: Format,
         eof: bool,
         out: &mut impl fmt::Write,
     ) -> fmt::Result {
-        for family in &PLUGIN {
+        (0..Self::PARTS).try_for_each(|part| self.write_part(part, format, eof, out))
+    }
+
+    /// How many parts a page has: its families, and the end.
+    pub(super) const PARTS: usize = PLUGIN.len() + SAMPLER.len() + 1;
+
+    /// One family, or the end. Who has others to serve writes a page part by part.
+    pub(super) fn write_part(
+        &self,
+        part: usize,
+        format: Format,
+        eof: bool,
+        out: &mut impl fmt::Write,
+    ) -> fmt::Result {
+        if let Some(family) = PLUGIN.get(part) {
             self.metadata(format, family, out)?;
             match family.series {
-                OfPlugin::Value(value) => self.values(family, value, out)?,
-                OfPlugin::States => self.states(family, out)?,
-                OfPlugin::Version => self.versions(family, out)?,
+                OfPlugin::Value(value) => self.values(family, value, out),
+                OfPlugin::States => self.states(family, out),
+                OfPlugin::Version => self.versions(family, out),
+            }
+        } else if let Some(family) = SAMPLER.get(part - PLUGIN.len()) {
+            self.metadata(format, family, out)?;
+            self.of_sampler(family, out)
+        } else {
+            match format {
+                Format::OpenMetrics if eof => out.write_str("# EOF\n"),
+                Format::OpenMetrics | Format::Prometheus => Ok(()),
             }
         }
-        for family in &SAMPLER {
-            self.metadata(format, family, out)?;
-            let name = [self.prefix, family.name, suffix(family.kind)];
-            match family.series {
-                OfSampler::Value(value) => {
-                    if let Some(number) = value(self.snapshot) {
-                        all(name, out)?;
-                        writeln!(out, " {number}")?;
-                    }
-                }
-                OfSampler::Version => {
+    }
+
+    fn of_sampler(&self, family: &Family<OfSampler>, out: &mut impl fmt::Write) -> fmt::Result {
+        let name = [self.prefix, family.name, suffix(family.kind)];
+        match family.series {
+            OfSampler::Value(value) => match value(self.snapshot) {
+                Some(number) => {
                     all(name, out)?;
-                    all(["{version=\"", env!("CARGO_PKG_VERSION"), "\"} 1\n"], out)?;
+                    writeln!(out, " {number}")
                 }
+                None => Ok(()),
+            },
+            OfSampler::Version => {
+                all(name, out)?;
+                all(["{version=\"", env!("CARGO_PKG_VERSION"), "\"} 1\n"], out)
             }
-        }
-        match format {
-            Format::OpenMetrics if eof => out.write_str("# EOF\n"),
-            Format::OpenMetrics | Format::Prometheus => Ok(()),
         }
     }
 

@@ -1,0 +1,66 @@
+//! The plugins of the example `aggregates`, on a page to open in a browser. Until it is
+//! interrupted:
+//!
+//! ```sh
+//! cargo run --release --features http --example dashboard
+//! ```
+//!
+//! What a host adds for it is the line with `http::serve`.
+
+#[allow(dead_code)] // this host runs until it is killed, and its children end with it
+#[path = "aggregates/host.rs"]
+mod host;
+#[allow(dead_code)] // nobody tells here what the plugins do
+#[path = "aggregates/worker.rs"]
+mod worker;
+
+use std::env;
+use std::error::Error;
+use std::io::{self, Write as _};
+use std::process::ExitCode;
+use std::thread;
+use std::time::Duration;
+
+use plugmeter::http::{self, HttpConfig, HttpError};
+use plugmeter::{Collector, Config};
+
+use crate::host::Host;
+use crate::worker::{Role, WORKER};
+
+/// How often the host looks after its children.
+const ROUND: Duration = Duration::from_millis(20);
+
+fn main() -> ExitCode {
+    run().unwrap_or_else(|error| {
+        eprintln!("dashboard: {error}");
+        if matches!(error.downcast_ref(), Some(HttpError::Bind { .. })) {
+            eprintln!("another port: --port PORT; any free one: --port 0");
+        }
+        ExitCode::FAILURE
+    })
+}
+
+fn run() -> Result<ExitCode, Box<dyn Error>> {
+    let args: Vec<_> = env::args().skip(1).collect();
+    let mut config = HttpConfig::default(); // 127.0.0.1:8080
+    match args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        // This is a child: play a plugin.
+        [WORKER, name] => return Ok(Role::named(name).ok_or("no such worker")?.work()?),
+        [] => {}
+        ["--port", port] => {
+            let port = port.parse().map_err(|_| format!("{port:?} is not the number of a port"))?;
+            config = config.port(port);
+        }
+        _ => return Err("usage: dashboard [--port PORT]".into()),
+    }
+
+    let collector = Collector::start(Config::default().poll_interval(Duration::from_secs(1)))?;
+    let server = http::serve(collector.reader(), config)?;
+    let mut host = Host::with_children(&collector)?;
+    let address = server.local_addr().expect("it is enabled");
+    writeln!(io::stdout(), "http://{address}/ shows five plugins; Ctrl-C ends them and this.")?;
+    loop {
+        host.tend()?;
+        thread::sleep(ROUND);
+    }
+}

@@ -1,0 +1,174 @@
+//! The parameters of a request.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::time::Duration;
+
+use percent_encoding::percent_decode_str;
+
+use crate::Window;
+
+/// Points in a history unless a request says how many.
+const POINTS: usize = 720;
+/// The most that it may ask for.
+const MOST_POINTS: usize = 10_000;
+
+/// What is wrong with a request, in a sentence.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct BadQuery(String);
+
+impl fmt::Display for BadQuery {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// The parameters of one request. Those that nobody asks for are ignored.
+pub(crate) struct Query<'a>(&'a str);
+
+impl<'a> Query<'a> {
+    /// What comes after the `?` of a target.
+    pub(crate) fn new(query: Option<&'a str>) -> Self {
+        Self(query.unwrap_or_default())
+    }
+
+    /// The value of `key`, decoded; `None` if there is none.
+    pub(crate) fn text(&self, key: &str) -> Result<Option<String>, BadQuery> {
+        let pairs = self.0.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")));
+        let mut values = pairs.filter(|(name, _)| decode(name).is_ok_and(|name| name == key));
+        let Some((_, value)) = values.next() else {
+            return Ok(None);
+        };
+        if values.next().is_some() {
+            return Err(BadQuery(format!("{key} is there twice")));
+        }
+        decode(value).map(Some).map_err(|()| BadQuery(format!("{key} is not UTF-8")))
+    }
+
+    /// `since`: the revision that the client has. One that is beyond every revision is none of ours.
+    pub(crate) fn since(&self) -> Result<Option<u64>, BadQuery> {
+        let value = self.text("since")?;
+        value
+            .map(|value| digits(&value).ok_or_else(|| bad("since", "a revision", &value)))
+            .transpose()
+    }
+
+    /// `window`: seconds, whole or fractional. More than there is of the history is all of it.
+    pub(crate) fn window(&self) -> Result<Window, BadQuery> {
+        let Some(value) = self.text("window")? else {
+            return Ok(Window::All);
+        };
+        let seconds = value.parse::<f64>().ok().filter(|s| s.is_finite() && !s.is_sign_negative());
+        let seconds =
+            seconds.ok_or_else(|| bad("window", "a number of seconds from 0 on", &value))?;
+        Ok(Duration::try_from_secs_f64(seconds).map_or(Window::All, Window::Last))
+    }
+
+    /// `points`: how many a history may have at most.
+    pub(crate) fn points(&self) -> Result<usize, BadQuery> {
+        let Some(value) = self.text("points")? else {
+            return Ok(POINTS);
+        };
+        let points = digits(&value).and_then(|points| usize::try_from(points).ok());
+        points
+            .filter(|points| (1..=MOST_POINTS).contains(points))
+            .ok_or_else(|| bad("points", &format!("a number from 1 to {MOST_POINTS}"), &value))
+    }
+}
+
+fn bad(key: &str, expected: &str, given: &str) -> BadQuery {
+    BadQuery(format!("{key} is not {expected}: {given:?}"))
+}
+
+/// A number of nothing but digits; the largest there is where it is larger.
+fn digits(value: &str) -> Option<u64> {
+    let all = !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit());
+    all.then(|| value.parse().unwrap_or(u64::MAX))
+}
+
+/// As forms are encoded: a plus is a space, which it is nowhere else in a target.
+fn decode(text: &str) -> Result<String, ()> {
+    let spaced = if text.contains('+') { Cow::Owned(text.replace('+', " ")) } else { text.into() };
+    percent_decode_str(&spaced).decode_utf8().map(Cow::into_owned).map_err(|_| ())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(query: &str) -> Result<Option<String>, BadQuery> {
+        Query::new(Some(query)).text("name")
+    }
+
+    #[test]
+    fn a_value_is_decoded_as_forms_are() {
+        for (query, expected) in [
+            ("name=dice", "dice"),
+            ("a=b&name=dice&c", "dice"),
+            ("name=%22a%26b%22+c%2Bd", "\"a&b\" c+d"),
+            ("name=a=b", "a=b"),
+            ("name=", ""),
+            ("name", ""),
+            ("n%61me=x", "x"),
+            ("name=%C3%BC", "\u{fc}"),
+            ("name=100%", "100%"),
+            ("name=..", ".."),
+        ] {
+            assert_eq!(text(query).unwrap().as_deref(), Some(expected), "{query}");
+        }
+        for query in ["", "Name=x", "names=x", "&&", "=name", "%ff=x"] {
+            assert_eq!(text(query), Ok(None), "{query}");
+        }
+        assert_eq!(Query::new(None).text("name"), Ok(None));
+    }
+
+    #[test]
+    fn what_is_there_twice_or_is_not_text_is_refused() {
+        for query in ["name=a&name=a", "name&name=x", "name=a&b&n%61me=", "name=%ff", "name=%c3"] {
+            let error = text(query).unwrap_err().to_string();
+            assert!(error.starts_with("name is "), "{query}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_revision_is_a_number() {
+        let since = |query: &str| Query::new(Some(query)).since();
+        assert_eq!(since("since=17"), Ok(Some(17)));
+        assert_eq!(since("since=007"), Ok(Some(7)));
+        assert_eq!(since("since=99999999999999999999999"), Ok(Some(u64::MAX)));
+        assert_eq!(since(""), Ok(None));
+        for bad in ["since=", "since", "since=-1", "since=%2B1", "since=1.0", "since=x", "since=1+"]
+        {
+            let error = since(bad).unwrap_err().to_string();
+            assert!(error.starts_with("since is not a revision"), "{bad}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_window_is_a_number_of_seconds() {
+        let window = |query: &str| Query::new(Some(query)).window();
+        let last = |seconds| Ok(Window::Last(Duration::from_secs_f64(seconds)));
+        assert_eq!(window(""), Ok(Window::All));
+        for (query, seconds) in [("0", 0.0), ("60", 60.0), ("0.25", 0.25), ("1e2", 100.0)] {
+            assert_eq!(window(&format!("window={query}")), last(seconds));
+        }
+        assert_eq!(window("window=1e300"), Ok(Window::All), "more than there is");
+        for bad in ["", "-1", "-0", "nan", "inf", "-inf", "infinity", "1s", "1e999", "0x10", "1,5"]
+        {
+            let error = window(&format!("window={bad}")).unwrap_err().to_string();
+            assert!(error.starts_with("window is not a number of seconds"), "{bad}: {error}");
+        }
+    }
+
+    #[test]
+    fn there_are_one_to_ten_thousand_points() {
+        let points = |query: &str| Query::new(Some(query)).points();
+        for (query, expected) in [("", 720), ("points=1", 1), ("points=10000", 10_000)] {
+            assert_eq!(points(query), Ok(expected));
+        }
+        for bad in ["", "0", "10001", "-5", "1.5", "many", "99999999999999999999"] {
+            let error = points(&format!("points={bad}")).unwrap_err().to_string();
+            assert!(error.contains("a number from 1 to 10000"), "{bad}: {error}");
+        }
+    }
+}
