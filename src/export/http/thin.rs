@@ -65,9 +65,10 @@ struct Bucket {
 }
 
 impl Thinner {
-    /// For the ticks from `oldest` to `newest`, in `points` at most.
+    /// For the ticks from `oldest` to `newest`, in `points` at most. There may be none of them:
+    /// `oldest` is one more then.
     pub(super) fn new(oldest: u64, newest: u64, points: usize) -> Self {
-        let ticks = newest - oldest + 1;
+        let ticks = newest + 1 - oldest;
         // As many as there are wherever the first tick lies: the size is the same a tick later.
         let most = |shift: u32| match shift {
             0 => ticks,
@@ -76,7 +77,7 @@ impl Thinner {
         let shift = (0..u64::BITS - 1).find(|&shift| most(shift) <= points as u64);
         // With one point there is no such size: ticks that lie on both sides of a multiple.
         let shift = shift.unwrap_or(u64::BITS - 1);
-        let buckets = (newest >> shift) - (oldest >> shift) + 1;
+        let buckets = (newest >> shift) + 1 - (oldest >> shift);
         let room = points.saturating_sub(buckets as usize);
         Self { shift, room, open: None, run: None }
     }
@@ -203,6 +204,13 @@ mod tests {
             assert_eq!(point.cpu_average, sample.cpu_percent);
             assert_eq!(point.memory_bytes, sample.memory_bytes);
             assert_eq!((point.event_count, point.run), (sample.event_count, sample.run));
+        }
+    }
+
+    #[test]
+    fn a_history_without_a_sample_has_no_points() {
+        for newest in [0, 7] {
+            assert_eq!(Thinner::new(newest + 1, newest, 720).finish(), None);
         }
     }
 
