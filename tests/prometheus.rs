@@ -214,13 +214,19 @@ struct Server {
 }
 
 impl Server {
-    fn scraping(target: SocketAddr, folder: &Path) -> Self {
-        let config = format!(
-            "global: {{ scrape_interval: 250ms, scrape_timeout: 250ms }}\n\
-             scrape_configs:\n\
-             - job_name: new\n  static_configs: [ targets: [ '{target}' ] ]\n\
-             - job_name: old\n  metrics_path: /old\n  static_configs: [ targets: [ '{target}' ] ]\n",
+    /// One that scrapes each path of the target, as a job of that name, and keeps its data in a
+    /// folder of that name.
+    fn scraping(target: SocketAddr, jobs: &[(&str, &str)], folder: &str) -> Self {
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(folder);
+        let _ = fs::remove_dir_all(&folder);
+        fs::create_dir_all(&folder).unwrap();
+        let mut config = String::from(
+            "global: { scrape_interval: 250ms, scrape_timeout: 250ms }\nscrape_configs:\n",
         );
+        for (job, path) in jobs {
+            writeln!(config, "- job_name: {job}\n  metrics_path: {path}").unwrap();
+            writeln!(config, "  static_configs: [ targets: [ '{target}' ] ]").unwrap();
+        }
         let file = folder.join("prometheus.yml");
         fs::write(&file, config).unwrap();
         let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap();
@@ -286,11 +292,9 @@ fn a_prometheus_server_sees_what_the_snapshot_says() {
     let [_busy, mut crashing, _leaving] = processes;
     let [_, _, leaving] = plugins;
 
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("prometheus-server");
-    let _ = fs::remove_dir_all(&folder);
-    fs::create_dir_all(&folder).unwrap();
     let (target, formats) = serve(collector.reader());
-    let mut server = Server::scraping(target, &folder);
+    let jobs = [("new", "/metrics"), ("old", "/old")];
+    let mut server = Server::scraping(target, &jobs, "prometheus-server");
 
     server.wait_for(r#"up{job=~"new|old"}"#, &[1.0, 1.0]);
     server.wait_for("plugin_up", &[1.0; 6]);
@@ -336,4 +340,30 @@ fn a_prometheus_server_sees_what_the_snapshot_says() {
 
     let formats: BTreeSet<_> = formats.try_iter().map(Format::content_type).collect();
     assert_eq!(formats.len(), 2, "it was served both formats: {formats:?}");
+}
+
+#[cfg(feature = "http")]
+#[test]
+fn a_prometheus_server_scrapes_what_this_crate_serves() {
+    use plugmeter::http::{self, HttpConfig};
+
+    if !has("prometheus", &["--version"]) {
+        return;
+    }
+    let interval = Duration::from_millis(100);
+    let collector = Collector::start(Config::default().poll_interval(interval)).unwrap();
+    for name in HOSTILE {
+        collector.register(name).unwrap().started(std::process::id(), name);
+    }
+    let served = http::serve(collector.reader(), HttpConfig::default().port(0)).unwrap();
+    let target = served.local_addr().unwrap();
+    let mut server = Server::scraping(target, &[("plugins", "/metrics")], "prometheus-served");
+    server.wait_for("up", &[1.0]);
+    server.wait_for("plugin_up", &[1.0; HOSTILE.len()]);
+    server.wait_for("count(plugin_info)", &[HOSTILE.len() as f64]);
+    server.wait_for("count(plugin_state == 1)", &[HOSTILE.len() as f64]);
+    // A stopped collector has no values of now: the scrape fails, and the series end.
+    collector.stop();
+    server.wait_for("up", &[0.0]);
+    server.wait_for("plugin_up", &[]);
 }

@@ -44,7 +44,11 @@ pub(super) fn router(reader: Reader, plan: Plan) -> Router {
     let Plan { enabled, thresholds, allowed_hosts, token, .. } = plan;
     let site = Site { reader, thresholds, allowed_hosts, token, cache: Cache::default() };
     let site = Arc::new(site);
-    let routes = if enabled { routes() } else { Router::new() };
+    guard_all(if enabled { routes() } else { Router::new() }, site)
+}
+
+/// Puts before every route, and before what is none, what holds for all.
+fn guard_all(routes: Router<Arc<Site>>, site: Arc<Site>) -> Router {
     routes
         .fallback(async || error(StatusCode::NOT_FOUND, "there is nothing here"))
         // The last one comes first.
@@ -230,6 +234,36 @@ async fn health(State(site): State<Arc<Site>>) -> Response {
         Some(ailment) => {
             let document = Document { status: "error", reason: Some(ailment.reason()) };
             json(StatusCode::SERVICE_UNAVAILABLE, &document)
+        }
+    }
+}
+
+#[cfg(all(test, feature = "testing"))]
+mod tests {
+    use hyper::service::Service as _;
+    use hyper_util::service::TowerToHyperService;
+
+    use super::*;
+    use crate::Config;
+    use crate::http::HttpConfig;
+    use crate::testing::Simulation;
+
+    #[test]
+    fn a_handler_that_panics_costs_its_request_and_no_other() {
+        let sim = Simulation::new(Config::default()).unwrap();
+        let Plan { thresholds, allowed_hosts, token, .. } = HttpConfig::default().plan().unwrap();
+        let reader = sim.reader();
+        let site = Site { reader, thresholds, allowed_hosts, token, cache: Cache::default() };
+        let routes = routes().route("/panic", routing::get(async || panic!("on purpose") as ()));
+        let service = TowerToHyperService::new(guard_all(routes, Arc::new(site)));
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        for (target, status) in [("/panic", 500), ("/health", 200), ("/panic", 500)] {
+            let request = Request::get(target).header("host", "localhost");
+            let answer = service.call(request.body(Body::empty()).unwrap());
+            let answer = runtime.block_on(answer).unwrap();
+            assert_eq!(answer.status(), status);
+            assert_eq!(answer.headers()[CONTENT_TYPE], JSON);
+            assert_eq!(answer.headers()[CONTENT_SECURITY_POLICY], POLICY);
         }
     }
 }

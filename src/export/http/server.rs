@@ -18,6 +18,7 @@ use hyper::server::conn::http1;
 use hyper::service::Service as _;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::watch;
@@ -36,6 +37,10 @@ const HEAD: Duration = Duration::from_secs(10);
 /// What is read of a request before it is too large.
 const HEAD_BYTES: usize = 16 * 1_024;
 const HEADERS: usize = 64;
+/// What the kernel takes of an answer before the client does (it doubles the number). It says that
+/// there is room again once a third is free: with megabytes it would not be heard of for minutes
+/// that a slow client takes anything, and each deaf one would hold them.
+const SENT_AHEAD: usize = 64 * 1_024;
 /// How long answers that are under way may take once the server is to stop.
 const FAREWELL: Duration = Duration::from_secs(1);
 /// Until the next try where no connection can be accepted: mostly for want of descriptors.
@@ -217,6 +222,7 @@ fn is_of_client(error: &io::Error) -> bool {
 async fn converse(stream: TcpStream, router: Router, mut stopped: watch::Receiver<bool>) {
     // Answers are whole when they are written: there is nothing to wait for.
     let _ = stream.set_nodelay(true);
+    let _ = SockRef::from(&stream).set_send_buffer_size(SENT_AHEAD);
     let pace = Rc::new(Pace::default());
     let io = TokioIo::new(Paced::new(stream, Rc::clone(&pace)));
     let routes = TowerToHyperService::new(router);
