@@ -19,8 +19,18 @@ use super::text::human;
 use super::view::PluginView;
 
 /// `value` with so many decimals, as `{:.N}` rounds.
-fn rounded(value: f64, decimals: usize) -> f64 {
-    // Formatting rounds the exact value of the number; arithmetic would round a product of it.
+fn rounded(value: f64, decimals: u8) -> f64 {
+    let scale = 10f64.powi(i32::from(decimals));
+    let scaled = value * scale;
+    // The product is off by less than a millionth where it is below a thousand million. Farther
+    // from a tie than that it is rounded as the value itself is, and a quotient of two numbers that
+    // are exact is what their decimals would be read as.
+    let from_tie = (scaled.abs().fract() - 0.5).abs();
+    if scaled.abs() < 1e9 && from_tie > 1e-6 {
+        return scaled.round() / scale;
+    }
+    // Formatting rounds the exact value of the number.
+    let decimals = usize::from(decimals);
     format!("{value:.decimals$}").parse().unwrap_or(value)
 }
 
@@ -209,6 +219,28 @@ mod tests {
     fn a_number_is_rounded_as_formatting_rounds_it() {
         for (value, expected) in [(1.005, 1.0), (2.675, 2.67), (0.125, 0.12), (12.345_6, 12.35)] {
             assert_eq!(two(value).to_bits(), f64::to_bits(expected), "{value}");
+        }
+    }
+
+    #[test]
+    fn rounding_is_that_of_formatting_at_ties_and_beside_them() {
+        let by_formatting = |value: f64, decimals: u8| -> f64 {
+            let decimals = usize::from(decimals);
+            format!("{value:.decimals$}").parse().unwrap()
+        };
+        let mut values = vec![0.0, -0.0, f64::MIN_POSITIVE, f64::MAX, 1e15, 9_999_999.995, 1e-300];
+        for i in 0..40_000u32 {
+            // Ties, as near as there are numbers, and those on both sides of them.
+            let tie = f64::from(i) / 200.0;
+            values.extend([tie, tie.next_up(), tie.next_down(), tie + 5e-9, tie - 5e-9]);
+            let random = f64::from(i.wrapping_mul(2_654_435_761)) / 4_096.7;
+            values.extend([random, -random, random / 1e5]);
+        }
+        for value in values {
+            for decimals in [1, 2, 4, 6] {
+                let (ours, expected) = (rounded(value, decimals), by_formatting(value, decimals));
+                assert_eq!(ours.to_bits(), expected.to_bits(), "{value:e} to {decimals}");
+            }
         }
     }
 

@@ -196,7 +196,10 @@ impl<'a> PluginView<'a> {
             events: total.events,
             crashes: total.crashes,
         });
-        let front = back.minus(self.added_after(from));
+        let front = back.minus(Counts {
+            events: self.added_after(from, Column::Events),
+            crashes: self.added_after(from, Column::Crashes),
+        });
         History::new(*self, from, newest, front, back)
     }
 
@@ -211,7 +214,8 @@ impl<'a> PluginView<'a> {
     pub fn aggregates(&self, window: impl Into<Window>) -> Option<Aggregates> {
         let timeline = &self.published.timeline;
         let from = self.first_tick(window.into());
-        let Counted { events, events_per_second, crashes, time_span } = self.counted_since(from)?;
+        let time_span = self.time_span(from)?;
+        let events = self.added_after(from, Column::Events);
         let column = |column, unit| {
             summarize(unit, |values| {
                 timeline.column(self.record.slot, column, from, |piece| {
@@ -226,37 +230,44 @@ impl<'a> PluginView<'a> {
             cpu: column(Column::Cpu, (1, CpuShare::PER_PERCENT)),
             memory: column(Column::Kib, (1_024, 1)),
             events,
-            events_per_second,
-            crashes,
+            events_per_second: per_second(events, time_span),
+            crashes: self.crashes_since(from),
         })
     }
 
-    /// Events and crashes as [`aggregates`](Self::aggregates) has them, without the rest of it.
+    /// As [`aggregates`](Self::aggregates) has it, without the rest of it; 0 without a sample.
     #[cfg(feature = "http")]
-    pub(crate) fn counted(&self, window: impl Into<Window>) -> Option<Counted> {
-        self.counted_since(self.first_tick(window.into()))
+    pub(crate) fn events_per_second(&self, window: impl Into<Window>) -> f64 {
+        let from = self.first_tick(window.into());
+        let span = self.time_span(from);
+        span.map_or(0.0, |span| per_second(self.added_after(from, Column::Events), span))
     }
 
-    /// What was counted between the sample of tick `from` and the newest; `None` without a sample.
-    fn counted_since(&self, from: u64) -> Option<Counted> {
+    /// As [`aggregates`](Self::aggregates) has it, without the rest of it; all of them without a
+    /// sample.
+    #[cfg(feature = "http")]
+    pub(crate) fn crashes(&self, window: impl Into<Window>) -> u64 {
+        self.crashes_since(self.first_tick(window.into()))
+    }
+
+    /// From the sample of tick `from` to the newest; `None` if there is none.
+    fn time_span(&self, from: u64) -> Option<Duration> {
         let timeline = &self.published.timeline;
         if from > timeline.newest {
             return None;
         }
-        let total = self.published.total(self.record)?;
-        let added = self.added_after(from);
-        let oldest_at = timeline.at(from)?;
-        let time_span = timeline.at(timeline.newest)?.mono.duration_since(oldest_at.mono);
-        Some(Counted {
-            events: added.events,
-            events_per_second: if time_span.is_zero() {
-                0.0
-            } else {
-                added.events as f64 / time_span.as_secs_f64()
-            },
-            crashes: self.record.crash_count.saturating_sub(total.crashes - added.crashes),
-            time_span,
-        })
+        Some(timeline.at(timeline.newest)?.mono.duration_since(timeline.at(from)?.mono))
+    }
+
+    /// Crashes that the sample of tick `from` did not know of.
+    fn crashes_since(&self, from: u64) -> u64 {
+        // Mostly there are none: nothing has to be looked at then.
+        if self.record.crash_count == 0 {
+            return 0;
+        }
+        let total = self.published.total(self.record).map_or(0, |total| total.crashes);
+        let known = total - self.added_after(from, Column::Crashes);
+        self.record.crash_count.saturating_sub(known)
     }
 
     /// CPU, memory and uptime of the process that is running now. Nothing of a run that is over:
@@ -317,16 +328,13 @@ impl<'a> PluginView<'a> {
         sampled.then(|| timeline.row(timeline.newest, self.record.slot))
     }
 
-    /// What was counted in the ticks after `tick`.
-    fn added_after(&self, tick: u64) -> Counts {
-        let sum = |column| {
-            let mut sum = 0;
-            self.published.timeline.column(self.record.slot, column, tick + 1, |piece| {
-                sum += piece.iter().map(|&added| u64::from(added)).sum::<u64>();
-            });
-            sum
-        };
-        Counts { events: sum(Column::Events), crashes: sum(Column::Crashes) }
+    /// What one of the counters was raised by in the ticks after `tick`.
+    fn added_after(&self, tick: u64, column: Column) -> u64 {
+        let mut sum = 0;
+        self.published.timeline.column(self.record.slot, column, tick + 1, |piece| {
+            sum += piece.iter().map(|&added| u64::from(added)).sum::<u64>();
+        });
+        sum
     }
 
     pub(crate) fn row(&self, tick: u64) -> Row {
@@ -401,12 +409,8 @@ impl Published {
     }
 }
 
-/// See [`PluginView::aggregates`].
-pub(crate) struct Counted {
-    pub events: u64,
-    pub events_per_second: f64,
-    pub crashes: u64,
-    pub time_span: Duration,
+fn per_second(events: u64, span: Duration) -> f64 {
+    if span.is_zero() { 0.0 } else { events as f64 / span.as_secs_f64() }
 }
 
 /// See [`PluginView::live`].

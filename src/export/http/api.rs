@@ -75,7 +75,7 @@ impl Serialize for Row<'_> {
         out.serialize_field("problem", &view.problem().map(Problem::to_string))?;
         out.serialize_field("last_crash", &view.last_crash().map(timestamp))?;
         out.serialize_field("restart_count", &view.restarts())?;
-        out.serialize_field("crashes_in_window", &judge::crashes(view, Window::All))?;
+        out.serialize_field("crashes_in_window", &view.crashes(Window::All))?;
         let rate = judge::events_per_second(snapshot, view);
         out.serialize_field("events_per_second", &two(rate))?;
         out.end()

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::model::view::Live;
-use crate::{PluginState, PluginView, Snapshot, Window};
+use crate::{PluginState, PluginView, Snapshot};
 
 /// A crash is worth a warning for so long.
 const RECENT: Duration = Duration::from_secs(60 * 60);
@@ -62,11 +62,5 @@ fn crashed_lately(snapshot: &Snapshot, view: PluginView<'_>) -> bool {
 
 /// Events per second over the last minute, at least two intervals; 0 with fewer than two samples.
 pub(crate) fn events_per_second(snapshot: &Snapshot, view: PluginView<'_>) -> f64 {
-    let window = MINUTE.max(snapshot.poll_interval().saturating_mul(2));
-    view.counted(window).map_or(0.0, |counted| counted.events_per_second)
-}
-
-/// Crashes since the oldest sample of the window. What happened before the first sample counts.
-pub(crate) fn crashes(view: PluginView<'_>, window: impl Into<Window>) -> u64 {
-    view.counted(window).map_or(view.crash_count(), |counted| counted.crashes)
+    view.events_per_second(MINUTE.max(snapshot.poll_interval().saturating_mul(2)))
 }

@@ -1,0 +1,171 @@
+//! The answers of the API, from a request to a body, without a network.
+//!
+//! The floor is serde's writing of the same rows from structs that lie ready, with every time and
+//! number as it is printed: nothing is looked up, judged or summed there.
+#![allow(missing_docs)] // criterion_group! makes a function without docs
+
+mod peers;
+mod support;
+
+use std::hint::black_box;
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::{Request, StatusCode};
+use criterion::{BatchSize, BenchmarkId, Criterion, criterion_group, criterion_main};
+use hyper::body::Body as _;
+use hyper::service::Service as _;
+use hyper_util::service::TowerToHyperService;
+use plugmeter::http::{self, HttpConfig};
+use plugmeter::{Reader, Window};
+use serde::Serialize;
+use support::{DAY, Full, HOUR};
+use tokio::runtime::{Builder, Runtime};
+
+/// What is asked, in this thread.
+struct Asked {
+    runtime: Runtime,
+    service: TowerToHyperService<Router>,
+}
+
+impl Asked {
+    fn new(reader: Reader) -> Self {
+        let router = http::router(reader, HttpConfig::default()).expect("the config is good");
+        let runtime = Builder::new_current_thread().build().expect("a runtime without I/O");
+        Self { runtime, service: TowerToHyperService::new(router) }
+    }
+
+    /// The length of the answer.
+    fn get(&self, target: &str) -> u64 {
+        let request = Request::get(target).header("host", "localhost").body(Body::empty());
+        let answer = self.service.call(request.expect("the request is good"));
+        let answer = self.runtime.block_on(answer).expect("it is infallible");
+        assert_eq!(answer.status(), StatusCode::OK);
+        answer.body().size_hint().exact().expect("the body is there")
+    }
+}
+
+#[derive(Serialize)]
+struct Row {
+    timestamp: String,
+    plugin_name: String,
+    version: String,
+    pid: u32,
+    state: &'static str,
+    cpu_percent: f64,
+    memory_mb: f64,
+    uptime_seconds: f64,
+    event_count: u64,
+    crash_count: u64,
+    status: &'static str,
+    state_since: String,
+    problem: Option<String>,
+    last_crash: Option<String>,
+    restart_count: u64,
+    crashes_in_window: u64,
+    events_per_second: f64,
+}
+
+#[derive(Serialize)]
+struct Point {
+    timestamp: String,
+    cpu_percent: f64,
+    cpu_average: f64,
+    memory_mb: f64,
+    event_count: u64,
+    crash_count: u64,
+    state: &'static str,
+    run: u64,
+}
+
+const TIME: &str = "2026-11-24T12:34:56.789Z";
+
+fn rows(plugins: usize) -> Vec<Row> {
+    let row = |i: usize| Row {
+        timestamp: TIME.to_owned(),
+        plugin_name: peers::name(i),
+        version: "1.0".to_owned(),
+        pid: i as u32 + 1,
+        state: "RUNNING",
+        cpu_percent: 12.34,
+        memory_mb: 34.56,
+        uptime_seconds: 3_600.12,
+        event_count: 0,
+        crash_count: 0,
+        status: "ok",
+        state_since: TIME.to_owned(),
+        problem: None,
+        last_crash: None,
+        restart_count: 0,
+        crashes_in_window: 0,
+        events_per_second: 0.0,
+    };
+    (0..plugins).map(row).collect()
+}
+
+fn points(points: usize) -> Vec<Point> {
+    let point = |i: usize| Point {
+        timestamp: TIME.to_owned(),
+        cpu_percent: 12.34 + i as f64,
+        cpu_average: 10.12,
+        memory_mb: 34.56,
+        event_count: 0,
+        crash_count: 0,
+        state: "RUNNING",
+        run: 1,
+    };
+    (0..points).map(point).collect()
+}
+
+/// All plugins: of a new revision for each request, and of the same for all.
+fn metrics(c: &mut Criterion) {
+    let mut group = c.benchmark_group("http_metrics");
+    for plugins in [10, 1_000] {
+        let mut full = Full::new(plugins, HOUR);
+        let asked = Asked::new(full.sim.reader());
+        group.bench_function(BenchmarkId::new("new revision", plugins), |b| {
+            b.iter_batched(
+                || full.tick(),
+                |()| black_box(asked.get("/api/metrics")),
+                BatchSize::PerIteration,
+            );
+        });
+        group.bench_function(BenchmarkId::new("same revision", plugins), |b| {
+            b.iter(|| black_box(asked.get("/api/metrics")));
+        });
+        let rows = rows(plugins);
+        group.bench_function(BenchmarkId::new("floor: serde alone", plugins), |b| {
+            b.iter(|| black_box(serde_json::to_vec(&rows).expect("rows are JSON").len()));
+        });
+    }
+    group.finish();
+}
+
+/// One plugin of a hundred, its history in 720 points.
+fn plugin(c: &mut Criterion) {
+    let mut group = c.benchmark_group("http_plugin");
+    for (label, samples) in [("hour", HOUR), ("day", DAY)] {
+        let full = Full::new(100, samples);
+        let asked = Asked::new(full.sim.reader());
+        let target = format!("/api/plugin?name={}", peers::name(7));
+        let snapshot = full.sim.snapshot();
+        let view = snapshot.plugin(&peers::name(7)).expect("it is registered");
+        assert_eq!(view.history(Window::All).len(), samples);
+        group.bench_function(BenchmarkId::new("720 points at most", label), |b| {
+            b.iter(|| black_box(asked.get(&target)));
+        });
+        group.bench_function(BenchmarkId::new("of it: the samples, one by one", label), |b| {
+            b.iter(|| {
+                view.history(Window::All).filter_map(|sample| sample.cpu_percent).sum::<f64>()
+            });
+        });
+        let points = points(if samples == HOUR { 720 } else { 541 });
+        group.bench_function(BenchmarkId::new("floor: serde alone", label), |b| {
+            b.iter(|| black_box(serde_json::to_vec(&points).expect("points are JSON").len()));
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(benches, metrics, plugin);
+criterion_main!(benches);
