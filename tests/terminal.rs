@@ -183,6 +183,20 @@ fn a_signal_that_asks_it_to_end_gives_the_terminal_back() {
 }
 
 #[test]
+fn it_ends_when_its_terminal_goes_away() {
+    let Some(mut session) = Session::start("gone", false) else { return };
+    session.wait_until_it_says("PLUGIN");
+    let children = session.children();
+    let pid = session.pid();
+    // With it goes the other side of the terminal.
+    session.script.kill();
+    session.script.wait();
+    let is_top = || fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| !line.is_empty());
+    wait_for("the end of the example", || (!is_top()).then_some(()));
+    assert_gone(children);
+}
+
+#[test]
 fn no_child_outlives_it_when_it_is_killed() {
     let Some(session) = Session::start("kill", false) else { return };
     let children = session.children();

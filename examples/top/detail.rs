@@ -108,7 +108,7 @@ fn cpu(buf: &mut Buffer, area: Rect, scene: &Scene<'_>, facts: &Facts<'_>) {
     let all = facts.view.aggregates(scene.window).and_then(|all| all.cpu);
     let title = format!("CPU % of one core  now {}", percent(facts.cpu));
     let title = title + &four(all.as_ref(), 1.0, percent);
-    let graph = Graph { title, lowest_top: 100.0, label: percent, style: style::CPU };
+    let graph = Graph { title, lowest_top: 10.0, label: percent, style: style::CPU };
     graph.draw(buf, area, scene, facts, |sample| sample.cpu_percent);
 }
 

@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 use std::time::{Duration, SystemTime};
 
-use plugmeter::{PluginState, PluginView, Sample, Snapshot, Window};
+use plugmeter::{PluginState, PluginView, RunEnd, Sample, Snapshot, Window};
 
 use crate::text::{ago, count, last, spoken};
 
@@ -123,11 +123,13 @@ impl<'a> Facts<'a> {
         match view.state() {
             PluginState::Crashed => {
                 let end = view.runs().next_back().and_then(|run| run.end);
-                let how = end.map(|end| format!(": {end}")).unwrap_or_default();
-                self.worst(
-                    Severity::Error,
-                    format!("crashed {}, and is down{how}", ago(self.since)),
-                );
+                let how = match end {
+                    Some(end @ (RunEnd::Exited(_) | RunEnd::Signaled(_))) => format!(": {end}"),
+                    // That it crashed is said already, or more is not known.
+                    _ => String::new(),
+                };
+                let said = format!("crashed {}, and is down{how}", ago(self.since));
+                self.worst(Severity::Error, said);
             }
             PluginState::Failed => {
                 let why = problem.take().map(|why| format!(": {why}")).unwrap_or_default();

@@ -36,10 +36,11 @@ use std::env;
 use std::error::Error;
 use std::io::{self, Write as _};
 use std::process::ExitCode;
+use std::sync::mpsc::RecvTimeoutError;
 use std::time::{Duration, Instant};
 
 use plugmeter::{Collector, Config, Reader, StartError};
-use ratatui::crossterm::event::{self, Event, KeyEventKind};
+use ratatui::crossterm::event::{Event, KeyEventKind};
 
 use crate::app::{After, App};
 use crate::arguments::{Arguments, Request};
@@ -114,6 +115,7 @@ fn watch(
     host: &mut Host,
     signals: &Signals,
 ) -> io::Result<()> {
+    let events = terminal::events()?;
     let mut app = App::default();
     let mut drawn: Option<(u64, Instant)> = None;
     while !signals.has_come() {
@@ -127,19 +129,17 @@ fn watch(
             drawn = Some((snapshot.revision(), Instant::now()));
             assert!(env::var_os(PANIC).is_none(), "{PANIC} asks for it");
         }
-        // All that was typed meanwhile; a terminal that is gone is an error.
-        let mut patience = ROUND;
-        while event::poll(patience)? {
-            patience = Duration::ZERO;
+        let mut next = events.recv_timeout(ROUND);
+        while let Ok(event) = next {
             drawn = None;
-            match event::read()? {
-                Event::Key(key) if key.kind != KeyEventKind::Release => {
-                    if app.key(key) == After::Quit {
-                        return Ok(());
-                    }
-                }
-                _ => {}
+            if let Event::Key(key) = event?
+                && key.kind != KeyEventKind::Release
+                && app.key(key) == After::Quit
+            {
+                return Ok(());
             }
+            // All that was typed meanwhile is drawn at once.
+            next = events.try_recv().map_err(|_| RecvTimeoutError::Timeout);
         }
     }
     Ok(())

@@ -59,17 +59,17 @@ fn footer(buf: &mut Buffer, line: Rect, snapshot: &Snapshot, app: &App) {
     let keys: &[&str] = match app.pane {
         _ if app.typing => &["type a part of the name", "Enter keeps it", "Esc clears it"],
         Pane::Table => &[
-            "↑↓ select",
-            "Enter details",
-            "/ filter",
-            "? help",
             "q quit",
+            "? help",
+            "↑↓ select",
+            "Enter detail",
+            "/ filter",
             "wncmex sort",
             "r reverse",
             "t time",
         ],
-        Pane::Detail => &["↑↓ next plugin", "Esc back", "q quit", "t time", "PageDown more runs"],
-        Pane::Help => &["any key: back", "q quit"],
+        Pane::Detail => &["q quit", "Esc back", "↑↓ next plugin", "t time", "PageDown more runs"],
+        Pane::Help => &["q quit", "any other key: back"],
     };
     let width = cost.chars().count() as u16;
     let cost_at = line.right().saturating_sub(width);
@@ -106,7 +106,7 @@ fn help(buf: &mut Buffer, area: Rect) {
     let words = [
         "",
         "CPU is in percent of one core: four busy threads read 400.",
-        "EV/S are events per second in the last minute. P95: 95 % of samples are lower.",
+        "EV/S are events per second in the last minute. P95: 95 % of samples are below it.",
     ];
     let mut y = area.y + 1;
     let mut line = |x: u16, said: &str, next: bool| {

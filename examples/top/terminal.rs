@@ -2,12 +2,14 @@
 
 use std::io::{self, IsTerminal as _, Stdout};
 use std::panic;
+use std::sync::mpsc::{self, Receiver};
 use std::thread;
 
 use ratatui::Terminal;
 use ratatui::backend::CrosstermBackend;
 use ratatui::buffer::Buffer;
 use ratatui::crossterm::cursor::Show;
+use ratatui::crossterm::event::{self, Event};
 use ratatui::crossterm::execute;
 use ratatui::crossterm::terminal::{
     EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode,
@@ -46,6 +48,24 @@ impl Drop for Screen {
     fn drop(&mut self) {
         restore();
     }
+}
+
+/// Keys and changes of size, from now on; an error is the last of them.
+///
+/// They are read in a thread of its own: when the terminal has gone away, crossterm reads the end of
+/// its input for ever, and nothing else would be heard again, no signal either.
+pub(crate) fn events() -> io::Result<Receiver<io::Result<Event>>> {
+    let (told, events) = mpsc::channel();
+    thread::Builder::new().name("keys".to_owned()).spawn(move || {
+        loop {
+            let event = event::read();
+            let is_last = event.is_err();
+            if told.send(event).is_err() || is_last {
+                return;
+            }
+        }
+    })?;
+    Ok(events)
 }
 
 /// Each step whether or not the one before went well: there may be no terminal any more.

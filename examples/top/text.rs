@@ -32,6 +32,11 @@ fn cells(text: &str) -> Vec<(String, u16)> {
                 | '\u{e0000}'..='\u{e0fff}',
                 _,
             ) => {}
+            // Two of these are a flag, and as wide as the terminal likes.
+            ('\u{1f1e6}'..='\u{1f1ff}', _) => {
+                let letter = b'A' + (ch as u32 - 0x1f1e6) as u8;
+                cells.push((char::from(letter).to_string(), 1));
+            }
             // Marks and embeddings of direction, separators of lines.
             (
                 '\u{61c}'

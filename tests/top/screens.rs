@@ -66,12 +66,13 @@ fn all_is_well_where_nothing_is_wrong() {
 
 #[test]
 fn each_reason_for_attention_is_one() {
-    let wrong: [(&str, &dyn Fn(&mut World)); 7] = [
+    type Wrong<'a> = (&'a str, &'a dyn Fn(&mut World));
+    let wrong: [Wrong<'_>; 7] = [
         ("✗ dice: failed just now", &|world| world.plugin("dice").set_state(PluginState::Failed)),
         ("✗ dice: failed just now: the pid is not that of a process", &|world| {
             world.run("dice", 0, 0, 0);
         }),
-        ("✗ dice: crashed just now, and is down: crashed", &|world| {
+        ("✗ dice: crashed just now, and is down", &|world| {
             world.plugin("dice").crashed();
         }),
         ("▲ dice: unhealthy for 0 s", &|world| {
