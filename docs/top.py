@@ -15,7 +15,7 @@ import sys
 import time
 from xml.sax.saxutils import escape
 
-COLUMNS, LINES = 104, 22
+COLUMNS, LINES = 110, 17
 CELL_W, CELL_H, MARGIN = 8.4, 18, 12
 GROUND, INK = "#16181d", "#d7dae0"
 COLOURS = {31: "#f0616d", 32: "#5fbf77", 33: "#e0b252", 34: "#6ea8fe", 35: "#c58af9", 36: "#4fc3d9"}
@@ -49,7 +49,7 @@ def runs(line, style):
             pieces.append((x, text, frozenset(style)))
             x += len(text)
             continue
-        for code in (int(code or 0) for code in sgr.split(";")):
+        for code in (int(code or 0) for code in re.sub(r"38;5;([0-7])(?!\d)", r"3\1", sgr).split(";")):
             if code == 0:
                 style.clear()
             elif code == 39:
@@ -77,7 +77,7 @@ def svg(screen):
             ink = next((COLOURS[code] for code in look if code in COLOURS), INK)
             if 7 in look:
                 out.append(
-                    f'<rect x="{left:g}" y="{top}" width="{len(text) * CELL_W:g}" height="{CELL_H}" fill="{ink}"/>'
+                    f'<rect x="{left:.1f}" y="{top}" width="{len(text) * CELL_W:.1f}" height="{CELL_H}" fill="{ink}" shape-rendering="crispEdges"/>'
                 )
                 ink = GROUND
             extra = ' font-weight="bold"' if 1 in look else ""

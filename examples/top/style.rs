@@ -12,7 +12,7 @@ pub(crate) const WARNING: Style = Style::new().fg(Color::Yellow).add_modifier(Mo
 pub(crate) const FINE: Style = Style::new().fg(Color::Green);
 pub(crate) const CPU: Style = Style::new().fg(Color::Cyan);
 pub(crate) const MEMORY: Style = Style::new().fg(Color::Magenta);
-pub(crate) const BAR: Modifier = Modifier::REVERSED;
+pub(crate) const SELECTED: Style = Style::new().fg(Color::Reset).add_modifier(Modifier::REVERSED);
 
 pub(crate) const fn of(severity: Severity) -> Style {
     match severity {

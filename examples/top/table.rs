@@ -2,7 +2,6 @@
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
-use ratatui::style::Style;
 
 use crate::app::{App, Order};
 use crate::chart::{self, Axis};
@@ -12,6 +11,9 @@ use crate::text::{UNKNOWN, count, last, long, megabytes, percent, put, rate, sho
 
 /// Memory graphs go at least so high: noise of a small process is no mountain.
 const LOWEST_TOP_MB: f64 = 16.0;
+
+/// Columns that the graphs get before there is room for what seldom matters.
+const GRAPHS: u16 = 14;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Column {
@@ -104,6 +106,10 @@ impl Column {
         !matches!(self, Self::Shape | Self::Name | Self::State | Self::Version)
     }
 
+    const fn is_graph(self) -> bool {
+        matches!(self, Self::CpuGraph | Self::MemoryGraph)
+    }
+
     const fn order(self) -> Option<Order> {
         Some(match self {
             Self::Shape => Order::Worst,
@@ -122,7 +128,8 @@ pub(crate) fn columns(room: u16, longest_name: u16) -> Vec<(Column, u16)> {
     // The last column has no blank after it.
     let mut left = room + 1;
     let mut fits = |column: &Column| {
-        let rest = left.checked_sub(column.narrowest() + 1);
+        let kept = if matches!(column, Column::Version | Column::Pid) { GRAPHS } else { 0 };
+        let rest = left.checked_sub(column.narrowest() + 1).filter(|&rest| rest >= kept);
         left = rest.unwrap_or(left);
         rest.is_some()
     };
@@ -174,13 +181,12 @@ pub(crate) fn draw(
         let mut x = area.x;
         for &(column, width) in &columns {
             cell(buf, Rect::new(x, y, width, 1), column, facts, scene, axis);
+            // Turned round, a graph would show the opposite.
+            if nth == app.position() && !column.is_graph() {
+                let gap = u16::from(x + width < area.right());
+                buf.set_style(Rect::new(x, y, width + gap, 1), style::SELECTED);
+            }
             x += width + 1;
-        }
-        if nth == app.position() {
-            buf.set_style(
-                Rect::new(area.x, y, area.width, 1),
-                Style::new().add_modifier(style::BAR),
-            );
         }
     }
 }

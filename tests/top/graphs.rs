@@ -6,8 +6,9 @@ use plugmeter::Window;
 use plugmeter::testing::Observed;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
-use ratatui::style::Style;
+use ratatui::style::{Modifier, Style};
 
+use crate::app::App;
 use crate::chart::{self, Axis};
 use crate::facts::Scene;
 use crate::table::{self, Column};
@@ -107,5 +108,19 @@ fn columns_fill_the_room_and_never_more() {
     for column in [Column::CpuGraph, Column::CpuP95, Column::MemoryGraph, Column::Events] {
         assert!(shown(80, column), "{column:?}");
     }
-    assert!(shown(110, Column::Pid) && shown(110, Column::Version));
+    assert!(shown(120, Column::Pid) && shown(120, Column::Version));
+}
+
+#[test]
+fn the_selected_row_stands_out_and_its_graphs_are_not_turned_round() {
+    let mut world = World::new();
+    world.run("dice", 1, 30, 7);
+    world.ticks(20);
+    let buf = world.buffer(&mut App::default(), (80, 24), Duration::ZERO);
+    let row = (0..24).rev().find(|&y| buf[(2, y)].symbol() == "d").unwrap();
+    let reversed = |x: u16| buf[(x, row)].modifier.contains(Modifier::REVERSED);
+    assert!((0..6).all(reversed));
+    let is_block = |x: &u16| ("▁"..="█").contains(&buf[(*x, row)].symbol());
+    let blocks: Vec<_> = (0..80).filter(is_block).collect();
+    assert!(blocks.len() > 10 && !blocks.into_iter().any(reversed));
 }
