@@ -129,6 +129,18 @@ impl Session {
     }
 }
 
+impl Drop for Session {
+    fn drop(&mut self) {
+        // Where a test has failed, what it has started may be what does not end.
+        if thread::panicking() && self.dir.join("pid").exists() {
+            let _ = Command::new("sh")
+                .args(["-c", "kill -KILL $(cat pid)"])
+                .current_dir(&self.dir)
+                .status();
+        }
+    }
+}
+
 #[track_caller]
 fn assert_gone(children: Vec<u32>) {
     for pid in children {

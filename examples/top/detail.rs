@@ -90,7 +90,7 @@ fn head(buf: &mut Buffer, area: Rect, facts: &Facts<'_>) -> u16 {
 fn counts(scene: &Scene<'_>, facts: &Facts<'_>) -> String {
     let view = facts.view;
     let mut said = format!(
-        "events {} ({} per second) · crashes {} in the {}, {} in all · restarts {}",
+        "events {} ({}/s) · crashes {} in the {}, {} in all · restarts {}",
         count(view.event_count()),
         rate(facts.events_per_second),
         count(facts.crashes_lately),

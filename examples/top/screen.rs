@@ -106,7 +106,7 @@ fn help(buf: &mut Buffer, area: Rect) {
     let words = [
         "",
         "CPU is in percent of one core: four busy threads read 400.",
-        "EV/S are events per second in the last minute. P95: 95 % of samples are below it.",
+        "EV/S: events per second, last minute. P95: 95 % of samples are below it.",
     ];
     let mut y = area.y + 1;
     let mut line = |x: u16, said: &str, next: bool| {
