@@ -15,7 +15,7 @@ import sys
 import time
 from xml.sax.saxutils import escape
 
-COLUMNS, LINES = 110, 17
+COLUMNS, LINES = 110, 20
 CELL_W, CELL_H, MARGIN = 8.4, 18, 12
 GROUND, INK = "#16181d", "#d7dae0"
 COLOURS = {31: "#f0616d", 32: "#5fbf77", 33: "#e0b252", 34: "#6ea8fe", 35: "#c58af9", 36: "#4fc3d9"}
