@@ -16,6 +16,15 @@ assert sorted(document) == ["plugins", "sampler", "system"], sorted(document)
 assert len(document["plugins"]) == 5, len(document["plugins"])
 '
 cargo run --locked --release --example global
+# On a terminal of its own, until somebody presses q.
+if script --version 2>/dev/null | grep -q util-linux; then
+    top="cargo run --locked --release --all-features --example top -- --interval 0.2"
+    shown="$({ sleep 3; printf q; sleep 1; } |
+        TERM=xterm-256color timeout 60 script -qec "stty rows 24 cols 80; $top" /dev/null)"
+    grep -q "sampler " <<<"$shown" || { echo "top has shown nothing: $shown" >&2; exit 1; }
+else
+    echo "SKIPPED: no \`script\` of util-linux on this machine, and so no terminal for top" >&2
+fi
 # Until it is killed: its children end with it.
 python3 -c '
 import subprocess, urllib.request

@@ -1,9 +1,8 @@
 //! The example `aggregates`, run for real.
-//!
-//! `cargo test` builds the examples beside the tests; `cargo test --test example` alone does not.
 
-use std::env;
-use std::path::PathBuf;
+#[path = "support/examples.rs"]
+mod examples;
+
 use std::process::{Command, Output, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -11,13 +10,7 @@ use serde_json::Value;
 
 /// The example's executable.
 fn example() -> Command {
-    let test = env::current_exe().expect("a test knows its path");
-    // target/PROFILE/deps/example-HASH, and target/PROFILE/examples/aggregates.
-    let profile = test.ancestors().nth(2).expect("it lies in target/PROFILE/deps");
-    let name = format!("aggregates{}", env::consts::EXE_SUFFIX);
-    let path: PathBuf = [profile, "examples".as_ref(), name.as_ref()].iter().collect();
-    assert!(path.exists(), "no {}: build it with `cargo build --examples`", path.display());
-    Command::new(path)
+    Command::new(examples::executable("aggregates"))
 }
 
 /// What the example prints when it is run with these arguments.
@@ -101,7 +94,7 @@ fn five_plugins_do_what_they_are_for_and_leave_no_process_behind() {
     #[cfg(target_os = "linux")]
     for run in all_runs() {
         let pid = u32::try_from(run["pid"].as_u64().unwrap()).unwrap();
-        assert!(!linux::is_worker(pid), "{run:#} has outlived the example");
+        assert!(!examples::is_worker(pid), "{run:#} has outlived the example");
     }
 }
 
@@ -218,9 +211,9 @@ fn a_process_that_exists_is_watched_and_left_alone() {
 
 #[cfg(target_os = "linux")]
 mod linux {
-    use std::fs;
     use std::time::{Duration, Instant};
 
+    use super::examples::{is_worker, workers};
     use super::*;
 
     /// Waits for a fact, as long as it may take on a busy machine.
@@ -230,26 +223,6 @@ mod linux {
             assert!(Instant::now() < deadline, "still not so: {fact}");
             std::thread::sleep(Duration::from_millis(5));
         }
-    }
-
-    /// Whether this is a child of the example, and not merely the remains of one.
-    pub(super) fn is_worker(pid: u32) -> bool {
-        // The command line of a zombie is empty.
-        fs::read(format!("/proc/{pid}/cmdline"))
-            .is_ok_and(|line| line.split(|&byte| byte == 0).any(|arg| arg == b"--worker"))
-    }
-
-    /// The workers of the process `parent`.
-    fn workers(parent: u32) -> Vec<u32> {
-        let is_child = |pid: &u32| {
-            let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-            status.lines().any(|line| line == format!("PPid:\t{parent}"))
-        };
-        fs::read_dir("/proc")
-            .expect("there is a /proc")
-            .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
-            .filter(|pid| is_child(pid) && is_worker(*pid))
-            .collect()
     }
 
     #[test]

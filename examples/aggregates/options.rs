@@ -1,5 +1,6 @@
 //! The command line.
 
+use std::error::Error;
 use std::ffi::OsString;
 use std::fmt;
 use std::time::Duration;
@@ -71,6 +72,8 @@ impl fmt::Display for UsageError {
     }
 }
 
+impl Error for UsageError {}
+
 /// Reads the arguments after the program's name.
 pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Request, UsageError> {
     let mut args = args.into_iter().map(text);
@@ -92,13 +95,13 @@ pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Request,
     Ok(Request::Watch(options))
 }
 
-type Argument = Result<String, UsageError>;
+pub(crate) type Argument = Result<String, UsageError>;
 
-fn text(arg: OsString) -> Argument {
+pub(crate) fn text(arg: OsString) -> Argument {
     arg.into_string().map_err(|arg| UsageError(format!("{arg:?} is not text")))
 }
 
-fn seconds(option: &str, value: Option<Argument>) -> Result<Duration, UsageError> {
+pub(crate) fn seconds(option: &str, value: Option<Argument>) -> Result<Duration, UsageError> {
     let value =
         value.ok_or_else(|| UsageError(format!("{option} needs a number of seconds")))??;
     value
@@ -111,14 +114,14 @@ fn seconds(option: &str, value: Option<Argument>) -> Result<Duration, UsageError
         })
 }
 
-fn role(value: Option<Argument>) -> Result<Role, UsageError> {
+pub(crate) fn role(value: Option<Argument>) -> Result<Role, UsageError> {
     let name = value.transpose()?.unwrap_or_default();
     Role::named(&name).ok_or_else(|| UsageError(format!("no worker is called {name:?}")))
 }
 
 /// `NAME=PID`; a name may have a `=` of its own. Whether it is a good name, and whether there is
 /// one of it, is for the collector to say.
-fn named_process(arg: &str) -> Result<(String, u32), UsageError> {
+pub(crate) fn named_process(arg: &str) -> Result<(String, u32), UsageError> {
     let (name, pid) = arg
         .rsplit_once('=')
         .ok_or_else(|| UsageError(format!("{arg:?} is neither an option nor NAME=PID")))?;

@@ -1,0 +1,61 @@
+//! The command line. What it has in common with the example `aggregates` is read by the same code.
+
+use std::ffi::OsString;
+use std::time::Duration;
+
+use crate::options::{UsageError, named_process, role, seconds, text};
+use crate::worker::{Role, WORKER};
+
+pub(crate) const HELP: &str = "\
+Shows five plugins, or processes of yours, in the terminal, until you press q.
+
+usage: top [OPTIONS] [NAME=PID]...
+
+  NAME=PID            watch this process, under this name, instead of starting five plugins
+
+  --interval SECONDS  time from one sample to the next [1]
+  --history SECONDS   how much is kept [3600]
+  --help              print this
+
+SECONDS may have a fraction: 0.25. The key ? shows what the other keys do.";
+
+/// What the command line asks for.
+#[derive(Debug)]
+pub(crate) enum Request {
+    Help,
+    /// This is a child: play a plugin.
+    Work(Role),
+    Show(Arguments),
+}
+
+/// What to watch, and how.
+#[derive(Debug)]
+pub(crate) struct Arguments {
+    pub interval: Duration,
+    pub history: Duration,
+    /// None: start children.
+    pub processes: Vec<(String, u32)>,
+}
+
+/// Reads the arguments after the program's name.
+pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Request, UsageError> {
+    let mut args = args.into_iter().map(text);
+    let mut read = Arguments {
+        interval: Duration::from_secs(1),
+        history: Duration::from_secs(3_600),
+        processes: Vec::new(),
+    };
+    while let Some(arg) = args.next().transpose()? {
+        match arg.as_str() {
+            "--help" | "-h" => return Ok(Request::Help),
+            "--interval" => read.interval = seconds(&arg, args.next())?,
+            "--history" => read.history = seconds(&arg, args.next())?,
+            WORKER => return role(args.next()).map(Request::Work),
+            option if option.starts_with('-') => {
+                return Err(UsageError::new(format!("no option {option:?}: see --help")));
+            }
+            process => read.processes.push(named_process(process)?),
+        }
+    }
+    Ok(Request::Show(read))
+}

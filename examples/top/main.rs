@@ -1,0 +1,146 @@
+//! The plugins of the example `aggregates`, or processes of yours, in a terminal.
+//!
+//! ```sh
+//! cargo run --release --example top
+//! cargo run --release --example top -- --interval 5 shell=$$
+//! ```
+//!
+//! `facts.rs` says what is to be said of a plugin, as a pure function of a snapshot; `app.rs` is what
+//! the operator has asked for; `screen.rs` and what it calls draw both into a buffer, and are tested
+//! in `tests/top.rs`. Only this file, `terminal.rs` and `signals.rs` know that there is a terminal, a
+//! clock and a process.
+
+mod app;
+mod arguments;
+mod chart;
+mod detail;
+mod facts;
+#[allow(dead_code)] // nobody asks here which children there are
+#[path = "../aggregates/host.rs"]
+mod host;
+#[allow(dead_code)] // some options are for a report only
+#[path = "../aggregates/options.rs"]
+mod options;
+mod screen;
+mod signals;
+mod style;
+mod table;
+mod terminal;
+mod text;
+mod verdict;
+#[allow(dead_code)] // nobody tells here what the plugins do
+#[path = "../aggregates/worker.rs"]
+mod worker;
+
+use std::env;
+use std::error::Error;
+use std::io::{self, Write as _};
+use std::process::ExitCode;
+use std::sync::mpsc::RecvTimeoutError;
+use std::time::{Duration, Instant};
+
+use plugmeter::{Collector, Config, Reader, StartError};
+use ratatui::crossterm::event::{Event, KeyEventKind};
+
+use crate::app::{After, App};
+use crate::arguments::{Arguments, Request};
+use crate::host::Host;
+use crate::options::UsageError;
+use crate::signals::Signals;
+use crate::terminal::Screen;
+
+/// How often the host looks after its children, and the screen for something new.
+const ROUND: Duration = Duration::from_millis(50);
+/// The age of the data is drawn at least so often.
+const SECOND: Duration = Duration::from_secs(1);
+/// With this in the environment it panics once it has drawn: for the test that the terminal is given
+/// back even then.
+const PANIC: &str = "PLUGMETER_TOP_PANICS";
+
+fn main() -> ExitCode {
+    match answer() {
+        Ok(code) => code,
+        Err(failure) => {
+            // There is nobody left to tell if this fails too.
+            let _ = writeln!(io::stderr(), "top: {failure}");
+            ExitCode::from(if failure.is::<UsageError>() { 2 } else { 1 })
+        }
+    }
+}
+
+fn answer() -> Result<ExitCode, Box<dyn Error>> {
+    match arguments::parse(env::args_os().skip(1))? {
+        Request::Help => writeln!(io::stdout(), "{}", arguments::HELP)?,
+        Request::Work(role) => return Ok(role.work()?),
+        Request::Show(arguments) => show(&arguments)?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn show(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
+    // Before anything is started: no child shall begin for nothing.
+    if !Screen::is_there() {
+        return Err(UsageError::new("standard output is no terminal").into());
+    }
+    let signals = Signals::wait_for()?;
+    let config = Config::default().poll_interval(arguments.interval);
+    let collector = Collector::start(config.history_duration(arguments.history));
+    let collector = collector.map_err(|error| -> Box<dyn Error> {
+        match error {
+            // Both lengths come from the command line; the library knows their bounds.
+            StartError::Config(error) => UsageError::new(error).into(),
+            error => error.into(),
+        }
+    })?;
+    let mut host = if arguments.processes.is_empty() {
+        Host::with_children(&collector)?
+    } else {
+        for (name, pid) in &arguments.processes {
+            collector.register(name).map_err(UsageError::new)?.started(*pid, "");
+        }
+        Host::default()
+    };
+    // The terminal is given back before the children are waited for, and before an error is told.
+    let shown = Screen::open()
+        .and_then(|mut screen| watch(&mut screen, &collector.reader(), &mut host, &signals));
+    host.stop()?;
+    Ok(shown?)
+}
+
+/// Until the operator or a signal ends it. Draws when there is something new: a revision, a key,
+/// another size, or a second more of age.
+fn watch(
+    screen: &mut Screen,
+    reader: &Reader,
+    host: &mut Host,
+    signals: &Signals,
+) -> io::Result<()> {
+    let events = terminal::events()?;
+    let mut app = App::default();
+    let mut drawn: Option<(u64, Instant)> = None;
+    while !signals.has_come() {
+        host.tend()?;
+        let snapshot = reader.snapshot();
+        let is_fresh = drawn
+            .is_some_and(|(revision, at)| revision == snapshot.revision() && at.elapsed() < SECOND);
+        if !is_fresh {
+            let age = snapshot.ticked_at().elapsed();
+            screen.draw(|buf| screen::draw(buf, &snapshot, age, &mut app))?;
+            drawn = Some((snapshot.revision(), Instant::now()));
+            assert!(env::var_os(PANIC).is_none(), "{PANIC} asks for it");
+        }
+        let mut next = events.recv_timeout(ROUND);
+        while let Ok(event) = next {
+            drawn = None;
+            if let Event::Key(key) = event?
+                && key.kind != KeyEventKind::Release
+                && app.key(key) == After::Quit
+            {
+                return Ok(());
+            }
+            // All that was typed meanwhile is drawn at once.
+            next = events.try_recv().map_err(|_| RecvTimeoutError::Timeout);
+        }
+    }
+    Ok(())
+}
