@@ -25,7 +25,24 @@ if script --version 2>/dev/null | grep -q util-linux; then
 else
     echo "SKIPPED: no \`script\` of util-linux on this machine, and so no terminal for top" >&2
 fi
-# Until it is killed: its children end with it.
+cargo run --locked --release --example tokio_host | grep -qx "crashing 1.2: exit code 3"
+# Until they are killed: their children end with them.
+python3 -c '
+import json, re, subprocess, urllib.request
+for example, arguments in [("dashboard", ["--port", "0"]), ("axum_host", ["127.0.0.1:0"])]:
+    command = "cargo run --locked --release --all-features --example".split()
+    command += [example, "--"] + arguments
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as host:
+        try:
+            root = re.match("http://[0-9.:]+/[a-z]*", host.stdout.readline()).group().rstrip("/")
+            ask = lambda path: urllib.request.urlopen(root + path, timeout=10).read().decode()
+            names = [plugin["plugin_name"] for plugin in json.loads(ask("/api/metrics"))["plugins"]]
+            assert len(names) == (5 if example == "dashboard" else 1), names
+            assert all(name in ask("") for name in names)
+            assert "plugin_up{" in ask("/metrics")
+        finally:
+            host.kill()
+'
 python3 -c '
 import subprocess, urllib.request
 command = "cargo run --locked --release --all-features --example scrape -- 127.0.0.1:0"
