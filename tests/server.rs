@@ -9,7 +9,8 @@ mod support;
 
 use std::fs;
 use std::io::{ErrorKind, Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
+use std::sync::Mutex;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -19,6 +20,7 @@ use plugmeter::testing::{Simulation, Usage};
 use plugmeter::{Config, Reader};
 use rustix::net::sockopt::set_socket_recv_buffer_size;
 use rustix::net::{AddressFamily, SocketType, socket};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use support::wait_for;
 
 /// A limit of ten seconds is not reached before this, ...
@@ -289,6 +291,85 @@ fn an_answer_under_way_is_finished_when_the_server_stops() {
     stream.read_to_end(&mut rest).unwrap();
     assert!(rest.len() > whole, "{} of {whole} bytes", rest.len());
     stopping.join().unwrap();
+}
+
+#[test]
+fn without_descriptors_it_waits_a_moment_and_then_goes_on() {
+    if !alone("without_descriptors_it_waits_a_moment_and_then_goes_on") {
+        return;
+    }
+    let sim = few();
+    let (_server, address) = serve(sim.reader(), HttpConfig::default());
+    assert_eq!(get(address, "/nothing").status, 404);
+    let sockets: Vec<_> =
+        (0..12).map(|_| socket(AddressFamily::INET, SocketType::STREAM, None).unwrap()).collect();
+    // The server may accept three.
+    let open = fs::read_dir("/proc/self/fd").unwrap().count() as u64 - 1;
+    let limit = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: Some(open + 3), ..limit }).unwrap();
+    let ask = |socket| {
+        rustix::net::connect(&socket, &address).unwrap();
+        let mut stream = TcpStream::from(socket);
+        stream.write_all(b"GET /nothing HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+        stream
+    };
+    let asked: Vec<_> = sockets.into_iter().map(ask).collect();
+    // Each that was answered goes, and makes room for the next.
+    for mut stream in asked {
+        stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+        assert_eq!(exchange(&mut stream, b"").unwrap().status, 404);
+    }
+    setrlimit(Resource::Nofile, limit).unwrap();
+}
+
+/// Levels and texts of what this crate has logged.
+static LOGGED: Mutex<Vec<(log::Level, String)>> = Mutex::new(Vec::new());
+
+struct Logger;
+
+impl log::Log for Logger {
+    fn enabled(&self, _: &log::Metadata<'_>) -> bool {
+        true
+    }
+
+    fn log(&self, record: &log::Record<'_>) {
+        if record.target().starts_with("plugmeter") {
+            LOGGED.lock().unwrap().push((record.level(), record.args().to_string()));
+        }
+    }
+
+    fn flush(&self) {}
+}
+
+#[test]
+fn who_opens_it_to_other_machines_without_a_token_is_warned_once() {
+    if !alone("who_opens_it_to_other_machines_without_a_token_is_warned_once") {
+        return;
+    }
+    log::set_logger(&Logger).unwrap();
+    log::set_max_level(log::LevelFilter::Info);
+    let sim = few();
+    let everywhere = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+    for (config, warnings) in [
+        (HttpConfig::default(), 0),
+        (HttpConfig::default().host(everywhere).token("s3cret"), 0),
+        (HttpConfig::default().host(everywhere), 1),
+    ] {
+        LOGGED.lock().unwrap().clear();
+        let (server, address) = serve(sim.reader(), config);
+        let loopback = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), address.port());
+        for _ in 0..3 {
+            get(loopback, "/nothing");
+        }
+        server.stop();
+        let logged = LOGGED.lock().unwrap();
+        let warned: Vec<_> =
+            logged.iter().filter(|(level, _)| *level == log::Level::Warn).collect();
+        assert_eq!(warned.len(), warnings, "{warned:?}");
+        assert!(warned.iter().all(|(_, text)| text.contains("token")), "{warned:?}");
+        assert!(!format!("{logged:?}").contains("s3cret"));
+        assert!(logged.iter().any(|(_, text)| text.contains(&address.to_string())), "{logged:?}");
+    }
 }
 
 /// Resident memory of this process in bytes, and the most it ever was.

@@ -115,7 +115,7 @@ impl HttpServer {
     /// Stops serving, and waits until it has: answers under way have one second, then they are cut.
     ///
     /// Stopping twice, or from several threads, is the same as stopping once; in a forked child it
-    /// does nothing.
+    /// does nothing. It blocks the thread, and so does dropping: not for a thread that runs tasks.
     pub fn stop(&self) {
         if !self.is_home() {
             return;
