@@ -345,6 +345,24 @@ fn what_the_host_says_after_an_end_was_learnt_of_is_heard_before_it_is_acted_on(
 }
 
 #[test]
+fn the_last_crash_is_the_youngest_one_also_if_the_wall_clock_was_set_back_between_two() {
+    let mut stage = Stage::new();
+    stage.now.wall += 3_600 * SECOND;
+    for pid in 1..=2 {
+        stage.alive(pid, 0);
+        stage.started(pid);
+        stage.say(Word::Crashed);
+        stage.pass(SECOND);
+        stage.now.wall -= 1_800 * SECOND;
+    }
+    let snapshot = stage.tick();
+    let view = snapshot.plugin("dice").unwrap();
+    let ended: Vec<_> = view.runs().map(|run| run.ended_at).collect();
+    assert!(ended[1] < ended[0], "{ended:?}");
+    assert_eq!((view.crash_count(), view.last_crash()), (2, ended[1]));
+}
+
+#[test]
 fn a_late_word_of_an_end_does_not_touch_the_next_run() {
     let mut stage = Stage::new();
     stage.alive(1, 0);
