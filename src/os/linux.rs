@@ -215,6 +215,14 @@ pub(super) fn exists(pid: u32) -> bool {
     raw.is_some_and(|pid| rustix::process::test_kill_process(pid) != Err(rustix::io::Errno::SRCH))
 }
 
+/// Whole seconds from the machine's start to that of a process, rounded down.
+#[cfg(feature = "portable")]
+pub(super) fn seconds_from_boot_to_start(pid: u32) -> io::Result<Option<u64>> {
+    let stat = std::fs::read(format!("/proc/{pid}/stat"))?;
+    let start = procfs::start_time(&stat).ok_or(io::ErrorKind::InvalidData)?;
+    Ok(Some(start / rustix::param::clock_ticks_per_second().max(1)))
+}
+
 /// Whether the number is that of a thread: such numbers have folders in `/proc` too, although they
 /// are not listed. False also where that cannot be told.
 pub(super) fn is_thread(pid: u32) -> bool {
