@@ -7,6 +7,8 @@
 
 mod support;
 
+#[path = "faults/clock.rs"]
+mod clock;
 #[path = "faults/limits.rs"]
 mod limits;
 #[path = "linux/world.rs"]
