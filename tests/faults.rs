@@ -9,8 +9,12 @@ mod support;
 
 #[path = "faults/clock.rs"]
 mod clock;
+#[path = "faults/history.rs"]
+mod history;
 #[path = "faults/limits.rs"]
 mod limits;
+#[path = "faults/pauses.rs"]
+mod pauses;
 #[path = "linux/world.rs"]
 #[allow(dead_code)] // the other half is for others
 mod world;
