@@ -13,6 +13,8 @@ mod clock;
 mod history;
 #[path = "faults/limits.rs"]
 mod limits;
+#[path = "faults/logger.rs"]
+mod logger;
 #[path = "faults/pauses.rs"]
 mod pauses;
 #[path = "linux/world.rs"]
