@@ -1,5 +1,7 @@
 //! Tests of the roster with a scripted probe: what a simulation cannot be told, because there a
-//! process is always found, and is only looked at in ticks.
+//! process is always found, and is only looked at in ticks. And of its thread: see `thread`.
+
+mod thread;
 
 use std::collections::HashMap;
 use std::io;
