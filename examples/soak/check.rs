@@ -35,7 +35,8 @@ struct Last {
 
 macro_rules! holds {
     ($fact:expr, $($what:tt)+) => {
-        if !$fact {
+        let holds: bool = $fact;
+        if !holds {
             return Err(format!("{} ({})", format_args!($($what)+), stringify!($fact)));
         }
     };

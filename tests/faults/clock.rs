@@ -8,7 +8,9 @@ use std::time::{Duration, Instant, SystemTime};
 use plugmeter::{Collector, Config, PluginState, ProbeKind, Snapshot, Window};
 
 use crate::support::{Reaped, probes, shell, sleeper, wait_for};
-use crate::world::{entered, lacks_root, skipped};
+#[cfg(feature = "portable")]
+use crate::world::lacks_root;
+use crate::world::{entered, skipped};
 
 const HOUR: i64 = 3_600;
 const INTERVAL: Duration = Duration::from_millis(10);

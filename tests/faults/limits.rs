@@ -26,7 +26,7 @@ fn left() -> (usize, Vec<String>) {
 /// Does something where this user may have no thread or process more.
 fn without_threads<T>(meanwhile: impl FnOnce() -> T) -> T {
     let before = getrlimit(Resource::Nproc);
-    setrlimit(Resource::Nproc, Rlimit { current: Some(0), ..before.clone() }).unwrap();
+    setrlimit(Resource::Nproc, Rlimit { current: Some(0), ..before }).unwrap();
     let done = meanwhile();
     setrlimit(Resource::Nproc, before).unwrap();
     done
