@@ -337,3 +337,41 @@ fn a_reader_that_holds_a_snapshot_for_a_window_and_more_keeps_it_as_it_was() {
         assert_eq!(values(snapshot), *before, "of tick {}", snapshot.tick());
     }
 }
+
+#[test]
+fn a_flood_of_commands_keeps_no_tick_from_its_time_and_all_of_it_is_heard() {
+    const EACH: u64 = 100_000;
+    for probe in probes() {
+        let collector = ticking(probe, INTERVAL);
+        let plugins: Vec<Plugin> =
+            (0..THREADS).map(|i| collector.register(&i.to_string()).unwrap()).collect();
+        let before = collector.sample_now().unwrap();
+        thread::scope(|scope| {
+            for plugin in &plugins {
+                scope.spawn(|| {
+                    for step in 0..EACH {
+                        let even = step % 2 == 0;
+                        plugin.set_state(if even {
+                            PluginState::Starting
+                        } else {
+                            PluginState::Unhealthy
+                        });
+                        plugin.events().increment();
+                    }
+                });
+            }
+        });
+        // Behind all of it in the queue.
+        let after = collector.sample_now().unwrap();
+        for view in after.plugins() {
+            assert_eq!((view.state(), view.event_count()), (PluginState::Unhealthy, EACH));
+        }
+        let deadlines = |of: &Snapshot| of.sampler().ticks + of.sampler().missed_ticks;
+        let passed = after.ticked_at() - before.ticked_at();
+        let passed = passed.as_secs_f64() / INTERVAL.as_secs_f64();
+        // Both ends were asked for, and either may have been due as well.
+        let counted = (deadlines(&after) - deadlines(&before)) as f64;
+        assert!((counted - passed).abs() <= 2.0, "{probe}: {counted} of {passed} deadlines");
+        assert!(after.tick() > before.tick() + 1, "{probe}: no tick in {passed} intervals");
+    }
+}
