@@ -224,7 +224,7 @@ fn the_last_crash_is_the_last_one_also_if_the_clock_was_set_back_since() {
             assert_eq!(view.crash_count(), number as u64 + 1, "{probe}, at {offset:+}");
             assert_eq!(view.last_crash(), newest.ended_at, "{probe}, at {offset:+}");
             let ago = seconds(SystemTime::now(), view.last_crash().unwrap());
-            assert!((-1.0..60.0).contains(&ago), "{probe}, at {offset:+}: {ago} s ago");
+            assert!((-1.0..300.0).contains(&ago), "{probe}, at {offset:+}: {ago} s ago");
         }
         wall.set(0);
     }
