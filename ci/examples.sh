@@ -54,4 +54,6 @@ with subprocess.Popen(command.split(), stdout=subprocess.PIPE, text=True) as scr
     finally:
         scrape.kill()
 '
+# A few seconds of what is meant to be hours: it ends with 1 if something does not hold.
+cargo run --locked --release --all-features --example soak -- 5
 cargo bench --locked --all-features --no-run

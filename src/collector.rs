@@ -158,13 +158,16 @@ impl Collector {
         if self.is_sampler() {
             return;
         }
-        // Held while joining: whoever stops second waits here for the first.
-        let mut thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(thread) = thread.take() {
-            if thread.join().is_err() {
-                log::error!("the sampler has panicked");
-            }
-            log::info!("sampling has stopped");
+        let joined = {
+            // Held while joining: whoever stops second waits here for the first.
+            let mut thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner);
+            thread.take().map(JoinHandle::join)
+        };
+        // And not while logging: the host's logger may stop the collector too.
+        match joined {
+            Some(Ok(())) => log::info!("sampling has stopped"),
+            Some(Err(_)) => log::error!("the sampler has panicked, and does not sample any more"),
+            None => {}
         }
     }
 

@@ -25,8 +25,11 @@ fn sources() -> Vec<Source> {
         let code: Vec<_> = code.lines().map(|line| line.split("//").next().unwrap()).collect();
         Source { path, code: code.join("\n") }
     };
-    // So do files of tests alone.
-    let is_tests = |file: &PathBuf| file.file_name().is_some_and(|name| name == "tests.rs");
+    // So do files and folders of tests alone.
+    let is_tests = |file: &PathBuf| {
+        let mut parts = file.strip_prefix(&root).unwrap().components();
+        parts.any(|part| part.as_os_str() == "tests" || part.as_os_str() == "tests.rs")
+    };
     files.into_iter().filter(|file| !is_tests(file)).map(read).collect()
 }
 

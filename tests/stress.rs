@@ -1,7 +1,11 @@
 //! Readers on every core against a writer that ticks and publishes as fast as it can, while plugins
-//! come, go and restart. Ten seconds, or as many as `PLUGMETER_STRESS_SECONDS` says.
+//! come, go and restart; and against the writers of sixteen collectors at once. Ten seconds each, or
+//! as many as `PLUGMETER_STRESS_SECONDS` says.
 #![cfg(feature = "testing")]
 #![allow(clippy::unwrap_used)] // in a test, to panic is to say so
+
+#[path = "stress/sixteen.rs"]
+mod sixteen;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
@@ -151,10 +155,14 @@ fn read(reader: &Reader, done: &AtomicBool, tally: &Tally) {
     }
 }
 
-#[test]
-fn no_snapshot_is_torn_mixed_or_older_than_the_one_before() {
+fn length() -> Duration {
     let seconds = std::env::var("PLUGMETER_STRESS_SECONDS").ok();
     let seconds = seconds.map_or(10, |text| text.parse().expect("a number of seconds"));
+    Duration::from_secs(seconds)
+}
+
+#[test]
+fn no_snapshot_is_torn_mixed_or_older_than_the_one_before() {
     let (mut writer, done, tally) = (Writer::new(), AtomicBool::new(false), Tally::default());
     let cores = thread::available_parallelism().map_or(2, usize::from);
     thread::scope(|scope| {
@@ -165,7 +173,7 @@ fn no_snapshot_is_torn_mixed_or_older_than_the_one_before() {
                 read(&reader, &done, &tally);
             });
         }
-        let until = Instant::now() + Duration::from_secs(seconds);
+        let until = Instant::now() + length();
         // Whoever panics must not leave the others running.
         while Instant::now() < until && !done.load(Ordering::Relaxed) {
             (0..100).for_each(|_| writer.tick());

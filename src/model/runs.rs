@@ -31,6 +31,11 @@ impl Entry {
         self.last_row = last_row;
     }
 
+    /// When it ended, on both clocks: one orders, the other is shown.
+    pub(crate) fn end(&self) -> Option<(Instant, SystemTime)> {
+        self.ended.zip(self.run.ended_at)
+    }
+
     /// Takes in what is learnt of how it ended.
     pub(crate) const fn learn(&mut self, news: RunEnd) {
         self.run.end = Some(match self.run.end {

@@ -27,6 +27,14 @@ fn precise(time: Duration) -> String {
     if time < Duration::from_secs(60) { format!("{:.1}s", time.as_secs_f64()) } else { human(time) }
 }
 
+/// A name as it may stand in a line of text. Control characters it has none; but U+2028 and U+2029
+/// begin a new line, and the characters that embed, override or isolate a direction (Unicode Standard
+/// Annex 9, section 2) turn the rest of the line: of each of these there is U+FFFD instead.
+fn tame(name: &str) -> String {
+    let unruly = |c| matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    name.replace(unruly, "\u{fffd}")
+}
+
 fn or_dash<T>(value: Option<T>, show: impl FnOnce(T) -> String) -> String {
     value.map_or_else(|| "-".to_owned(), show)
 }
@@ -44,7 +52,7 @@ impl fmt::Display for Aggregates {
     /// Four lines: what was sampled, CPU, memory, events and crashes.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let samples = if self.sample_count == 1 { "sample" } else { "samples" };
-        let name = &self.plugin_name;
+        let name = tame(&self.plugin_name);
         writeln!(f, "{name}: {} {samples} over {}", self.sample_count, precise(self.time_span))?;
         f.write_str("  CPU   ")?;
         match &self.cpu {
@@ -89,7 +97,7 @@ impl fmt::Display for Snapshot {
         for plugin in self.plugins() {
             let live = plugin.live();
             rows.push([
-                plugin.name().to_owned(),
+                tame(plugin.name()),
                 plugin.state().to_string(),
                 or_dash(live.cpu_percent, |cpu| format!("{cpu:.2}")),
                 or_dash(live.memory_bytes, |bytes| format!("{:.2}", mebibytes(bytes))),

@@ -4,8 +4,6 @@ use std::time::{Instant, SystemTime};
 
 use crate::model::time::Now;
 
-#[cfg(feature = "portable")]
-pub(crate) use self::platform::boot_epoch;
 pub(crate) use self::platform::thread_cpu_time;
 
 /// This moment on the monotonic clock, for readings.
@@ -44,14 +42,6 @@ mod platform {
     pub(crate) fn thread_cpu_time() -> Option<Duration> {
         Some(duration(clock_gettime(ClockId::ThreadCPUTime)))
     }
-
-    /// Where sysinfo's start times, in seconds since 1970, are zero on the boot clock. It adds a
-    /// boot time in whole seconds that it reads once: read at the same time, it is this one.
-    #[cfg(feature = "portable")]
-    pub(crate) fn boot_epoch() -> Duration {
-        let stat = std::fs::read("/proc/stat").unwrap_or_default();
-        Duration::from_secs(crate::os::procfs::boot_time(&stat).unwrap_or(0))
-    }
 }
 
 #[cfg(not(target_os = "linux"))]
@@ -77,11 +67,6 @@ mod platform {
 
     pub(crate) const fn thread_cpu_time() -> Option<Duration> {
         None
-    }
-
-    #[cfg(feature = "portable")]
-    pub(crate) const fn boot_epoch() -> Duration {
-        Duration::ZERO
     }
 }
 

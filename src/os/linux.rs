@@ -46,7 +46,7 @@ pub(crate) struct Process {
     held: Option<Held>,
     /// In the kernel's steps; `None` where it could not be read.
     start: Option<u64>,
-    /// At the last reading. It only grows.
+    /// At the last reading.
     cpu_time: CpuTime,
 }
 
@@ -99,6 +99,7 @@ impl NativeProbe {
     }
 
     fn read_process(&mut self, process: &mut Process) -> Result<Reading, Unread> {
+        let was_held = process.held.is_some();
         let read = match &process.held {
             Some(held) => self.read_held(process, held),
             None => self.read_unheld(process),
@@ -109,8 +110,10 @@ impl NativeProbe {
             Err(Unread::Failed(_)) => None,
         };
         if let Some(reading) = last {
-            // A clock that goes back is not this process's: without held files that can happen.
-            if reading.cpu_time < process.cpu_time {
+            // A clock that goes back is not this process's: without held files that can happen. With
+            // them the process is proven to be the same, and it is the clock that somebody has set,
+            // as libfaketime does: then nothing is known of the difference.
+            if !was_held && reading.cpu_time < process.cpu_time {
                 return Err(Unread::Ended(Outcome::Unknown, None));
             }
             process.cpu_time = reading.cpu_time;
@@ -213,6 +216,14 @@ fn resident_pages(statm: &File) -> io::Result<u64> {
 pub(super) fn exists(pid: u32) -> bool {
     let raw = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw);
     raw.is_some_and(|pid| rustix::process::test_kill_process(pid) != Err(rustix::io::Errno::SRCH))
+}
+
+/// Whole seconds from the machine's start to that of a process, rounded down.
+#[cfg(feature = "portable")]
+pub(super) fn seconds_from_boot_to_start(pid: u32) -> io::Result<Option<u64>> {
+    let stat = std::fs::read(format!("/proc/{pid}/stat"))?;
+    let start = procfs::start_time(&stat).ok_or(io::ErrorKind::InvalidData)?;
+    Ok(Some(start / rustix::param::clock_ticks_per_second().max(1)))
 }
 
 /// Whether the number is that of a thread: such numbers have folders in `/proc` too, although they

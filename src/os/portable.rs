@@ -16,7 +16,7 @@ use crate::model::run::Outcome;
 use crate::model::time::Now;
 
 #[cfg(target_os = "linux")]
-use super::linux::{exists, is_thread};
+use super::linux::{exists, is_thread, seconds_from_boot_to_start};
 
 /// What sysinfo does not tell, and is not known elsewhere.
 #[cfg(not(target_os = "linux"))]
@@ -26,13 +26,18 @@ mod elsewhere {
         false
     }
 
+    /// Start times are whole: nothing was added to them.
+    pub(super) fn seconds_from_boot_to_start(_pid: u32) -> std::io::Result<Option<u64>> {
+        Ok(None)
+    }
+
     /// Threads have numbers of another kind.
     pub(super) const fn is_thread(_pid: u32) -> bool {
         false
     }
 }
 #[cfg(not(target_os = "linux"))]
-use self::elsewhere::{exists, is_thread};
+use self::elsewhere::{exists, is_thread, seconds_from_boot_to_start};
 
 /// The step of the CPU time that sysinfo hands on.
 const STEP: Duration = if cfg!(windows) {
@@ -76,15 +81,28 @@ impl SysinfoProbe {
     pub(crate) fn new() -> io::Result<(Self, Wake)> {
         let parker = Parker::new();
         let unparker = parker.unparker().clone();
-        let probe = Self {
-            // In this order: sysinfo reads the boot time once, when the first system is made.
+        let mut probe = Self {
             system: System::new().map_err(io::Error::other)?,
-            epoch: clock::boot_epoch(),
+            epoch: Duration::ZERO,
             pids: Vec::new(),
             fresh: None,
             parker,
         };
+        probe.epoch = probe.find_epoch(std::process::id())?;
         Ok((probe, Box::new(move || unparker.unpark())))
+    }
+
+    /// On Linux sysinfo adds to each start time the time at which the machine was started, as it was
+    /// when the `System` was made: setting the wall clock moves it, and it is computed where there was
+    /// no descriptor to read it. Which it is shows at a process whose start is known: this one.
+    fn find_epoch(&mut self, own: u32) -> io::Result<Duration> {
+        let Some(start) = seconds_from_boot_to_start(own)? else {
+            return Ok(Duration::ZERO);
+        };
+        self.refresh_one(own);
+        let seen = self.system.process(Pid::from_u32(own));
+        let epoch = seen.and_then(|process| process.start_time().checked_sub(start));
+        epoch.map(Duration::from_secs).ok_or_else(|| io::Error::other("sysinfo sees no process"))
     }
 
     fn refresh(&mut self) {

@@ -8,12 +8,6 @@ fn number_after(text: &[u8], key: &[u8]) -> Option<u64> {
     std::str::from_utf8(line.trim_ascii()).ok()?.parse().ok()
 }
 
-/// When the machine was started, in seconds since 1970: `btime` of `/proc/stat`.
-#[cfg(any(test, feature = "portable"))]
-pub(crate) fn boot_time(stat: &[u8]) -> Option<u64> {
-    number_after(stat, b"btime ")
-}
-
 /// Resident pages: the second number of `/proc/PID/statm`.
 pub(crate) fn resident_pages(statm: &[u8]) -> Option<u64> {
     let number = statm.split(|&byte| byte == b' ').nth(1)?;
@@ -39,15 +33,6 @@ pub(crate) fn thread_group(status: &[u8]) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_boot_time_is_found_among_the_other_lines() {
-        let stat = b"cpu  1 2 3\nintr 99 0 0\nctxt 7\nbtime 1763987654\nprocesses 4\n";
-        assert_eq!(boot_time(stat), Some(1_763_987_654));
-        for bad in [&b""[..], b"btime", b"btime \n", b"btime x\n", b"xbtime 1\n", b"btime -1"] {
-            assert_eq!(boot_time(bad), None, "{:?}", String::from_utf8_lossy(bad));
-        }
-    }
 
     #[test]
     fn resident_pages_are_the_second_number() {

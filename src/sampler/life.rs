@@ -118,6 +118,8 @@ struct Cold {
     left: Option<Identity>,
     /// Problems that were logged.
     logged: Vec<Problem>,
+    /// When the youngest of the runs ended that were counted as crashes.
+    last_crash: Option<Instant>,
 }
 
 impl<P> Life<P> {
@@ -142,7 +144,8 @@ impl<P> Life<P> {
             ended_cpu: Duration::ZERO,
             problem: None,
         };
-        let cold = Cold { id, record, published: None, left: None, logged: Vec::new() };
+        let cold =
+            Cold { id, record, published: None, left: None, logged: Vec::new(), last_crash: None };
         Self {
             open: None,
             events,
@@ -231,12 +234,18 @@ impl<P> Life<P> {
         }
     }
 
-    /// Counts the run as a crash.
-    fn count(&mut self, ended_at: Option<SystemTime>) {
+    /// Counts the run that has ended so as a crash.
+    fn count(&mut self, end: Option<(Instant, SystemTime)>) {
         self.crash_count += 1;
-        let record = self.change();
-        // An older run may be counted after a younger one.
-        record.last_crash = record.last_crash.max(ended_at);
+        self.changed = true;
+        // An older run may be counted after a younger one; and the wall clock may have been set
+        // back between the two.
+        if let Some((mono, wall)) = end
+            && self.cold.last_crash.is_none_or(|last| last <= mono)
+        {
+            self.cold.last_crash = Some(mono);
+            self.cold.record.last_crash = Some(wall);
+        }
     }
 
     fn is_newest(&self, run: RunId) -> bool {
@@ -255,8 +264,8 @@ impl<P> Life<P> {
         let Some(entry) = self.cold.record.runs.get_mut(due.run) else { return };
         entry.awaited = false;
         if !std::mem::replace(&mut entry.settled, true) {
-            let ended_at = entry.run.ended_at;
-            self.count(ended_at);
+            let end = entry.end();
+            self.count(end);
         }
     }
 }

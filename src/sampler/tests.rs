@@ -1,5 +1,7 @@
 //! Tests of the roster with a scripted probe: what a simulation cannot be told, because there a
-//! process is always found, and is only looked at in ticks.
+//! process is always found, and is only looked at in ticks. And of its thread: see `thread`.
+
+mod thread;
 
 use std::collections::HashMap;
 use std::io;
@@ -342,6 +344,24 @@ fn what_the_host_says_after_an_end_was_learnt_of_is_heard_before_it_is_acted_on(
         let view = snapshot.plugin("dice").unwrap();
         assert_eq!((view.state(), view.crash_count()), (state, 0));
     }
+}
+
+#[test]
+fn the_last_crash_is_the_youngest_one_also_if_the_wall_clock_was_set_back_between_two() {
+    let mut stage = Stage::new();
+    stage.now.wall += 3_600 * SECOND;
+    for pid in 1..=2 {
+        stage.alive(pid, 0);
+        stage.started(pid);
+        stage.say(Word::Crashed);
+        stage.pass(SECOND);
+        stage.now.wall -= 1_800 * SECOND;
+    }
+    let snapshot = stage.tick();
+    let view = snapshot.plugin("dice").unwrap();
+    let ended: Vec<_> = view.runs().map(|run| run.ended_at).collect();
+    assert!(ended[1] < ended[0], "{ended:?}");
+    assert_eq!((view.crash_count(), view.last_crash()), (2, ended[1]));
 }
 
 #[test]

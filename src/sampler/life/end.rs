@@ -1,6 +1,6 @@
 //! How a run ends, and whether that counts.
 
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use super::open::{Look, Open};
 use super::{Desk, Due, End, Life, Scene};
@@ -38,7 +38,7 @@ impl<P> Life<P> {
             },
         };
         entry.learn(outcome.end());
-        let ended_at = entry.run.ended_at;
+        let end = entry.end();
         if std::mem::replace(&mut entry.settled, true) {
             return;
         }
@@ -48,7 +48,7 @@ impl<P> Life<P> {
             self.set_state(state, scene.now.wall);
         }
         if !announced && !clean {
-            self.count(ended_at);
+            self.count(end);
         }
     }
 
@@ -59,8 +59,8 @@ impl<P> Life<P> {
     }
 
     pub(super) fn crashed<Pr: Probe<Process = P>>(&mut self, scene: &mut Scene<'_, Pr>) {
-        if let Some(ended_at) = self.settle_newest(RunEnd::Crashed, scene) {
-            self.count(Some(ended_at));
+        if let Some(end) = self.settle_newest(RunEnd::Crashed, scene) {
+            self.count(Some(end));
         }
         self.set_state(PluginState::Crashed, scene.now.wall);
         self.set_problem(None, scene.desk);
@@ -80,16 +80,16 @@ impl<P> Life<P> {
         &mut self,
         word: RunEnd,
         scene: &mut Scene<'_, Pr>,
-    ) -> Option<SystemTime> {
+    ) -> Option<(Instant, SystemTime)> {
         if let Some(open) = self.open.take() {
             self.end_by_word(open, word, scene);
-            return Some(scene.now.wall);
+            return Some((scene.now.mono, scene.now.wall));
         }
         let newest = self.cold.record.runs.last().filter(|entry| !entry.settled)?.run.id;
         let entry = self.entry(newest)?;
         entry.settled = true;
         entry.learn(word);
-        entry.run.ended_at
+        entry.end()
     }
 
     /// Ends the open run because the host says so.

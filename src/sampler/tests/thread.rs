@@ -1,0 +1,325 @@
+//! Tests of the sampler's thread, on the real clock, with a probe that is slow, fails or panics.
+
+use std::io;
+use std::panic::resume_unwind;
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crossbeam_utils::sync::Parker;
+
+use crate::config::Config;
+use crate::model::problem::Problem;
+use crate::model::reading::{Bytes, Reading};
+use crate::model::snapshot::Snapshot;
+use crate::model::state::PluginState;
+use crate::model::time::Now;
+use crate::os::{Found, Identity, Opened, Probe, Unread, Wait, WithProbe, clock};
+use crate::sampler::{Running, Start};
+use crate::shared::command::{Change, Command, Named, PluginId, Word};
+use crate::shared::counter::{EventCounter, next_run_id};
+use crate::{RunEnd, Window};
+
+const INTERVAL: Duration = Duration::from_millis(10);
+const PLUGINS: u32 = 4;
+/// The one that has the fault, where one has it.
+const ILL: u32 = 2;
+
+/// What happens when processes are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fault {
+    None,
+    /// Each read takes so long.
+    Slow(Duration),
+    AllFail,
+    OneFails,
+    OnePanics,
+    AllPanic,
+    /// Not the read, but what comes before all of them.
+    PreparePanics,
+    /// Not a read at all, but what nobody expects to.
+    WaitPanics,
+}
+
+/// Processes that use 10 ms of CPU time between any two readings, in 1 MB.
+struct Faulty {
+    fault: Arc<Mutex<Fault>>,
+    parker: Parker,
+}
+
+struct Process {
+    pid: u32,
+    readings: u32,
+}
+
+impl Faulty {
+    fn fault(&self) -> Fault {
+        *self.fault.lock().unwrap()
+    }
+
+    fn reading(process: &mut Process) -> Reading {
+        process.readings += 1;
+        let cpu_time = Duration::from_millis(10) * process.readings;
+        Reading { at: clock::mono(), cpu_time: cpu_time.into(), resident: Bytes::known(1 << 20) }
+    }
+}
+
+/// Past the hook, which would print a line for each.
+fn panics() -> ! {
+    resume_unwind(Box::new("a probe that panics"))
+}
+
+impl Probe for Faulty {
+    type Process = Process;
+
+    fn shortest_interval(&self) -> Duration {
+        Duration::from_millis(1)
+    }
+
+    fn open(&mut self, pid: u32, _: Option<&Now>, _: u64) -> Opened<Found<Process>> {
+        let mut process = Process { pid, readings: 0 };
+        let reading = Ok(Self::reading(&mut process));
+        Opened::Found(Found { process, began: Some(Duration::ZERO), reading })
+    }
+
+    fn prepare<'p>(&mut self, _: impl Iterator<Item = &'p Process>) {
+        if self.fault() == Fault::PreparePanics {
+            panics();
+        }
+    }
+
+    fn read(&mut self, process: &mut Process) -> Result<Reading, Unread> {
+        match self.fault() {
+            Fault::Slow(time) => thread::sleep(time),
+            Fault::AllFail => return Err(Unread::Failed(Problem::Denied)),
+            Fault::OneFails if process.pid == ILL => return Err(Unread::Failed(Problem::Denied)),
+            Fault::AllPanic => panics(),
+            Fault::OnePanics if process.pid == ILL => panics(),
+            Fault::None
+            | Fault::OneFails
+            | Fault::OnePanics
+            | Fault::PreparePanics
+            | Fault::WaitPanics => {}
+        }
+        Ok(Self::reading(process))
+    }
+
+    fn check(&mut self, process: &mut Process) -> Result<Option<Reading>, Unread> {
+        self.read(process).map(Some)
+    }
+
+    fn identity(&self, _: &Process) -> Option<Identity> {
+        None
+    }
+}
+
+impl Wait for Faulty {
+    fn wait(&mut self, until: Option<Instant>) {
+        if self.fault() == Fault::WaitPanics {
+            panics();
+        }
+        // As late as a machine may be, and never for ever.
+        let limit = Instant::now() + Duration::from_millis(50);
+        self.parker.park_deadline(until.unwrap_or(limit).min(limit));
+    }
+
+    fn learn_ends(&mut self, _: impl FnMut(u64)) {}
+}
+
+/// A sampler that runs, with four plugins.
+struct Stage {
+    running: Option<Running>,
+    fault: Arc<Mutex<Fault>>,
+}
+
+impl Stage {
+    fn new() -> Self {
+        let config = Config::default().poll_interval(INTERVAL).history_duration(INTERVAL * 10_000);
+        let fault = Arc::new(Mutex::new(Fault::None));
+        let parker = Parker::new();
+        let unparker = parker.unparker().clone();
+        let probe = Faulty { fault: Arc::clone(&fault), parker };
+        let wake = Box::new(move || unparker.unpark());
+        let running = Start(config.plan().unwrap()).run(probe, wake).unwrap();
+        for pid in 1..=PLUGINS {
+            let id = PluginId(pid.into());
+            let (name, events) = (Arc::from(pid.to_string()), EventCounter::new());
+            running.line.tell(Command::Change(Change::Register { id, name, events }));
+            let named = Named { run: next_run_id(), pid, version: None, called: None };
+            running.line.tell(Command::Change(Change::Plugin(id, Word::Started(named))));
+        }
+        let stage = Self { running: Some(running), fault };
+        stage.sample().unwrap();
+        stage
+    }
+
+    fn running(&self) -> &Running {
+        self.running.as_ref().unwrap()
+    }
+
+    fn set(&self, fault: Fault) {
+        *self.fault.lock().unwrap() = fault;
+    }
+
+    /// What `Collector::sample_now` does.
+    fn sample(&self) -> Option<Snapshot> {
+        let (reply, answer) = crossbeam_channel::bounded(1);
+        self.running().line.tell(Command::Sample(reply));
+        answer.recv().ok()
+    }
+
+    /// A snapshot that is so many ticks younger than `before`.
+    fn after(&self, before: &Snapshot, ticks: u64) -> Snapshot {
+        let start = Instant::now();
+        loop {
+            let snapshot = self.running().reader.snapshot();
+            if snapshot.tick() >= before.tick() + ticks {
+                return snapshot;
+            }
+            assert!(start.elapsed() < Duration::from_secs(60), "the sampler does not go on");
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    /// Lets the sampler make so many ticks with this fault, and some without it. What all of them
+    /// recorded, from before the fault to after it.
+    fn ticks_with(&self, fault: Fault, ticks: u64) -> [Snapshot; 3] {
+        let before = self.sample().unwrap();
+        self.set(fault);
+        // The tick that is under way may have begun without it.
+        let ill = self.after(&before, ticks + 1);
+        self.set(Fault::None);
+        let after = self.after(&ill, 10);
+        [before, ill, after]
+    }
+}
+
+/// However the test ends.
+impl Drop for Stage {
+    fn drop(&mut self) {
+        if let Some(Running { line, thread, .. }) = self.running.take() {
+            self.set(Fault::None);
+            line.close();
+            line.send(Command::Stop);
+            assert!(thread.join().is_ok(), "the thread itself never panics");
+        }
+    }
+}
+
+/// Each deadline between the two has had its tick, or was counted as missed; and no two were made up
+/// for in a burst.
+fn assert_paced(before: &Snapshot, after: &Snapshot) {
+    let deadlines = |of: &Snapshot| of.sampler().ticks + of.sampler().missed_ticks;
+    let passed = after.ticked_at() - before.ticked_at();
+    let passed = passed.as_secs_f64() / INTERVAL.as_secs_f64();
+    // The tick of `before` was asked for, and had no deadline of its own.
+    let counted = (deadlines(after) - deadlines(before)) as f64;
+    assert!((counted - passed).abs() <= 1.0, "{counted} of {passed} deadlines");
+    // A tick is within the interval after its deadline or makes those missed: so the next but one is
+    // more than an interval later.
+    let at = |tick| after.0.timeline.at(tick).unwrap().mono;
+    for tick in before.tick() + 1..after.tick() - 1 {
+        let apart = at(tick + 2) - at(tick);
+        assert!(apart > INTERVAL, "three ticks within {apart:?}");
+    }
+}
+
+#[test]
+fn a_tick_slower_than_its_interval_misses_those_after_it_and_makes_none_up() {
+    let stage = Stage::new();
+    // Four of them: 24 ms a tick, at an interval of ten.
+    let slow = Duration::from_millis(6);
+    let [before, ill, after] = stage.ticks_with(Fault::Slow(slow), 20);
+    assert!(ill.sampler().last_tick >= slow, "{:?}", ill.sampler());
+    let missed = ill.sampler().missed_ticks - before.sampler().missed_ticks;
+    assert!(missed >= 20, "twenty ticks of 24 ms have missed {missed} deadlines");
+    assert_paced(&before, &after);
+    for view in after.plugins() {
+        assert_eq!((view.state(), view.problem()), (PluginState::Running, None));
+        let with_values =
+            view.history(Window::All).skip(1).all(|sample| sample.memory_bytes.is_some());
+        assert!(with_values, "a slow read is a read");
+    }
+    assert_eq!(after.sampler().failed_reads, 0);
+}
+
+#[test]
+fn a_read_that_fails_or_panics_costs_that_plugin_that_tick_and_all_else_goes_on() {
+    for (fault, ill_ones, problem) in [
+        (Fault::OneFails, 1, Problem::Denied),
+        (Fault::OnePanics, 1, Problem::Unreadable(io::ErrorKind::Other)),
+        (Fault::AllFail, PLUGINS, Problem::Denied),
+        (Fault::AllPanic, PLUGINS, Problem::Unreadable(io::ErrorKind::Other)),
+    ] {
+        let stage = Stage::new();
+        let [before, ill, after] = stage.ticks_with(fault, 30);
+        assert_paced(&before, &after);
+        let failed = ill.sampler().failed_reads - before.sampler().failed_reads;
+        let ticks = ill.tick() - before.tick();
+        let expected = (ticks - 1) * u64::from(ill_ones)..=ticks * u64::from(ill_ones);
+        assert!(expected.contains(&failed), "{fault:?}: {failed} failed in {ticks} ticks");
+        for (view, pid) in ill.plugins().zip(1..) {
+            let is_ill = ill_ones == PLUGINS || pid == ILL;
+            assert_eq!(view.problem(), is_ill.then_some(&problem), "{fault:?}");
+            let current = view.current().unwrap();
+            assert_eq!(current.memory_bytes.is_none(), is_ill, "{fault:?}");
+            assert_eq!((view.pid(), view.state()), (Some(pid), PluginState::Running), "{fault:?}");
+        }
+        // And then it is as if nothing had been, CPU time included: that of the ticks between is
+        // known when there is a reading again.
+        for view in after.plugins() {
+            assert_eq!((view.problem(), view.crash_count()), (None, 0), "{fault:?}");
+            assert_eq!(view.runs().count(), 1, "{fault:?}");
+            assert!(view.current().unwrap().cpu_percent.is_some(), "{fault:?}");
+            let read = view.history(Window::All).filter(|sample| sample.memory_bytes.is_some());
+            // One reading more, when the process was named; and CPU time is between readings.
+            assert_eq!(view.cpu_time(), Duration::from_millis(10) * read.count() as u32);
+        }
+        assert_eq!(after.tick(), after.sampler().ticks);
+    }
+}
+
+#[test]
+fn a_probe_that_panics_before_the_reads_costs_nothing_but_what_it_had_to_prepare() {
+    let stage = Stage::new();
+    let [before, _, after] = stage.ticks_with(Fault::PreparePanics, 30);
+    assert_paced(&before, &after);
+    assert_eq!(after.sampler().failed_reads, 0);
+}
+
+#[test]
+fn a_stop_waits_for_the_read_that_is_under_way_and_for_no_other() {
+    let mut stage = Stage::new();
+    let before = stage.sample().unwrap();
+    stage.set(Fault::Slow(Duration::from_millis(50)));
+    stage.after(&before, 1);
+    let Running { line, reader, thread } = stage.running.take().unwrap();
+    line.close();
+    line.send(Command::Stop);
+    let then = reader.snapshot().tick();
+    thread.join().unwrap();
+    let last = reader.snapshot();
+    assert!(last.is_stopped());
+    assert!(last.tick() <= then + 1, "{} ticks after it was told", last.tick() - then);
+    assert!(
+        last.plugins().all(|view| view.run().is_some_and(|run| run.end != Some(RunEnd::Unknown)))
+    );
+}
+
+#[test]
+fn nobody_waits_for_a_sampler_that_has_panicked_after_all() {
+    let stage = Stage::new();
+    stage.set(Fault::WaitPanics);
+    let start = Instant::now();
+    while !stage.running().reader.snapshot().is_stopped() {
+        assert!(start.elapsed() < Duration::from_secs(60), "readers are not told");
+        thread::sleep(Duration::from_millis(1));
+    }
+    assert!(stage.sample().is_none(), "who asks is told that there is nobody");
+    // What it knew can still be read, and what is said to it is said to nobody.
+    let last = stage.running().reader.snapshot();
+    assert_eq!(last.plugins().len(), PLUGINS as usize);
+    let change = Change::Plugin(PluginId(1), Word::Stopped);
+    stage.running().line.tell(Command::Change(change));
+    assert_eq!(stage.running().reader.snapshot(), last);
+}

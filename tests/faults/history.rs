@@ -1,0 +1,105 @@
+//! The shortest history there may be, and the longest.
+#![cfg(feature = "testing")]
+
+use std::time::Duration;
+
+use plugmeter::testing::{Simulation, Usage};
+use plugmeter::{Config, Snapshot, Window};
+
+use crate::world::entered;
+
+const POLL: Duration = Duration::from_secs(1);
+/// The most samples that a history may hold.
+const MOST: u32 = 1_048_576;
+
+fn keeping(samples: u32) -> Simulation {
+    let config = Config::default().poll_interval(POLL).history_duration(POLL * samples);
+    Simulation::new(config).unwrap()
+}
+
+/// Each value gives away its tick.
+fn usage(tick: u64) -> Usage {
+    Usage { cpu_time: Duration::from_millis(tick), memory_bytes: (1 + tick % 1_000) * 1_024 }
+}
+
+/// Resident memory of this process, in KiB.
+fn resident() -> u64 {
+    let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
+    statm.split(' ').nth(1).unwrap().parse::<u64>().unwrap() * 4
+}
+
+/// What a snapshot with a full history says of its plugin.
+fn check(snapshot: &Snapshot, samples: u64) {
+    let view = snapshot.plugin("dice").unwrap();
+    let (newest, len) = (snapshot.tick(), snapshot.tick().min(samples));
+    assert_eq!(view.history(Window::All).len() as u64, len);
+    for (age, sample) in view.history(Window::All).rev().enumerate() {
+        let tick = newest - age as u64;
+        assert_eq!(sample.memory_bytes, Some(usage(tick).memory_bytes), "tick {tick}");
+        assert_eq!(sample.event_count, tick, "tick {tick}");
+    }
+    let all = view.aggregates(Window::All).unwrap();
+    assert_eq!((all.sample_count as u64, all.events), (len, len - 1));
+    assert_eq!(all.time_span, POLL * (len - 1) as u32);
+    let cpu = all.cpu.unwrap();
+    assert_eq!((cpu.count as u64, cpu.min, cpu.max), (len, 0.1, 0.1));
+}
+
+#[test]
+fn a_history_of_one_sample_is_the_newest_one_through_every_block_and_restart() {
+    let mut sim = keeping(1);
+    let dice = sim.register("dice").unwrap();
+    dice.started(1, "1.0");
+    let mut held = Vec::new();
+    for tick in 1..=10_000 {
+        dice.events().increment();
+        sim.tick(|_| usage(tick));
+        let snapshot = sim.snapshot();
+        check(&snapshot, 1);
+        if tick % 1_000 == 1 {
+            held.push(snapshot);
+        }
+    }
+    held.iter().for_each(|snapshot| check(snapshot, 1));
+}
+
+#[test]
+fn the_longest_history_there_may_be_is_whole_and_its_memory_is_bounded() {
+    // Memory is the process's, so nobody else may need any.
+    if !entered(the_longest_history_there_may_be_is_whole_and_its_memory_is_bounded, &[]) {
+        return;
+    }
+    let before = resident();
+    let mut sim = keeping(MOST);
+    let dice = sim.register("dice").unwrap();
+    dice.started(1, "1.0");
+    let mut tick = 0;
+    let mut ticks = |sim: &mut Simulation, ticks: u32| {
+        for _ in 0..ticks {
+            tick += 1;
+            dice.events().increment();
+            sim.tick(|_| usage(tick));
+        }
+    };
+    ticks(&mut sim, MOST);
+    check(&sim.snapshot(), u64::from(MOST));
+    let full = resident() - before;
+
+    // The window turns over while a reader holds a snapshot for all of it: then there are two of
+    // them, and when the reader lets go, there is one again.
+    let held = sim.snapshot();
+    ticks(&mut sim, MOST + 100);
+    check(&held, u64::from(MOST));
+    check(&sim.snapshot(), u64::from(MOST));
+    let both = resident() - before;
+    drop(held);
+    ticks(&mut sim, MOST + 100);
+    check(&sim.snapshot(), u64::from(MOST));
+    let again = resident() - before;
+    eprintln!("{full} KiB full, {both} KiB while one more is held, {again} KiB a window later");
+    // One plugin: a row of 20 bytes, and in a block of thirty a moment on three clocks each.
+    assert!(full < 160 * 1_024, "{full} KiB for a history of {MOST} samples");
+    assert!(both < 2 * full + full / 4, "{both} KiB for two of them, {full} KiB for one");
+    // The allocator keeps what is freed: it must be used again, not be added to.
+    assert!(again < 2 * full + full / 4, "{again} KiB after it was let go of, {full} KiB full");
+}
