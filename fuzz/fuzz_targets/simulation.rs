@@ -12,7 +12,8 @@ use libfuzzer_sys::fuzz_target;
 use plugmeter::prometheus::{self, Format};
 use plugmeter::testing::{Observed, Simulation, Usage};
 use plugmeter::{
-    Config, Plugin, PluginState, PluginView, RegisterError, RunId, Sample, Snapshot, Summary, Window,
+    Config, Plugin, PluginState, PluginView, RegisterError, RunId, Sample, Snapshot, Summary,
+    Window,
 };
 
 #[derive(Arbitrary, Debug)]
@@ -63,7 +64,10 @@ enum Pid {
 enum Look {
     /// CPU time that goes on from the tick's number, as that of real processes does.
     Busy(u16, u16),
-    Any { cpu_ns: u64, memory: u64 },
+    Any {
+        cpu_ns: u64,
+        memory: u64,
+    },
     Exited(i8),
     Signaled(u8),
     Gone,
@@ -100,7 +104,8 @@ impl Look {
             }),
             Self::Any { cpu_ns, memory } => Observed::Running(Usage {
                 cpu_time: Duration::from_nanos(cpu_ns),
-                memory_bytes: memory,
+                // In whole KiB, as memory is kept: less than one is rounded down to 0.
+                memory_bytes: memory & !1_023,
             }),
             Self::Exited(code) => Observed::Exited(code.into()),
             Self::Signaled(signal) => Observed::Signaled(i32::from(signal % 64) + 1),
