@@ -119,6 +119,9 @@ mod config;
 mod error;
 #[cfg(feature = "prometheus")]
 mod export;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
 mod model;
 mod os;
 mod sampler;

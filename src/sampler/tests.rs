@@ -3,6 +3,8 @@
 
 mod thread;
 
+mod threads;
+
 use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
@@ -112,26 +114,33 @@ struct Stage {
     roster: Roster<Process>,
     script: Script,
     publisher: Publisher,
+    events: EventCounter,
     now: Now,
     runs: u64,
 }
 
 impl Stage {
     fn new() -> Self {
+        Self::keeping(100)
+    }
+
+    fn keeping(samples: u32) -> Self {
         let now = Now {
             mono: Instant::now(),
             wall: SystemTime::UNIX_EPOCH,
             boot: Duration::from_secs(1_000),
         };
-        let origin = Origin { started: now, poll_interval: SECOND, history_duration: SECOND * 100 };
+        let origin =
+            Origin { started: now, poll_interval: SECOND, history_duration: SECOND * samples };
+        let events = EventCounter::new();
         let mut stage = Self {
-            roster: Roster::new(origin, 100),
+            roster: Roster::new(origin, samples as usize),
             script: Script::default(),
             publisher: Publisher::new(Published::before_the_first_tick(origin, false)),
+            events: events.clone(),
             now,
             runs: 0,
         };
-        let events = EventCounter::new();
         stage.apply(Change::Register { id: PLUGIN, name: Arc::from("dice"), events });
         stage
     }

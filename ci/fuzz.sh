@@ -1,0 +1,28 @@
+#!/usr/bin/env bash
+# Proves: no input that cargo-fuzz came up with in the given time makes a parser panic or a
+# simulation break a promise: one target each for what the kernel writes, the JSON of a config, the
+# header `Accept`, and sequences of commands. Usage: ci/fuzz.sh [SECONDS for each target] [TARGET...].
+# What it has found is in fuzz/artifacts; what it has learnt stays in fuzz/corpus. Skipped, and says
+# so, without a nightly toolchain.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+. ci/tools/need.sh
+
+seconds="${1:-60}"
+shift || true
+toolchain="${NIGHTLY:-nightly}"
+rustc "+$toolchain" -V || skip "there is no toolchain $toolchain"
+need cargo-fuzz 0.13.2
+
+targets=("$@")
+[ "${#targets[@]}" != 0 ] || mapfile -t targets < <(cargo "+$toolchain" fuzz list)
+cargo "+$toolchain" fuzz build
+for target in "${targets[@]}"; do
+    mkdir -p "fuzz/corpus/$target"
+    seeds=()
+    [ ! -d "fuzz/seeds/$target" ] || seeds=("fuzz/seeds/$target")
+    echo "=== $target, for $seconds seconds"
+    cargo "+$toolchain" fuzz run "$target" "fuzz/corpus/$target" "${seeds[@]}" -- \
+        -max_total_time="$seconds" -timeout=20 -rss_limit_mb=4096 -print_final_stats=1 2>&1 |
+        grep -vE '^#[0-9]+.*(NEW|REDUCE|RELOAD|pulse)'
+done

@@ -1,0 +1,26 @@
+#!/usr/bin/env bash
+# Proves: the values, the roster with its scripted probe, the stores that are used again, the
+# publication and the channel do nothing that the language leaves undefined, as Miri sees it. Where
+# threads meet it tries as many interleavings as SEEDS says, with the values that a weak memory may
+# show to each: that judges orderings, fences too, which ThreadSanitizer does not. Skipped, and says
+# so, without a nightly toolchain that has Miri.
+#
+# Not here: what asks the operating system, which Miri has none of; three tests of plain arithmetic
+# on so many values that they would take an hour.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+. ci/tools/need.sh
+
+toolchain="${NIGHTLY:-nightly}"
+rustc "+$toolchain" -V || skip "there is no toolchain $toolchain"
+rustup component add --toolchain "$toolchain" miri rust-src >/dev/null 2>&1 ||
+    skip "Miri cannot be had for $toolchain"
+
+export CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-target}/miri"
+# A test asks the wall clock.
+MIRIFLAGS="-Zmiri-disable-isolation" \
+    cargo "+$toolchain" miri test --locked --all-features --lib -- \
+    model:: sampler:: shared:: export:: collector::registry config:: error:: os::exit os::procfs \
+    --skip p95_is --skip every_tick_is_found --skip across_threads
+MIRIFLAGS="-Zmiri-many-seeds=0..${SEEDS:-16}" \
+    cargo "+$toolchain" miri test --locked --all-features --lib -- across_threads

@@ -1,0 +1,29 @@
+#!/usr/bin/env bash
+# Proves: where one operator, value or branch of the model, the sampler and the probes is changed, a
+# test fails. What survives although it should is listed at the end, and fails; the few that change
+# nothing that was promised are in .cargo/mutants.toml, each with its reason.
+# Usage: ci/mutants.sh [FILE...]. All of src/model, src/sampler and src/os take hours: name files.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+. ci/tools/need.sh
+
+need cargo-mutants 27.1.0
+[ "$#" != 0 ] || set -- 'src/model/**' 'src/sampler.rs' 'src/sampler/**' 'src/os.rs' 'src/os/**'
+fast=() os=()
+for file; do
+    case "$file" in
+        src/os*) os+=(--file "$file") ;;
+        *) fast+=(--file "$file") ;;
+    esac
+done
+
+export CARGO_PROFILE_DEV_DEBUG=0 PROPTEST_CASES="${PROPTEST_CASES:-24}"
+mutate() {
+    cargo mutants --all-features --jobs 1 --timeout 120 --no-shuffle --colors never \
+        --output "${CARGO_TARGET_DIR:-target}/mutants/$1" "${@:3}" -- --lib $2
+}
+# What needs no operating system is judged by the tests that need none: they take seconds.
+status=0
+[ "${#fast[@]}" = 0 ] || mutate model "--test simulation --test model" "${fast[@]}" || status=$?
+[ "${#os[@]}" = 0 ] || mutate os "--test linux --test collector" "${os[@]}" || status=$?
+exit "$status"

@@ -1,0 +1,384 @@
+//! Any sequence of what a host says and what a probe finds, told to a simulation: what it answers
+//! agrees with itself and with the promises.
+#![no_main]
+
+use std::collections::BTreeMap;
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
+use std::time::Duration;
+
+use arbitrary::Arbitrary;
+use libfuzzer_sys::fuzz_target;
+use plugmeter::prometheus::{self, Format};
+use plugmeter::testing::{Observed, Simulation, Usage};
+use plugmeter::{
+    Config, Plugin, PluginState, PluginView, RegisterError, RunId, Sample, Snapshot, Summary,
+    Window,
+};
+
+#[derive(Arbitrary, Debug)]
+struct Life {
+    poll: Poll,
+    samples: u8,
+    steps: Vec<Step>,
+}
+
+#[derive(Arbitrary, Debug)]
+enum Poll {
+    Shortest,
+    Second,
+    Odd,
+}
+
+#[derive(Arbitrary, Debug)]
+enum Step {
+    Register(Name),
+    Remove(Name),
+    Started { name: Name, pid: Pid, version: Box<str> },
+    Exited { name: Name, run: u8, status: u16 },
+    Stopped(Name),
+    Crashed(Name),
+    State(Name, u8),
+    Events(Name, u16),
+    Tick([Look; 4]),
+    Ticks(u8, Look),
+    Advance(u32),
+    Hold,
+}
+
+#[derive(Arbitrary, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Name {
+    Dice,
+    EightBall,
+    Quoted,
+    Umlaut,
+}
+
+#[derive(Arbitrary, Clone, Copy, Debug)]
+enum Pid {
+    Few(u8),
+    Any(u32),
+}
+
+#[derive(Arbitrary, Clone, Copy, Debug)]
+enum Look {
+    /// CPU time that goes on from the tick's number, as that of real processes does.
+    Busy(u16, u16),
+    Any {
+        cpu_ns: u64,
+        memory: u64,
+    },
+    Exited(i8),
+    Signaled(u8),
+    Gone,
+    Denied,
+}
+
+const STATES: [PluginState; 7] = [
+    PluginState::Stopped,
+    PluginState::Starting,
+    PluginState::Running,
+    PluginState::Unhealthy,
+    PluginState::Stopping,
+    PluginState::Crashed,
+    PluginState::Failed,
+];
+
+impl Name {
+    const fn text(self) -> &'static str {
+        match self {
+            Self::Dice => "dice",
+            Self::EightBall => "8ball",
+            Self::Quoted => "a \"quoted\\\" name",
+            Self::Umlaut => "würfel",
+        }
+    }
+}
+
+impl Look {
+    fn at(self, tick: u64) -> Observed {
+        match self {
+            Self::Busy(ms, kib) => Observed::Running(Usage {
+                cpu_time: Duration::from_millis(tick * u64::from(ms)),
+                memory_bytes: u64::from(kib) << 10,
+            }),
+            Self::Any { cpu_ns, memory } => Observed::Running(Usage {
+                cpu_time: Duration::from_nanos(cpu_ns),
+                // In whole KiB, as memory is kept: less than one is rounded down to 0.
+                memory_bytes: memory & !1_023,
+            }),
+            Self::Exited(code) => Observed::Exited(code.into()),
+            Self::Signaled(signal) => Observed::Signaled(i32::from(signal % 64) + 1),
+            Self::Gone => Observed::Gone,
+            Self::Denied => Observed::Denied,
+        }
+    }
+}
+
+/// A registered plugin, and what is known of it by definition.
+struct Known {
+    plugin: Plugin,
+    runs: Vec<RunId>,
+    events: u64,
+    /// Ticks since it was registered.
+    ticks: u64,
+    crash_count: u64,
+    restarts: u64,
+    cpu_time: Duration,
+}
+
+struct World {
+    sim: Simulation,
+    poll: Duration,
+    samples: u64,
+    known: BTreeMap<Name, Known>,
+    tick: u64,
+    revision: u64,
+    held: Vec<(Snapshot, String)>,
+}
+
+impl World {
+    fn new(life: &Life) -> Self {
+        let poll = match life.poll {
+            Poll::Shortest => Duration::from_millis(10),
+            Poll::Second => Duration::from_secs(1),
+            Poll::Odd => Duration::from_nanos(3_333_333_333),
+        };
+        let samples = u32::from(life.samples % 100) + 1;
+        let config = Config::default().poll_interval(poll).history_duration(poll * samples);
+        let sim = Simulation::new(config).expect("a good config");
+        let samples = samples.into();
+        let known = BTreeMap::new();
+        Self { sim, poll, samples, known, tick: 0, revision: 0, held: Vec::new() }
+    }
+
+    fn step(&mut self, step: &Step) {
+        match step {
+            Step::Register(name) => self.register(*name),
+            Step::Remove(name) => {
+                if let Some(known) = self.known.remove(name) {
+                    known.plugin.remove();
+                    // Nobody listens to a handle that is left over.
+                    known.plugin.crashed();
+                }
+            }
+            Step::Started { name, pid, version } => {
+                if let Some(known) = self.known.get_mut(name) {
+                    let pid = match pid {
+                        Pid::Few(pid) => u32::from(*pid % 8),
+                        Pid::Any(pid) => *pid,
+                    };
+                    known.runs.push(known.plugin.started(pid, version));
+                }
+            }
+            Step::Exited { name, run, status } => {
+                if let Some(known) = self.known.get(name)
+                    && let Some(run) = known.runs.iter().rev().nth(usize::from(*run % 4))
+                {
+                    // A status of a process that has exited or was signalled, not one that stopped.
+                    let status = i32::from(if status & 0x7f == 0x7f { 0 } else { *status });
+                    known.plugin.exited(*run, ExitStatus::from_raw(status));
+                }
+            }
+            Step::Stopped(name) => self.with(*name, Plugin::stopped),
+            Step::Crashed(name) => self.with(*name, Plugin::crashed),
+            Step::State(name, state) => {
+                self.with(*name, |plugin| plugin.set_state(STATES[usize::from(*state) % 7]));
+            }
+            Step::Events(name, events) => {
+                if let Some(known) = self.known.get_mut(name) {
+                    known.plugin.events().add((*events).into());
+                    known.events += u64::from(*events);
+                    assert_eq!(known.plugin.events().get(), known.events);
+                }
+            }
+            Step::Tick(looks) => self.tick(looks),
+            Step::Ticks(times, look) => {
+                (0..times % 40).for_each(|_| self.tick(&[*look]));
+            }
+            Step::Advance(ms) => self.sim.advance(Duration::from_millis((*ms % 100_000).into())),
+            Step::Hold => {
+                let snapshot = self.sim.snapshot();
+                let all = everything(&snapshot);
+                self.held.push((snapshot, all));
+            }
+        }
+    }
+
+    fn register(&mut self, name: Name) {
+        match self.sim.register(name.text()) {
+            Ok(plugin) => {
+                let known = Known {
+                    plugin,
+                    runs: Vec::new(),
+                    events: 0,
+                    ticks: 0,
+                    crash_count: 0,
+                    restarts: 0,
+                    cpu_time: Duration::ZERO,
+                };
+                assert!(self.known.insert(name, known).is_none(), "two plugins have one name");
+            }
+            Err(RegisterError::AlreadyRegistered { .. }) => {
+                assert!(self.known.contains_key(&name), "a name that was free is refused");
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    fn with(&self, name: Name, say: impl FnOnce(&Plugin)) {
+        if let Some(known) = self.known.get(&name) {
+            say(&known.plugin);
+        }
+    }
+
+    fn tick(&mut self, looks: &[Look]) {
+        self.tick += 1;
+        let tick = self.tick;
+        self.sim.tick(|pid| looks[pid as usize % looks.len()].at(tick));
+        for known in self.known.values_mut() {
+            known.ticks += 1;
+        }
+        self.check();
+    }
+
+    /// What holds after a tick.
+    fn check(&mut self) {
+        let snapshot = self.sim.snapshot();
+        assert_eq!((snapshot.tick(), snapshot.sampler().ticks), (self.tick, self.tick));
+        assert!(snapshot.revision() > self.revision, "a tick is a publication");
+        self.revision = snapshot.revision();
+
+        let names: Vec<_> = snapshot.plugins().map(|view| view.name()).collect();
+        let mut expected: Vec<_> = self.known.keys().map(|name| name.text()).collect();
+        expected.sort_unstable();
+        assert_eq!(names, expected, "a tick is of all plugins that are registered");
+
+        let (mut events, mut memory, mut running, mut crashed) = (0, 0u64, 0, 0);
+        for (name, known) in &mut self.known {
+            let view = snapshot.plugin(name.text()).expect("it is registered");
+            known.check(view, &snapshot, self.samples);
+            windows(view, &snapshot, self.poll);
+            let current = view.current().expect("it was sampled");
+            events += current.event_count;
+            memory = memory.saturating_add(current.memory_bytes.unwrap_or(0));
+            running += usize::from(view.state() == PluginState::Running && view.run().is_some());
+            crashed += usize::from(view.state() == PluginState::Crashed);
+        }
+        let system = snapshot.system();
+        assert_eq!((system.total_plugins, system.total_events), (self.known.len(), events));
+        assert_eq!(system.total_memory_bytes, memory);
+        assert_eq!((system.plugins_running, system.plugins_crashed), (running, crashed));
+    }
+}
+
+impl Known {
+    fn check(&mut self, view: PluginView<'_>, snapshot: &Snapshot, samples: u64) {
+        assert_eq!(view.history(Window::All).len() as u64, self.ticks.min(samples));
+        let current = view.current().expect("it was sampled");
+        assert_eq!(current.timestamp, snapshot.taken_at(), "one tick");
+        assert_eq!((view.event_count(), current.event_count), (self.events, self.events));
+        assert!(current.crash_count <= view.crash_count());
+
+        assert!(view.crash_count() >= self.crash_count, "a counter went down");
+        assert!(view.restarts() >= self.restarts && view.cpu_time() >= self.cpu_time);
+        (self.crash_count, self.restarts) = (view.crash_count(), view.restarts());
+        self.cpu_time = view.cpu_time();
+        let runs = self.runs.len() as u64;
+        assert!(view.crash_count() <= runs && view.restarts() <= runs.saturating_sub(1));
+        assert_eq!(view.last_crash().is_some(), view.crash_count() > 0);
+        assert!(view.runs().map(|run| run.id).is_sorted());
+        assert!(view.runs().all(|run| self.runs.contains(&run.id)), "a run of another plugin");
+        assert!(view.runs().rev().skip(1).all(|run| run.ended_at.is_some()), "two open runs");
+    }
+}
+
+/// Queries over windows, against the samples of the whole history.
+fn windows(view: PluginView<'_>, snapshot: &Snapshot, poll: Duration) {
+    let all: Vec<Sample<'_>> = view.history(Window::All).collect();
+    let mut backwards: Vec<_> = view.history(Window::All).rev().collect();
+    backwards.reverse();
+    assert_eq!(all, backwards);
+    for pair in all.windows(2) {
+        assert!(pair[0].timestamp < pair[1].timestamp);
+        assert!(pair[0].event_count <= pair[1].event_count, "a counter went down");
+        assert!(pair[0].crash_count <= pair[1].crash_count, "a counter went down");
+    }
+    for sample in &all {
+        let cpu = sample.cpu_percent.unwrap_or(0.0);
+        assert!(cpu.is_finite() && cpu >= 0.0, "{cpu} %");
+        assert_ne!(sample.memory_bytes, Some(0), "a made-up zero");
+        assert_eq!(sample.pid.is_some(), sample.run.is_some());
+    }
+    for window in [Window::All, poll.into(), (poll * 7).into(), Duration::ZERO.into()] {
+        let within = |sample: &&Sample<'_>| match window {
+            Window::All => true,
+            Window::Last(last) => {
+                snapshot.taken_at().duration_since(sample.timestamp).expect("older") <= last
+            }
+        };
+        let samples: Vec<_> = all.iter().filter(within).copied().collect();
+        assert!(view.history(window).eq(samples.iter().copied()), "{window:?}");
+        aggregates(view, window, &samples);
+    }
+}
+
+/// The definitions, applied to samples one by one.
+fn aggregates(view: PluginView<'_>, window: Window, samples: &[Sample<'_>]) {
+    let found = view.aggregates(window);
+    let [first, .., last] = samples else {
+        assert_eq!(found.map_or(0, |found| found.sample_count), samples.len());
+        return;
+    };
+    let found = found.expect("there are samples");
+    let span = last.timestamp.duration_since(first.timestamp).expect("it is older");
+    assert_eq!((found.sample_count, found.time_span), (samples.len(), span));
+    assert_eq!(found.events, last.event_count - first.event_count);
+    assert_eq!(found.events_per_second, found.events as f64 / span.as_secs_f64());
+    assert_eq!(found.crashes, view.crash_count() - first.crash_count);
+    summary(found.cpu, samples.iter().filter_map(|sample| sample.cpu_percent));
+    summary(found.memory, samples.iter().filter_map(|s| s.memory_bytes).map(|b| b as f64));
+}
+
+fn summary(found: Option<Summary>, values: impl Iterator<Item = f64>) {
+    let mut values: Vec<f64> = values.collect();
+    values.sort_by(f64::total_cmp);
+    let Some(last) = values.len().checked_sub(1) else {
+        assert_eq!(found, None);
+        return;
+    };
+    let found = found.expect("there are values");
+    assert_eq!((found.count, found.min, found.max), (values.len(), values[0], values[last]));
+    assert_eq!(found.p95, values[(values.len() * 95 / 100).min(last)]);
+    let avg = values.iter().sum::<f64>() / values.len() as f64;
+    assert!((found.avg - avg).abs() <= avg * 1e-9, "{} is not {avg}", found.avg);
+}
+
+/// All that a snapshot says.
+fn everything(snapshot: &Snapshot) -> String {
+    let mut text = serde_json::to_string(snapshot).expect("a snapshot is JSON");
+    for view in snapshot.plugins() {
+        text += &serde_json::to_string(&view.aggregates(Window::All)).expect("so are aggregates");
+        for sample in view.history(Window::All) {
+            text += &serde_json::to_string(&sample).expect("so is a sample");
+        }
+        for run in view.runs() {
+            text += &serde_json::to_string(run).expect("so is a run");
+        }
+    }
+    text += &prometheus::render(snapshot, Format::OpenMetrics);
+    assert!(text.ends_with("\n# EOF\n"));
+    text + &snapshot.to_string()
+}
+
+fuzz_target!(|life: Life| {
+    let mut world = World::new(&life);
+    for step in &life.steps {
+        world.step(step);
+    }
+    world.tick(&[Look::Busy(7, 7)]);
+    everything(&world.sim.snapshot());
+    for (snapshot, all) in &world.held {
+        assert_eq!(&everything(snapshot), all, "a snapshot that was held has changed");
+    }
+});
