@@ -28,7 +28,7 @@ use super::api::turn;
 use super::body::Shared;
 use super::cache::Kept;
 use super::health::age;
-use super::judge::{Status, Thresholds};
+use super::judge::{Status, Thresholds, recent};
 use super::query::Query;
 use super::routes::{Site, answer, error};
 use crate::{PluginView, Snapshot};
@@ -126,6 +126,7 @@ struct Rest<'a> {
     sentences: &'a [Sentence<'a>],
     more: usize,
     lately: String,
+    lately_brief: String,
     history: String,
     interval: String,
     /// Rows, which are markup already.
@@ -161,7 +162,8 @@ async fn render_rest(snapshot: &Snapshot, thresholds: &Thresholds, base: &str) -
         overview: &overview,
         sentences: &sentences,
         more,
-        lately: overview::lately(snapshot),
+        lately: words::span(recent(snapshot)),
+        lately_brief: words::brief(recent(snapshot)),
         history: words::span(snapshot.history_duration()),
         interval: words::span(snapshot.poll_interval()),
         rows: &rows,

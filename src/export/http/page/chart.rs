@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use super::super::thin::Thinner;
+use super::super::thin::{Point, Thinner};
 use crate::{RunId, Sample};
 
 /// A moment and a value, in seconds since 1970. `None` breaks the line.
@@ -21,6 +21,8 @@ pub(super) struct Trace {
     /// When a process was followed by another.
     pub restarts: Vec<f64>,
     pub crashes: Vec<f64>,
+    /// Of the newest point.
+    run_of_last: Option<RunId>,
 }
 
 /// Seconds since 1970; before it, 0.
@@ -69,24 +71,35 @@ impl Trace {
             }
             before = Some(sample);
         }
+        let is_cut = !(newest + 1).is_multiple_of(thinner.size());
         if let Some(point) = thinner.finish() {
+            let joins = is_cut && gap.is_none() && trace.run_of_last == point.run;
             trace.push(&point, gap, &mut events);
+            if joins {
+                trace.join_last();
+            }
         }
         trace
     }
 
-    fn push(
-        &mut self,
-        point: &super::super::thin::Point,
-        gap: Option<f64>,
-        events: &mut Option<(f64, u64)>,
-    ) {
+    /// The newest bucket is not full yet. The largest of its few values is mostly less than that of
+    /// a full one, and the line would fall at its end, always: the largest of both is drawn there.
+    fn join_last(&mut self) {
+        for dots in [&mut self.cpu, &mut self.memory] {
+            if let [.., (_, Some(before)), (_, Some(last))] = &mut dots[..] {
+                *last = last.max(*before);
+            }
+        }
+    }
+
+    fn push(&mut self, point: &Point, gap: Option<f64>, events: &mut Option<(f64, u64)>) {
         if let Some(at) = gap {
             for dots in [&mut self.cpu, &mut self.memory, &mut self.rate] {
                 dots.push((at, None));
             }
             *events = None;
         }
+        self.run_of_last = point.run;
         let at = seconds(point.timestamp);
         let rate = events.and_then(|(then, count)| {
             let passed = at - then;

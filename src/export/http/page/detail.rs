@@ -9,11 +9,10 @@ use super::chart::{Dot, Scale, Trace, largest, round_up, seconds, smallest};
 use super::row::{Row, word};
 use super::sentence::{self, Piece};
 use super::words::{self, Moment, NONE, UNKNOWN};
-use crate::model::text::human;
 use crate::{Aggregates, PluginView, Run, RunEnd, Snapshot, Summary, Window};
 
 /// Points in a large chart.
-const POINTS: usize = 360;
+const POINTS: usize = 400;
 /// Their size in units; the style sheet stretches them.
 pub(super) const WIDTH: f64 = 960.0;
 pub(super) const HEIGHT: f64 = 160.0;
@@ -103,8 +102,7 @@ impl<'a> Detail<'a> {
         );
         let now = snapshot.taken_at();
         let runs = view.runs().rev().map(|run| RunRow::of(run, Moment { at: now, now }));
-        let to = seconds(now);
-        let from = to - length(snapshot, window).as_secs_f64();
+        let (from, to) = span(snapshot, window);
         let times = [from, f64::midpoint(from, to), to].map(|at| (at * 1_000.0) as u64);
         Self {
             level: word(row.status),
@@ -122,7 +120,7 @@ fn facts(view: PluginView<'_>, row: &Row<'_>, aggregates: Option<&Aggregates>) -
     vec![
         row.uptime.clone(),
         words::length(view.cpu_time()),
-        view.event_count().to_string(),
+        words::count(view.event_count()),
         row.crashes.to_string(),
         view.restarts().to_string(),
         or_none(row.version),
@@ -141,6 +139,16 @@ pub(super) fn length(snapshot: &Snapshot, window: Window) -> Duration {
     length.max(snapshot.poll_interval())
 }
 
+/// The edges of the charts. Before the collector was started there is nothing to be seen.
+pub(super) fn span(snapshot: &Snapshot, window: Window) -> (f64, f64) {
+    let to = seconds(snapshot.taken_at());
+    let from = to - length(snapshot, window).as_secs_f64();
+    match window {
+        Window::All => (from.max(seconds(snapshot.started_at()).min(to - 1.0)), to),
+        Window::Last(_) => (from, to),
+    }
+}
+
 fn charts(
     snapshot: &Snapshot,
     view: PluginView<'_>,
@@ -152,8 +160,7 @@ fn charts(
     let history = view.history(window);
     let oldest = snapshot.tick() + 1 - history.len() as u64;
     let trace = Trace::of(history, oldest, snapshot.poll_interval(), POINTS);
-    let to = seconds(snapshot.taken_at());
-    let from = to - length(snapshot, window).as_secs_f64();
+    let (from, to) = span(snapshot, window);
     let scale = |low, high| Scale { from, to, low, high, width: WIDTH, height: HEIGHT };
     let over = words::span(length(snapshot, window));
     let marks = (&trace.restarts[..], &trace.crashes[..]);
@@ -242,7 +249,8 @@ impl Plan<'_> {
             summary,
             four: four.unwrap_or_else(|| [(); 4].map(|()| NONE.to_owned())),
             line: scale.line(dots),
-            area: scale.area(dots),
+            // A fill says that it is measured from zero.
+            area: if scale.low == 0.0 { scale.area(dots) } else { String::new() },
             limit: scale.level(limit),
             restarts: scale.uprights(marks.0),
             crashes: scale.marks(marks.1),
@@ -324,13 +332,13 @@ pub(super) fn choices(snapshot: &Snapshot, window: Window) -> Vec<Choice> {
     let mut out: Vec<_> = shorter
         .filter(|&length| length >= snapshot.poll_interval() * 2)
         .map(|length| Choice {
-            text: human(length),
+            text: words::brief(length),
             query: format!("&window={}", length.as_secs()),
             chosen: window == Window::Last(length),
         })
         .collect();
     let chosen = !out.iter().any(|choice| choice.chosen);
-    out.push(Choice { text: format!("all, {}", human(all)), query: String::new(), chosen });
+    out.push(Choice { text: format!("all, {}", words::brief(all)), query: String::new(), chosen });
     out
 }
 

@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::super::api::turn;
 use super::super::health::{Ailment, age, ailment};
-use super::super::judge::{self, Status, Thresholds};
+use super::super::judge::{Status, Thresholds};
 use super::row::{Lines, Row, encoded, word};
 use super::sentence::{Piece, Sentence};
 use super::words::{self, Moment};
@@ -36,13 +36,13 @@ pub(super) struct Verdict {
 
 /// What the totals are called, in their order.
 pub(super) const TOTALS: [&str; 7] = [
-    "running",
-    "crashed or failed",
-    "CPU of one core",
-    "memory",
-    "events/s",
-    "events",
-    "sampler\u{2019}s CPU",
+    "Running",
+    "Crashed or failed",
+    "CPU, of one core",
+    "Memory",
+    "Events/s",
+    "Events",
+    "Sampler\u{2019}s own CPU",
 ];
 
 impl<'a> Overview<'a> {
@@ -76,7 +76,7 @@ impl<'a> Overview<'a> {
 impl Verdict {
     fn of(snapshot: &Snapshot, rows: &[Row<'_>]) -> Self {
         let troubled = rows.iter().filter(|row| row.status != Status::Ok).count();
-        let level = rows.iter().map(|row| row.status).max().map_or("ok", word);
+        let level = rows.iter().map(|row| row.status).max().map_or("note", word);
         let (all, running) = (rows.len(), snapshot.system().plugins_running);
         let text = match troubled {
             _ if all == 0 => "No plugin is registered.".to_owned(),
@@ -104,7 +104,7 @@ fn totals(snapshot: &Snapshot, rows: &[Row<'_>]) -> Vec<String> {
         cpu.map_or_else(unknown, words::percent),
         if memory { words::memory(system.total_memory_bytes) } else { unknown() },
         words::rate(rows.iter().map(|row| row.keys.rate).sum()),
-        system.total_events.to_string(),
+        words::count(system.total_events),
         sampler.overhead_percent.map_or_else(unknown, |cost| format!("{cost:.3}\u{a0}%")),
     ]
 }
@@ -220,11 +220,6 @@ pub(super) fn link(base: &str, name: &str) -> String {
 /// Whether a row comes with its lines: a page of thousands would be megabytes of them. The script
 /// asks for those of the others when they come into view.
 pub(super) const WITH_LINES: usize = 100;
-
-/// See [`judge::recent`], in words.
-pub(super) fn lately(snapshot: &Snapshot) -> String {
-    words::span(judge::recent(snapshot))
-}
 
 /// The moment of the snapshot.
 pub(super) fn moment(snapshot: &Snapshot) -> Moment {

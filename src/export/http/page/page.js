@@ -207,6 +207,7 @@ function showAll(data) {
   data.totals.forEach((text, nth) => say(totals[nth], text));
   $('plugins').hidden = rows.size === 0;
   $('empty').hidden = rows.size > 0;
+  $('tools').hidden = rows.size === 0;
   filter();
   arrange(!isHeld);
 }
@@ -349,7 +350,7 @@ async function drawLines() {
       const row = rows.get(name);
       if (!row) continue;
       row.drawn = Math.max(data.tick, tick);
-      for (const path of row.tr.querySelectorAll('path')) put(path, 'd', lines[path.dataset.l ?? path.classList[0]] ?? '');
+      for (const path of row.tr.querySelectorAll('path')) put(path, 'd', lines[path.dataset.l]);
     }
   } catch {
     return; // The next refresh says what is wrong.

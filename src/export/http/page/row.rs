@@ -7,7 +7,8 @@ use serde::ser::SerializeSeq as _;
 use serde::{Serialize, Serializer};
 
 use super::super::judge::{self, Concern, Growth, Status, Thresholds};
-use super::chart::{Scale, Trace, largest, seconds, smallest};
+use super::chart::{Scale, Trace, largest, smallest};
+use super::detail::span;
 use super::words::{self, Moment, NONE, UNKNOWN};
 use crate::model::text::human;
 use crate::{PluginState, PluginView, Snapshot, Window};
@@ -170,9 +171,7 @@ impl Lines {
         let history = view.history(Window::All);
         let oldest = snapshot.tick() + 1 - history.len() as u64;
         let trace = Trace::of(history, oldest, snapshot.poll_interval(), POINTS);
-        let to = seconds(snapshot.taken_at());
-        let from = to - snapshot.history_duration().as_secs_f64();
-        let from = from.max(seconds(snapshot.started_at()).min(to - 1.0));
+        let (from, to) = span(snapshot, Window::All);
         let scale = |low, high| Scale { from, to, low, high, width: WIDTH, height: HEIGHT };
         let floor = thresholds.cpu_percent.clamp(1.0, 100.0);
         let cpu = scale(0.0, largest(&trace.cpu).unwrap_or(0.0).max(floor));

@@ -51,7 +51,7 @@ impl<'a> Sentence<'a> {
 
 /// All concerns, after one another.
 pub(super) fn pieces(concerns: &[Concern], now: SystemTime) -> Vec<Piece> {
-    let mut out = Writer { pieces: Vec::new(), now };
+    let mut out = Writer { pieces: Vec::new(), now, is_on_memory: false };
     for (nth, concern) in concerns.iter().enumerate() {
         if nth > 0 {
             out.text("; ");
@@ -64,6 +64,7 @@ pub(super) fn pieces(concerns: &[Concern], now: SystemTime) -> Vec<Piece> {
 struct Writer {
     pieces: Vec<Piece>,
     now: SystemTime,
+    is_on_memory: bool,
 }
 
 impl Writer {
@@ -118,6 +119,7 @@ impl Writer {
                 self.since(*since);
             }
             Concern::Memory { bytes, limit_mb, since } => {
+                self.is_on_memory = true;
                 let whole = |mb: f64| format!("{mb:.0}\u{a0}MB");
                 let mb = whole(crate::model::mebibytes(*bytes));
                 self.text(format!("memory {mb}, over {}", whole(*limit_mb)));
@@ -126,7 +128,9 @@ impl Writer {
             Concern::Growth(growth) => {
                 let mb = crate::model::mebibytes(growth.bytes.unsigned_abs());
                 let span = words::span(growth.over);
-                self.text(format!("memory up {mb:.0}\u{a0}MB in the last {span}"));
+                // Of what, was said just before where it is over the threshold too.
+                let of = if self.is_on_memory { "" } else { "memory " };
+                self.text(format!("{of}up {mb:.0}\u{a0}MB in the last {span}"));
             }
         }
     }

@@ -77,6 +77,32 @@ pub(super) fn span(time: Duration) -> String {
     }
 }
 
+/// `1 h`, `15 min`, `30 s`: where there is little room.
+pub(super) fn brief(time: Duration) -> String {
+    let seconds = time.as_secs();
+    let (count, unit) = match seconds {
+        seconds if seconds % 86_400 == 0 && seconds > 0 => (seconds / 86_400, "d"),
+        seconds if seconds % 3_600 == 0 && seconds > 0 => (seconds / 3_600, "h"),
+        seconds if seconds % 60 == 0 && seconds > 0 => (seconds / 60, "min"),
+        0..7_200 => (seconds, "s"),
+        _ => (seconds / 3_600, "h"),
+    };
+    format!("{count}\u{a0}{unit}")
+}
+
+/// `921,540`.
+pub(super) fn count(count: u64) -> String {
+    let digits = count.to_string();
+    let mut out = String::with_capacity(digits.len() + digits.len() / 3);
+    for (nth, digit) in digits.char_indices() {
+        if nth > 0 && (digits.len() - nth) % 3 == 0 {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
+}
+
 /// How long something took: to the tenth where it was short.
 pub(super) fn length(time: Duration) -> String {
     if time < Duration::from_secs(60) { format!("{:.1}s", time.as_secs_f64()) } else { human(time) }
@@ -161,6 +187,10 @@ mod tests {
         assert_eq!([change(0), change(-50_000), change(i64::MIN)].map(|s| s.len() < 24), [true; 3]);
         assert_eq!(change(1_000), "\u{b1}0");
         assert_eq!([0.0, 0.25, 3.2, 99.94, 250.4].map(rate), ["0", "0.25", "3.2", "99.9", "250"]);
+        assert_eq!([7, 921, 1_000, 1_234_567].map(count), ["7", "921", "1,000", "1,234,567"]);
+        let told = [0, 30, 900, 3_600, 90_000, 90_001, 86_400].map(Duration::from_secs).map(brief);
+        let expected = ["0 s", "30 s", "15 min", "1 h", "25 h", "25 h", "1 d"];
+        assert_eq!(told.map(|text| text.replace('\u{a0}', " ")), expected);
         assert_eq!([1, 2, 3].map(times), ["once", "twice", "3 times"]);
     }
 
