@@ -13,7 +13,9 @@ const interval = Number(ageText?.dataset.interval);
 
 /** Nothing is written that is there already: what is selected stays so, and nothing is laid out anew. */
 function say(element, text) {
-  if (element.textContent !== text) element.textContent = text;
+  const node = element.firstChild;
+  if (!node) element.textContent = text;
+  else if (node.data !== text) node.data = text;
 }
 
 function put(element, attribute, value) {
