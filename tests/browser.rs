@@ -49,6 +49,16 @@ fn catch_up(browser: &mut Chromium, sim: &Simulation) {
     browser.until(&format!("revision === {} && !isDrawing", sim.snapshot().revision()));
 }
 
+/// CPU seconds that the page's thread has spent on script, style and layout.
+fn costs(browser: &mut Chromium) -> [f64; 3] {
+    let metrics = browser.call("Performance.getMetrics", json!({}));
+    ["ScriptDuration", "RecalcStyleDuration", "LayoutDuration"].map(|name| {
+        let metrics = metrics["metrics"].as_array().unwrap();
+        let metric = metrics.iter().find(|metric| metric["name"] == name).unwrap();
+        metric["value"].as_f64().unwrap()
+    })
+}
+
 const VERDICT: &str = "document.querySelector('#verdict').innerText.trim()";
 const BANNER: &str = "document.querySelector('#banner:not([hidden])')?.innerText ?? ''";
 
@@ -215,13 +225,22 @@ fn with_500_plugins_rows_focus_and_scroll_stay_and_a_refresh_is_small() {
     let (here, order) = (browser.text(place), names(&mut browser));
     assert!(here.contains(",300,"), "{here}");
     browser.events();
+    browser.call("Performance.enable", json!({"timeDomain": "threadTicks"}));
     for _ in 0..3 {
+        browser.until("!asking && !isDrawing");
+        let before = costs(&mut browser).map(|seconds| seconds * 1e3);
         tick(&mut sim);
         catch_up(&mut browser, &sim);
         assert_eq!(browser.text(place), here);
         assert_eq!(names(&mut browser), order, "rows do not move under the focus");
-        println!("500 plugins: patched in {} ms", browser.text("document.body.dataset.patched"));
-        let patched: f64 = browser.text("document.body.dataset.patched").parse().unwrap();
+        let [script, style, layout] = costs(&mut browser).map(|seconds| seconds * 1e3);
+        let [script, style, layout] = [script - before[0], style - before[1], layout - before[2]];
+        let patched = browser.text("document.body.dataset.patched");
+        println!(
+            "500 plugins: patched in {patched} ms; with all that comes of it, in CPU time: script \
+             {script:.1} ms, style {style:.1} ms, layout {layout:.1} ms"
+        );
+        let patched: f64 = patched.parse().unwrap();
         assert!(patched < 5_000.0, "a refresh that takes {patched} ms blocks the page");
     }
     let same = "[...document.querySelectorAll('#rows tr')].every((tr, nth) => tr.wasRow === nth)";

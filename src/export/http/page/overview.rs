@@ -42,7 +42,7 @@ pub(super) const TOTALS: [&str; 7] = [
     "Memory",
     "Events/s",
     "Events",
-    "Sampler\u{2019}s own CPU",
+    "Sampler\u{2019}s CPU",
 ];
 
 impl<'a> Overview<'a> {

@@ -185,8 +185,6 @@ function patch(row, values) {
 }
 
 function showAll(data) {
-  // Asked before anything is written: afterwards it would have to be laid out first.
-  const isHeld = held();
   const gone = new Set(rows.keys());
   data.rows.forEach((values, place) => {
     const row = rows.get(values[0]) ?? makeRow(values[0]);
@@ -211,7 +209,7 @@ function showAll(data) {
   $('empty').hidden = rows.size > 0;
   $('tools').hidden = rows.size === 0;
   filter();
-  arrange(!isHeld);
+  arrange(!held());
 }
 
 function showSentences(sentences, more) {
@@ -240,10 +238,12 @@ let sort = 'urgency';
 let isRising = false;
 let isPending = false;
 
+/** Whether the head of the table is scrolled away. To ask when rows were written would lay them out. */
+let isDeep = false;
+
 /** Rows do not move under the pointer, under the focus, or while one reads further down. */
 function held() {
-  return list.matches(':hover') || list.contains(document.activeElement)
-    || $('plugins').getBoundingClientRect().top < -8;
+  return isDeep || list.matches(':hover') || list.contains(document.activeElement);
 }
 
 function compare({ said: one }, { said: other }) {
@@ -419,7 +419,10 @@ if (body.dataset.page) {
     }
     list.addEventListener('pointerleave', arrangeWhenFree);
     list.addEventListener('focusout', () => setTimeout(arrangeWhenFree));
-    document.addEventListener('scroll', arrangeWhenFree, { passive: true });
+    document.addEventListener('scroll', () => {
+      isDeep = $('plugins').getBoundingClientRect().top < -8;
+      arrangeWhenFree();
+    }, { passive: true });
   }
   document.addEventListener('visibilitychange', refresh);
   setInterval(judge, 1_000);
