@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use plugmeter::http::{self, HttpConfig, HttpServer};
 use plugmeter::testing::{Simulation, Usage};
-use plugmeter::{Config, ProbeKind, Reader};
+use plugmeter::{Collector, Config, ProbeKind, Reader};
 use serde_json::{Value, json};
 
 use crate::chromium::Chromium;
@@ -412,31 +412,67 @@ fn a_page_that_is_not_seen_asks_for_nothing() {
     assert_no_complaint(&mut browser);
 }
 
+/// Where pictures are to go, if they are asked for.
+fn pictures() -> Option<PathBuf> {
+    std::env::var_os("PLUGMETER_PICTURES").map(PathBuf::from)
+}
+
 #[test]
-fn pictures_are_taken_where_they_are_asked_for() {
-    let Some(folder) = std::env::var_os("PLUGMETER_PICTURES").map(PathBuf::from) else {
-        return;
-    };
-    let Some(mut browser) = Chromium::start("pictures") else {
+fn pictures_of_every_scene_are_taken_where_they_are_asked_for() {
+    let Some((folder, mut browser)) = pictures().zip(Chromium::start("pictures")) else {
         return;
     };
     for (scene, sim) in scenes::all() {
         let (server, address) = serve(sim.reader());
         for scheme in ["light", "dark"] {
             browser.scheme(scheme);
-            for (width, height) in [(1280, 900), (390, 844)] {
-                browser.size(width, height);
-                for (page, path) in [("all", ""), ("one", "plugin?name=trivia")] {
-                    browser.open(&format!("{address}{path}"));
-                    browser.until("!document.body.dataset.page || !asking");
-                    std::thread::sleep(std::time::Duration::from_millis(400));
-                    let file = format!("{scene}-{page}-{width}-{scheme}.png");
-                    browser.picture(&folder.join(file));
-                }
+            for (width, page, path) in [
+                (1280, "all", ""),
+                (390, "all", ""),
+                (1280, "one", "plugin?name=dice"),
+                (390, "one", "plugin?name=dice"),
+            ] {
+                browser.size(width, if page == "one" { 1_250 } else { 844 });
+                browser.open(&format!("{address}{path}"));
+                browser.until("!asking && !isDrawing");
+                let file = format!("{scene}-{page}-{width}-{scheme}.png");
+                browser.picture(&folder.join(file));
             }
         }
         drop(server);
     }
-    let events = browser.events();
-    eprintln!("{:#?}", Chromium::complaints(&events));
+}
+
+#[test]
+fn the_pictures_of_the_readme_are_taken_where_they_are_asked_for() {
+    let Some((folder, mut browser)) = pictures().zip(Chromium::start("readme")) else {
+        return;
+    };
+    let config = Config::default()
+        .poll_interval(Duration::from_secs(1))
+        .history_duration(Duration::from_secs(600));
+    let collector = Collector::start(config).unwrap();
+    let (_server, address) = serve(collector.reader());
+    scenes::live(&collector);
+    browser.size(1280, 800);
+    browser.open(&address);
+    browser.until("!asking && !isDrawing");
+    browser.picture(&folder.join("dashboard.png"));
+    browser.size(390, 844);
+    browser.scheme("dark");
+    browser.open(&address);
+    browser.until("!asking && !isDrawing");
+    browser.picture(&folder.join("dashboard-phone.png"));
+    browser.open(&format!("{address}plugin?name=trivia"));
+    browser.until("!asking");
+    browser.picture(&folder.join("dashboard-plugin.png"));
+    collector.stop();
+    browser.open(&address);
+    browser.until("!asking && !isDrawing");
+    browser.picture(&folder.join("stopped-phone.png"));
+    browser.size(1280, 800);
+    browser.scheme("light");
+    browser.open(&address);
+    browser.until("!asking && !isDrawing");
+    browser.picture(&folder.join("stopped.png"));
 }

@@ -1,9 +1,11 @@
 //! Collectors in which something has happened.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use plugmeter::testing::{Observed, Simulation, Usage};
-use plugmeter::{Config, PluginState};
+use plugmeter::{Collector, Config, PluginState};
+
+use crate::support::{Reaped, shell};
 
 const MB: u64 = 1 << 20;
 
@@ -136,4 +138,59 @@ pub(crate) fn many(count: u32) -> Simulation {
         plugins[(tick % u64::from(count)) as usize].events().increment();
     }
     sim
+}
+
+/// Plugins that are real processes, for six minutes: one leaks, one is caught in a loop after a
+/// while, one crashes now and then, the others do what plugins do.
+pub(crate) fn live(collector: &Collector) {
+    const LITTLE: &str =
+        "while :; do i=0; while [ $i -lt 9000 ]; do i=$((i+1)); done; sleep 0.3; done";
+    const LEAK: &str =
+        "x=; while sleep 0.25; do x=\"$x$(head -c 40000 /dev/zero | tr '\\0' a)\"; done";
+    const LOOP: &str = "sleep 230; while :; do :; done";
+    const ROUND: Duration = Duration::from_millis(50);
+    let plugins = [
+        ("trivia", "2.3.0", LEAK),
+        ("8ball", "1.4.2", LOOP),
+        ("dice", "0.9.1", "sleep 1000"),
+        ("weather", "3.1.0", LITTLE),
+        ("reminder", "1.0.4", "sleep 1000"),
+        ("translate", "2.0.0-rc.1", LITTLE),
+        ("polls", "1.2.0", "sleep 1000"),
+        ("welcome", "1.1.0", "sleep 1000"),
+        ("karma", "0.4.0", "while sleep 0.05; do :; done"),
+    ];
+    let start = |name: &str, version: &str, script: &str| {
+        let plugin = collector.plugin(name).unwrap_or_else(|| collector.register(name).unwrap());
+        let child = shell(script);
+        let run = plugin.started(child.pid(), version);
+        (plugin, child, run)
+    };
+    let mut children: Vec<_> =
+        plugins.iter().map(|(name, version, script)| start(name, version, script)).collect();
+    let begun = Instant::now();
+    // Seconds after which the process is killed, and after which there is a new one.
+    let mut crashes = [(150.0, 151.0), (262.0, 265.0), (331.0, 332.5)].into_iter().peekable();
+    let mut is_down = false;
+    let mut rounds = 0_u64;
+    while begun.elapsed() < Duration::from_secs(360) {
+        rounds += 1;
+        let now = begun.elapsed().as_secs_f64();
+        if let Some(&(dies, lives)) = crashes.peek() {
+            if !is_down && now > dies {
+                let (plugin, child, run) = &mut children[2];
+                Reaped::kill(child);
+                plugin.exited(*run, child.wait());
+                is_down = true;
+            }
+            if is_down && now > lives {
+                children[2] = start("dice", "0.9.1", "sleep 1000");
+                (is_down, _) = (false, crashes.next());
+            }
+        }
+        children[3].0.events().add(noise(rounds) / 20);
+        children[0].0.events().add(u64::from(noise(rounds + 9) < 12));
+        children[8].0.events().add(u64::from(rounds % 3 == 0));
+        std::thread::sleep(ROUND);
+    }
 }

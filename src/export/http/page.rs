@@ -20,18 +20,17 @@ use axum::response::{IntoResponse as _, Response};
 use axum::{Router, routing};
 
 use self::detail::{Choice, Detail, FACTS};
-use self::overview::{Banner, Overview, TOTALS, WITH_LINES};
+use self::overview::{Banner, Overview, TOTALS, Turns, WITH_LINES};
 use self::row::{Keys, Lines, Row};
 use self::sentence::Sentence;
 use self::words::Moment;
-use super::api::turn;
 use super::body::Shared;
 use super::cache::Kept;
 use super::health::age;
 use super::judge::{Status, Thresholds, recent};
 use super::query::Query;
 use super::routes::{Site, answer, error};
-use crate::{PluginView, Snapshot};
+use crate::Snapshot;
 
 const HTML: &str = "text/html; charset=utf-8";
 const JSON: &str = "application/json";
@@ -146,13 +145,15 @@ async fn render_rest(snapshot: &Snapshot, thresholds: &Thresholds, base: &str) -
     let mut overview = Overview::of(snapshot, thresholds).await;
     overview.rows.sort_by(Row::by_urgency);
     let mut rows = String::with_capacity(overview.rows.len() * 1_024);
+    let mut turns = Turns::default();
     for (nth, row) in overview.rows.iter().enumerate() {
-        if nth % 128 == 127 {
-            turn().await;
+        let mut lines = Lines::default();
+        if let Some(view) = snapshot.plugin(row.name) {
+            turns.after(view).await;
+            if nth < WITH_LINES {
+                lines = Lines::of(snapshot, view, thresholds);
+            }
         }
-        let lines = |view: PluginView<'_>| Lines::of(snapshot, view, thresholds);
-        let drawn = if nth < WITH_LINES { snapshot.plugin(row.name).map(lines) } else { None };
-        let lines = drawn.unwrap_or_default();
         let markup = RowMarkup { row, link: overview::link(base, row.name), lines };
         markup.render_into(&mut rows).expect("a string takes all that is written");
     }

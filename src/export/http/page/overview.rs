@@ -9,16 +9,36 @@ use super::super::judge::{Status, Thresholds};
 use super::row::{Lines, Row, encoded, word};
 use super::sentence::{Piece, Sentence};
 use super::words::{self, Moment};
-use crate::{PluginView, Snapshot};
+use crate::{PluginView, Snapshot, Window};
 
-/// Rows that are made before others get their turn.
+/// Rows that are made before others get their turn, and samples that are looked at for them.
 const ROWS: usize = 128;
+const SAMPLES: usize = 65_536;
 /// Sentences under the verdict, and among them those on plugins that need no attention. More stand
 /// first in the table.
 const SENTENCES: usize = 8;
 const NOTES: usize = 3;
 
-/// All that is said of a snapshot, the worst first.
+/// Counts the work until others get their turn: a history may have a hundred samples or a million.
+#[derive(Debug, Default)]
+pub(super) struct Turns {
+    rows: usize,
+    samples: usize,
+}
+
+impl Turns {
+    /// To be waited for before each row.
+    pub(super) async fn after(&mut self, view: PluginView<'_>) {
+        self.rows += 1;
+        self.samples += view.history(Window::All).len();
+        if self.rows >= ROWS || self.samples >= SAMPLES {
+            *self = Self::default();
+            turn().await;
+        }
+    }
+}
+
+/// All that is said of a snapshot.
 #[derive(Debug)]
 pub(super) struct Overview<'a> {
     pub rows: Vec<Row<'a>>,
@@ -49,11 +69,9 @@ impl<'a> Overview<'a> {
     /// In turns.
     pub(super) async fn of(snapshot: &'a Snapshot, thresholds: &Thresholds) -> Self {
         let plugins = snapshot.plugins();
-        let mut rows = Vec::with_capacity(plugins.len());
-        for (nth, view) in plugins.enumerate() {
-            if nth % ROWS == ROWS - 1 {
-                turn().await;
-            }
+        let (mut rows, mut turns) = (Vec::with_capacity(plugins.len()), Turns::default());
+        for view in plugins {
+            turns.after(view).await;
             rows.push(Row::of(snapshot, view, thresholds));
         }
         let verdict = Verdict::of(snapshot, &rows);
@@ -171,11 +189,9 @@ pub(super) async fn lines(snapshot: &Snapshot, thresholds: &Thresholds, places: 
         lines: Vec<(&'a str, Lines)>,
     }
     let views: Vec<PluginView<'_>> = snapshot.plugins().collect();
-    let mut lines = Vec::with_capacity(places.len());
-    for (nth, view) in places.iter().filter_map(|&place| views.get(place)).enumerate() {
-        if nth % ROWS == ROWS - 1 {
-            turn().await;
-        }
+    let (mut lines, mut turns) = (Vec::with_capacity(places.len()), Turns::default());
+    for view in places.iter().filter_map(|&place| views.get(place)) {
+        turns.after(*view).await;
         lines.push((view.name(), Lines::of(snapshot, *view, thresholds)));
     }
     let document = Document { tick: snapshot.tick(), lines };
