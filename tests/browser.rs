@@ -453,7 +453,7 @@ fn the_pictures_of_the_readme_are_taken_where_they_are_asked_for() {
         .history_duration(Duration::from_secs(600));
     let collector = Collector::start(config).unwrap();
     let (_server, address) = serve(collector.reader());
-    scenes::live(&collector);
+    let _children = scenes::live(&collector);
     browser.size(1280, 800);
     browser.open(&address);
     browser.until("!asking && !isDrawing");

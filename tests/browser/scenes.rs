@@ -140,14 +140,13 @@ pub(crate) fn many(count: u32) -> Simulation {
     sim
 }
 
-/// Plugins that are real processes, for six minutes: one leaks, one is caught in a loop after a
+/// Plugins that are real processes, for four minutes: one leaks, one is caught in a loop after a
 /// while, one crashes now and then, the others do what plugins do.
-pub(crate) fn live(collector: &Collector) {
+pub(crate) fn live(collector: &Collector) -> Vec<Reaped> {
     const LITTLE: &str =
         "while :; do i=0; while [ $i -lt 9000 ]; do i=$((i+1)); done; sleep 0.3; done";
-    const LEAK: &str =
-        "x=; while sleep 0.25; do x=\"$x$(head -c 40000 /dev/zero | tr '\\0' a)\"; done";
-    const LOOP: &str = "sleep 230; while :; do :; done";
+    const LEAK: &str = "exec awk 'BEGIN { for (;;) { x[n++] = sprintf(\"%90000s\", \"\"); system(\"sleep 0.5\") } }'";
+    const LOOP: &str = "sleep 165; while :; do :; done";
     const ROUND: Duration = Duration::from_millis(50);
     let plugins = [
         ("trivia", "2.3.0", LEAK),
@@ -170,10 +169,10 @@ pub(crate) fn live(collector: &Collector) {
         plugins.iter().map(|(name, version, script)| start(name, version, script)).collect();
     let begun = Instant::now();
     // Seconds after which the process is killed, and after which there is a new one.
-    let mut crashes = [(150.0, 151.0), (262.0, 265.0), (331.0, 332.5)].into_iter().peekable();
+    let mut crashes = [(100.0, 101.0), (172.0, 175.0), (221.0, 222.5)].into_iter().peekable();
     let mut is_down = false;
     let mut rounds = 0_u64;
-    while begun.elapsed() < Duration::from_secs(360) {
+    while begun.elapsed() < Duration::from_secs(250) {
         rounds += 1;
         let now = begun.elapsed().as_secs_f64();
         if let Some(&(dies, lives)) = crashes.peek() {
@@ -193,4 +192,5 @@ pub(crate) fn live(collector: &Collector) {
         children[8].0.events().add(u64::from(rounds % 3 == 0));
         std::thread::sleep(ROUND);
     }
+    children.into_iter().map(|(_, child, _)| child).collect()
 }

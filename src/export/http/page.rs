@@ -28,7 +28,7 @@ use super::body::Shared;
 use super::cache::Kept;
 use super::health::age;
 use super::judge::{Status, Thresholds, recent};
-use super::query::Query;
+use super::query::{BadQuery, Query};
 use super::routes::{Site, answer, error};
 use crate::Snapshot;
 
@@ -198,7 +198,7 @@ fn blank(snapshot: &Snapshot, base: &str) -> String {
 }
 
 /// Whether the script has this publication. A host that was started anew counts from the beginning.
-fn has(query: &Query<'_>, snapshot: &Snapshot) -> Result<bool, Response> {
+fn has(query: &Query<'_>, snapshot: &Snapshot) -> Result<bool, BadQuery> {
     let started = query.text("started")?.and_then(|started| started.parse().ok());
     let same = started == Some(words::millis(snapshot.started_at()));
     Ok(same && query.since()? == Some(snapshot.revision()))

@@ -9,7 +9,7 @@ use super::chart::{Dot, Scale, Trace, largest, round_up, seconds, smallest};
 use super::row::{Row, word};
 use super::sentence::{self, Piece};
 use super::words::{self, Moment, NONE, UNKNOWN};
-use crate::{Aggregates, PluginView, Run, RunEnd, Snapshot, Summary, Window};
+use crate::{Aggregates, PluginState, PluginView, Run, RunEnd, Snapshot, Summary, Window};
 
 /// Points in a large chart.
 const POINTS: usize = 400;
@@ -90,16 +90,19 @@ impl<'a> Detail<'a> {
         let aggregates = view.aggregates(window);
         let mut pieces = sentence::pieces(&row.concerns, row.since.now);
         if pieces.is_empty() {
-            pieces = vec![Piece::Text("nothing to complain of".to_owned())];
+            pieces.push(Piece::Text("nothing to complain of".to_owned()));
         }
-        pieces.splice(
-            0..0,
-            [
-                Piece::Text(format!("{} since ", row.state)),
-                Piece::Time(row.since),
-                Piece::Text("; ".to_owned()),
-            ],
-        );
+        let says_since = match view.state() {
+            PluginState::Crashed | PluginState::Failed | PluginState::Unhealthy => true,
+            PluginState::Stopped
+            | PluginState::Starting
+            | PluginState::Running
+            | PluginState::Stopping => false,
+        };
+        if !says_since {
+            let state = Piece::Text(format!("{} since ", row.state));
+            pieces.splice(0..0, [state, Piece::Time(row.since), Piece::Text("; ".to_owned())]);
+        }
         let now = snapshot.taken_at();
         let runs = view.runs().rev().map(|run| RunRow::of(run, Moment { at: now, now }));
         let (from, to) = span(snapshot, window);

@@ -7,7 +7,7 @@ use serde::{Serialize, Serializer};
 use super::super::judge::{Concern, Since, Status};
 use super::row::{Row, word};
 use super::words::{self, Moment};
-use crate::PluginState;
+use crate::{PluginState, RunEnd};
 
 /// A part of a sentence. A moment is one by itself: the browser shows it in its own zone.
 #[derive(Clone, Debug, PartialEq)]
@@ -94,8 +94,11 @@ impl Writer {
                 let failed = *state == PluginState::Failed;
                 self.text(if failed { "failed, down since " } else { "crashed, down since " });
                 self.time(*since);
-                if let Some(end) = end.filter(|_| !failed) {
-                    self.text(format!(" ({})", ended(end)));
+                // The host's word, and nobody's: there is nothing more to be said of these.
+                if let Some(end @ (RunEnd::Exited(_) | RunEnd::Signaled(_))) = end
+                    && !failed
+                {
+                    self.text(format!(" ({end})"));
                 }
             }
             Concern::Problem(problem) => self.text(problem.to_string()),
@@ -133,14 +136,5 @@ impl Writer {
                 self.text(format!("{of}up {mb:.0}\u{a0}MB in the last {span}"));
             }
         }
-    }
-}
-
-/// How a run ended, as it stands in a sentence.
-fn ended(end: crate::RunEnd) -> String {
-    match end {
-        crate::RunEnd::Unknown => "nobody knows how".to_owned(),
-        crate::RunEnd::Crashed => "says the host".to_owned(),
-        other => other.to_string(),
     }
 }

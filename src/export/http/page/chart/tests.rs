@@ -188,7 +188,7 @@ fn a_trace_breaks_at_gaps_and_notes_restarts_and_crashes() {
             let at = seconds(sample.timestamp);
             let before = nth.checked_sub(1).map(|before| &samples[before]);
             let passed = before.map(|before| at - seconds(before.timestamp));
-            let is_gap = passed.is_some_and(|passed| passed > 7.5 || passed < 0.0);
+            let is_gap = passed.is_some_and(|passed| !(0.0..=7.5).contains(&passed));
             if is_gap {
                 let then = seconds(before.unwrap().timestamp);
                 expected.cpu.push((then, None));
@@ -226,7 +226,7 @@ fn a_thinned_trace_keeps_the_largest_value_every_gap_every_restart_and_every_cra
         assert_eq!((&thin.restarts, &thin.crashes), (&whole.restarts, &whole.crashes));
         let gaps = samples.windows(2).filter(|pair| {
             let passed = seconds(pair[1].timestamp) - seconds(pair[0].timestamp);
-            passed > 7.5 || passed < 0.0
+            !(0.0..=7.5).contains(&passed)
         });
         // Several gaps within one bucket are one break.
         let has_gap = gaps.count() > 0;
