@@ -18,7 +18,7 @@
 //!
 //! | route | answer |
 //! |---|---|
-//! | `GET /` | the dashboard |
+//! | `GET /` | the dashboard: what needs attention, then all plugins, the worst first; from there, a page for each |
 //! | `GET /api/metrics` | all plugins, the totals and the sampler, as JSON. With `?since=REVISION`: 204 if that is the current revision, 400 if it is no number |
 //! | `GET /api/plugin?name=NAME` | one plugin with its aggregates, runs and history. `window=SECONDS` looks at so much of it; `points=N` thins the history to so many (720; 1 to 10,000). 404 if nobody has that name |
 //! | `GET /api/plugin/{name}` | the same; a name that is a path of its own, such as `..`, is only reached by the query |

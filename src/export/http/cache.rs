@@ -16,9 +16,12 @@ pub(super) enum Kept {
     Prometheus,
     /// All plugins as JSON, from what does not change within a revision.
     Metrics,
+    /// The page, likewise, and what its script asks for.
+    Page,
+    Rows,
 }
 
-const KINDS: usize = 3;
+const KINDS: usize = 5;
 
 #[derive(Debug)]
 struct Revision {

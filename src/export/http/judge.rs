@@ -1,14 +1,17 @@
 //! What is worth somebody's attention.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
 
+use crate::model::mebibytes;
 use crate::model::view::Live;
-use crate::{PluginState, PluginView, Snapshot};
+use crate::{PluginState, PluginView, Problem, Run, RunEnd, Sample, Snapshot, Window};
 
 /// A crash is worth a warning for so long.
 const RECENT: Duration = Duration::from_secs(60 * 60);
+/// Several crashes within so long are told as that.
+const SOON: Duration = Duration::from_secs(10 * 60);
 /// Rates are of this window.
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -42,7 +45,7 @@ impl Status {
             | PluginState::Stopping => Self::Ok,
         };
         let Live { cpu_percent: cpu, memory_bytes, .. } = view.live();
-        let memory = memory_bytes.map(crate::model::mebibytes);
+        let memory = memory_bytes.map(mebibytes);
         let warned = state == Self::Warning
             || cpu.is_some_and(|cpu| cpu > cpu_percent)
             || memory.is_some_and(|mb| mb > memory_mb)
@@ -63,4 +66,150 @@ fn crashed_lately(snapshot: &Snapshot, view: PluginView<'_>) -> bool {
 /// Events per second over the last minute, at least two intervals; 0 with fewer than two samples.
 pub(crate) fn events_per_second(snapshot: &Snapshot, view: PluginView<'_>) -> f64 {
     view.events_per_second(MINUTE.max(snapshot.poll_interval().saturating_mul(2)))
+}
+
+/// How long the crashes are counted that are shown as recent: an hour, or as long as the history is.
+pub(crate) fn recent(snapshot: &Snapshot) -> Duration {
+    RECENT.min(snapshot.history_duration())
+}
+
+/// Since when something holds, as far as the history tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Since {
+    At(SystemTime),
+    /// It held in the oldest sample already.
+    Before(SystemTime),
+}
+
+/// One thing that is worth a sentence.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Concern {
+    /// It is down; how its newest run ended.
+    Down {
+        state: PluginState,
+        since: SystemTime,
+        end: Option<RunEnd>,
+    },
+    Problem(Problem),
+    Unhealthy {
+        since: SystemTime,
+    },
+    /// So many crashes within so long; none where the last one is older than the history.
+    Crashes {
+        count: u64,
+        within: Duration,
+        last: SystemTime,
+    },
+    Cpu {
+        percent: f64,
+        limit: f64,
+        since: Since,
+    },
+    Memory {
+        bytes: u64,
+        limit_mb: f64,
+        since: Since,
+    },
+    /// No warning by itself: it may be a leak.
+    Growth(Growth),
+}
+
+/// What is to be said of a plugin, the gravest first. Empty where it is well.
+pub(crate) fn concerns(
+    snapshot: &Snapshot,
+    view: PluginView<'_>,
+    thresholds: &Thresholds,
+    growth: Option<Growth>,
+) -> Vec<Concern> {
+    let mut out = Vec::new();
+    let (state, since) = (view.state(), view.state_since());
+    match state {
+        PluginState::Crashed | PluginState::Failed => {
+            let end = view.runs().next_back().and_then(|run| run.end);
+            out.push(Concern::Down { state, since, end });
+        }
+        PluginState::Unhealthy => out.push(Concern::Unhealthy { since }),
+        PluginState::Stopped
+        | PluginState::Starting
+        | PluginState::Running
+        | PluginState::Stopping => {}
+    }
+    if let Some(problem) = view.problem() {
+        out.push(Concern::Problem(*problem));
+    }
+    if crashed_lately(snapshot, view)
+        && let Some(last) = view.last_crash()
+    {
+        let soon = SOON.min(snapshot.history_duration());
+        let within = if view.crashes(soon) > 1 { soon } else { recent(snapshot) };
+        let count = view.crashes(within);
+        let is_told = state == PluginState::Crashed && count <= 1;
+        if !is_told {
+            out.push(Concern::Crashes { count, within, last });
+        }
+    }
+    let Live { cpu_percent, memory_bytes, .. } = view.live();
+    let limit = thresholds.cpu_percent;
+    if let Some(percent) = cpu_percent.filter(|&percent| percent > limit) {
+        let over = |sample: &Sample<'_>| sample.cpu_percent.is_some_and(|cpu| cpu > limit);
+        out.push(Concern::Cpu { percent, limit, since: over_since(snapshot, view, over) });
+    }
+    let limit_mb = thresholds.memory_mb;
+    let is_over = |bytes: u64| mebibytes(bytes) > limit_mb;
+    if let Some(bytes) = memory_bytes.filter(|&bytes| is_over(bytes)) {
+        let over = |sample: &Sample<'_>| sample.memory_bytes.is_some_and(is_over);
+        out.push(Concern::Memory { bytes, limit_mb, since: over_since(snapshot, view, over) });
+    }
+    out.extend(growth.filter(Growth::is_worth_a_sentence).map(Concern::Growth));
+    out
+}
+
+/// Since when `over` has held without a break in the process that is running.
+fn over_since(
+    snapshot: &Snapshot,
+    view: PluginView<'_>,
+    over: impl Fn(&Sample<'_>) -> bool,
+) -> Since {
+    let run = view.run();
+    let id = run.map(|run| run.id);
+    let mut history = view.history(Window::All).rev().peekable();
+    let mut oldest = snapshot.taken_at();
+    while let Some(sample) = history.next_if(|sample| sample.run == id && over(sample)) {
+        oldest = sample.timestamp;
+    }
+    // The first sample of a run is of the first tick after its beginning.
+    let interval = snapshot.poll_interval();
+    let is_older = |run: &Run| oldest.duration_since(run.seen_at).is_ok_and(|ago| ago > interval);
+    let was_over_before = history.peek().is_none() && run.is_some_and(is_older);
+    if was_over_before { Since::Before(oldest) } else { Since::At(oldest) }
+}
+
+/// What the memory of the process that is running has grown by.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Growth {
+    /// Negative where it has shrunk.
+    pub bytes: i64,
+    /// Of its oldest sample in the window that knows its memory.
+    pub from: u64,
+    pub over: Duration,
+}
+
+impl Growth {
+    /// Between the first and the last sample of the window that are of the process running now;
+    /// `None` with fewer than two. Processes are not compared with each other.
+    pub(crate) fn of(view: PluginView<'_>, window: impl Into<Window>) -> Option<Self> {
+        let now = view.live().memory_bytes?;
+        let (run, newest) = (view.run()?.id, view.current()?.timestamp);
+        let mut samples = view.history(window).filter(|sample| sample.run == Some(run));
+        let (from, at) =
+            samples.find_map(|sample| Some((sample.memory_bytes?, sample.timestamp)))?;
+        let over = newest.duration_since(at).ok().filter(|over| !over.is_zero())?;
+        let bytes = i64::try_from(now).ok()?.checked_sub(i64::try_from(from).ok()?)?;
+        Some(Self { bytes, from, over })
+    }
+
+    /// More than 10 %, and more than 10 MB.
+    pub(crate) fn is_worth_a_sentence(&self) -> bool {
+        self.bytes > 10 << 20 && self.bytes.unsigned_abs() > self.from / 10
+    }
 }

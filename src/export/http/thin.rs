@@ -82,6 +82,11 @@ impl Thinner {
         Self { shift, room, open: None, run: None }
     }
 
+    /// Ticks in a bucket, but for those that a new run begins.
+    pub(super) const fn size(&self) -> u64 {
+        1 << self.shift
+    }
+
     /// Takes the sample of a tick; gives the bucket that it ends, if it ends one.
     pub(super) fn take(&mut self, tick: u64, sample: &Sample<'_>) -> Option<Point> {
         let number = tick >> self.shift;
