@@ -3,28 +3,32 @@
 //! there is. For a minute, or as many seconds as are asked for:
 //!
 //! ```sh
-//! cargo run --release --features prometheus --example soak
-//! cargo run --release --features prometheus --example soak -- 1800
+//! cargo run --release --features http --example soak
+//! cargo run --release --features http --example soak -- 1800
 //! ```
 //!
 //! It prints how it goes, and a summary. If something does not hold it says what, and exits with 1.
 //!
 //! `host.rs` has the children and knows what the collector should have counted in the end, `check.rs`
-//! what holds in a snapshot and between two, `views.rs` the outputs, `usage.rs` what the process needs.
+//! what holds in a snapshot and between two, `views.rs` the outputs,
+//! `served.rs` those that come over HTTP, `usage.rs` what the process needs.
 
 mod check;
 mod host;
+mod served;
 mod usage;
 mod views;
 
 use std::env;
 use std::error::Error;
 use std::io::{self, Write as _};
+use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use plugmeter::http::{self, HttpConfig};
 use plugmeter::{Collector, Config, EventCounter, Reader};
 
 use crate::check::Checker;
@@ -48,6 +52,7 @@ struct Tally {
     checked: AtomicU64,
     viewed: AtomicU64,
     events: AtomicU64,
+    answers: AtomicU64,
 }
 
 fn main() -> ExitCode {
@@ -67,9 +72,14 @@ fn soak() -> Result<(), Box<dyn Error>> {
         [seconds] => seconds.parse().map_err(|_| "usage: soak [SECONDS]")?,
         _ => return Err("usage: soak [SECONDS]".into()),
     };
+    // The runtime of the first server of a process opens what it keeps for all others.
+    let nothing = Collector::start(Config::default().enabled(false))?;
+    drop(http::serve(nothing.reader(), HttpConfig::default().port(0))?);
     let before = usage::now();
     let config = Config::default().poll_interval(INTERVAL).history_duration(HISTORY);
     let collector = Collector::start(config)?;
+    let server = http::serve(collector.reader(), HttpConfig::default().port(0))?;
+    let address = server.local_addr().expect("it is enabled");
     let (mut host, tally) = (Host::new(&collector)?, Tally::default());
     let mut watch = Watch::new(HISTORY + HISTORY / 3);
     let (begin, length) = (Instant::now(), Duration::from_secs(seconds));
@@ -83,7 +93,7 @@ fn soak() -> Result<(), Box<dyn Error>> {
             threads.push(scope.spawn(|| read(&collector.reader(), &tally)));
         }
         threads.push(scope.spawn(|| view(&collector.reader(), &tally)));
-        // A view that is served, by a thread of its own, is started here.
+        threads.push(scope.spawn(|| ask(address, &tally)));
 
         let mut result = Ok(());
         let mut reported = Instant::now();
@@ -110,7 +120,7 @@ fn soak() -> Result<(), Box<dyn Error>> {
     collector.stop();
     host.check(&collector.snapshot())?;
     say(&progress(begin.elapsed(), &collector, &host, &tally));
-    drop((host, collector));
+    drop((host, collector, server));
     let verdict = watch.verdict(&before, &usage::now())?;
     say(&format!("{verdict}\n{children} children; everything that was checked holds"));
     Ok(())
@@ -123,11 +133,12 @@ fn say(text: &str) {
 
 fn progress(elapsed: Duration, collector: &Collector, host: &Host, tally: &Tally) -> String {
     let stats = collector.snapshot().sampler();
-    let [checked, viewed, events] =
-        [&tally.checked, &tally.viewed, &tally.events].map(|count| count.load(Ordering::Relaxed));
+    let [checked, viewed, events, answers] =
+        [&tally.checked, &tally.viewed, &tally.events, &tally.answers]
+            .map(|count| count.load(Ordering::Relaxed));
     format!(
         "{:>5} s: {} ticks, {} missed, {} reads failed; {} children, {} crashes; {events} events; \
-         {checked} snapshots checked, {viewed} times every view; {}",
+         {checked} snapshots checked, {viewed} times every view, {answers} answers; {}",
         elapsed.as_secs(),
         stats.ticks,
         stats.missed_ticks,
@@ -161,6 +172,17 @@ fn read(reader: &Reader, tally: &Tally) -> Result<(), Broken> {
         checker.check(&reader.snapshot())?;
         tally.checked.fetch_add(1, Ordering::Relaxed);
         thread::sleep(Duration::from_millis(2));
+    }
+    Ok(())
+}
+
+/// Asks the server for everything it answers, over one connection that is kept and over new ones.
+fn ask(server: SocketAddr, tally: &Tally) -> Result<(), Broken> {
+    let mut client = served::Client::new(server);
+    while !tally.done.load(Ordering::Relaxed) {
+        let answers = client.round()?;
+        tally.answers.fetch_add(answers, Ordering::Relaxed);
+        thread::sleep(Duration::from_millis(20));
     }
     Ok(())
 }
