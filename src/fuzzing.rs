@@ -24,3 +24,47 @@ fn boot_time(bytes: &[u8]) -> Option<u64> {
 fn boot_time(_bytes: &[u8]) -> Option<u64> {
     None
 }
+
+/// Whether a request with this `Host` is answered where these are allowed, all of which must be as
+/// the config would take them: `None` if one is not.
+#[cfg(feature = "http")]
+#[must_use]
+pub fn host_is_allowed(host: &str, allowed: &[&str]) -> Option<bool> {
+    use crate::http::guard;
+
+    let allowed: Option<Vec<_>> = allowed.iter().map(|host| guard::comparable_host(host)).collect();
+    Some(guard::host_is_allowed(host, &allowed?))
+}
+
+/// What a query says, or the sentence that says what is wrong with it.
+#[cfg(feature = "http")]
+#[derive(Debug)]
+pub struct Parameters {
+    /// Decoded.
+    pub name: Result<Option<String>, String>,
+    /// A revision.
+    pub since: Result<Option<u64>, String>,
+    /// All of the history unless asked for less.
+    pub window: Result<crate::Window, String>,
+    /// At most so many.
+    pub points: Result<usize, String>,
+}
+
+/// All parameters of a query.
+#[cfg(feature = "http")]
+#[must_use]
+pub fn parameters(query: &str) -> Parameters {
+    use crate::http::query::{BadQuery, Query};
+
+    fn said<T>(result: Result<T, BadQuery>) -> Result<T, String> {
+        result.map_err(|bad| bad.to_string())
+    }
+
+    let query = Query::new(Some(query));
+    Parameters {
+        name: said(query.text("name")),
+        since: said(query.since()),
+        window: said(query.window()),
+        points: said(query.points()),
+    }
+}

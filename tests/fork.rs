@@ -255,3 +255,33 @@ fn a_forked_child_may_start_a_collector_of_its_own() {
     assert_eq!(snapshot.plugin("dice").unwrap().version(), Some("1.0"));
     assert!(plugmeter::global().unwrap().sample_now().is_ok());
 }
+
+#[cfg(feature = "http")]
+#[test]
+fn a_server_is_not_stopped_by_a_forked_child_that_stops_and_drops_its_copy() {
+    use std::io::{Read as _, Write as _};
+
+    use plugmeter::http::{self, HttpConfig};
+
+    let collector = on_demand(ProbeKind::Native);
+    let server = http::serve(collector.reader(), HttpConfig::default().port(0)).unwrap();
+    let address = server.local_addr().unwrap();
+    let answer = || {
+        let mut stream = std::net::TcpStream::connect(address).unwrap();
+        let request = b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+        stream.write_all(request).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
+    };
+    for _ in 0..20 {
+        let child = Forked::doing(|| {
+            server.stop();
+            // SAFETY: all of this process is the child's, which ends without using it again.
+            drop(unsafe { std::ptr::read(&raw const server) });
+            0
+        });
+        assert_eq!(child.code(), 0);
+        assert!(answer().starts_with("HTTP/1.1 200"), "{}", answer());
+    }
+}

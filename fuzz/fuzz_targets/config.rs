@@ -5,9 +5,11 @@
 
 use libfuzzer_sys::fuzz_target;
 use plugmeter::Config;
+use plugmeter::http::{self, HttpConfig, HttpError};
 use plugmeter::testing::{Simulation, Usage};
 
 fuzz_target!(|text: &str| {
+    of_server(text);
     let Ok(config) = serde_json::from_str::<Config>(text) else { return };
     let json = serde_json::to_string(&config).expect("a config can be written");
     let back: Config = serde_json::from_str(&json).expect("what was written can be read");
@@ -29,3 +31,17 @@ fuzz_target!(|text: &str| {
         Err(error) => assert!(!error.to_string().is_empty()),
     }
 });
+
+/// The same for the config of the server: a router takes it or says what is wrong.
+fn of_server(text: &str) {
+    let Ok(config) = serde_json::from_str::<HttpConfig>(text) else { return };
+    let json = serde_json::to_string(&config).expect("a config can be written");
+    let back: HttpConfig = serde_json::from_str(&json).expect("what was written can be read");
+    assert_eq!(back, config, "{json}");
+    let sim = Simulation::new(Config::default()).expect("the default is good");
+    match http::router(sim.reader(), config) {
+        Ok(_) => {}
+        Err(HttpError::Config { setting, .. }) => assert!(json.contains(setting), "{json}"),
+        Err(other) => panic!("{other}"),
+    }
+}

@@ -61,7 +61,8 @@ const MOMENT: Duration = Duration::from_millis(100);
 pub struct HttpServer {
     /// `None` where nothing is served.
     address: Option<SocketAddr>,
-    stop: watch::Sender<bool>,
+    /// Always there, but in a forked child that drops it.
+    stop: Option<watch::Sender<bool>>,
     thread: Mutex<Option<JoinHandle<()>>>,
     thread_id: Option<ThreadId>,
     /// The process in which it runs: in a forked child there is none.
@@ -74,7 +75,7 @@ impl HttpServer {
         let (stop, stopped) = watch::channel(false);
         let mut server = Self {
             address: None,
-            stop,
+            stop: Some(stop),
             thread: Mutex::new(None),
             thread_id: None,
             home: std::process::id(),
@@ -120,7 +121,9 @@ impl HttpServer {
         if !self.is_home() {
             return;
         }
-        self.stop.send_replace(true);
+        if let Some(stop) = &self.stop {
+            stop.send_replace(true);
+        }
         if self.thread_id == Some(thread::current().id()) {
             return;
         }
@@ -144,8 +147,9 @@ impl Drop for HttpServer {
         if self.is_home() {
             self.stop();
         } else if let Ok(thread) = self.thread.get_mut() {
-            // A forked child: the thread that this names does not exist here.
-            mem::forget(thread.take());
+            // A forked child: the thread that this names does not exist here, and may have held a
+            // lock of what it listens to.
+            mem::forget((thread.take(), self.stop.take()));
         }
     }
 }
@@ -154,7 +158,7 @@ impl fmt::Debug for HttpServer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("HttpServer")
             .field("address", &self.address)
-            .field("stopped", &*self.stop.borrow())
+            .field("stopped", &self.stop.as_ref().is_none_or(|stop| *stop.borrow()))
             .finish()
     }
 }
