@@ -3,26 +3,14 @@
 
 use crate::os::procfs;
 
-/// Every parser of the kernel's bytes, on the same bytes: boot time, resident pages, start time,
-/// thread group.
+/// Every parser of the kernel's bytes, on the same bytes: resident pages, start time, thread group.
 #[must_use]
-pub fn procfs(bytes: &[u8]) -> [Option<u64>; 4] {
+pub fn procfs(bytes: &[u8]) -> [Option<u64>; 3] {
     [
-        boot_time(bytes),
         procfs::resident_pages(bytes),
         procfs::start_time(bytes),
         procfs::thread_group(bytes).map(u64::from),
     ]
-}
-
-#[cfg(feature = "portable")]
-fn boot_time(bytes: &[u8]) -> Option<u64> {
-    procfs::boot_time(bytes)
-}
-
-#[cfg(not(feature = "portable"))]
-fn boot_time(_bytes: &[u8]) -> Option<u64> {
-    None
 }
 
 /// Whether a request with this `Host` is answered where these are allowed, all of which must be as
