@@ -23,8 +23,11 @@ fn three_polls_of_a_busy_child_give_plausible_values() {
         let plugin = collector.register("busy").unwrap();
         let child = shell("while :; do :; done");
         plugin.started(child.pid(), "1.0");
+        // Where other programs want the cores as well, it may be left waiting for an interval.
         let snapshot = wait_for_plugin(&collector, "busy", "three values", |view| {
-            view.history(Window::All).filter(|sample| sample.cpu_percent.is_some()).count() >= 3
+            let history = view.history(Window::All);
+            let busy = history.filter(|sample| sample.cpu_percent.is_some_and(|cpu| cpu > 1.0));
+            busy.count() >= 3 && view.cpu_time() > Duration::from_millis(50)
         });
         let view = snapshot.plugin("busy").unwrap();
         let mut uptime = Duration::ZERO;
@@ -34,14 +37,13 @@ fn three_polls_of_a_busy_child_give_plausible_values() {
             assert_eq!(sample.state, PluginState::Running);
             // One thread: a core at most, and other tests want the cores too.
             let cpu = sample.cpu_percent.unwrap_or(50.0);
-            assert!((1.0..=115.0).contains(&cpu), "{probe}: {cpu} %");
+            assert!((0.0..=115.0).contains(&cpu), "{probe}: {cpu} %");
             let memory = sample.memory_mb().expect("it lives");
             assert!((0.1..100.0).contains(&memory), "{probe}: {memory} MB");
             let up = sample.uptime.expect("its start is known");
             assert!(up >= uptime && up < Duration::from_secs(600), "{probe}: {up:?}");
             uptime = up;
         }
-        assert!(view.cpu_time() > Duration::from_millis(50), "{probe}: {:?}", view.cpu_time());
         let run = view.run().unwrap();
         let started = run.started_at.expect("its start is known");
         let apart = run.seen_at.duration_since(started).unwrap_or_default();

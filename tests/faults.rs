@@ -17,6 +17,8 @@ mod limits;
 mod logger;
 #[path = "faults/pauses.rs"]
 mod pauses;
+#[path = "faults/proc.rs"]
+mod proc;
 #[path = "linux/world.rs"]
 #[allow(dead_code)] // the other half is for others
 mod world;

@@ -34,6 +34,8 @@ pub(crate) struct NativeProbe {
     page_size: u64,
     /// Steps of the kernel's start times in a second.
     ticks: u64,
+    /// The numbers in `/proc` are not those of this process's world: see [`is_proc_foreign`].
+    foreign: bool,
 }
 
 /// What is held of a process.
@@ -58,6 +60,7 @@ impl NativeProbe {
             waiter,
             page_size: rustix::param::page_size() as u64,
             ticks: rustix::param::clock_ticks_per_second().max(1),
+            foreign: is_proc_foreign(),
         };
         Ok((probe, wake))
     }
@@ -181,6 +184,21 @@ impl NativeProbe {
 
 const UNREAD: Problem = Problem::Unreadable(io::ErrorKind::Other);
 
+/// What is under that number in `/proc` is another process.
+pub(super) const FOREIGN: Problem = Problem::Unreadable(io::ErrorKind::Unsupported);
+
+/// Whether `/proc` was mounted in another PID namespace than this process lives in
+/// (pid_namespaces(7)): then a number there names another process than it does here, and nothing may be
+/// read by it.
+pub(super) fn is_proc_foreign() -> bool {
+    let own = std::fs::read_link("/proc/self");
+    let foreign = own.is_ok_and(|number| number.as_os_str() != &*std::process::id().to_string());
+    if foreign {
+        log::warn!("/proc is of another PID namespace: no process can be read");
+    }
+    foreign
+}
+
 /// What the clock says, and when. If this thread was set aside in between, the two do not belong
 /// together, and a busy process would seem to have used more than there was: then it is asked again.
 fn cpu_time(clock: ClockId) -> (Mono, Option<CpuTime>) {
@@ -252,6 +270,14 @@ impl Probe for NativeProbe {
     }
 
     fn open(&mut self, pid: u32, called: Option<&Now>, token: u64) -> Opened<Found<Process>> {
+        if self.foreign {
+            return match self.holder.spare(|| hold::open_pidfd(pid)) {
+                Ok(pidfd) if has_ended(&pidfd) => Opened::Gone(outcome(&pidfd)),
+                Err(hold::Error::Gone) => Opened::Gone(Outcome::Unknown),
+                Err(hold::Error::NotAProcess) => Opened::Refused(Problem::NotAProcess),
+                Ok(_) | Err(hold::Error::Other(_)) => Opened::Failed(FOREIGN),
+            };
+        }
         let held = if self.holder.has_room() { Some(self.holder.hold(pid)) } else { None };
         let held = match held {
             Some(Ok(held)) => Some(held),

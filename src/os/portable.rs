@@ -16,13 +16,20 @@ use crate::model::run::Outcome;
 use crate::model::time::Now;
 
 #[cfg(target_os = "linux")]
-use super::linux::{exists, is_thread, seconds_from_boot_to_start};
+use super::linux::{FOREIGN, exists, is_proc_foreign, is_thread, seconds_from_boot_to_start};
 
 /// What sysinfo does not tell, and is not known elsewhere.
 #[cfg(not(target_os = "linux"))]
 mod elsewhere {
     /// Whether there is a process of that number although sysinfo does not see it.
     pub(super) const fn exists(_pid: u32) -> bool {
+        false
+    }
+
+    pub(super) const FOREIGN: crate::model::problem::Problem = super::UNREAD;
+
+    /// There is one world.
+    pub(super) const fn is_proc_foreign() -> bool {
         false
     }
 
@@ -37,7 +44,7 @@ mod elsewhere {
     }
 }
 #[cfg(not(target_os = "linux"))]
-use self::elsewhere::{exists, is_thread, seconds_from_boot_to_start};
+use self::elsewhere::{FOREIGN, exists, is_proc_foreign, is_thread, seconds_from_boot_to_start};
 
 /// The step of the CPU time that sysinfo hands on.
 const STEP: Duration = if cfg!(windows) {
@@ -56,6 +63,8 @@ pub(crate) struct SysinfoProbe {
     system: System,
     /// Where sysinfo's start times are zero on our boot clock.
     epoch: Duration,
+    /// The numbers that sysinfo reads by are not those of this process's world.
+    foreign: bool,
     pids: Vec<Pid>,
     /// When the processes were refreshed; `None` if that failed.
     fresh: Option<Mono>,
@@ -84,11 +93,14 @@ impl SysinfoProbe {
         let mut probe = Self {
             system: System::new().map_err(io::Error::other)?,
             epoch: Duration::ZERO,
+            foreign: is_proc_foreign(),
             pids: Vec::new(),
             fresh: None,
             parker,
         };
-        probe.epoch = probe.find_epoch(std::process::id())?;
+        if !probe.foreign {
+            probe.epoch = probe.find_epoch(std::process::id())?;
+        }
         Ok((probe, Box::new(move || unparker.unpark())))
     }
 
@@ -154,6 +166,10 @@ impl Probe for SysinfoProbe {
     }
 
     fn open(&mut self, pid: u32, called: Option<&Now>, _token: u64) -> Opened<Found<Known>> {
+        if self.foreign {
+            let gone = !exists(pid);
+            return if gone { Opened::Gone(Outcome::Unknown) } else { Opened::Failed(FOREIGN) };
+        }
         if is_thread(pid) {
             return Opened::Refused(Problem::NotAProcess);
         }

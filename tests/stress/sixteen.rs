@@ -1,7 +1,10 @@
 //! Readers of sixteen collectors against their writers. A thread that loads from many instances uses
 //! the same few slots of its own for all of them, and that is where a lock-free pointer has been known
-//! to hand out another instance's value.
+//! to hand out another instance's value: where the address of a value that was freed is used again by
+//! another instance. So half of the readers hold more snapshots than the writers keep for them, and
+//! free them.
 
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -14,6 +17,10 @@ use crate::{POLL, SAMPLES, length};
 const COLLECTORS: usize = 16;
 /// Of each collector.
 const PLUGINS: u64 = 4;
+/// As many snapshots are held by a reader that holds any: of each collector more than its writer keeps.
+const HELD: usize = 2_048;
+/// One load in so many is held.
+const HOLD: u64 = 5;
 /// One load in so many is followed by a look at the whole history.
 const WHOLE: u64 = 4_096;
 
@@ -107,8 +114,9 @@ struct Tally {
 }
 
 /// Loads from one after the other, twice each, until it is done.
-fn read(readers: &[Reader], done: &AtomicBool, tally: &Tally) {
+fn read(readers: &[Reader], holds: bool, done: &AtomicBool, tally: &Tally) {
     let (mut loads, mut whole, mut collisions) = (0, 0, 0);
+    let mut held = VecDeque::with_capacity(HELD + 1);
     let mut last = [(0, 0); COLLECTORS];
     while !done.load(Ordering::Relaxed) {
         for (collector, reader) in readers.iter().enumerate() {
@@ -125,6 +133,15 @@ fn read(readers: &[Reader], done: &AtomicBool, tally: &Tally) {
             if loads / 2 % (WHOLE / 2) == 0 {
                 check_whole(collector, &pair[1]);
                 whole += 1;
+            }
+            if holds && loads / 2 % HOLD == 0 {
+                let [snapshot, _] = pair;
+                held.push_back((collector, snapshot));
+                if held.len() > HELD
+                    && let Some((collector, snapshot)) = held.pop_front()
+                {
+                    check(collector, &snapshot);
+                }
             }
         }
     }
@@ -152,10 +169,11 @@ fn of_sixteen_collectors_each_reader_gets_the_snapshots_of_the_one_it_asks() {
     let until = Instant::now() + length();
     thread::scope(|scope| {
         // More than there are cores, so that some are set aside in the middle of a load.
-        for _ in 0..cores.max(2) + 2 {
-            scope.spawn(|| {
-                let _over = Over(&done);
-                read(&readers, &done, &tally);
+        for number in 0..cores.max(2) + 2 {
+            let (readers, done, tally) = (&readers, &done, &tally);
+            scope.spawn(move || {
+                let _over = Over(done);
+                read(readers, number % 2 == 0, done, tally);
             });
         }
         for writers in writers.chunks_mut(COLLECTORS / 2) {

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
 use rustix::event::{EventfdFlags, Timespec, eventfd};
+use rustix::io::Errno;
 
 use crate::os::Wake;
 
@@ -16,6 +17,9 @@ const HOST: u64 = u64::MAX;
 
 /// Events that are taken from the kernel at once.
 const BATCH: usize = 64;
+
+/// How long it looks away where the kernel does not let it wait.
+const MOMENT: Duration = Duration::from_millis(50);
 
 pub(super) struct Waiter {
     epoll: OwnedFd,
@@ -63,13 +67,21 @@ impl Waiter {
     fn take_events(&mut self, timeout: Option<Duration>) -> usize {
         // A day is as good as any length: who is woken early looks at the clock again.
         const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
-        let timeout = timeout.unwrap_or(LONGEST).min(LONGEST);
+        let wanted = timeout.unwrap_or(LONGEST).min(LONGEST);
         // rustix rounds up to the milliseconds that the kernel takes, so there is no spinning.
         let timeout =
-            Timespec { tv_sec: timeout.as_secs() as i64, tv_nsec: timeout.subsec_nanos().into() };
+            Timespec { tv_sec: wanted.as_secs() as i64, tv_nsec: wanted.subsec_nanos().into() };
         let mut room = [MaybeUninit::<Event>::uninit(); BATCH];
-        let Ok((events, _)) = epoll::wait(&self.epoll, &mut room, Some(&timeout)) else {
-            return 0; // interrupted by a signal: the caller looks at the clock again
+        let events = match epoll::wait(&self.epoll, &mut room, Some(&timeout)) {
+            Ok((events, _)) => events,
+            // By a signal: the caller looks at the clock again.
+            Err(Errno::INTR) => return 0,
+            // A host that has closed all descriptors there were, as some do that become daemons. It
+            // hears of nothing in time any more, but it does not keep a core busy with that.
+            Err(_) => {
+                std::thread::sleep(wanted.min(MOMENT));
+                return 0;
+            }
         };
         for event in &*events {
             match event.data.u64() {
@@ -103,6 +115,20 @@ mod tests {
         let until = Instant::now() + Duration::from_millis(5);
         waiter.wait(Some(until));
         assert!(Instant::now() >= until);
+    }
+
+    #[test]
+    fn where_the_kernel_does_not_wait_a_wait_still_takes_its_time() {
+        let (mut waiter, _wake) = Waiter::new().unwrap();
+        // Not an epoll, as a number that somebody else has now.
+        waiter.epoll = eventfd(0, EventfdFlags::CLOEXEC).unwrap();
+        let until = Instant::now() + Duration::from_millis(5);
+        waiter.wait(Some(until));
+        assert!(Instant::now() >= until);
+        let begin = Instant::now();
+        waiter.wait(None);
+        assert!(begin.elapsed() >= MOMENT);
+        waiter.learn_ends(|token| panic!("{token} has not ended"));
     }
 
     #[test]

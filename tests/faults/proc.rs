@@ -1,0 +1,69 @@
+//! A `/proc` that is another world's: its numbers name other processes than the host's do.
+
+use plugmeter::{PluginState, RunEnd};
+
+use crate::support::{on_demand, outlast_the_grace, probes, sleeper, wait_for};
+use crate::world::{entered, lacks_root};
+
+/// Resident memory of this process, whatever its number is.
+fn resident() -> u64 {
+    let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
+    statm.split(' ').nth(1).unwrap().parse::<u64>().unwrap() * 4_096
+}
+
+#[test]
+fn where_proc_is_of_another_world_nobody_gets_the_values_of_its_processes() {
+    let name = "a /proc of another world";
+    let test = where_proc_is_of_another_world_nobody_gets_the_values_of_its_processes;
+    // New numbers, from 1 on, and the old `/proc`.
+    let commands = ["unshare", "--pid", "--fork", "--kill-child"];
+    if lacks_root(name) || !entered(test, &commands) {
+        return;
+    }
+    let number = std::fs::read_link("/proc/self").unwrap();
+    assert_ne!(number.to_str().unwrap(), std::process::id().to_string(), "it is another world's");
+    for probe in probes() {
+        let collector = on_demand(probe);
+        let own = collector.register("this process").unwrap();
+        own.started(std::process::id(), "");
+        let mut child = sleeper();
+        let plugin = collector.register("a child").unwrap();
+        plugin.started(child.pid(), "");
+        for _ in 0..3 {
+            let snapshot = collector.sample_now().unwrap();
+            for view in snapshot.plugins() {
+                let name = view.name();
+                assert_eq!(view.state(), PluginState::Running, "{probe}, {name}");
+                assert!(view.pid().is_some(), "{probe}, {name}: it lives");
+                // Its own values, or none and a reason.
+                let memory = view.current().unwrap().memory_bytes;
+                match (memory, name) {
+                    (Some(memory), "this process") => {
+                        let truth = resident();
+                        assert!(memory.abs_diff(truth) < truth / 4, "{probe}: {memory}, {truth}");
+                    }
+                    (Some(memory), _) => assert!(memory < resident(), "{probe}: {memory}"),
+                    (None, _) => assert!(view.problem().is_some(), "{probe}, {name}"),
+                }
+                let uptime = view.current().unwrap().uptime;
+                assert!(
+                    uptime.is_none_or(|up| up.as_secs() < 3_600),
+                    "{probe}, {name}: {uptime:?}"
+                );
+            }
+        }
+        // Its end is its own too.
+        child.kill();
+        child.wait();
+        wait_for("the end", || {
+            let snapshot = collector.sample_now().unwrap();
+            (snapshot.plugin("a child").unwrap().state() == PluginState::Crashed).then_some(())
+        });
+        outlast_the_grace(&collector);
+        let snapshot = collector.sample_now().unwrap();
+        let view = snapshot.plugin("a child").unwrap();
+        assert_eq!(view.crash_count(), 1, "{probe}");
+        let end = view.runs().last().unwrap().end;
+        assert!(matches!(end, Some(RunEnd::Unknown | RunEnd::Signaled(9))), "{probe}: {end:?}");
+    }
+}
