@@ -10,7 +10,6 @@ mod chromium;
 #[path = "browser/scenes.rs"]
 mod scenes;
 
-#[allow(dead_code)] // this file uses its part
 #[path = "support/mod.rs"]
 mod support;
 

@@ -139,9 +139,7 @@ impl Chromium {
     pub(crate) fn open(&mut self, address: &str) {
         let answer = self.call("Page.navigate", json!({"url": address}));
         assert!(answer["errorText"].is_null(), "{address}: {answer}");
-        self.until(&format!(
-            "document.readyState === 'complete' && location.href !== 'about:blank'"
-        ));
+        self.until("document.readyState === 'complete' && location.href !== 'about:blank'");
     }
 
     pub(crate) fn size(&mut self, width: u32, height: u32) {

@@ -189,7 +189,7 @@ pub(crate) fn live(collector: &Collector) -> Vec<Reaped> {
         }
         children[3].0.events().add(noise(rounds) / 20);
         children[0].0.events().add(u64::from(noise(rounds + 9) < 12));
-        children[8].0.events().add(u64::from(rounds % 3 == 0));
+        children[8].0.events().add(u64::from(rounds.is_multiple_of(3)));
         std::thread::sleep(ROUND);
     }
     children.into_iter().map(|(_, child, _)| child).collect()
