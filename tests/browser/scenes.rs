@@ -145,7 +145,8 @@ pub(crate) fn many(count: u32) -> Simulation {
 pub(crate) fn live(collector: &Collector) -> Vec<Reaped> {
     const LITTLE: &str =
         "while :; do i=0; while [ $i -lt 9000 ]; do i=$((i+1)); done; sleep 0.3; done";
-    const LEAK: &str = "exec awk 'BEGIN { for (;;) { x[n++] = sprintf(\"%90000s\", \"\"); system(\"sleep 0.5\") } }'";
+    const LEAK: &str = "exec awk 'BEGIN { s = sprintf(\"%8000s\", \"\"); s = s s s s s s s s s s; \
+         for (;;) { x[n++] = s n; system(\"sleep 0.5\") } }'";
     const LOOP: &str = "sleep 165; while :; do :; done";
     const ROUND: Duration = Duration::from_millis(50);
     let plugins = [
