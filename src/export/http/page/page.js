@@ -44,17 +44,19 @@ function tell(element, millis) {
 
 /** A sentence: texts, and moments as numbers. */
 function narrate(element, pieces) {
-  const spoken = pieces.map((piece) => (typeof piece === 'number' ? 'time' : '#text'));
-  const isSame = [...element.childNodes].map((node) => node.nodeName.toLowerCase()).join() === spoken.join();
-  if (!isSame) {
-    element.replaceChildren(...pieces.map((piece) =>
-      typeof piece === 'number' ? document.createElement('time') : document.createTextNode('')));
-  }
   pieces.forEach((piece, nth) => {
-    const node = element.childNodes[nth];
-    if (typeof piece === 'number') tell(node, piece);
+    const isTime = typeof piece === 'number';
+    let node = element.childNodes[nth];
+    if (node?.nodeName !== (isTime ? 'TIME' : '#text')) {
+      const made = isTime ? document.createElement('time') : document.createTextNode('');
+      if (node) node.replaceWith(made);
+      else element.append(made);
+      node = made;
+    }
+    if (isTime) tell(node, piece);
     else if (node.data !== piece) node.data = piece;
   });
+  while (element.childNodes.length > pieces.length) element.lastChild.remove();
 }
 
 // -- asking --------------------------------------------------------------------------------------
@@ -247,18 +249,16 @@ function held() {
 }
 
 function compare({ said: one }, { said: other }) {
-  const byName = () => (one[0] < other[0] ? -1 : one[0] > other[0] ? 1 : 0);
-  const byNumber = (key) => {
+  const byName = one[0] < other[0] ? -1 : Number(one[0] > other[0]);
+  const byNumber = (key, rises) => {
     const [a, b] = [one[key], other[key]];
     // What is not known comes last, whichever way.
     if (a === null || b === null) return (a === null) - (b === null);
-    return isRising ? a - b : b - a;
+    return rises ? a - b : b - a;
   };
-  if (sort === 'name') return isRising ? byName() : -byName();
-  const first = byNumber(KEY[sort]);
-  const then = () => (one[KEY.cpu] === null || other[KEY.cpu] === null
-    ? (one[KEY.cpu] === null) - (other[KEY.cpu] === null) : other[KEY.cpu] - one[KEY.cpu]);
-  return first || (sort === 'urgency' && then()) || (sort === 'crashes' && other[10] - one[10]) || byName();
+  if (sort === 'name') return isRising ? byName : -byName;
+  const then = { urgency: KEY.cpu, crashes: KEY.crashes + 1 }[sort];
+  return byNumber(KEY[sort], isRising) || (then && byNumber(then, false)) || byName;
 }
 
 function arrange(mayMove) {
@@ -300,8 +300,9 @@ function remember() {
 
 function recall() {
   const chosen = new URLSearchParams(location.hash.slice(1));
-  const named = (chosen.get('sort') ?? '-urgency').match(/^(-?)(.*)$/);
-  if (named[2] in KEY) [sort, isRising] = [named[2], !named[1]];
+  const named = chosen.get('sort') ?? '-urgency';
+  const key = named.replace(/^-/, '');
+  if (Object.hasOwn(KEY, key)) [sort, isRising] = [key, named === key];
   $('filter').value = chosen.get('filter') ?? '';
   showSort();
 }
@@ -325,7 +326,6 @@ function sortBy(key, canTurn) {
 
 // -- small lines, of the rows that are seen ------------------------------------------------------
 
-const AT_ONCE = 128;
 let isDrawing = false;
 let drawTimer;
 
@@ -345,7 +345,8 @@ async function drawLines() {
   if (wanted.length === 0) return;
   isDrawing = true;
   try {
-    const answer = await ask(`page/lines?at=${wanted.slice(0, AT_ONCE).map((row) => row.place)}`);
+    // More than a window can show are left for the next time.
+    const answer = await ask(`page/lines?at=${wanted.slice(0, 128).map((row) => row.place)}`);
     if (answer.status !== 200) return;
     const data = await answer.json();
     for (const [name, lines] of data.lines) {
@@ -359,7 +360,6 @@ async function drawLines() {
   } finally {
     isDrawing = false;
   }
-  if (wanted.length > AT_ONCE) drawLines();
 }
 
 // -- the page of one -----------------------------------------------------------------------------
