@@ -81,32 +81,28 @@ async function refresh() {
   clearTimeout(timer);
   if (asking || document.hidden) return;
   asking = true;
+  let data = null;
   try {
     const path = isIndex ? 'page/rows?' : `page/plugin?${body.dataset.query}&`;
     const answer = await ask(`${path}since=${revision || 0}&started=${started}`);
-    if (answer.status === 200) {
-      const data = await answer.json();
-      const begun = performance.now();
-      fault = null;
-      ({ started, revision, stopped, now } = data);
-      heard(data.age);
-      if (isIndex) showAll(data);
-      else showOne(data);
-      body.dataset.patched = (performance.now() - begun).toFixed(1);
-    } else if (answer.status === 204) {
-      fault = null;
-    } else {
-      fault = !isIndex && answer.status === 404 ? banner.dataset.gone : `${banner.dataset.refused} ${answer.status}.`;
-    }
-  } catch (error) {
-    // What is wrong in here is not the server's silence: it is to be seen as what it is.
-    if (!(error instanceof TypeError || error.name === 'TimeoutError' || error.name === 'AbortError')) throw error;
+    if (answer.status === 200) data = await answer.json();
+    const isGone = !isIndex && answer.status === 404;
+    fault = answer.ok ? null : isGone ? banner.dataset.gone : `${banner.dataset.refused} ${answer.status}.`;
+  } catch {
+    // No answer, one that is cut off, or something else that answers in the server's place.
     fault = banner.dataset.silent;
-  } finally {
-    asking = false;
-    judge();
-    timer = setTimeout(refresh, PERIOD);
   }
+  asking = false;
+  timer = setTimeout(refresh, PERIOD);
+  if (data) {
+    const begun = performance.now();
+    ({ started, revision, stopped, now } = data);
+    heard(data.age);
+    if (isIndex) showAll(data);
+    else showOne(data);
+    body.dataset.patched = (performance.now() - begun).toFixed(1);
+  }
+  judge();
   if (isIndex) drawLines();
 }
 
