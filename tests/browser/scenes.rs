@@ -141,7 +141,7 @@ pub(crate) fn many(count: u32) -> Simulation {
 }
 
 /// Plugins that are real processes, for four minutes: one leaks, one is caught in a loop after a
-/// while, one crashes now and then, the others do what plugins do.
+/// while, one crashes now and then, one has just crashed, the others do what plugins do.
 pub(crate) fn live(collector: &Collector) -> Vec<Reaped> {
     const LITTLE: &str =
         "while :; do i=0; while [ $i -lt 9000 ]; do i=$((i+1)); done; sleep 0.3; done";
@@ -172,6 +172,7 @@ pub(crate) fn live(collector: &Collector) -> Vec<Reaped> {
     // Seconds after which the process is killed, and after which there is a new one.
     let mut crashes = [(100.0, 101.0), (172.0, 175.0), (221.0, 222.5)].into_iter().peekable();
     let mut is_down = false;
+    let mut has_lost_one = false;
     let mut rounds = 0_u64;
     while begun.elapsed() < Duration::from_secs(250) {
         rounds += 1;
@@ -179,7 +180,7 @@ pub(crate) fn live(collector: &Collector) -> Vec<Reaped> {
         if let Some(&(dies, lives)) = crashes.peek() {
             if !is_down && now > dies {
                 let (plugin, child, run) = &mut children[2];
-                Reaped::kill(child);
+                child.kill();
                 plugin.exited(*run, child.wait());
                 is_down = true;
             }
@@ -187,6 +188,12 @@ pub(crate) fn live(collector: &Collector) -> Vec<Reaped> {
                 children[2] = start("dice", "0.9.1", "sleep 1000");
                 (is_down, _) = (false, crashes.next());
             }
+        }
+        if now > 246.0 && !has_lost_one {
+            let (plugin, child, run) = &mut children[6];
+            child.kill();
+            plugin.exited(*run, child.wait());
+            has_lost_one = true;
         }
         children[3].0.events().add(noise(rounds) / 20);
         children[0].0.events().add(u64::from(noise(rounds + 9) < 12));
