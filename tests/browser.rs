@@ -448,7 +448,7 @@ fn the_pictures_of_the_readme_are_taken_where_they_are_asked_for() {
         return;
     };
     let config = Config::default()
-        .poll_interval(Duration::from_secs(1))
+        .poll_interval(Duration::from_secs(2))
         .history_duration(Duration::from_secs(600));
     let collector = Collector::start(config).unwrap();
     let (_server, address) = serve(collector.reader());
