@@ -67,6 +67,7 @@ const PERIOD = Math.min(Math.max(interval, 1), 5) * 1_000;
 
 let started = isIndex ? '' : ageText?.dataset.started;
 let revision = isIndex ? '' : ageText?.dataset.revision;
+let tick = Number(ageText?.dataset.tick);
 let asking = false;
 let timer;
 
@@ -96,7 +97,7 @@ async function refresh() {
   timer = setTimeout(refresh, PERIOD);
   if (data) {
     const begun = performance.now();
-    ({ started, revision, stopped, now } = data);
+    ({ started, revision, tick, stopped, now } = data);
     heard(data.age);
     if (isIndex) showAll(data);
     else showOne(data);
@@ -123,7 +124,7 @@ function heard(age) {
 function judge() {
   const age = ageThen + (performance.now() - heardAt) / 1_000;
   const seconds = Math.floor(age);
-  if (now && revision !== 0) {
+  if (tick > 0) {
     const told = seconds < 120 ? `${seconds}\u00a0s`
       : seconds < 7_200 ? `${Math.floor(seconds / 60)}\u00a0min` : `${Math.floor(seconds / 3_600)}\u00a0h`;
     say(ageText, `Data ${told} old`);
@@ -143,7 +144,6 @@ function judge() {
 const list = $('rows');
 /** By name: its row, the places in it, what it last said. */
 const rows = new Map();
-let tick = 0;
 
 function adopt(tr) {
   const places = {};
@@ -196,7 +196,6 @@ function showAll(data) {
     tr.remove();
     rows.delete(name);
   }
-  tick = data.tick;
   say($('verdict').querySelector('span'), data.verdict.text);
   put($('verdict'), 'data-status', data.verdict.level);
   document.title = `${data.verdict.text.replace(/[.:].*$/, '')} \u2013 plugmeter`;
