@@ -453,11 +453,11 @@ fn the_pictures_of_the_readme_are_taken_where_they_are_asked_for() {
     let collector = Collector::start(config).unwrap();
     let (_server, address) = serve(collector.reader());
     let _children = scenes::live(&collector);
-    browser.size(1280, 800);
+    browser.size(1280, 810);
     browser.open(&address);
     browser.until("!asking && !isDrawing");
     browser.picture(&folder.join("dashboard.png"));
-    browser.size(390, 844);
+    browser.size(390, 839);
     browser.scheme("dark");
     browser.open(&address);
     browser.until("!asking && !isDrawing");
