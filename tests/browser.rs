@@ -10,7 +10,6 @@ mod chromium;
 #[path = "browser/scenes.rs"]
 mod scenes;
 
-#[allow(dead_code)] // this file uses its part
 #[path = "support/mod.rs"]
 mod support;
 
@@ -67,16 +66,16 @@ fn it_shows_what_a_live_collector_sees_and_sorts_filters_and_opens_it() {
     let Some(mut browser) = Chromium::start("live") else {
         return;
     };
-    let collector = support::ticking(ProbeKind::Native, Duration::from_millis(200));
+    let collector = support::ticking(ProbeKind::Native, Duration::from_millis(500));
     let children = [support::sleeper(), support::shell("while :; do :; done")];
     for (name, child) in ["idle", "busy"].into_iter().zip(&children) {
         collector.register(name).unwrap().started(child.pid(), "1.0");
     }
     collector.register("never started").unwrap();
-    support::wait_for_plugin(&collector, "busy", "to be busy", |view| {
-        view.current().is_some_and(|sample| sample.cpu_percent.is_some_and(|cpu| cpu > 60.0))
-    });
-    let (_server, address) = serve(collector.reader());
+    // On a machine that others keep busy a process that never rests may get little.
+    let config = HttpConfig::default().port(0).warn_cpu_percent(0.5);
+    let server = http::serve(collector.reader(), config).unwrap();
+    let address = format!("http://{}/", server.local_addr().unwrap());
     browser.size(1280, 900);
     browser.open(&address);
     browser.until("rows.size === 3 && rows.get('busy').said.length > 0");
@@ -84,9 +83,9 @@ fn it_shows_what_a_live_collector_sees_and_sorts_filters_and_opens_it() {
     let before = browser.number("tick");
     browser.until(&format!("tick > {before}"));
     browser.until("rows.get('busy').tr.dataset.status === 'warning'");
-    assert_eq!(browser.text(VERDICT), "1 of 3 needs attention.");
-    let sentence = browser.text("document.querySelector('#sentences').innerText");
-    assert!(sentence.contains("busy: CPU ") && sentence.contains("% of one core"), "{sentence}");
+    browser.until(&format!("{VERDICT} === '1 of 3 needs attention.'"));
+    let sentences = "document.querySelector('#sentences').innerText";
+    browser.until(&format!("/busy: CPU .*% of one core, over 0.5.%/.test({sentences})"));
     assert!(browser.text("document.querySelector('#age').innerText").starts_with("Data "));
     browser.until("document.title === '1 of 3 needs attention \u{2013} plugmeter'");
 
@@ -135,7 +134,7 @@ fn it_tells_a_stopped_collector_a_late_one_and_a_silent_server_apart() {
     let Some(mut browser) = Chromium::start("banners") else {
         return;
     };
-    let collector = support::ticking(ProbeKind::Native, Duration::from_millis(100));
+    let collector = support::ticking(ProbeKind::Native, Duration::from_secs(1));
     collector.register("dice").unwrap().started(std::process::id(), "");
     let (server, address) = serve(collector.reader());
     for path in ["", "plugin?name=dice"] {
@@ -449,16 +448,16 @@ fn the_pictures_of_the_readme_are_taken_where_they_are_asked_for() {
         return;
     };
     let config = Config::default()
-        .poll_interval(Duration::from_secs(1))
+        .poll_interval(Duration::from_secs(2))
         .history_duration(Duration::from_secs(600));
     let collector = Collector::start(config).unwrap();
     let (_server, address) = serve(collector.reader());
     let _children = scenes::live(&collector);
-    browser.size(1280, 800);
+    browser.size(1280, 810);
     browser.open(&address);
     browser.until("!asking && !isDrawing");
     browser.picture(&folder.join("dashboard.png"));
-    browser.size(390, 844);
+    browser.size(390, 839);
     browser.scheme("dark");
     browser.open(&address);
     browser.until("!asking && !isDrawing");

@@ -25,6 +25,8 @@ use serde_json::Value;
 use crate::markup::{Tag, resolve, tags, text_of, unescape};
 
 const MB: u64 = 1 << 20;
+/// What the markup of a row begins with; its name comes next.
+const ROW: &str = "<tr role=\"row\" data-name=\"";
 
 fn serve(reader: Reader) -> (HttpServer, SocketAddr) {
     let server = http::serve(reader, HttpConfig::default().port(0)).unwrap();
@@ -273,13 +275,13 @@ fn the_first_page_is_complete_and_worst_first_and_says_what_is_unknown() {
     let (_server, address) = serve(sim.reader());
     let page = page(address, "/");
     let rows: Vec<String> = page
-        .split("<tr data-name=")
+        .split(ROW)
         .skip(1)
         .map(|row| {
             let row = row.split("</tr>").next().unwrap();
             // What stands in different elements is different words.
             let row = row.replace('<', " <");
-            text_of(&format!("<x id=\"row\" data-name={row}</x>"), "x", "row")
+            text_of(&format!("<x id=\"row\" data-name=\"{row}</x>"), "x", "row")
                 .replace('\u{a0}', " ")
         })
         .collect();
@@ -293,7 +295,7 @@ fn the_first_page_is_complete_and_worst_first_and_says_what_is_unknown() {
     assert!(cells(2).starts_with("ok calm") && cells(2).contains("20.0 %"), "{}", cells(2));
     assert!(cells(3).starts_with("ok never") && cells(3).contains('\u{2013}'), "{}", cells(3));
     for (nth, is_drawn) in [(0, true), (2, true), (3, false)] {
-        let row = page.split("<tr data-name=").nth(nth + 1).unwrap();
+        let row = page.split(ROW).nth(nth + 1).unwrap();
         let line = row.split("data-l=\"cpu\" d=\"").nth(1).unwrap();
         assert_eq!(line.starts_with('M'), is_drawn, "the line of row {nth}");
     }
@@ -557,16 +559,16 @@ fn who_has_the_newest_of_this_very_collector_is_told_that_there_is_nothing_new()
 fn what_the_script_gets_is_what_the_page_says() {
     let (_server, address) = serve(hostile().reader());
     let (page, data) = (page(address, "/"), json(address, "/page/rows"));
+    let mut compared = 0;
     assert_eq!(data["verdict"]["text"], text_of(&page, "h1", "verdict"));
-    for (name, row) in
-        page.split("<tr data-name=\"").skip(1).map(|row| row.split_once('"').unwrap())
-    {
+    for (name, row) in page.split(ROW).skip(1).map(|row| row.split_once('"').unwrap()) {
         let name = unescape(name);
         let Some(values) = data["rows"].as_array().unwrap().iter().find(|row| row[0] == *name)
         else {
             assert_eq!(name, "");
             continue;
         };
+        compared += 1;
         for (field, at) in [
             ("cpu", 4),
             ("p95", 5),
@@ -585,6 +587,7 @@ fn what_the_script_gets_is_what_the_page_says() {
             );
         }
     }
+    assert_eq!(compared, HOSTILE.len());
 }
 
 #[test]

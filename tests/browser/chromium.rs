@@ -80,6 +80,10 @@ impl Chromium {
     /// Sends a command and waits for its answer; what happens meanwhile is kept.
     #[track_caller]
     pub(crate) fn call(&mut self, method: &str, params: Value) -> Value {
+        self.try_call(method, params).unwrap_or_else(|error| panic!("{method}: {error}"))
+    }
+
+    fn try_call(&mut self, method: &str, params: Value) -> Result<Value, Value> {
         self.last_id += 1;
         let id = self.last_id;
         let mut command = json!({"id": id, "method": method, "params": params});
@@ -93,8 +97,8 @@ impl Chromium {
             };
             let mut message: Value = serde_json::from_str(text.as_str()).unwrap();
             if message["id"] == json!(id) {
-                assert!(message["error"].is_null(), "{method}: {}", message["error"]);
-                return message["result"].take();
+                let error = message["error"].take();
+                return if error.is_null() { Ok(message["result"].take()) } else { Err(error) };
             }
             self.events.push_back(message);
         }
@@ -103,11 +107,14 @@ impl Chromium {
     /// The value of an expression; a promise is waited for.
     #[track_caller]
     pub(crate) fn eval(&mut self, expression: &str) -> Value {
+        self.try_eval(expression).unwrap_or_else(|error| panic!("{expression}: {error}"))
+    }
+
+    fn try_eval(&mut self, expression: &str) -> Result<Value, Value> {
         let params = json!({"expression": expression, "returnByValue": true, "awaitPromise": true});
-        let mut answer = self.call("Runtime.evaluate", params);
-        let thrown = &answer["exceptionDetails"];
-        assert!(thrown.is_null(), "{expression}: {thrown}");
-        answer["result"]["value"].take()
+        let mut answer = self.try_call("Runtime.evaluate", params)?;
+        let thrown = answer["exceptionDetails"].take();
+        if thrown.is_null() { Ok(answer["result"]["value"].take()) } else { Err(thrown) }
     }
 
     #[track_caller]
@@ -122,14 +129,18 @@ impl Chromium {
         value.as_f64().unwrap_or_else(|| panic!("{expression}: {value}"))
     }
 
-    /// Waits until an expression is true.
+    /// Waits until an expression is true. While a page gives way to another there is none to ask.
     #[track_caller]
     pub(crate) fn until(&mut self, expression: &str) {
-        let start = Instant::now();
-        while self.eval(&format!("Boolean({expression})")) != json!(true) {
+        let (start, asked) = (Instant::now(), format!("Boolean({expression})"));
+        loop {
+            let answer = self.try_eval(&asked);
+            if answer == Ok(json!(true)) {
+                return;
+            }
             if start.elapsed() > LONG {
                 let page = self.eval("document.body.innerText");
-                panic!("waited in vain for {expression}; the page says {page}");
+                panic!("waited in vain for {expression}: {answer:?}; the page says {page}");
             }
             std::thread::sleep(Duration::from_millis(20));
         }
@@ -139,9 +150,7 @@ impl Chromium {
     pub(crate) fn open(&mut self, address: &str) {
         let answer = self.call("Page.navigate", json!({"url": address}));
         assert!(answer["errorText"].is_null(), "{address}: {answer}");
-        self.until(&format!(
-            "document.readyState === 'complete' && location.href !== 'about:blank'"
-        ));
+        self.until("document.readyState === 'complete' && location.href !== 'about:blank'");
     }
 
     pub(crate) fn size(&mut self, width: u32, height: u32) {

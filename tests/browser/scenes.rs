@@ -141,11 +141,12 @@ pub(crate) fn many(count: u32) -> Simulation {
 }
 
 /// Plugins that are real processes, for four minutes: one leaks, one is caught in a loop after a
-/// while, one crashes now and then, the others do what plugins do.
+/// while, one crashes now and then, one has just crashed, the others do what plugins do.
 pub(crate) fn live(collector: &Collector) -> Vec<Reaped> {
     const LITTLE: &str =
         "while :; do i=0; while [ $i -lt 9000 ]; do i=$((i+1)); done; sleep 0.3; done";
-    const LEAK: &str = "exec awk 'BEGIN { for (;;) { x[n++] = sprintf(\"%90000s\", \"\"); system(\"sleep 0.5\") } }'";
+    const LEAK: &str = "exec awk 'BEGIN { s = sprintf(\"%8000s\", \"\"); s = s s s s s s s s s s; \
+         for (;;) { x[n++] = s n; system(\"sleep 0.5\") } }'";
     const LOOP: &str = "sleep 165; while :; do :; done";
     const ROUND: Duration = Duration::from_millis(50);
     let plugins = [
@@ -171,6 +172,7 @@ pub(crate) fn live(collector: &Collector) -> Vec<Reaped> {
     // Seconds after which the process is killed, and after which there is a new one.
     let mut crashes = [(100.0, 101.0), (172.0, 175.0), (221.0, 222.5)].into_iter().peekable();
     let mut is_down = false;
+    let mut has_lost_one = false;
     let mut rounds = 0_u64;
     while begun.elapsed() < Duration::from_secs(250) {
         rounds += 1;
@@ -178,7 +180,7 @@ pub(crate) fn live(collector: &Collector) -> Vec<Reaped> {
         if let Some(&(dies, lives)) = crashes.peek() {
             if !is_down && now > dies {
                 let (plugin, child, run) = &mut children[2];
-                Reaped::kill(child);
+                child.kill();
                 plugin.exited(*run, child.wait());
                 is_down = true;
             }
@@ -187,9 +189,15 @@ pub(crate) fn live(collector: &Collector) -> Vec<Reaped> {
                 (is_down, _) = (false, crashes.next());
             }
         }
+        if now > 246.0 && !has_lost_one {
+            let (plugin, child, run) = &mut children[6];
+            child.kill();
+            plugin.exited(*run, child.wait());
+            has_lost_one = true;
+        }
         children[3].0.events().add(noise(rounds) / 20);
         children[0].0.events().add(u64::from(noise(rounds + 9) < 12));
-        children[8].0.events().add(u64::from(rounds % 3 == 0));
+        children[8].0.events().add(u64::from(rounds.is_multiple_of(3)));
         std::thread::sleep(ROUND);
     }
     children.into_iter().map(|(_, child, _)| child).collect()

@@ -94,7 +94,8 @@ struct Frame {
     interval: f64,
     started: u64,
     revision: u64,
-    no_data: bool,
+    /// 0: there is no data yet.
+    tick: u64,
 }
 
 impl Frame {
@@ -107,7 +108,7 @@ impl Frame {
             interval: snapshot.poll_interval().as_secs_f64(),
             started: words::millis(snapshot.started_at()),
             revision: snapshot.revision(),
-            no_data: snapshot.tick() == 0,
+            tick: snapshot.tick(),
         }
     }
 }
@@ -285,6 +286,7 @@ async fn plugin_data(State(site): State<Arc<Site>>, uri: Uri) -> Result<Response
         age: f64,
         started: u64,
         revision: u64,
+        tick: u64,
         now: u64,
         stopped: bool,
         #[serde(flatten)]
@@ -302,6 +304,7 @@ async fn plugin_data(State(site): State<Arc<Site>>, uri: Uri) -> Result<Response
         age: age(&snapshot).as_secs_f64(),
         started: words::millis(snapshot.started_at()),
         revision: snapshot.revision(),
+        tick: snapshot.tick(),
         now: words::millis(snapshot.taken_at()),
         stopped: snapshot.is_stopped(),
         detail: Detail::of(&snapshot, view, &site.thresholds, window),

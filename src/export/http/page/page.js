@@ -44,17 +44,19 @@ function tell(element, millis) {
 
 /** A sentence: texts, and moments as numbers. */
 function narrate(element, pieces) {
-  const spoken = pieces.map((piece) => (typeof piece === 'number' ? 'time' : '#text'));
-  const isSame = [...element.childNodes].map((node) => node.nodeName.toLowerCase()).join() === spoken.join();
-  if (!isSame) {
-    element.replaceChildren(...pieces.map((piece) =>
-      typeof piece === 'number' ? document.createElement('time') : document.createTextNode('')));
-  }
   pieces.forEach((piece, nth) => {
-    const node = element.childNodes[nth];
-    if (typeof piece === 'number') tell(node, piece);
+    const isTime = typeof piece === 'number';
+    let node = element.childNodes[nth];
+    if (node?.nodeName !== (isTime ? 'TIME' : '#text')) {
+      const made = isTime ? document.createElement('time') : document.createTextNode('');
+      if (node) node.replaceWith(made);
+      else element.append(made);
+      node = made;
+    }
+    if (isTime) tell(node, piece);
     else if (node.data !== piece) node.data = piece;
   });
+  while (element.childNodes.length > pieces.length) element.lastChild.remove();
 }
 
 // -- asking --------------------------------------------------------------------------------------
@@ -65,6 +67,7 @@ const PERIOD = Math.min(Math.max(interval, 1), 5) * 1_000;
 
 let started = isIndex ? '' : ageText?.dataset.started;
 let revision = isIndex ? '' : ageText?.dataset.revision;
+let tick = Number(ageText?.dataset.tick);
 let asking = false;
 let timer;
 
@@ -79,32 +82,28 @@ async function refresh() {
   clearTimeout(timer);
   if (asking || document.hidden) return;
   asking = true;
+  let data = null;
   try {
     const path = isIndex ? 'page/rows?' : `page/plugin?${body.dataset.query}&`;
     const answer = await ask(`${path}since=${revision || 0}&started=${started}`);
-    if (answer.status === 200) {
-      const data = await answer.json();
-      const begun = performance.now();
-      fault = null;
-      ({ started, revision, stopped, now } = data);
-      heard(data.age);
-      if (isIndex) showAll(data);
-      else showOne(data);
-      body.dataset.patched = (performance.now() - begun).toFixed(1);
-    } else if (answer.status === 204) {
-      fault = null;
-    } else {
-      fault = !isIndex && answer.status === 404 ? banner.dataset.gone : `${banner.dataset.refused} ${answer.status}.`;
-    }
-  } catch (error) {
-    // What is wrong in here is not the server's silence: it is to be seen as what it is.
-    if (!(error instanceof TypeError || error.name === 'TimeoutError' || error.name === 'AbortError')) throw error;
+    if (answer.status === 200) data = await answer.json();
+    const isGone = !isIndex && answer.status === 404;
+    fault = answer.ok ? null : isGone ? banner.dataset.gone : `${banner.dataset.refused} ${answer.status}.`;
+  } catch {
+    // No answer, one that is cut off, or something else that answers in the server's place.
     fault = banner.dataset.silent;
-  } finally {
-    asking = false;
-    judge();
-    timer = setTimeout(refresh, PERIOD);
   }
+  asking = false;
+  timer = setTimeout(refresh, PERIOD);
+  if (data) {
+    const begun = performance.now();
+    ({ started, revision, tick, stopped, now } = data);
+    heard(data.age);
+    if (isIndex) showAll(data);
+    else showOne(data);
+    body.dataset.patched = (performance.now() - begun).toFixed(1);
+  }
+  judge();
   if (isIndex) drawLines();
 }
 
@@ -125,7 +124,7 @@ function heard(age) {
 function judge() {
   const age = ageThen + (performance.now() - heardAt) / 1_000;
   const seconds = Math.floor(age);
-  if (now && revision !== 0) {
+  if (tick > 0) {
     const told = seconds < 120 ? `${seconds}\u00a0s`
       : seconds < 7_200 ? `${Math.floor(seconds / 60)}\u00a0min` : `${Math.floor(seconds / 3_600)}\u00a0h`;
     say(ageText, `Data ${told} old`);
@@ -145,7 +144,6 @@ function judge() {
 const list = $('rows');
 /** By name: its row, the places in it, what it last said. */
 const rows = new Map();
-let tick = 0;
 
 function adopt(tr) {
   const places = {};
@@ -198,7 +196,6 @@ function showAll(data) {
     tr.remove();
     rows.delete(name);
   }
-  tick = data.tick;
   say($('verdict').querySelector('span'), data.verdict.text);
   put($('verdict'), 'data-status', data.verdict.level);
   document.title = `${data.verdict.text.replace(/[.:].*$/, '')} \u2013 plugmeter`;
@@ -247,18 +244,16 @@ function held() {
 }
 
 function compare({ said: one }, { said: other }) {
-  const byName = () => (one[0] < other[0] ? -1 : one[0] > other[0] ? 1 : 0);
-  const byNumber = (key) => {
+  const byName = one[0] < other[0] ? -1 : Number(one[0] > other[0]);
+  const byNumber = (key, rises) => {
     const [a, b] = [one[key], other[key]];
     // What is not known comes last, whichever way.
     if (a === null || b === null) return (a === null) - (b === null);
-    return isRising ? a - b : b - a;
+    return rises ? a - b : b - a;
   };
-  if (sort === 'name') return isRising ? byName() : -byName();
-  const first = byNumber(KEY[sort]);
-  const then = () => (one[KEY.cpu] === null || other[KEY.cpu] === null
-    ? (one[KEY.cpu] === null) - (other[KEY.cpu] === null) : other[KEY.cpu] - one[KEY.cpu]);
-  return first || (sort === 'urgency' && then()) || (sort === 'crashes' && other[10] - one[10]) || byName();
+  if (sort === 'name') return isRising ? byName : -byName;
+  const then = { urgency: KEY.cpu, crashes: KEY.crashes + 1 }[sort];
+  return byNumber(KEY[sort], isRising) || (then && byNumber(then, false)) || byName;
 }
 
 function arrange(mayMove) {
@@ -300,8 +295,9 @@ function remember() {
 
 function recall() {
   const chosen = new URLSearchParams(location.hash.slice(1));
-  const named = (chosen.get('sort') ?? '-urgency').match(/^(-?)(.*)$/);
-  if (named[2] in KEY) [sort, isRising] = [named[2], !named[1]];
+  const named = chosen.get('sort') ?? '-urgency';
+  const key = named.replace(/^-/, '');
+  if (Object.hasOwn(KEY, key)) [sort, isRising] = [key, named === key];
   $('filter').value = chosen.get('filter') ?? '';
   showSort();
 }
@@ -325,7 +321,6 @@ function sortBy(key, canTurn) {
 
 // -- small lines, of the rows that are seen ------------------------------------------------------
 
-const AT_ONCE = 128;
 let isDrawing = false;
 let drawTimer;
 
@@ -345,7 +340,8 @@ async function drawLines() {
   if (wanted.length === 0) return;
   isDrawing = true;
   try {
-    const answer = await ask(`page/lines?at=${wanted.slice(0, AT_ONCE).map((row) => row.place)}`);
+    // More than a window can show are left for the next time.
+    const answer = await ask(`page/lines?at=${wanted.slice(0, 128).map((row) => row.place)}`);
     if (answer.status !== 200) return;
     const data = await answer.json();
     for (const [name, lines] of data.lines) {
@@ -359,7 +355,6 @@ async function drawLines() {
   } finally {
     isDrawing = false;
   }
-  if (wanted.length > AT_ONCE) drawLines();
 }
 
 // -- the page of one -----------------------------------------------------------------------------
