@@ -21,27 +21,31 @@ fn three_polls_of_a_busy_child_give_plausible_values() {
         let interval = Duration::from_millis(150);
         let collector = ticking(probe, interval);
         let plugin = collector.register("busy").unwrap();
+        let begun = Instant::now();
         let child = shell("while :; do :; done");
         plugin.started(child.pid(), "1.0");
-        let snapshot = wait_for_plugin(&collector, "busy", "three values", |view| {
-            view.history(Window::All).filter(|sample| sample.cpu_percent.is_some()).count() >= 3
+        // One thread: a core at most. How much of it is left by others, nobody knows.
+        let plausible = |cpu: f64| (1.0..=115.0).contains(&cpu);
+        let snapshot = wait_for_plugin(&collector, "busy", "three plausible values", |view| {
+            let values = view.history(Window::All).filter_map(|sample| sample.cpu_percent);
+            values.filter(|cpu| plausible(*cpu)).count() >= 3
+                && view.cpu_time() > Duration::from_millis(50)
         });
+        // The kernel counts in steps.
+        let longest = begun.elapsed() + Duration::from_millis(20);
         let view = snapshot.plugin("busy").unwrap();
         let mut uptime = Duration::ZERO;
         for sample in view.history(Window::All).filter(|sample| sample.run.is_some()) {
             assert_eq!(sample.pid, Some(child.pid()));
             assert_eq!(sample.version, Some("1.0"));
             assert_eq!(sample.state, PluginState::Running);
-            // One thread: a core at most, and other tests want the cores too.
-            let cpu = sample.cpu_percent.unwrap_or(50.0);
-            assert!((1.0..=115.0).contains(&cpu), "{probe}: {cpu} %");
             let memory = sample.memory_mb().expect("it lives");
             assert!((0.1..100.0).contains(&memory), "{probe}: {memory} MB");
             let up = sample.uptime.expect("its start is known");
             assert!(up >= uptime && up < Duration::from_secs(600), "{probe}: {up:?}");
             uptime = up;
         }
-        assert!(view.cpu_time() > Duration::from_millis(50), "{probe}: {:?}", view.cpu_time());
+        assert!(view.cpu_time() <= longest, "{probe}: {:?} in {longest:?}", view.cpu_time());
         let run = view.run().unwrap();
         let started = run.started_at.expect("its start is known");
         let apart = run.seen_at.duration_since(started).unwrap_or_default();

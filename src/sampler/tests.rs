@@ -223,6 +223,22 @@ fn two_runs_in_one_interval_share_its_cpu_value() {
 }
 
 #[test]
+fn a_plugin_without_a_process_is_shown_without_the_cpu_time_that_its_last_one_left() {
+    let mut stage = Stage::new();
+    stage.alive(1, 0);
+    stage.started(1);
+    stage.tick();
+    stage.pid_is(1, Is::Zombie { cpu: SECOND / 2, outcome: Outcome::Exited(3) });
+    stage.tick();
+    let snapshot = stage.tick();
+    assert_eq!(cpu(&snapshot), Some(50.0), "the sample has it");
+    let shown = serde_json::to_value(snapshot.plugin("dice").unwrap()).unwrap();
+    for key in ["cpu_percent", "memory_mb", "uptime_seconds", "pid"] {
+        assert!(shown[key].is_null(), "{key}: {shown}");
+    }
+}
+
+#[test]
 fn the_last_cpu_time_of_a_process_lands_in_its_run_and_in_the_next_sample() {
     let mut stage = Stage::new();
     stage.alive(1, 0);
