@@ -15,6 +15,6 @@ export PROPTEST_CASES="${PROPTEST_CASES:-64}"
 # Programs that are smaller to link; backtraces still have their lines.
 export CARGO_PROFILE_DEV_DEBUG=line-tables-only
 # Tests and files of tests alone are no part of the library.
-cargo llvm-cov --locked --all-features --no-fail-fast --lib --tests \
+cargo llvm-cov --locked --all-features --no-fail-fast \
     --ignore-filename-regex '(^|/)(tests|benches|examples)(/|\.rs)' \
     --fail-under-lines "${LEAST:-90}"
