@@ -17,3 +17,12 @@ need() {
         exit 1
     }
 }
+
+# The toolchain that NIGHTLY names, or `nightly`: sets `toolchain`. Ends the check where there is none.
+need_nightly() {
+    toolchain="${NIGHTLY:-nightly}"
+    rustc "+$toolchain" -V 2>/dev/null || {
+        rustup toolchain install --profile minimal "$toolchain" >/dev/null 2>&1 &&
+            rustc "+$toolchain" -V
+    } || skip "the toolchain $toolchain cannot be had"
+}

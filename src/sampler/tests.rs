@@ -1,6 +1,7 @@
 //! Tests of the roster with a scripted probe: what a simulation cannot be told, because there a
 //! process is always found, and is only looked at in ticks.
 
+mod books;
 mod threads;
 
 use std::collections::HashMap;

@@ -1,0 +1,60 @@
+//! What the roster keeps, and what it says beside its snapshots.
+
+use super::{Is, PLUGIN, SECOND, Stage};
+use crate::model::problem::Problem;
+use crate::shared::command::Change;
+
+/// What there is for the log.
+fn told(stage: &mut Stage) -> Vec<Problem> {
+    stage.roster.notices().map(|notice| notice.problem).collect()
+}
+
+#[test]
+fn a_cause_is_told_once_however_often_it_comes_back() {
+    let mut stage = Stage::new();
+    stage.pid_is(1, Is::Denied);
+    stage.started(1);
+    stage.tick();
+    assert_eq!(told(&mut stage), [Problem::Denied]);
+    for _ in 0..3 {
+        stage.alive(1, 0);
+        assert_eq!(stage.tick().plugin("dice").unwrap().problem(), None);
+        stage.pid_is(1, Is::Denied);
+        assert_eq!(stage.tick().plugin("dice").unwrap().problem(), Some(&Problem::Denied));
+    }
+    assert_eq!(told(&mut stage), []);
+    // Another cause is news.
+    stage.pid_is(2, Is::NotThatProcess);
+    stage.started(2);
+    stage.tick();
+    assert_eq!(told(&mut stage), [Problem::NotThatProcess]);
+}
+
+#[test]
+fn a_crash_loop_leaves_no_more_runs_than_queries_show_and_rows_refer_to() {
+    let mut stage = Stage::keeping(2);
+    for pid in 1..=3_000 {
+        stage.started(pid);
+        stage.tick();
+    }
+    stage.pass(SECOND);
+    let snapshot = stage.tick();
+    assert_eq!(snapshot.plugin("dice").unwrap().crash_count(), 3_000);
+    let kept = snapshot.0.table.records[0].runs.iter().count();
+    // 256 are shown; chunks of 64 are let go of at once.
+    assert!((256..512).contains(&kept), "{kept} runs are kept");
+}
+
+#[test]
+fn a_plugin_that_is_removed_takes_its_part_out_of_the_totals_and_nothing_else() {
+    let mut stage = Stage::new();
+    stage.alive(1, 0);
+    stage.started(1);
+    stage.events.add(5);
+    let before = stage.tick().system();
+    assert_eq!((before.total_events, before.total_memory_bytes), (5, 1_024));
+    stage.apply(Change::Remove(PLUGIN));
+    stage.roster.publish(&stage.now, false, &mut stage.publisher);
+    let after = stage.publisher.reader().snapshot().system();
+    assert_eq!((after.total_plugins, after.total_events, after.total_memory_bytes), (0, 0, 0));
+}
