@@ -4,6 +4,7 @@
 
 mod support;
 
+use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -290,9 +291,8 @@ fn a_number_that_cannot_be_a_process_is_refused() {
         let collector = on_demand(probe);
         let plugin = collector.register("dice").unwrap();
         let mut numbers = vec![0, i32::MAX as u32 + 1, u32::MAX];
-        if cfg!(target_os = "linux") {
-            numbers.push(thread_of_this_process());
-        }
+        let thread = cfg!(target_os = "linux").then(thread_of_this_process);
+        numbers.extend(thread.iter().map(|(id, _)| *id));
         for pid in numbers {
             plugin.started(pid, "");
             let snapshot = collector.sample_now().unwrap();
@@ -306,12 +306,17 @@ fn a_number_that_cannot_be_a_process_is_refused() {
     }
 }
 
-/// The number of a thread of this process that is not its first.
-fn thread_of_this_process() -> u32 {
-    let threads = std::fs::read_dir("/proc/self/task").unwrap();
-    let ids = threads.map(|entry| entry.unwrap().file_name().into_string().unwrap());
-    let ids = ids.map(|id| id.parse::<u32>().unwrap());
-    ids.into_iter().find(|&id| id != std::process::id()).expect("tests run in threads")
+/// The number of a thread of this process that is not its first; the thread lives as long as what comes
+/// with it. One of another test might end at any time.
+fn thread_of_this_process() -> (u32, mpsc::Sender<()>) {
+    let (tell, told) = mpsc::channel();
+    let (sender, receiver) = mpsc::channel();
+    thread::spawn(move || {
+        let link = std::fs::read_link("/proc/thread-self").unwrap();
+        tell.send(link.file_name().unwrap().to_str().unwrap().parse().unwrap()).unwrap();
+        let _ = receiver.recv();
+    });
+    (told.recv().unwrap(), sender)
 }
 
 #[test]
