@@ -47,14 +47,18 @@ fn a_crash_loop_leaves_no_more_runs_than_queries_show_and_rows_refer_to() {
 
 #[test]
 fn a_plugin_that_is_removed_takes_its_part_out_of_the_totals_and_nothing_else() {
-    let mut stage = Stage::new();
-    stage.alive(1, 0);
-    stage.started(1);
-    stage.events.add(5);
-    let before = stage.tick().system();
-    assert_eq!((before.total_events, before.total_memory_bytes), (5, 1_024));
-    stage.apply(Change::Remove(PLUGIN));
-    stage.roster.publish(&stage.now, false, &mut stage.publisher);
-    let after = stage.publisher.reader().snapshot().system();
-    assert_eq!((after.total_plugins, after.total_events, after.total_memory_bytes), (0, 0, 0));
+    // Also right after frames were regrouped, when there is no frame.
+    for ticks in [1, 29, 30, 31] {
+        let mut stage = Stage::new();
+        (1..ticks).for_each(|_| drop(stage.tick()));
+        stage.alive(1, 0);
+        stage.started(1);
+        stage.events.add(5);
+        let before = stage.tick().system();
+        assert_eq!((before.total_events, before.total_memory_bytes), (5, 1_024));
+        stage.apply(Change::Remove(PLUGIN));
+        stage.roster.publish(&stage.now, false, &mut stage.publisher);
+        let after = stage.publisher.reader().snapshot().system();
+        assert_eq!((after.total_plugins, after.total_events, after.total_memory_bytes), (0, 0, 0));
+    }
 }
