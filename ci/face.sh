@@ -6,8 +6,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 . ci/tools/need.sh
 
-toolchain="${NIGHTLY:-nightly}"
-rustc "+$toolchain" -V || skip "there is no toolchain $toolchain"
+need_nightly
 need cargo-public-api 0.52.0
 
 export CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-target}/face"

@@ -10,8 +10,7 @@ cd "$(dirname "$0")/.."
 
 seconds="${1:-60}"
 shift || true
-toolchain="${NIGHTLY:-nightly}"
-rustc "+$toolchain" -V || skip "there is no toolchain $toolchain"
+need_nightly
 need cargo-fuzz 0.13.2
 
 targets=("$@")

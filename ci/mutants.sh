@@ -20,10 +20,11 @@ done
 export CARGO_PROFILE_DEV_DEBUG=0 PROPTEST_CASES="${PROPTEST_CASES:-24}"
 mutate() {
     cargo mutants --all-features --jobs 1 --timeout 120 --no-shuffle --colors never \
-        --output "${CARGO_TARGET_DIR:-target}/mutants/$1" "${@:3}" -- --lib $2
+        --output "${CARGO_TARGET_DIR:-target}/mutants-$1" --cargo-arg=--lib "${@:2}"
 }
 # What needs no operating system is judged by the tests that need none: they take seconds.
 status=0
-[ "${#fast[@]}" = 0 ] || mutate model "--test simulation --test model" "${fast[@]}" || status=$?
-[ "${#os[@]}" = 0 ] || mutate os "--test linux --test collector" "${os[@]}" || status=$?
+[ "${#fast[@]}" = 0 ] ||
+    mutate model --cargo-arg=--test={simulation,model} "${fast[@]}" || status=$?
+[ "${#os[@]}" = 0 ] || mutate os --cargo-arg=--test={linux,collector} "${os[@]}" || status=$?
 exit "$status"

@@ -11,8 +11,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 . ci/tools/need.sh
 
-toolchain="${NIGHTLY:-nightly}"
-rustc "+$toolchain" -V || skip "there is no toolchain $toolchain"
+need_nightly
 rustup component add --toolchain "$toolchain" rust-src >/dev/null 2>&1 ||
     skip "the sources of the standard library of $toolchain cannot be had"
 host=$(rustc "+$toolchain" -vV | sed -n 's/^host: //p')

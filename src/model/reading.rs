@@ -226,6 +226,20 @@ mod tests {
         assert_eq!(share(MS, Duration::ZERO), None);
         let long = Duration::from_secs(400_000_000);
         assert_eq!(share(long, long), Some(CpuShare(100_000)));
+        // The largest that a row can hold, and the next.
+        let steps = |steps: u32| CpuShare::from_times(CpuTime(steps.into()), 100_000);
+        assert_eq!(steps(u32::MAX - 2), Some(CpuShare(u32::MAX - 2)));
+        assert_eq!(steps(u32::MAX - 1), None);
+        assert_eq!(steps(u32::MAX), None);
+    }
+
+    #[test]
+    fn a_share_is_rounded_to_the_nearest_step_also_of_times_too_long_for_the_fast_way() {
+        for unit in [MS, Duration::from_secs(100_000_000)] {
+            for (busy, expected) in [(1, 33_333), (2, 66_667), (3, 100_000)] {
+                assert_eq!(share(unit * busy, unit * 3), Some(CpuShare(expected)));
+            }
+        }
     }
 
     #[test]

@@ -3,6 +3,7 @@
 
 mod thread;
 
+mod books;
 mod threads;
 
 use std::collections::HashMap;
@@ -222,6 +223,22 @@ fn two_runs_in_one_interval_share_its_cpu_value() {
     assert_eq!(view.cpu_time(), Duration::from_millis(500));
     let used: Vec<_> = view.runs().map(|run| run.cpu_time).collect();
     assert_eq!(used, [Some(Duration::from_millis(200)), None], "what it used before is not its");
+}
+
+#[test]
+fn a_plugin_without_a_process_is_shown_without_the_cpu_time_that_its_last_one_left() {
+    let mut stage = Stage::new();
+    stage.alive(1, 0);
+    stage.started(1);
+    stage.tick();
+    stage.pid_is(1, Is::Zombie { cpu: SECOND / 2, outcome: Outcome::Exited(3) });
+    stage.tick();
+    let snapshot = stage.tick();
+    assert_eq!(cpu(&snapshot), Some(50.0), "the sample has it");
+    let shown = serde_json::to_value(snapshot.plugin("dice").unwrap()).unwrap();
+    for key in ["cpu_percent", "memory_mb", "uptime_seconds", "pid"] {
+        assert!(shown[key].is_null(), "{key}: {shown}");
+    }
 }
 
 #[test]
