@@ -23,7 +23,7 @@ target=$(cargo metadata --locked --no-deps --format-version 1 |
     python3 -c 'import json, sys; print(json.load(sys.stdin)["target_directory"])')
 copy=$(mktemp -d)
 trap 'rm -rf "$copy"' EXIT
-cp -r Cargo.toml src README.md benches examples tests "$copy"
+cp -r Cargo.toml src templates README.md benches examples tests "$copy"
 cd "$copy"
 RUSTC_BOOTSTRAP=1 cargo update --quiet -Zdirect-minimal-versions
 cargo tree --depth 1 --edges normal --all-features
