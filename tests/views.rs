@@ -42,6 +42,7 @@ fn views_are_equal_if_they_are_of_the_same_plugin_of_the_same_publication() {
 #[test]
 fn a_window_may_be_given_as_a_duration_or_as_an_option_of_one() {
     let snapshot = simulation(10).snapshot();
+    assert_eq!((snapshot.poll_interval(), snapshot.history_duration()), (POLL, POLL * 100));
     assert_eq!(samples(&snapshot, POLL * 2), 3);
     assert_eq!(samples(&snapshot, Some(POLL * 2)), 3);
     assert_eq!(samples(&snapshot, Window::Last(POLL * 2)), 3);
