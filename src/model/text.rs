@@ -135,6 +135,14 @@ mod tests {
     use super::*;
 
     #[test]
+    fn seconds_have_a_decimal_and_a_minute_has_none() {
+        for (millis, expected) in [(0, "0.0s"), (4_321, "4.3s"), (59_900, "59.9s"), (60_000, "1m")]
+        {
+            assert_eq!(precise(Duration::from_millis(millis)), expected);
+        }
+    }
+
+    #[test]
     fn a_length_of_time_is_told_in_its_leading_units_and_rounded_down() {
         for (seconds, expected) in [
             (0, "0s"),
