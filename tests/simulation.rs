@@ -409,6 +409,35 @@ fn a_plugin_that_takes_the_place_of_a_removed_one_has_none_of_its_history() {
 }
 
 #[test]
+fn who_comes_and_goes_between_two_ticks_takes_nothing_of_the_totals_with_it() {
+    let mut sim = Simulation::new(Config::default()).unwrap();
+    let [first, other] = ["first", "other"].map(|name| sim.register(name).unwrap());
+    for (pid, plugin) in (1..).zip([&first, &other]) {
+        plugin.started(pid, "");
+        plugin.events().add(u64::from(pid) * 10);
+    }
+    sim.tick(|pid| usage(0, 1_024 * u64::from(pid)));
+    let totals = |sim: &Simulation| {
+        let system = sim.snapshot().system();
+        (system.total_plugins, system.total_events, system.total_memory_bytes)
+    };
+    assert_eq!(totals(&sim), (2, 30, 3 << 20));
+    first.remove();
+    sim.advance(Duration::from_millis(1));
+    assert_eq!(totals(&sim), (1, 20, 2 << 20));
+    // In the place of the first, and no tick has seen them.
+    for nth in 0..3 {
+        let passing = sim.register("passing").unwrap();
+        passing.started(3, "");
+        sim.advance(Duration::from_millis(1));
+        assert_eq!(totals(&sim), (2, 20, 2 << 20), "{nth}");
+        passing.remove();
+        sim.advance(Duration::from_millis(1));
+        assert_eq!(totals(&sim), (1, 20, 2 << 20), "{nth}");
+    }
+}
+
+#[test]
 fn runs_are_kept_while_they_overlap_the_history_and_the_newest_256_are_shown() {
     let mut sim = keeping(10);
     let plugin = sim.register("dice").unwrap();
