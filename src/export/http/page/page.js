@@ -191,9 +191,8 @@ function showAll(data) {
     gone.delete(values[0]);
   });
   for (const name of gone) {
-    const { tr } = rows.get(name);
-    sight.unobserve(tr);
-    tr.remove();
+    sight.unobserve(rows.get(name).tr);
+    rows.get(name).tr.remove();
     rows.delete(name);
   }
   say($('verdict').querySelector('span'), data.verdict.text);
@@ -238,9 +237,12 @@ let isPending = false;
 /** Whether the head of the table is scrolled away. To ask when rows were written would lay them out. */
 let isDeep = false;
 
+/** After a touch, what was touched counts as hovered until something else is: that is no pointer. */
+const pointer = matchMedia('(hover: hover)');
+
 /** Rows do not move under the pointer, under the focus, or while one reads further down. */
 function held() {
-  return isDeep || list.matches(':hover') || list.contains(document.activeElement);
+  return isDeep || (pointer.matches && list.matches(':hover')) || list.contains(document.activeElement);
 }
 
 function compare({ said: one }, { said: other }) {
