@@ -238,11 +238,11 @@ let isPending = false;
 let isDeep = false;
 
 /** After a touch, what was touched counts as hovered until something else is: that is no pointer. */
-const pointer = matchMedia('(hover: hover)');
+let isTouch = false;
 
 /** Rows do not move under the pointer, under the focus, or while one reads further down. */
 function held() {
-  return isDeep || (pointer.matches && list.matches(':hover')) || list.contains(document.activeElement);
+  return isDeep || (!isTouch && list.matches(':hover')) || list.contains(document.activeElement);
 }
 
 function compare({ said: one }, { said: other }) {
@@ -414,6 +414,7 @@ if (body.dataset.page) {
     for (const button of document.querySelectorAll('[data-sort]')) {
       button.addEventListener('click', () => sortBy(button.dataset.sort, true));
     }
+    list.addEventListener('pointerover', ({ pointerType }) => { isTouch = pointerType === 'touch'; });
     list.addEventListener('pointerleave', arrangeWhenFree);
     list.addEventListener('focusout', () => setTimeout(arrangeWhenFree));
     document.addEventListener('scroll', () => {
