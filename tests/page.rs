@@ -10,7 +10,7 @@ mod markup;
 use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::Body;
@@ -607,10 +607,16 @@ fn a_refresh_of_five_hundred_plugins_with_a_screen_of_lines_is_under_150_kb() {
         });
     }
     let (_server, address) = serve(sim.reader());
-    let rows = get(address, "/page/rows").2.len();
+    let timed = |target: &str| {
+        let begun = Instant::now();
+        let size = get(address, target).2.len();
+        println!("500 plugins: {target:.12} is {size} bytes, in {:.1?}", begun.elapsed());
+        size
+    };
+    timed("/");
+    let rows = timed("/page/rows");
     let places: Vec<_> = (0..60).map(|place: u32| place.to_string()).collect();
-    let lines = get(address, &format!("/page/lines?at={}", places.join(","))).2.len();
-    println!("500 plugins: {rows} bytes of rows, {lines} bytes of lines of sixty");
+    let lines = timed(&format!("/page/lines?at={}", places.join(",")));
     assert!(rows + lines < 150_000, "{rows} and {lines}");
 }
 
