@@ -224,7 +224,7 @@ function showSentences(sentences, more) {
   });
   for (const li of before.values()) li.remove();
   ul.hidden = sentences.length === 0;
-  say($('more'), `and ${more} more, first in the table`);
+  say($('more'), `and ${more} more, at the top of the table`);
   $('more').hidden = more === 0;
 }
 
