@@ -15,7 +15,7 @@ use crate::{PluginView, Snapshot, Window};
 const ROWS: usize = 128;
 const SAMPLES: usize = 65_536;
 /// Sentences under the verdict, and among them those on plugins that need no attention. More stand
-/// first in the table.
+/// at the top of the table.
 const SENTENCES: usize = 8;
 const NOTES: usize = 3;
 

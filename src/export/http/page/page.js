@@ -191,9 +191,8 @@ function showAll(data) {
     gone.delete(values[0]);
   });
   for (const name of gone) {
-    const { tr } = rows.get(name);
-    sight.unobserve(tr);
-    tr.remove();
+    sight.unobserve(rows.get(name).tr);
+    rows.get(name).tr.remove();
     rows.delete(name);
   }
   say($('verdict').querySelector('span'), data.verdict.text);
@@ -225,7 +224,7 @@ function showSentences(sentences, more) {
   });
   for (const li of before.values()) li.remove();
   ul.hidden = sentences.length === 0;
-  say($('more'), `and ${more} more, first in the table`);
+  say($('more'), `and ${more} more, at the top of the table`);
   $('more').hidden = more === 0;
 }
 
@@ -238,9 +237,12 @@ let isPending = false;
 /** Whether the head of the table is scrolled away. To ask when rows were written would lay them out. */
 let isDeep = false;
 
+/** After a touch, what was touched counts as hovered until something else is: that is no pointer. */
+let isTouch = false;
+
 /** Rows do not move under the pointer, under the focus, or while one reads further down. */
 function held() {
-  return isDeep || list.matches(':hover') || list.contains(document.activeElement);
+  return isDeep || (!isTouch && list.matches(':hover')) || list.contains(document.activeElement);
 }
 
 function compare({ said: one }, { said: other }) {
@@ -412,6 +414,7 @@ if (body.dataset.page) {
     for (const button of document.querySelectorAll('[data-sort]')) {
       button.addEventListener('click', () => sortBy(button.dataset.sort, true));
     }
+    list.addEventListener('pointerover', ({ pointerType }) => { isTouch = pointerType === 'touch'; });
     list.addEventListener('pointerleave', arrangeWhenFree);
     list.addEventListener('focusout', () => setTimeout(arrangeWhenFree));
     document.addEventListener('scroll', () => {

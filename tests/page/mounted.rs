@@ -1,0 +1,93 @@
+//! Its links hold wherever it is mounted, and it asks nobody else.
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::Request;
+use hyper::service::Service as _;
+use hyper_util::service::TowerToHyperService;
+use plugmeter::http::{self, HttpConfig};
+
+use crate::markup::{resolve, tags, unescape};
+use crate::{HOSTILE, get, hostile, serve};
+
+#[test]
+fn links_hold_wherever_it_is_mounted_with_a_slash_at_the_end_or_without() {
+    let sim = hostile();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let router = || http::router(sim.reader(), HttpConfig::default()).unwrap();
+    let deep = Router::new().nest_service("/plugins", router());
+    for (app, path) in [
+        (router(), "/"),
+        (Router::new().nest_service("/plugins", router()), "/plugins"),
+        (Router::new().nest_service("/plugins", router()), "/plugins/"),
+        (Router::new().nest_service("/a/b:c", router()), "/a/b:c"),
+        (Router::new().nest_service("/a/%22b", router()), "/a/%22b"),
+        (Router::new().nest_service("/a", deep.clone()), "/a/plugins"),
+        (Router::new().nest_service("/a", deep), "/a/plugins/"),
+    ] {
+        let service = TowerToHyperService::new(app);
+        let ask = |target: &str| {
+            let request = Request::get(target).header("Host", "localhost");
+            let answer = service.call(request.body(Body::empty()).unwrap());
+            runtime.block_on(async {
+                let answer = answer.await.unwrap();
+                let status = answer.status().as_u16();
+                let body = axum::body::to_bytes(answer.into_body(), usize::MAX).await.unwrap();
+                (status, String::from_utf8(body.to_vec()).unwrap())
+            })
+        };
+        let mut pages = vec![path.to_owned()];
+        let mut seen = Vec::new();
+        while let Some(page) = pages.pop() {
+            let (status, body) = ask(&page);
+            assert_eq!(status, 200, "{page}");
+            for tag in tags(&body) {
+                for link in [tag.get("href"), tag.get("src")].into_iter().flatten() {
+                    let target = resolve(page.split('?').next().unwrap(), &unescape(link));
+                    if target.ends_with("name=") || seen.contains(&target) {
+                        continue;
+                    }
+                    let is_page = tag.name == "a";
+                    if is_page {
+                        pages.push(target.clone());
+                    } else {
+                        assert_eq!(ask(&target).0, 200, "{target}, from {page}");
+                    }
+                    seen.push(target);
+                }
+                // The script resolves what it asks for in the same way.
+                if let Some(base) = tag.get("data-base") {
+                    let target = resolve(
+                        page.split('?').next().unwrap(),
+                        &format!("{}page/rows", unescape(base)),
+                    );
+                    assert_eq!(ask(&target).0, 200, "{target}, from {page}");
+                }
+            }
+        }
+        let plugins = seen.iter().filter(|target| target.contains("plugin?name=")).count();
+        assert!(plugins >= HOSTILE.len(), "at {path} there are only {seen:?}");
+    }
+}
+
+#[test]
+fn the_files_come_as_what_they_are_and_no_answer_allows_more_than_its_own() {
+    let (_server, address) = serve(hostile().reader());
+    for (target, content_type) in [
+        ("/", "text/html; charset=utf-8"),
+        ("/page.css", "text/css; charset=utf-8"),
+        ("/page.js", "text/javascript; charset=utf-8"),
+        ("/favicon.svg", "image/svg+xml"),
+        ("/page/rows", "application/json"),
+    ] {
+        let (status, head, body) = get(address, target);
+        assert_eq!(status, 200);
+        assert!(head.contains(&format!("content-type: {content_type}\r\n")), "{target}: {head}");
+        assert!(head.contains("default-src 'none'") && !head.contains("unsafe-inline"), "{head}");
+        assert!(head.contains("cache-control: no-store") && head.contains("nosniff"), "{head}");
+        // Nothing is asked of anybody else.
+        let elsewhere = body.replace("http://www.w3.org/2000/svg", "");
+        assert!(!elsewhere.contains("http:") && !elsewhere.contains("https:"), "{target}");
+        assert!(!elsewhere.contains("//www."), "{target}");
+    }
+}
