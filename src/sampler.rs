@@ -138,8 +138,11 @@ impl<P: Probe + Wait> Sampler<P> {
         if idle && until.is_none_or(|until| until > Instant::now()) {
             self.probe.wait(until);
         }
-        let next = self.hear();
-        self.roster.act_on_ends();
+        let mut next = self.hear();
+        if next == Next::GoOn && self.roster.has_ends() {
+            // A process that was named was found to have ended: now the host has been heard.
+            next = self.hear();
+        }
         self.roster.settle(Some(Instant::now()));
         if next == Next::Stop {
             // Who asks for a sample now is told by the end of the channel.
@@ -155,7 +158,6 @@ impl<P: Probe + Wait> Sampler<P> {
             // An end that this very tick found belongs into the snapshot that was asked for; but
             // what the host has said of it meanwhile is heard first.
             next = self.hear();
-            self.roster.act_on_ends();
         }
         self.publish(ticked);
         self.log();
@@ -167,23 +169,34 @@ impl<P: Probe + Wait> Sampler<P> {
         next
     }
 
-    /// Learns which processes have ended, then applies what is queued at this moment.
+    /// Learns which processes have ended, then applies what is queued at this moment, then acts on
+    /// those ends.
+    ///
+    /// In between more may be learnt of: a process may be gone when the word comes that names it. Such
+    /// an end is younger than the look at the queue, and so may be what the host has said of it
+    /// before: it stays on the list until the queue was applied once more.
     fn hear(&mut self) -> Next {
         let Self { roster, probe, commands, asked, .. } = self;
         let mut ended = Vec::new();
         probe.learn_ends(|token| ended.push(token));
-        let queued = commands.len();
         let now = clock::now();
         for token in ended {
             roster.learn_end(token, now, probe);
         }
+        let known = roster.listed();
+        let queued = commands.len();
         for command in commands.try_iter().take(queued) {
             match command {
                 Command::Change(change) => roster.apply(change, now, probe),
                 Command::Sample(reply) => asked.push(reply),
-                Command::Stop => return Next::Stop,
+                Command::Stop => {
+                    // Nobody is heard any more.
+                    roster.act_on_ends(usize::MAX);
+                    return Next::Stop;
+                }
             }
         }
+        roster.act_on_ends(known);
         Next::GoOn
     }
 

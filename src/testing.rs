@@ -198,15 +198,18 @@ impl Simulation {
     fn hear(&mut self) {
         let mut unseen = |_| Observed::Gone;
         let mut world = World::new(self.now, &mut unseen);
-        let queued = self.commands.len();
-        for command in self.commands.try_iter().take(queued) {
-            match command {
-                Command::Change(change) => self.roster.apply(change, self.now, &mut world),
-                // Nobody has a collector to ask for these with.
-                Command::Sample(_) | Command::Stop => {}
+        // Once more for the ends that are learnt of in applying what was said.
+        for _ in 0..2 {
+            let (known, queued) = (self.roster.listed(), self.commands.len());
+            for command in self.commands.try_iter().take(queued) {
+                match command {
+                    Command::Change(change) => self.roster.apply(change, self.now, &mut world),
+                    // Nobody has a collector to ask for these with.
+                    Command::Sample(_) | Command::Stop => {}
+                }
             }
+            self.roster.act_on_ends(known);
         }
-        self.roster.act_on_ends();
         self.roster.settle(Some(self.now.mono));
     }
 

@@ -66,6 +66,11 @@ impl<P> Roster<P> {
         !self.desk.ends.is_empty()
     }
 
+    /// How many ends are listed.
+    pub(crate) fn listed(&self) -> usize {
+        self.desk.ends.len()
+    }
+
     /// When the next crash is to be counted.
     pub(crate) fn next_due(&self) -> Option<Instant> {
         self.desk.due.front().map(|due| due.at)
@@ -119,10 +124,13 @@ impl<P> Roster<P> {
         (self.changed, self.set_changed) = (true, true);
     }
 
-    /// Acts on the ends that are listed.
-    pub(crate) fn act_on_ends(&mut self) {
+    /// Acts on the first `known` of the ends that are listed: those that were listed before the queue
+    /// was looked at that has been applied since. Of the others the host may have said something that
+    /// is still in it.
+    pub(crate) fn act_on_ends(&mut self, known: usize) {
         let tick = self.store.tick();
-        for end in std::mem::take(&mut self.desk.ends) {
+        let later = self.desk.ends.split_off(known.min(self.desk.ends.len()));
+        for end in std::mem::replace(&mut self.desk.ends, later) {
             let Some(slot) = self.slots.get(end.plugin) else {
                 continue;
             };

@@ -178,10 +178,10 @@ impl Stage {
     fn tick(&mut self) -> Snapshot {
         self.pass(SECOND);
         self.script.now = Some(self.now);
-        self.roster.act_on_ends();
+        self.roster.act_on_ends(usize::MAX);
         self.roster.settle(Some(self.now.mono));
         self.roster.tick(self.now, &mut self.script);
-        self.roster.act_on_ends();
+        self.roster.act_on_ends(usize::MAX);
         self.roster.publish(&self.now, false, &mut self.publisher);
         self.publisher.reader().snapshot()
     }

@@ -95,7 +95,7 @@ fn an_end_is_listed_until_it_is_acted_on_and_its_crash_is_due_a_second_after_it_
     }
     assert_eq!(stage.roster.next_due(), None, "nothing acts on an end where it is learnt of");
     let noticed = stage.now;
-    stage.roster.act_on_ends();
+    stage.roster.act_on_ends(usize::MAX);
     assert!(!stage.roster.has_ends());
     assert_eq!(stage.roster.next_due(), Some(noticed.after(SECOND).mono));
     assert_eq!(stage.tick().plugin("dice").unwrap().crash_count(), 1, "a second has passed");

@@ -11,12 +11,13 @@ use crossbeam_utils::sync::Parker;
 use crate::config::Config;
 use crate::model::problem::Problem;
 use crate::model::reading::{Bytes, Reading};
+use crate::model::run::Outcome;
 use crate::model::snapshot::Snapshot;
 use crate::model::state::PluginState;
 use crate::model::time::Now;
 use crate::os::{Found, Identity, Opened, Probe, Unread, Wait, WithProbe, clock};
 use crate::sampler::{Running, Start};
-use crate::shared::command::{Change, Command, Named, PluginId, Word};
+use crate::shared::command::{Change, Command, Line, Named, PluginId, Word};
 use crate::shared::counter::{EventCounter, next_run_id};
 use crate::{RunEnd, Window};
 
@@ -44,8 +45,16 @@ enum Fault {
 /// Processes that use 10 ms of CPU time between any two readings, in 1 MB.
 struct Faulty {
     fault: Arc<Mutex<Fault>>,
+    /// Said by the host in the middle of the look for a process that has ended by then.
+    said: Arc<Mutex<Option<Said>>>,
     parker: Parker,
 }
+
+/// Where it is said, and what.
+type Said = (Arc<Line>, Command);
+
+/// The number of processes that have ended when they are looked for.
+const GONE: u32 = 99;
 
 struct Process {
     pid: u32,
@@ -77,6 +86,12 @@ impl Probe for Faulty {
     }
 
     fn open(&mut self, pid: u32, _: Option<&Now>, _: u64) -> Opened<Found<Process>> {
+        if pid == GONE {
+            if let Some((line, command)) = self.said.lock().unwrap().take() {
+                line.tell(command);
+            }
+            return Opened::Gone(Outcome::Unknown);
+        }
         let mut process = Process { pid, readings: 0 };
         let reading = Ok(Self::reading(&mut process));
         Opened::Found(Found { process, began: Some(Duration::ZERO), reading })
@@ -130,6 +145,7 @@ impl Wait for Faulty {
 struct Stage {
     running: Option<Running>,
     fault: Arc<Mutex<Fault>>,
+    said: Arc<Mutex<Option<Said>>>,
 }
 
 impl Stage {
@@ -138,7 +154,8 @@ impl Stage {
         let fault = Arc::new(Mutex::new(Fault::None));
         let parker = Parker::new();
         let unparker = parker.unparker().clone();
-        let probe = Faulty { fault: Arc::clone(&fault), parker };
+        let said = Arc::new(Mutex::new(None));
+        let probe = Faulty { fault: Arc::clone(&fault), said: Arc::clone(&said), parker };
         let wake = Box::new(move || unparker.unpark());
         let running = Start(config.plan().unwrap()).run(probe, wake).unwrap();
         for pid in 1..=PLUGINS {
@@ -148,7 +165,7 @@ impl Stage {
             let named = Named { run: next_run_id(), pid, version: None, called: None };
             running.line.tell(Command::Change(Change::Plugin(id, Word::Started(named))));
         }
-        let stage = Self { running: Some(running), fault };
+        let stage = Self { running: Some(running), fault, said };
         stage.sample().unwrap();
         stage
     }
@@ -322,4 +339,34 @@ fn nobody_waits_for_a_sampler_that_has_panicked_after_all() {
     let change = Change::Plugin(PluginId(1), Word::Stopped);
     stage.running().line.tell(Command::Change(change));
     assert_eq!(stage.running().reader.snapshot(), last);
+}
+
+#[test]
+fn what_the_host_says_while_a_process_is_looked_for_comes_before_the_end_that_is_found() {
+    let stage = Stage::new();
+    let line = &stage.running().line;
+    let name = |plugin, command: fn(Named) -> Word| {
+        let named = Named { run: next_run_id(), pid: GONE, version: None, called: None };
+        Command::Change(Change::Plugin(PluginId(plugin), command(named)))
+    };
+    // The host names a process, announces its end and ends it, all of that before the sampler has
+    // found out that it is gone; but when it looked at the queue, only the first was in there.
+    let announced = Change::Plugin(PluginId(1), Word::State(PluginState::Stopping));
+    *stage.said.lock().unwrap() = Some((Arc::clone(line), Command::Change(announced)));
+    line.tell(name(1, Word::Started));
+    let snapshot = stage.sample().unwrap();
+    assert_eq!(snapshot.plugin("1").unwrap().state(), PluginState::Stopped);
+    // Of this one nothing is said. When its crash counts, the other's would have counted too.
+    line.tell(name(2, Word::Started));
+    let begun = Instant::now();
+    let snapshot = loop {
+        let snapshot = stage.sample().unwrap();
+        if snapshot.plugin("2").unwrap().crash_count() == 1 {
+            break snapshot;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(60), "it is never counted");
+        thread::sleep(Duration::from_millis(10));
+    };
+    let view = snapshot.plugin("1").unwrap();
+    assert_eq!((view.state(), view.crash_count()), (PluginState::Stopped, 0));
 }
