@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 use std::fs::File;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
+use log::{Level, LevelFilter, Log, Metadata, Record};
 use plugmeter::{Collector, Plugin, PluginState, ProbeKind};
 
 use crate::support::{Reaped, on_demand, probes, shell, sleeper, wait_for, wait_for_plugin};
@@ -198,4 +200,42 @@ fn no_plugin_is_lost_when_the_host_takes_all_descriptors_and_what_is_held_comes_
     let name = plugins[4].name();
     children[4].kill();
     wait_for_plugin(&collector, name, "its end", |view| view.state() == PluginState::Crashed);
+}
+
+/// Counts the lines that say that descriptors are few.
+struct Complaints(AtomicUsize);
+
+impl Log for Complaints {
+    fn enabled(&self, _: &Metadata<'_>) -> bool {
+        true
+    }
+
+    fn log(&self, record: &Record<'_>) {
+        if record.level() == Level::Warn && record.args().to_string().contains("descriptors") {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn flush(&self) {}
+}
+
+#[test]
+fn that_there_is_not_enough_room_to_hold_all_is_said_once() {
+    static COMPLAINTS: Complaints = Complaints(AtomicUsize::new(0));
+
+    let commands = ["prlimit", "--nofile=64"];
+    if !entered(that_there_is_not_enough_room_to_hold_all_is_said_once, &commands) {
+        return;
+    }
+    log::set_logger(&COMPLAINTS).unwrap();
+    log::set_max_level(LevelFilter::Warn);
+    let collector = on_demand(ProbeKind::Native);
+    let children: Vec<Reaped> = (0..20).map(|_| sleeper()).collect();
+    // There is room for fourteen.
+    for (number, child) in children.iter().enumerate() {
+        collector.register(&format!("plugin {number}")).unwrap().started(child.pid(), "");
+        collector.sample_now().unwrap();
+        let said = COMPLAINTS.0.load(Ordering::Relaxed);
+        assert_eq!(said, usize::from(number >= 14), "of {} processes", number + 1);
+    }
 }
