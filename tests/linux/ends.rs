@@ -263,6 +263,22 @@ fn a_run_goes_on_when_its_process_becomes_another_program() {
     }
 }
 
+#[test]
+fn a_process_that_is_named_again_after_the_host_said_it_was_over_is_no_restart() {
+    for probe in probes() {
+        let collector = on_demand(probe);
+        let plugin = collector.register("dice").unwrap();
+        let (first, other) = (sleeper(), sleeper());
+        for (pid, restarts) in [(first.pid(), 0), (first.pid(), 0), (other.pid(), 1)] {
+            plugin.started(pid, "");
+            collector.sample_now().unwrap();
+            plugin.stopped();
+            let snapshot = collector.sample_now().unwrap();
+            assert_eq!(snapshot.plugin("dice").unwrap().restarts(), restarts, "{probe}");
+        }
+    }
+}
+
 /// The first thread ends by the system call, as `pthread_exit` does it; another one is busy.
 const LEADERLESS: &str = "
 import ctypes, platform, threading
