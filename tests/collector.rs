@@ -396,6 +396,47 @@ fn changes_are_published_between_ticks() {
 }
 
 #[test]
+fn changes_are_published_not_more_often_than_every_ten_milliseconds_and_the_last_one_too() {
+    for probe in probes() {
+        let collector = on_demand(probe);
+        let plugin = collector.register("dice").unwrap();
+        let begin = Instant::now();
+        let first = collector.sample_now().unwrap().revision();
+        while collector.snapshot().revision() < first + 20 {
+            plugin.set_state(PluginState::Starting);
+            plugin.set_state(PluginState::Unhealthy);
+            thread::sleep(Duration::from_micros(50));
+        }
+        plugin.set_state(PluginState::Stopping);
+        let last = wait_for_plugin(&collector, "dice", "the last state", |view| {
+            view.state() == PluginState::Stopping
+        });
+        let most = begin.elapsed().as_millis() / 10;
+        let published = last.revision() - first;
+        assert!(u128::from(published) <= most, "{probe}: {published} in {most} times 10 ms");
+    }
+}
+
+#[test]
+fn what_changes_nothing_is_not_published() {
+    for probe in probes() {
+        let collector = on_demand(probe);
+        let plugin = collector.register("dice").unwrap();
+        plugin.set_state(PluginState::Unhealthy);
+        let mut before = collector.sample_now().unwrap();
+        for _ in 0..10 {
+            // The last publication is so old that another one might be made.
+            thread::sleep(Duration::from_millis(15));
+            plugin.set_state(PluginState::Unhealthy);
+            thread::sleep(Duration::from_millis(15));
+            let after = collector.sample_now().unwrap();
+            assert_eq!(after.revision(), before.revision() + 1, "{probe}: that of the tick");
+            before = after;
+        }
+    }
+}
+
+#[test]
 fn stop_waits_neither_for_a_tick_nor_for_readers() {
     for probe in probes() {
         let collector = on_demand(probe);

@@ -9,6 +9,8 @@
 //! if the held `statm` can be read *after* it: then the number was still ours.
 
 mod hold;
+#[cfg(test)]
+mod tests;
 mod wait;
 
 use std::fs::File;

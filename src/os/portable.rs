@@ -267,6 +267,27 @@ mod tests {
     }
 
     #[test]
+    fn the_moment_of_a_reading_is_one_at_which_it_was_taken() {
+        let (mut probe, _wake) = SysinfoProbe::new().unwrap();
+        for _ in 0..20 {
+            let before = clock::mono();
+            probe.refresh_one(std::process::id());
+            let (at, after) = (probe.fresh.unwrap(), clock::mono());
+            assert!(before <= at && at <= after, "{before:?} {at:?} {after:?}");
+        }
+    }
+
+    #[test]
+    fn the_probe_waits_until_its_time_or_until_it_is_woken() {
+        let (mut probe, wake) = SysinfoProbe::new().unwrap();
+        let until = Instant::now() + Duration::from_millis(5);
+        probe.wait(Some(until));
+        assert!(Instant::now() >= until);
+        wake();
+        probe.wait(None);
+    }
+
+    #[test]
     fn one_process_named_twice_is_read_twice() {
         let (mut probe, _wake) = SysinfoProbe::new().unwrap();
         let mut known = || match probe.open(std::process::id(), None, 0) {

@@ -4,6 +4,7 @@
 mod thread;
 
 mod books;
+mod order;
 mod threads;
 
 use std::collections::HashMap;

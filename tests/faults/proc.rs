@@ -1,6 +1,6 @@
 //! A `/proc` that is another world's: its numbers name other processes than the host's do.
 
-use plugmeter::{PluginState, RunEnd};
+use plugmeter::{PluginState, ProbeKind, RunEnd};
 
 use crate::support::{on_demand, outlast_the_grace, probes, sleeper, wait_for};
 use crate::world::{entered, lacks_root};
@@ -59,6 +59,21 @@ fn where_proc_is_of_another_world_nobody_gets_the_values_of_its_processes() {
             let snapshot = collector.sample_now().unwrap();
             (snapshot.plugin("a child").unwrap().state() == PluginState::Crashed).then_some(())
         });
+        if probe == ProbeKind::Native {
+            // Also if nobody has reaped it: the pidfd knows, and it is no `/proc`'s.
+            let mut next = sleeper();
+            let plugin = collector.register("another child").unwrap();
+            plugin.started(next.pid(), "");
+            collector.sample_now().unwrap();
+            next.kill();
+            wait_for("the end of what nobody has reaped", || {
+                let snapshot = collector.sample_now().unwrap();
+                let view = snapshot.plugin("another child").unwrap();
+                let end = view.runs().last().unwrap().end?;
+                assert_eq!((view.state(), end), (PluginState::Crashed, RunEnd::Signaled(9)));
+                Some(())
+            });
+        }
         outlast_the_grace(&collector);
         let snapshot = collector.sample_now().unwrap();
         let view = snapshot.plugin("a child").unwrap();

@@ -7,7 +7,7 @@ use plugmeter::{PluginState, ProbeKind, Problem};
 
 use crate::child::{Actor, signal, tasks};
 use crate::descriptors::open_all;
-use crate::support::{on_demand, probes, sleeper, wait_for, wait_for_plugin};
+use crate::support::{Reaped, on_demand, probes, sleeper, wait_for, wait_for_plugin};
 use crate::world::{entered, lacks_root};
 
 const AS_NOBODY: [&str; 4] = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"];
@@ -205,6 +205,62 @@ fn a_process_that_runs_is_no_crash_while_proc_is_out_of_sight() {
                 |()| mount(&["umount", "/proc"]),
             );
         }
+    }
+}
+
+#[test]
+fn of_what_is_not_held_nothing_is_lost_and_each_end_is_found_while_proc_is_out_of_sight() {
+    if lacks_root("to mount") {
+        return;
+    }
+    let commands = ["prlimit", "--nofile=64", "unshare", "--mount"];
+    if !entered(
+        of_what_is_not_held_nothing_is_lost_and_each_end_is_found_while_proc_is_out_of_sight,
+        &commands,
+    ) {
+        return;
+    }
+    let collector = on_demand(ProbeKind::Native);
+    // There is room to hold fifteen, and the rest are known by their start.
+    let mut children: Vec<Reaped> = (0..20).map(|_| sleeper()).collect();
+    let name = |number| format!("plugin {number}");
+    for (number, child) in children.iter().enumerate() {
+        collector.register(&name(number)).unwrap().started(child.pid(), "");
+    }
+    let snapshot = collector.sample_now().unwrap();
+    assert!(snapshot.plugins().all(|view| view.current().unwrap().memory_bytes.is_some()));
+
+    mount(&["mount", "-t", "tmpfs", "none", "/proc"]);
+    for _ in 0..3 {
+        let snapshot = collector.sample_now().unwrap();
+        for (number, child) in children.iter().enumerate() {
+            let view = snapshot.plugin(&name(number)).unwrap();
+            let seen = (view.state(), view.pid());
+            assert_eq!(seen, (PluginState::Running, Some(child.pid())), "{}", view.name());
+        }
+        let denied = snapshot.plugins().filter(|view| view.problem() == Some(&Problem::Denied));
+        assert!(denied.count() >= 5, "what is not held cannot be read");
+    }
+    for reap in [false, true] {
+        let mut last = children.pop().unwrap();
+        last.kill();
+        if reap {
+            last.wait();
+        }
+        wait_for("the end of one that is not held", || {
+            let snapshot = collector.sample_now().unwrap();
+            let view = snapshot.plugin(&name(children.len())).unwrap();
+            (view.state() == PluginState::Crashed).then_some(())
+        });
+    }
+
+    mount(&["umount", "/proc"]);
+    let snapshot = collector.sample_now().unwrap();
+    for (number, child) in children.iter().enumerate() {
+        let view = snapshot.plugin(&name(number)).unwrap();
+        assert_eq!((view.pid(), view.problem()), (Some(child.pid()), None), "{}", view.name());
+        assert!(view.current().unwrap().memory_bytes.is_some());
+        assert_eq!(view.runs().count(), 1);
     }
 }
 

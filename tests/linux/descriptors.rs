@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 use std::fs::File;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
+use log::{Level, LevelFilter, Log, Metadata, Record};
 use plugmeter::{Collector, Plugin, PluginState, ProbeKind};
 
 use crate::support::{Reaped, on_demand, probes, shell, sleeper, wait_for, wait_for_plugin};
@@ -83,6 +85,8 @@ fn a_child_of_the_host_inherits_none_of_them() {
     let after = sleeper();
     let inherited = |child: &Reaped| {
         crate::child::wait_for_name(child.pid(), "sleep");
+        // Before it sleeps it opens files of its own, such as that of the locale.
+        crate::child::wait_for_letter(child.pid(), 'S');
         descriptors(child.pid())
     };
     assert_eq!(inherited(&after), inherited(&before));
@@ -140,6 +144,10 @@ fn three_hundred_plugins_have_values_where_there_are_64_descriptors_and_the_host
         let collector = on_demand(probe);
         let plugins = starting(&collector, &children);
         all_have_values(&collector, &plugins, &format!("{probe}"));
+        if probe == ProbeKind::Native {
+            // Of one half it has three for itself, and two for each of as many as there is room for.
+            assert_eq!(held(), (LIMIT / 2 - 3) / 2 * 2);
+        }
         // What the host may open, with what it had open before.
         let host = open_all().len() + before;
         assert!(host >= LIMIT / 2, "{probe}: {host} are left to the host: {:?}", own_descriptors());
@@ -165,14 +173,19 @@ fn no_plugin_is_lost_when_the_host_takes_all_descriptors_and_what_is_held_comes_
     all_have_values(&collector, &plugins, "with four left");
     let rest = open_all();
     all_have_values(&collector, &plugins, "with none left");
-    // An end is found all the same, at a tick at the latest.
-    let mut last = children.pop().unwrap();
-    last.kill();
-    wait_for("its end", || {
-        let snapshot = collector.sample_now().unwrap();
-        let view = snapshot.plugin(plugins[children.len()].name()).unwrap();
-        (view.state() == PluginState::Crashed).then_some(())
-    });
+    // An end is found all the same, at a tick at the latest, whether somebody has reaped it or not.
+    for reap in [false, true] {
+        let mut last = children.pop().unwrap();
+        last.kill();
+        if reap {
+            last.wait();
+        }
+        wait_for("its end", || {
+            let snapshot = collector.sample_now().unwrap();
+            let view = snapshot.plugin(plugins[children.len()].name()).unwrap();
+            (view.state() == PluginState::Crashed).then_some(())
+        });
+    }
     drop((taken, rest));
     all_have_values(&collector, &plugins[..children.len()], "with room again");
     assert!(held() > 20, "{} are held", held());
@@ -187,4 +200,42 @@ fn no_plugin_is_lost_when_the_host_takes_all_descriptors_and_what_is_held_comes_
     let name = plugins[4].name();
     children[4].kill();
     wait_for_plugin(&collector, name, "its end", |view| view.state() == PluginState::Crashed);
+}
+
+/// Counts the lines that say that descriptors are few.
+struct Complaints(AtomicUsize);
+
+impl Log for Complaints {
+    fn enabled(&self, _: &Metadata<'_>) -> bool {
+        true
+    }
+
+    fn log(&self, record: &Record<'_>) {
+        if record.level() == Level::Warn && record.args().to_string().contains("descriptors") {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn flush(&self) {}
+}
+
+#[test]
+fn that_there_is_not_enough_room_to_hold_all_is_said_once() {
+    static COMPLAINTS: Complaints = Complaints(AtomicUsize::new(0));
+
+    let commands = ["prlimit", "--nofile=64"];
+    if !entered(that_there_is_not_enough_room_to_hold_all_is_said_once, &commands) {
+        return;
+    }
+    log::set_logger(&COMPLAINTS).unwrap();
+    log::set_max_level(LevelFilter::Warn);
+    let collector = on_demand(ProbeKind::Native);
+    let children: Vec<Reaped> = (0..20).map(|_| sleeper()).collect();
+    // There is room for fourteen.
+    for (number, child) in children.iter().enumerate() {
+        collector.register(&format!("plugin {number}")).unwrap().started(child.pid(), "");
+        collector.sample_now().unwrap();
+        let said = COMPLAINTS.0.load(Ordering::Relaxed);
+        assert_eq!(said, usize::from(number >= 14), "of {} processes", number + 1);
+    }
 }

@@ -88,6 +88,24 @@ fn an_end_shows_although_the_next_tick_is_an_hour_away() {
 }
 
 #[test]
+fn a_crash_that_nobody_speaks_of_is_counted_although_the_next_tick_is_an_hour_away() {
+    for probe in probes() {
+        let collector = on_demand(probe);
+        let plugin = collector.register("dice").unwrap();
+        let mut child = sleeper();
+        plugin.started(child.pid(), "");
+        collector.sample_now().unwrap();
+        child.kill();
+        child.wait();
+        if probe != ProbeKind::Native {
+            // Nothing tells of it but this; and it is not asked for again.
+            collector.sample_now().unwrap();
+        }
+        wait_for_plugin(&collector, "dice", "its count", |view| view.crash_count() == 1);
+    }
+}
+
+#[test]
 fn a_zombie_has_ended_and_a_process_named_after_its_end_has_too() {
     for probe in probes() {
         let collector = on_demand(probe);
@@ -241,6 +259,22 @@ fn a_run_goes_on_when_its_process_becomes_another_program() {
                 let snapshot = collector.snapshot();
                 (snapshot.plugin("dice").unwrap().state() == PluginState::Crashed).then_some(())
             });
+        }
+    }
+}
+
+#[test]
+fn a_process_that_is_named_again_after_the_host_said_it_was_over_is_no_restart() {
+    for probe in probes() {
+        let collector = on_demand(probe);
+        let plugin = collector.register("dice").unwrap();
+        let (first, other) = (sleeper(), sleeper());
+        for (pid, restarts) in [(first.pid(), 0), (first.pid(), 0), (other.pid(), 1)] {
+            plugin.started(pid, "");
+            collector.sample_now().unwrap();
+            plugin.stopped();
+            let snapshot = collector.sample_now().unwrap();
+            assert_eq!(snapshot.plugin("dice").unwrap().restarts(), restarts, "{probe}");
         }
     }
 }

@@ -197,6 +197,40 @@ fn the_cpu_time_of_four_busy_threads_is_that_of_all_of_them() {
 }
 
 #[test]
+fn an_interval_that_is_too_short_for_the_clock_gives_no_value_and_goes_on() {
+    for probe in probes() {
+        let shortest = Duration::from_millis(match probe {
+            // Ten steps of 10 ms.
+            ProbeKind::Portable => 100,
+            _ => 1,
+        });
+        let collector = on_demand(probe);
+        let plugin = collector.register("busy").unwrap();
+        let child = Actor::playing("threads 1");
+        plugin.started(child.pid(), "");
+        // The last value is of a reading after this moment.
+        let mut last = None;
+        let mut checked = 0;
+        wait_for("values", || {
+            // One after the other, as fast as it goes.
+            for _ in 0..50 {
+                let snapshot = collector.sample_now().unwrap();
+                let now = Instant::now();
+                let view = snapshot.plugin("busy").unwrap();
+                if view.current().unwrap().cpu_percent.is_some()
+                    && let Some(last) = last.replace(snapshot.ticked_at())
+                {
+                    let interval = now - last;
+                    assert!(interval >= shortest, "{probe}: a value of {interval:?} at most");
+                    checked += 1;
+                }
+            }
+            (checked >= 5).then_some(())
+        });
+    }
+}
+
+#[test]
 fn a_stopped_process_has_not_ended_and_uses_nothing() {
     for probe in probes() {
         let collector = on_demand(probe);
