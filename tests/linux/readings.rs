@@ -265,3 +265,27 @@ fn a_stopped_process_has_not_ended_and_uses_nothing() {
         });
     }
 }
+
+#[test]
+fn a_run_that_is_replaced_between_two_ticks_is_read_once_more() {
+    for probe in probes() {
+        let collector = on_demand(probe);
+        let plugin = collector.register("busy").unwrap();
+        let (first, second) = (Actor::playing("share 3300 6700"), Actor::playing("share 1 6700"));
+        // No tick comes by itself, and none is asked for before the next process is named.
+        plugin.started(first.pid(), "1.0");
+        wait_for("the first to be heard of", || {
+            collector.snapshot().plugin("busy").and_then(|busy| busy.pid())
+        });
+        let heard = cpu_time(first.pid());
+        let used = Duration::from_millis(100);
+        wait_for("it to use CPU time", || (cpu_time(first.pid()) > heard + used).then_some(()));
+        plugin.started(second.pid(), "1.1");
+        let snapshot = collector.sample_now().unwrap();
+        let view = snapshot.plugin("busy").unwrap();
+        let cpu_time = view.runs().next().and_then(|run| run.cpu_time);
+        // The portable one counts in steps of 10 ms.
+        let least = used - Duration::from_millis(20);
+        assert!(cpu_time.is_some_and(|time| time >= least), "{probe}: {cpu_time:?}");
+    }
+}
