@@ -17,6 +17,7 @@ for file; do
     esac
 done
 
+mkdir -p "${CARGO_TARGET_DIR:-target}"
 export CARGO_PROFILE_DEV_DEBUG=0 PROPTEST_CASES="${PROPTEST_CASES:-24}"
 mutate() {
     cargo mutants --all-features --jobs 1 --timeout 300 --no-shuffle --colors never \
