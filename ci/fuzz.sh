@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Proves: no input that cargo-fuzz came up with in the given time makes a parser panic or a
-# simulation break a promise: one target each for what the kernel writes, the JSON of a config, the
-# header `Accept`, and sequences of commands. Usage: ci/fuzz.sh [SECONDS for each target] [TARGET...].
+# simulation break a promise: one target each for what the kernel writes, the JSON of both configs, the
+# headers `Accept` and `Host`, queries, and sequences of commands.
+# Usage: ci/fuzz.sh [SECONDS for each target] [TARGET...].
 # What it has found is in fuzz/artifacts; what it has learnt stays in fuzz/corpus. Skipped, and says
 # so, without a nightly toolchain.
 set -euo pipefail

@@ -40,6 +40,9 @@ fn three_polls_of_a_busy_child_give_plausible_values() {
             assert_eq!(sample.pid, Some(child.pid()));
             assert_eq!(sample.version, Some("1.0"));
             assert_eq!(sample.state, PluginState::Running);
+            // One thread: a core at most. Others may leave it none of one for an interval.
+            let cpu = sample.cpu_percent.unwrap_or_default();
+            assert!((0.0..=115.0).contains(&cpu), "{probe}: {cpu} %");
             let memory = sample.memory_mb().expect("it lives");
             assert!((0.1..100.0).contains(&memory), "{probe}: {memory} MB");
             let up = sample.uptime.expect("its start is known");
