@@ -447,7 +447,7 @@ mod tests {
     fn rooms_that_were_needed_once_are_given_back() {
         let mut bench = Bench::new(60);
         for _ in 0..40 {
-            bench.tick(10_000);
+            bench.tick(1_000);
         }
         for _ in 0..200 {
             bench.tick(1);
