@@ -70,7 +70,7 @@ impl WithProbe for Start {
             pacer: Pacer::new(origin.started.mono, plan.poll_interval),
             published: None,
             asked: Vec::new(),
-            _line: Arc::clone(&line),
+            line: Arc::clone(&line),
         };
         let name = "plugmeter".to_owned();
         let thread = Builder::new().name(name).spawn(move || sampler.run())?;
@@ -99,7 +99,7 @@ struct Sampler<P: Probe> {
     asked: Vec<Sender<Snapshot>>,
     /// As long as the sampler lives the channel has a sender: in a forked child, where handles are
     /// dropped too, none of them is the last, and none takes the channel's lock to say so.
-    _line: Arc<Line>,
+    line: Arc<Line>,
 }
 
 /// Whether the sampler goes on.
@@ -114,8 +114,11 @@ impl<P: Probe + Wait> Sampler<P> {
         // The loop has no panic of its own: reads and logs, which are others' code, are guarded.
         // If there is one after all, nobody may wait for a sampler that is gone.
         let run = catch_unwind(AssertUnwindSafe(|| while self.pass() == Next::GoOn {}));
+        // Also after a panic, of which nobody has said that it is the end.
+        self.line.close();
         self.roster.settle(None);
         self.roster.publish(&clock::now(), true, &mut self.publisher);
+        self.log();
         if run.is_err() {
             guarded_log(|| log::error!("the sampler has panicked and does not sample any more"));
         }

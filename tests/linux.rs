@@ -23,6 +23,8 @@ mod gate;
 mod identity;
 #[path = "linux/loops.rs"]
 mod loops;
+#[path = "linux/pidfds.rs"]
+mod pidfds;
 #[path = "linux/readings.rs"]
 mod readings;
 #[path = "linux/table.rs"]

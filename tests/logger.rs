@@ -62,4 +62,14 @@ fn a_logger_may_panic_ask_for_a_sample_and_stop_the_collector_from_the_samplers_
     let warned = lines.iter().filter(|line| line.contains("not that of a process")).count();
     assert_eq!(warned, 1, "once per cause: {lines:?}");
     assert!(lines.iter().any(|line| line.contains("sampling every")), "{lines:?}");
+    drop(lines);
+    // What there is to say at the end is said.
+    for _ in 0..20 {
+        let collector = Collector::start(Config::default()).unwrap();
+        collector.register("late").unwrap().started(0, "");
+        collector.stop();
+    }
+    let lines = LINES.lock().unwrap();
+    let warned = lines.iter().filter(|line| line.starts_with("plugin \"late\"")).count();
+    assert_eq!(warned, 20, "{lines:?}");
 }

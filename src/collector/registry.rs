@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::plugin::{Clock, Plugin};
@@ -47,7 +46,7 @@ impl Registry {
         }
         let mut names = self.lock();
         let Names { plugins, last, open } = &mut *names;
-        if !*open {
+        if !*open || self.line.is_lost() {
             return Err(RegisterError::Stopped);
         }
         let full = plugins.len() >= MOST_PLUGINS;
@@ -130,15 +129,24 @@ pub(crate) fn clean_version(version: &str) -> Option<Arc<str>> {
     Some(Arc::from(cut(&clean)))
 }
 
-impl fmt::Debug for Registry {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Registry").field("line", &self.line).finish_non_exhaustive()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn where_the_sampler_is_gone_nothing_is_registered_and_where_there_was_none_everything_is() {
+        let registry = |was_open| {
+            let (line, _commands) = Line::new(Box::new(|| ()), was_open);
+            let line = Arc::new(line);
+            (Arc::new(Registry::new(Arc::clone(&line), || None)), line)
+        };
+        let (sampled, line) = registry(true);
+        assert!(sampled.register("before").is_ok());
+        line.close();
+        assert_eq!(sampled.register("after").unwrap_err(), RegisterError::Stopped);
+        let (unsampled, _line) = registry(false);
+        assert!(unsampled.register("dice").is_ok());
+    }
 
     #[test]
     fn a_name_has_one_to_128_bytes_and_no_control_character() {

@@ -1,6 +1,6 @@
 //! Average, minimum, maximum and 95th percentile, exact.
 
-use std::cell::RefCell;
+use std::cell::Cell;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -91,29 +91,26 @@ pub struct Aggregates {
 }
 
 thread_local! {
-    static SCRATCH: RefCell<Scratch> = const { RefCell::new(Scratch::new()) };
+    static SCRATCH: Cell<Scratch> = const { Cell::new(Scratch { values: Vec::new(), upper: Vec::new() }) };
 }
 
 /// Room for the values of a column, used again by every query of a thread.
+#[derive(Default)]
 struct Scratch {
     values: Vec<u32>,
     upper: Vec<u32>,
 }
 
-impl Scratch {
-    const fn new() -> Self {
-        Self { values: Vec::new(), upper: Vec::new() }
-    }
-}
-
 /// Summarizes what `fill` puts into the vector it is handed; `unit` is what one step is worth, as a
 /// fraction, so that the division is the last step.
 pub(crate) fn summarize(unit: (u32, u32), fill: impl FnOnce(&mut Vec<u32>)) -> Option<Summary> {
-    SCRATCH.with_borrow_mut(|scratch| {
-        scratch.values.clear();
-        fill(&mut scratch.values);
-        of_values(scratch).map(|whole| whole.in_units(unit))
-    })
+    // Taken out and put back: a thread that ends may ask once more when its room is gone.
+    let mut scratch = SCRATCH.try_with(Cell::take).unwrap_or_default();
+    scratch.values.clear();
+    fill(&mut scratch.values);
+    let summary = of_values(&mut scratch).map(|whole| whole.in_units(unit));
+    let _ = SCRATCH.try_with(|room| room.set(scratch));
+    summary
 }
 
 /// A summary in whole steps.
@@ -201,6 +198,26 @@ fn rank_of_p95(count: usize) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_thread_that_ends_may_ask_when_its_room_is_gone() {
+        struct Asks;
+
+        impl Drop for Asks {
+            fn drop(&mut self) {
+                let summary = summarize((1, 1), |values| values.extend([1, 2, 3]));
+                assert_eq!(summary.map(|summary| summary.max), Some(3.0));
+            }
+        }
+
+        thread_local!(static ASKS: Asks = const { Asks });
+        let ends = || {
+            // What was used last is destroyed first.
+            ASKS.with(|_| ());
+            summarize((1, 1), |values| values.push(1)).unwrap();
+        };
+        assert!(std::thread::spawn(ends).join().is_ok());
+    }
 
     fn of_values(values: &[u32]) -> Option<Whole> {
         super::of_values(&mut Scratch { values: values.to_vec(), upper: Vec::new() })

@@ -6,7 +6,8 @@ use std::io;
 /// Why there is no reading of a plugin's process although the host has named one.
 ///
 /// A problem belongs to the process that was named last. It goes away when the process can be read
-/// again, when another one is named, or when the host says that the plugin is over.
+/// again, when its run ends, when another process is named, or when the host says
+/// [`stopped`](crate::Plugin::stopped) or [`crashed`](crate::Plugin::crashed).
 ///
 /// ```
 /// use plugmeter::Problem;
@@ -22,8 +23,15 @@ pub enum Problem {
     NotThatProcess,
     /// The operating system does not let this user read the process.
     Denied,
-    /// Reading failed in another way; or the read panicked ([`io::ErrorKind::Other`]).
+    /// Reading failed in another way. [`Unsupported`](io::ErrorKind::Unsupported): the `/proc` that
+    /// is mounted here is of another PID namespace. [`Other`](io::ErrorKind::Other): the operating
+    /// system gives no more precise reason, or the read panicked.
     Unreadable(io::ErrorKind),
+}
+
+impl Problem {
+    /// It could not be read, and nothing says why.
+    pub(crate) const UNREAD: Self = Self::Unreadable(io::ErrorKind::Other);
 }
 
 impl fmt::Display for Problem {

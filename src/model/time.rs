@@ -5,11 +5,13 @@ use std::time::{Duration, Instant, SystemTime};
 /// One moment on three clocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Now {
-    /// Orders and measures: windows, deadlines, CPU shares. Stands still while the machine sleeps.
+    /// Orders and measures: windows, deadlines, CPU shares. On Linux and macOS it stands still while
+    /// the machine sleeps.
     pub mono: Instant,
     /// Is shown to people. May be set at any time, so nothing is computed from it.
     pub wall: SystemTime,
-    /// Measures age: goes on while the machine sleeps, and no one can set it.
+    /// Measures age: goes on while the machine sleeps. On Linux no one can set it; elsewhere it
+    /// follows the wall clock when that is set forward.
     pub boot: Duration,
 }
 

@@ -14,7 +14,7 @@ pub(crate) fn now() -> Now {
     Now { mono: Instant::now(), wall: SystemTime::now(), boot: platform::boot() }
 }
 
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", not(miri)))] // Miri has two clocks, those of the other twin
 mod platform {
     use std::time::Duration;
 
@@ -44,25 +44,34 @@ mod platform {
     }
 }
 
-#[cfg(not(target_os = "linux"))]
+#[cfg(any(not(target_os = "linux"), miri))]
 mod platform {
     use std::sync::OnceLock;
     use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
     use crate::model::reading::{CpuTime, Mono};
 
-    pub(crate) fn mono() -> Mono {
-        Mono(CpuTime::from(boot()).0)
+    fn since_1970() -> Duration {
+        SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
     }
 
-    /// Time since 1970 as the wall clock said it first, and from then on by the monotonic clock: no
-    /// one can set it. It stands still while the machine sleeps where that clock does.
-    pub(super) fn boot() -> Duration {
+    /// Time since 1970 as the wall clock said it first, and from then on by the monotonic clock.
+    fn anchored() -> Duration {
         static ANCHOR: OnceLock<(Instant, Duration)> = OnceLock::new();
-        let (at, since) = ANCHOR.get_or_init(|| {
-            (Instant::now(), SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default())
-        });
+        let (at, since) = ANCHOR.get_or_init(|| (Instant::now(), since_1970()));
         *since + at.elapsed()
+    }
+
+    pub(crate) fn mono() -> Mono {
+        Mono(CpuTime::from(anchored()).0)
+    }
+
+    /// Time since 1970, which is what start times are said in here. By the wall clock where that is
+    /// ahead: the monotonic clock of macOS stands still while the machine sleeps, and a process that was
+    /// started after that must not seem to begin in the future. Where the wall clock was set back, by
+    /// the monotonic one.
+    pub(super) fn boot() -> Duration {
+        anchored().max(since_1970())
     }
 
     pub(crate) const fn thread_cpu_time() -> Option<Duration> {

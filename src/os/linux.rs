@@ -83,13 +83,13 @@ impl NativeProbe {
                 if has_ended(&held.pidfd) {
                     return Err(Unread::Ended(outcome(&held.pidfd), last.map(Box::new)));
                 }
-                last.ok_or(Unread::Failed(UNREAD))
+                last.ok_or(Unread::Failed(Problem::UNREAD))
             }
             (Ok(pages), Some(cpu_time)) => {
                 let resident = Bytes::known(pages.saturating_mul(self.page_size));
                 Ok(Reading { at, cpu_time, resident })
             }
-            (Ok(_), None) => Err(Unread::Failed(UNREAD)),
+            (Ok(_), None) => Err(Unread::Failed(Problem::UNREAD)),
             (Err(error), _) => Err(self.unread(&error, held)),
         }
     }
@@ -156,18 +156,21 @@ impl NativeProbe {
         if let (Ok(pages @ 1..), Some(cpu_time)) = (&pages, cpu_time) {
             return Ok(reading(cpu_time, *pages));
         }
-        // Whether it has ended, only a pidfd knows.
+        // Whether it has ended, a pidfd knows; of a child, who may wait for it.
         let last = cpu_time.filter(|_| pages.is_ok()).map(|cpu_time| reading(cpu_time, 0));
         match self.holder.spare(|| hold::open_pidfd(pid)) {
             Ok(pidfd) if has_ended(&pidfd) => {
                 Err(Unread::Ended(outcome(&pidfd), last.map(Box::new)))
             }
-            Err(hold::Error::Gone | hold::Error::NotAProcess) => {
+            Err(hold::Error::Gone(_) | hold::Error::NotAProcess) => {
                 Err(Unread::Ended(Outcome::Unknown, None))
             }
-            Ok(_) | Err(hold::Error::Other(_)) => match pages {
+            Err(hold::Error::NoPidfd(_)) if let Some(outcome) = hold::outcome_of_child(pid) => {
+                Err(Unread::Ended(outcome, last.map(Box::new)))
+            }
+            Ok(_) | Err(hold::Error::NoPidfd(_) | hold::Error::Other(_)) => match pages {
                 Err(hold::Error::Other(error)) => Err(Unread::Failed(problem(&error))),
-                Ok(_) | Err(_) => last.ok_or(Unread::Failed(UNREAD)),
+                Ok(_) | Err(_) => last.ok_or(Unread::Failed(Problem::UNREAD)),
             },
         }
     }
@@ -183,8 +186,6 @@ impl NativeProbe {
         procfs::start_time(&self.holder.spare(|| Ok(std::fs::read(&path)?)).ok()?)
     }
 }
-
-const UNREAD: Problem = Problem::Unreadable(io::ErrorKind::Other);
 
 /// What is under that number in `/proc` is another process.
 pub(super) const FOREIGN: Problem = Problem::Unreadable(io::ErrorKind::Unsupported);
@@ -204,7 +205,7 @@ pub(super) fn is_proc_foreign() -> bool {
 /// What the clock says, and when. If this thread was set aside in between, the two do not belong
 /// together, and a busy process would seem to have used more than there was: then it is asked again.
 fn cpu_time(clock: ClockId) -> (Mono, Option<CpuTime>) {
-    /// Ten times what it takes.
+    /// Nanoseconds: ten times what the two calls take.
     const BESIDE: u64 = 5_000;
     let Mono(mut before) = clock::mono();
     for _ in 0..3 {
@@ -232,7 +233,6 @@ fn resident_pages(statm: &File) -> io::Result<u64> {
 }
 
 /// Whether there is a process of that number, or a thread. Takes no descriptor and no `/proc`.
-#[cfg(feature = "portable")]
 pub(super) fn exists(pid: u32) -> bool {
     let raw = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw);
     raw.is_some_and(|pid| rustix::process::test_kill_process(pid) != Err(rustix::io::Errno::SRCH))
@@ -275,24 +275,27 @@ impl Probe for NativeProbe {
         if self.foreign {
             return match self.holder.spare(|| hold::open_pidfd(pid)) {
                 Ok(pidfd) if has_ended(&pidfd) => Opened::Gone(outcome(&pidfd)),
-                Err(hold::Error::Gone) => Opened::Gone(Outcome::Unknown),
+                Err(hold::Error::Gone(outcome)) => Opened::Gone(outcome),
                 Err(hold::Error::NotAProcess) => Opened::Refused(Problem::NotAProcess),
-                Ok(_) | Err(hold::Error::Other(_)) => Opened::Failed(FOREIGN),
+                Ok(_) | Err(hold::Error::NoPidfd(_) | hold::Error::Other(_)) => {
+                    Opened::Failed(FOREIGN)
+                }
             };
         }
         let held = if self.holder.has_room() { Some(self.holder.hold(pid)) } else { None };
-        let held = match held {
-            Some(Ok(held)) => Some(held),
-            Some(Err(hold::Error::Gone)) => return Opened::Gone(Outcome::Unknown),
+        let (held, why_not) = match held {
+            Some(Ok(held)) => (Some(held), None),
+            Some(Err(hold::Error::Gone(outcome))) => return Opened::Gone(outcome),
             Some(Err(hold::Error::NotAProcess)) => {
                 return Opened::Refused(Problem::NotAProcess);
             }
-            Some(Err(error)) if error.is_exhausted() => None,
+            Some(Err(error @ hold::Error::NoPidfd(_))) => (None, Some(error)),
+            Some(Err(error)) if error.is_exhausted() => (None, Some(error)),
             Some(Err(hold::Error::Other(error))) => return Opened::Failed(problem(&error)),
-            None => None,
+            None => (None, None),
         };
         if held.is_none() {
-            self.holder.say();
+            self.holder.say(why_not.filter(|error| !error.is_exhausted()).as_ref());
         }
         let start = self.start_of(pid);
         let raw = i32::try_from(pid).map(Pid::from_raw);
@@ -303,9 +306,9 @@ impl Probe for NativeProbe {
             Some(_) => {}
             None => match self.holder.spare(|| hold::open_pidfd(pid)) {
                 Ok(pidfd) if has_ended(&pidfd) => return Opened::Gone(outcome(&pidfd)),
-                Err(hold::Error::Gone) => return Opened::Gone(Outcome::Unknown),
+                Err(hold::Error::Gone(outcome)) => return Opened::Gone(outcome),
                 Err(hold::Error::NotAProcess) => return Opened::Refused(Problem::NotAProcess),
-                Ok(_) | Err(hold::Error::Other(_)) => {}
+                Ok(_) | Err(hold::Error::NoPidfd(_) | hold::Error::Other(_)) => {}
             },
         }
         let began = start.map(|start| self.began(start));
@@ -315,7 +318,7 @@ impl Probe for NativeProbe {
             return Opened::Refused(Problem::NotThatProcess);
         }
         let Some(clock) = clock else {
-            return Opened::Failed(UNREAD);
+            return Opened::Failed(Problem::UNREAD);
         };
         if let Some(held) = &held {
             self.waiter.watch(&held.pidfd, token);

@@ -21,12 +21,14 @@ use super::linux::{FOREIGN, exists, is_proc_foreign, is_thread, seconds_from_boo
 /// What sysinfo does not tell, and is not known elsewhere.
 #[cfg(not(target_os = "linux"))]
 mod elsewhere {
+    use crate::model::problem::Problem;
+
     /// Whether there is a process of that number although sysinfo does not see it.
     pub(super) const fn exists(_pid: u32) -> bool {
         false
     }
 
-    pub(super) const FOREIGN: crate::model::problem::Problem = super::UNREAD;
+    pub(super) const FOREIGN: Problem = Problem::UNREAD;
 
     /// There is one world.
     pub(super) const fn is_proc_foreign() -> bool {
@@ -58,15 +60,24 @@ const STEP: Duration = if cfg!(windows) {
     Duration::from_millis(1)
 };
 
+/// Whether sysinfo lists all processes to read some, and says zeros of those that this user may not
+/// look at: elsewhere. On Linux it opens the files of each, and has none of such a process.
+const LISTS_ALL: bool = !cfg!(target_os = "linux");
+
 /// Reads processes by sysinfo, all of them in one refresh a tick; waits by parking its thread.
 pub(crate) struct SysinfoProbe {
     system: System,
+    /// A process that a refresh cannot miss, this one: where it does, the list could not be had, which
+    /// sysinfo does not say, and does not show that all the others have ended.
+    witness: Option<Pid>,
+    /// Whether no resident memory means that the process may not be looked at.
+    zeros_are_hidden: bool,
     /// Where sysinfo's start times are zero on our boot clock.
     epoch: Duration,
     /// The numbers that sysinfo reads by are not those of this process's world.
     foreign: bool,
     pids: Vec<Pid>,
-    /// When the processes were refreshed; `None` if that failed.
+    /// When all processes were refreshed for the tick; `None` if that failed.
     fresh: Option<Mono>,
     parker: Parker,
 }
@@ -92,6 +103,8 @@ impl SysinfoProbe {
         let unparker = parker.unparker().clone();
         let mut probe = Self {
             system: System::new().map_err(io::Error::other)?,
+            witness: LISTS_ALL.then(|| Pid::from_u32(std::process::id())),
+            zeros_are_hidden: LISTS_ALL,
             epoch: Duration::ZERO,
             foreign: is_proc_foreign(),
             pids: Vec::new(),
@@ -117,8 +130,9 @@ impl SysinfoProbe {
         epoch.map(Duration::from_secs).ok_or_else(|| io::Error::other("sysinfo sees no process"))
     }
 
-    fn refresh(&mut self) {
-        self.fresh = None;
+    /// Refreshes the processes in `pids`, and says when that was; `None` if it could not be done.
+    fn refresh(&mut self) -> Option<Mono> {
+        self.pids.extend(self.witness);
         // One that is named twice must be asked for once: sysinfo drops the second as dead.
         self.pids.sort_unstable();
         self.pids.dedup();
@@ -127,13 +141,14 @@ impl SysinfoProbe {
         self.system.refresh_processes_specifics(ProcessesToUpdate::Some(&self.pids), true, kind);
         // In the middle: the refresh takes its time, and no process can be told when it was read.
         let Mono(after) = clock::mono();
-        self.fresh = Some(Mono(before + (after - before) / 2));
+        let is_done = self.witness.is_none_or(|witness| self.system.process(witness).is_some());
+        is_done.then_some(Mono(before + (after - before) / 2))
     }
 
-    fn refresh_one(&mut self, pid: u32) {
+    fn refresh_one(&mut self, pid: u32) -> Option<Mono> {
         self.pids.clear();
         self.pids.push(Pid::from_u32(pid));
-        self.refresh();
+        self.refresh()
     }
 
     fn began(&self, start_time: u64) -> Option<Duration> {
@@ -156,6 +171,36 @@ impl SysinfoProbe {
             },
         })
     }
+
+    /// Takes in what the refresh of the moment `at` says of the process.
+    fn read_at(&self, at: Option<Mono>, known: &mut Known) -> Result<Reading, Unread> {
+        let at = at.ok_or(Unread::Failed(Problem::UNREAD))?;
+        let seen = self.look_up(known.pid, at);
+        let is_hidden = match &seen {
+            Some(seen) => self.is_hidden(seen),
+            None => exists(known.pid),
+        };
+        if is_hidden {
+            return Err(Unread::Failed(Problem::Denied));
+        }
+        // Another start, or CPU time that went down: the number belongs to somebody else now.
+        let seen = seen.filter(|seen| {
+            seen.start_time == known.start_time && seen.reading.cpu_time >= known.cpu_time
+        });
+        let Some(seen) = seen else {
+            return Err(Unread::Ended(Outcome::Unknown, None));
+        };
+        known.cpu_time = seen.reading.cpu_time;
+        if seen.ended {
+            return Err(Unread::Ended(Outcome::Unknown, Some(Box::new(seen.reading))));
+        }
+        Ok(seen.reading)
+    }
+
+    /// Whether it lives, and all that is said of it is made up.
+    fn is_hidden(&self, seen: &Seen) -> bool {
+        self.zeros_are_hidden && !seen.ended && seen.reading.resident.is_none()
+    }
 }
 
 impl Probe for SysinfoProbe {
@@ -173,11 +218,11 @@ impl Probe for SysinfoProbe {
         if is_thread(pid) {
             return Opened::Refused(Problem::NotAProcess);
         }
-        self.refresh_one(pid);
-        let Some(at) = self.fresh else {
-            return Opened::Failed(UNREAD);
+        let Some(at) = self.refresh_one(pid) else {
+            return Opened::Failed(Problem::UNREAD);
         };
         let (start_time, reading) = match self.look_up(pid, at) {
+            Some(seen) if self.is_hidden(&seen) => return Opened::Failed(Problem::Denied),
             Some(Seen { start_time, ended: false, reading }) => (start_time, reading),
             // It is hidden, or there was no descriptor to read it with.
             None if exists(pid) => return Opened::Failed(Problem::Denied),
@@ -197,40 +242,24 @@ impl Probe for SysinfoProbe {
     fn prepare<'p>(&mut self, processes: impl Iterator<Item = &'p Known>) {
         self.pids.clear();
         self.pids.extend(processes.map(|known| Pid::from_u32(known.pid)));
-        self.refresh();
+        // If that panics, nothing is fresh.
+        self.fresh = None;
+        self.fresh = self.refresh();
     }
 
     fn read(&mut self, known: &mut Known) -> Result<Reading, Unread> {
-        let at = self.fresh.ok_or(Unread::Failed(UNREAD))?;
-        let seen = self.look_up(known.pid, at);
-        if seen.is_none() && exists(known.pid) {
-            return Err(Unread::Failed(Problem::Denied));
-        }
-        // Another start, or CPU time that went down: the number belongs to somebody else now.
-        let seen = seen.filter(|seen| {
-            seen.start_time == known.start_time && seen.reading.cpu_time >= known.cpu_time
-        });
-        let Some(seen) = seen else {
-            return Err(Unread::Ended(Outcome::Unknown, None));
-        };
-        known.cpu_time = seen.reading.cpu_time;
-        if seen.ended {
-            return Err(Unread::Ended(Outcome::Unknown, Some(Box::new(seen.reading))));
-        }
-        Ok(seen.reading)
+        self.read_at(self.fresh, known)
     }
 
     fn check(&mut self, known: &mut Known) -> Result<Option<Reading>, Unread> {
-        self.refresh_one(known.pid);
-        self.read(known).map(Some)
+        let at = self.refresh_one(known.pid);
+        self.read_at(at, known).map(Some)
     }
 
     fn identity(&self, known: &Known) -> Option<Identity> {
         Some(Identity { pid: known.pid, began: self.began(known.start_time)? })
     }
 }
-
-const UNREAD: Problem = Problem::Unreadable(io::ErrorKind::Other);
 
 impl Wait for SysinfoProbe {
     fn wait(&mut self, until: Option<Instant>) {
@@ -271,8 +300,8 @@ mod tests {
         let (mut probe, _wake) = SysinfoProbe::new().unwrap();
         for _ in 0..20 {
             let before = clock::mono();
-            probe.refresh_one(std::process::id());
-            let (at, after) = (probe.fresh.unwrap(), clock::mono());
+            let at = probe.refresh_one(std::process::id()).unwrap();
+            let after = clock::mono();
             assert!(before <= at && at <= after, "{before:?} {at:?} {after:?}");
         }
     }
@@ -301,6 +330,50 @@ mod tests {
                 probe.read(known).unwrap();
             }
         }
+    }
+
+    #[test]
+    fn a_refresh_that_misses_this_process_says_nothing_of_the_others() {
+        let (mut probe, _wake) = SysinfoProbe::new().unwrap();
+        let Opened::Found(found) = probe.open(std::process::id(), None, 0) else {
+            panic!("this process lives");
+        };
+        let mut known = found.process;
+        // Greater than any number that a kernel gives.
+        probe.witness = Some(Pid::from_u32(i32::MAX as u32));
+        probe.prepare([&known].into_iter());
+        assert!(matches!(probe.read(&mut known), Err(Unread::Failed(Problem::UNREAD))));
+        assert!(matches!(probe.check(&mut known), Err(Unread::Failed(Problem::UNREAD))));
+        let opened = probe.open(std::process::id(), None, 0);
+        assert!(matches!(opened, Opened::Failed(Problem::UNREAD)));
+        probe.witness = Some(Pid::from_u32(std::process::id()));
+        probe.prepare([&known].into_iter());
+        assert!(probe.read(&mut known).is_ok());
+    }
+
+    #[test]
+    fn a_process_of_which_nothing_but_zeros_is_said_may_not_be_looked_at() {
+        let (mut probe, _wake) = SysinfoProbe::new().unwrap();
+        probe.zeros_are_hidden = true;
+        let reading = Reading { at: Mono(1), cpu_time: CpuTime(0), resident: None };
+        let seen = |ended, reading| Seen { start_time: 0, ended, reading };
+        assert!(probe.is_hidden(&seen(false, reading)));
+        assert!(!probe.is_hidden(&seen(true, reading)), "a zombie has no memory");
+        let reading = Reading { resident: Bytes::known(1), ..reading };
+        assert!(!probe.is_hidden(&seen(false, reading)));
+    }
+
+    #[test]
+    fn a_process_that_is_found_in_a_tick_leaves_the_others_their_readings() {
+        let (mut probe, _wake) = SysinfoProbe::new().unwrap();
+        let Opened::Found(found) = probe.open(std::process::id(), None, 0) else {
+            panic!("this process lives");
+        };
+        let mut known = found.process;
+        probe.prepare([&known].into_iter());
+        let at = probe.fresh.unwrap();
+        let _ = probe.open(std::os::unix::process::parent_id(), None, 0);
+        assert_eq!(probe.read(&mut known).unwrap().at, at);
     }
 
     #[test]

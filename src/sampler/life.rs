@@ -12,7 +12,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use self::open::{Open, Read};
+use self::open::{NoReading, Open, Read};
 use crate::model::frame::Total;
 use crate::model::problem::Problem;
 use crate::model::reading::{CpuTime, Meter};
@@ -22,7 +22,7 @@ use crate::model::runs::Entry;
 use crate::model::sample::{Memory, Row};
 use crate::model::state::PluginState;
 use crate::model::time::Now;
-use crate::os::{Identity, Probe, Unread};
+use crate::os::{Identity, Probe};
 use crate::shared::command::{PluginId, Word};
 use crate::shared::counter::EventCounter;
 
@@ -305,15 +305,14 @@ impl<P> Life<P> {
         scene: &mut Scene<'_, Pr>,
         tick: &mut Tick<'_>,
     ) {
-        let problem = Problem::Unreadable(std::io::ErrorKind::Other);
-        let read = self.open.as_ref().map(|_| Err(Unread::Failed(problem)));
+        let read = self.open.as_ref().map(|_| Err(NoReading::Failed(Problem::UNREAD)));
         self.record(read, scene, tick);
     }
 
     #[inline]
     fn record<Pr: Probe<Process = P>>(
         &mut self,
-        read: Option<Result<Read, Unread>>,
+        read: Option<Result<Read, NoReading>>,
         scene: &mut Scene<'_, Pr>,
         tick: &mut Tick<'_>,
     ) {
@@ -331,12 +330,13 @@ impl<P> Life<P> {
                     }
                 }
                 // It leaves no values; its interval goes on.
-                Err(Unread::Ended(outcome, _)) => {
+                Err(NoReading::Gone(outcome)) => {
                     memory = Memory::NoProcess;
                     let run = open.about.run;
                     self.list(run, outcome, scene);
                 }
-                Err(Unread::Failed(problem)) => {
+                Err(NoReading::ListedBefore) => memory = Memory::NoProcess,
+                Err(NoReading::Failed(problem)) => {
                     cpu = self.meter.take(open.span.as_mut(), shortest);
                     scene.desk.failed_reads += 1;
                     self.set_problem(Some(problem), scene.desk);

@@ -61,6 +61,8 @@ pub(crate) struct Line {
     /// lose a wake-up sooner or later.
     wake: Box<dyn Fn() + Send + Sync>,
     open: AtomicBool,
+    /// Whether it was open once: a collector that is not enabled has nobody at the other end.
+    was_open: bool,
     /// The process in which the sampler runs: in a forked child there is none.
     home: u32,
 }
@@ -69,7 +71,8 @@ impl Line {
     /// A line and its receiving end; closed from the beginning if it is not `open`.
     pub(crate) fn new(wake: Box<dyn Fn() + Send + Sync>, open: bool) -> (Self, Receiver<Command>) {
         let (sender, receiver) = crossbeam_channel::unbounded();
-        let line = Self { sender, wake, open: AtomicBool::new(open), home: std::process::id() };
+        let home = std::process::id();
+        let line = Self { sender, wake, open: AtomicBool::new(open), was_open: open, home };
         (line, receiver)
     }
 
@@ -83,6 +86,11 @@ impl Line {
         // ORDERING: Relaxed. A word said at the moment of closing may still be sent: then it lies
         // behind Stop, and the sampler does not read it.
         self.open.load(Ordering::Relaxed) && self.is_home()
+    }
+
+    /// Whether there was somebody who hears, and is no more.
+    pub(crate) fn is_lost(&self) -> bool {
+        self.was_open && !self.is_open()
     }
 
     /// Nothing that is said from now on is sent.

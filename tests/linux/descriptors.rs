@@ -5,7 +5,7 @@ use std::fs::File;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use log::{Level, LevelFilter, Log, Metadata, Record};
-use plugmeter::{Collector, Plugin, PluginState, ProbeKind};
+use plugmeter::{Collector, Plugin, PluginState, ProbeKind, RunEnd};
 
 use crate::support::{Reaped, on_demand, probes, shell, sleeper, wait_for, wait_for_plugin};
 use crate::world::{descriptors, entered, own_descriptors};
@@ -238,4 +238,28 @@ fn that_there_is_not_enough_room_to_hold_all_is_said_once() {
         let said = COMPLAINTS.0.load(Ordering::Relaxed);
         assert_eq!(said, usize::from(number >= 14), "of {} processes", number + 1);
     }
+}
+
+#[test]
+fn a_status_is_known_where_the_last_descriptor_is_spent_on_asking_for_it() {
+    let commands = ["prlimit", "--nofile=64"];
+    if !entered(a_status_is_known_where_the_last_descriptor_is_spent_on_asking_for_it, &commands) {
+        return;
+    }
+    let collector = on_demand(ProbeKind::Native);
+    let plugin = collector.register("dice").unwrap();
+    let child = shell("exit 3");
+    let stat = File::open(format!("/proc/{}/stat", child.pid())).unwrap();
+    wait_for("a zombie", || {
+        let mut text = [0; 512];
+        let len = std::os::unix::fs::FileExt::read_at(&stat, &mut text, 0).unwrap();
+        String::from_utf8_lossy(&text[..len]).contains(") Z ").then_some(())
+    });
+    let mut taken = open_all();
+    taken.pop();
+    plugin.started(child.pid(), "");
+    let snapshot = collector.sample_now().unwrap();
+    drop(taken);
+    let run = snapshot.plugin("dice").unwrap().runs().next().unwrap();
+    assert_eq!(run.end, Some(RunEnd::Exited(3)));
 }

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -35,17 +35,19 @@ pub(super) struct Holder {
     places: Arc<()>,
     /// A descriptor that is given up for a moment when there is no other.
     reserve: Option<File>,
-    /// Whether it was said that there is not enough room.
+    /// Whether it was said that processes are not held.
     said: bool,
 }
 
 /// Why a process could not be opened.
 #[derive(Debug)]
 pub(super) enum Error {
-    /// There is none of that number.
-    Gone,
+    /// There is none of that number any more.
+    Gone(Outcome),
     /// The number is a thread's.
     NotAProcess,
+    /// There is no pidfd to be had: no descriptor, a kernel before 5.3, a sandbox that forbids it.
+    NoPidfd(io::Error),
     Other(io::Error),
 }
 
@@ -68,7 +70,7 @@ impl Holder {
         let pidfd = open_pidfd(pid)?;
         let statm = match File::open(format!("/proc/{pid}/statm")) {
             Ok(statm) => statm,
-            Err(_) if has_ended(&pidfd) => return Err(Error::Gone),
+            Err(_) if has_ended(&pidfd) => return Err(Error::Gone(outcome(&pidfd))),
             Err(error) => return Err(Error::Other(error)),
         };
         Ok(Held { pidfd, statm, _place: Arc::clone(&self.places) })
@@ -91,13 +93,21 @@ impl Holder {
         opened
     }
 
-    /// Says, once, that there is not enough room.
-    pub(super) fn say(&mut self) {
-        if !std::mem::replace(&mut self.said, true) {
-            log::warn!(
+    /// Says, once, that processes are not held: because there is not enough room, or because of
+    /// `error`.
+    pub(super) fn say(&mut self, error: Option<&Error>) {
+        if std::mem::replace(&mut self.said, true) {
+            return;
+        }
+        match error {
+            Some(Error::NoPidfd(error)) => log::warn!(
+                "no pidfd can be had ({error}): processes are read by their numbers, and their ends \
+                 found in ticks"
+            ),
+            Some(_) | None => log::warn!(
                 "too few file descriptors to hold two of each process: \
                  opening them in each tick for those that find no room"
-            );
+            ),
         }
     }
 }
@@ -109,7 +119,7 @@ fn open_reserve() -> Option<File> {
 impl Error {
     /// There are no descriptors: in this process, or in the whole system.
     pub(super) fn is_exhausted(&self) -> bool {
-        let Self::Other(error) = self else { return false };
+        let (Self::NoPidfd(error) | Self::Other(error)) = self else { return false };
         let errno = error.raw_os_error();
         errno == Some(Errno::MFILE.raw_os_error()) || errno == Some(Errno::NFILE.raw_os_error())
     }
@@ -121,16 +131,20 @@ impl From<io::Error> for Error {
     }
 }
 
+/// How it has ended can be asked of a pidfd alone.
+const GONE: Error = Error::Gone(Outcome::Unknown);
+
 /// The pidfd of the process `pid`.
 pub(super) fn open_pidfd(pid: u32) -> Result<OwnedFd, Error> {
-    let raw = i32::try_from(pid).ok().and_then(Pid::from_raw).ok_or(Error::Gone)?;
+    let raw = i32::try_from(pid).ok().and_then(Pid::from_raw).ok_or(GONE)?;
     pidfd_open(raw, PidfdFlags::empty()).map_err(|errno| match errno {
-        Errno::SRCH => Error::Gone,
+        Errno::SRCH => GONE,
         // pidfd_open(2): the number is not that of a thread group leader. Which of the two the
         // kernel says depends on its version.
         Errno::INVAL | Errno::NOENT if super::is_thread(pid) => Error::NotAProcess,
-        Errno::INVAL | Errno::NOENT => Error::Gone,
-        errno => Error::Other(errno.into()),
+        Errno::INVAL | Errno::NOENT => GONE,
+        _ if !super::exists(pid) => GONE,
+        errno => Error::NoPidfd(errno.into()),
     })
 }
 
@@ -141,18 +155,23 @@ pub(super) fn has_ended(pidfd: &OwnedFd) -> bool {
     poll(&mut fds, Some(&now)).is_ok_and(|ready| ready > 0)
 }
 
-/// How the process has ended, if it is a child of ours that was not reaped: a look, without reaping
-/// it, so that the host's own `wait` is not disturbed.
+/// How the process has ended, if it is a child of ours that was not reaped.
 pub(super) fn outcome(pidfd: &OwnedFd) -> Outcome {
-    use std::os::fd::AsFd;
+    look(WaitId::PidFd(pidfd.as_fd())).unwrap_or(Outcome::Unknown)
+}
 
+/// The same where there is no pidfd; `None` where it has not ended, or is no child of ours.
+pub(super) fn outcome_of_child(pid: u32) -> Option<Outcome> {
+    look(WaitId::Pid(Pid::from_raw(i32::try_from(pid).ok()?)?))
+}
+
+/// A look, without reaping it, so that the host's own `wait` is not disturbed.
+fn look(id: WaitId<'_>) -> Option<Outcome> {
     let look = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
-    let Ok(Some(status)) = waitid(WaitId::PidFd(pidfd.as_fd()), look) else {
-        return Outcome::Unknown;
-    };
-    match (status.exit_status(), status.terminating_signal()) {
+    let status = waitid(id, look).ok()??;
+    Some(match (status.exit_status(), status.terminating_signal()) {
         (Some(code), _) => Outcome::Exited(code),
         (None, Some(signal)) => Outcome::Signaled(signal),
         (None, None) => Outcome::Unknown,
-    }
+    })
 }

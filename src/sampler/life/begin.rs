@@ -22,24 +22,20 @@ impl<P> Life<P> {
     ) {
         let seq = next_run(self.seq);
         let token = (u64::from(self.cold.record.slot) << 32) | u64::from(low_bits(seq));
-        let opened = Open::find(named.run, named.pid, named.called, token, scene);
+        let mut open = Open::unread(named.run, named.pid, named.called, token, scene.tick);
+        let opened = open.find(scene.probe);
         // The new one is opened first: if the old one lives after that and has the same number,
         // the two are one process.
         let before = self.open.take().map(|old| self.replace(old, named.pid, scene));
-        let unread = Open::unread(named.run, named.pid, named.called, token, scene.tick);
-        let mut open = match opened {
+        match opened {
             Opened::Refused(problem) => {
                 self.set_state(PluginState::Failed, scene.now.wall);
                 self.set_problem(Some(problem), scene.desk);
                 return;
             }
-            Opened::Gone(outcome) => {
-                self.list(named.run, outcome, scene);
-                unread.known_to_be_gone()
-            }
-            Opened::Found(open) => open,
-            Opened::Failed(problem) => unread.with(problem),
-        };
+            Opened::Gone(outcome) => self.list(named.run, outcome, scene),
+            Opened::Found(()) | Opened::Failed(_) => {}
+        }
         let left = self.cold.left.take();
         let same_process = match before {
             Some(Before::SameProcess { span, began }) => {
@@ -94,6 +90,10 @@ impl<P> Life<P> {
         let look = old.look(scene.probe);
         let (run, old_pid) = (old.about.run, old.about.pid);
         let (span, began) = (old.span.map(|span| span.continued()), old.about.began);
+        if let Look::Alive = look {
+            // For the run after the next, where what was named now is refused.
+            self.cold.left = old.identity(scene.probe);
+        }
         let entry = self.close(old, scene.now, scene.tick);
         match look {
             Look::Alive => {
@@ -104,11 +104,13 @@ impl<P> Life<P> {
             // How it ended is acted on when the host has been heard; whether that was announced
             // can only be told now, since the next run begins in a state of its own.
             Look::Gone(outcome) => {
+                entry.learn(outcome.end());
                 (entry.settled, entry.awaited) = (announced, !announced);
                 self.list(run, outcome, scene);
                 Before::Another
             }
             Look::ListedBefore => {
+                entry.learn(RunEnd::Unknown);
                 (entry.settled, entry.awaited) = (announced, !announced);
                 Before::Another
             }

@@ -3,7 +3,6 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
-use super::Scene;
 use crate::model::problem::Problem;
 use crate::model::reading::{CpuTime, Reading, Span};
 use crate::model::run::{Outcome, RunId};
@@ -52,7 +51,7 @@ pub(crate) enum Look {
 
 /// Calls the probe. One that panics has failed, and nothing else has.
 pub(crate) fn guarded<T>(call: impl FnOnce() -> T) -> Result<T, Problem> {
-    catch_unwind(AssertUnwindSafe(call)).map_err(|_| Problem::Unreadable(std::io::ErrorKind::Other))
+    catch_unwind(AssertUnwindSafe(call)).map_err(|_| Problem::UNREAD)
 }
 
 impl<P> Open<P> {
@@ -63,48 +62,37 @@ impl<P> Open<P> {
         Self { process: None, span: None, used: None, known_gone: false, about: Box::new(about) }
     }
 
-    /// Its process has ended before it could be read, and that is on the list.
-    pub(crate) fn known_to_be_gone(self) -> Self {
-        Self { known_gone: true, ..self }
-    }
-
-    /// Its process could not be opened.
-    pub(crate) fn with(mut self, problem: Problem) -> Self {
-        self.about.problem = Some(problem);
-        self
-    }
-
-    /// Looks for the process that the host named.
-    pub(crate) fn find<Pr: Probe<Process = P>>(
-        run: RunId,
-        pid: u32,
-        called: Option<Now>,
-        token: u64,
-        scene: &mut Scene<'_, Pr>,
-    ) -> Opened<Self> {
-        if !os::is_plausible(pid) {
+    /// Looks for the process that the host named. What it is not, or has done, is for the caller to
+    /// tell; a problem with reading it is noted.
+    pub(crate) fn find<Pr: Probe<Process = P>>(&mut self, probe: &mut Pr) -> Opened<()> {
+        if !os::is_plausible(self.about.pid) {
             return Opened::Refused(Problem::NotAProcess);
         }
-        let opened = guarded(|| scene.probe.open(pid, called.as_ref(), token));
-        match opened.unwrap_or_else(Opened::Failed) {
-            Opened::Found(found) => {
-                let mut open = Self::unread(run, pid, called, token, scene.tick);
-                open.adopt(found);
-                Opened::Found(open)
+        match guarded(|| self.open(probe)).unwrap_or_else(Opened::Failed) {
+            Opened::Found(Found { process, began, reading }) => {
+                self.process = Some(process);
+                self.about.began = began;
+                match reading {
+                    Ok(reading) => self.push(&reading),
+                    Err(problem) => self.about.problem = Some(problem),
+                }
+                Opened::Found(())
             }
-            Opened::Gone(outcome) => Opened::Gone(outcome),
+            Opened::Gone(outcome) => {
+                self.known_gone = true;
+                Opened::Gone(outcome)
+            }
             Opened::Refused(problem) => Opened::Refused(problem),
-            Opened::Failed(problem) => Opened::Failed(problem),
+            Opened::Failed(problem) => {
+                self.about.problem = Some(problem);
+                Opened::Failed(problem)
+            }
         }
     }
 
-    fn adopt(&mut self, found: Found<P>) {
-        self.process = Some(found.process);
-        self.about.began = found.began;
-        match found.reading {
-            Ok(reading) => self.push(&reading),
-            Err(problem) => self.about.problem = Some(problem),
-        }
+    fn open<Pr: Probe<Process = P>>(&self, probe: &mut Pr) -> Opened<Found<P>> {
+        let About { pid, called, token, .. } = &*self.about;
+        probe.open(*pid, called.as_ref(), *token)
     }
 
     #[inline]
@@ -159,33 +147,44 @@ impl<P> Open<P> {
     /// Reads the process in a tick; tries to open it if it is not. The roster guards it: once a
     /// tick, not once a process, which would cost as much as all the rest.
     #[inline]
-    pub(crate) fn read<Pr: Probe<Process = P>>(&mut self, probe: &mut Pr) -> Result<Read, Unread> {
+    pub(crate) fn read<Pr: Probe<Process = P>>(
+        &mut self,
+        probe: &mut Pr,
+    ) -> Result<Read, NoReading> {
+        if self.known_gone {
+            // Its number may be another process's by now.
+            return Err(NoReading::ListedBefore);
+        }
         let found_now = self.process.is_none();
         let read = match &mut self.process {
             Some(process) => probe.read(process),
             None => self.find_late(probe),
         };
-        match &read {
-            Ok(reading) => self.push(reading),
-            Err(Unread::Ended(_, last)) => {
+        match read {
+            Ok(reading) => {
+                self.push(&reading);
+                Ok(Read { reading, found_now })
+            }
+            Err(Unread::Ended(outcome, last)) => {
                 if let Some(last) = last {
-                    self.push(last);
+                    self.push(&last);
                 }
                 self.known_gone = true;
+                Err(NoReading::Gone(outcome))
             }
-            Err(Unread::Failed(_)) => {}
+            Err(Unread::Failed(problem)) => Err(NoReading::Failed(problem)),
         }
-        read.map(|reading| Read { reading, found_now })
     }
 
     /// Opens what could not be opened before.
     fn find_late<Pr: Probe<Process = P>>(&mut self, probe: &mut Pr) -> Result<Reading, Unread> {
-        let About { pid, called, token, .. } = &*self.about;
-        match probe.open(*pid, called.as_ref(), *token) {
-            Opened::Found(found) => {
-                self.process = Some(found.process);
-                self.about.began = found.began;
-                found.reading.map_err(Unread::Failed)
+        match self.open(probe) {
+            Opened::Found(Found { process, began, reading }) => {
+                // It is found when it can be read: then the run gets its start.
+                let reading = reading.map_err(Unread::Failed)?;
+                self.process = Some(process);
+                self.about.began = began;
+                Ok(reading)
             }
             Opened::Gone(outcome) => Err(Unread::Ended(outcome, None)),
             // What was named has ended before it could be read, and its number was used again.
@@ -201,4 +200,14 @@ pub(crate) struct Read {
     pub reading: Reading,
     /// The process could not be opened before.
     pub found_now: bool,
+}
+
+/// Why a tick has no reading of a process.
+#[derive(Debug)]
+pub(crate) enum NoReading {
+    /// It has ended: news.
+    Gone(Outcome),
+    /// It has ended, and that is on the list already.
+    ListedBefore,
+    Failed(Problem),
 }

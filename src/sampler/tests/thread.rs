@@ -333,6 +333,7 @@ fn nobody_waits_for_a_sampler_that_has_panicked_after_all() {
         thread::sleep(Duration::from_millis(1));
     }
     assert!(stage.sample().is_none(), "who asks is told that there is nobody");
+    assert!(stage.running().line.is_lost(), "and so is who registers");
     // What it knew can still be read, and what is said to it is said to nobody.
     let last = stage.running().reader.snapshot();
     assert_eq!(last.plugins().len(), PLUGINS as usize);
