@@ -100,7 +100,7 @@ impl Collector {
         self.registry.register(name)
     }
 
-    /// Another handle of the plugin of that name; `None` if none is registered.
+    /// Another handle of the plugin of that name; `None` if none is registered, and in a forked child.
     #[must_use]
     pub fn plugin(&self, name: &str) -> Option<Plugin> {
         self.registry.plugin(name)
@@ -123,9 +123,9 @@ impl Collector {
     /// It is a tick like any other, an extra one that moves no deadline. All that this thread has
     /// told the sampler before is in it.
     ///
-    /// Like any other it has a CPU value only if enough time has passed since the one before: a
-    /// millisecond with the native probe, 100 with the portable one on Linux. Who wants the latest
-    /// values rather than a barrier takes [`snapshot`](Self::snapshot).
+    /// Its CPU value is `None` if too little time has passed since the last one: less than 1 ms with
+    /// the native probe; with the portable one 100 ms on Linux, 157 ms on Windows, 10 ms elsewhere. To
+    /// read the newest values that there are without waiting, use [`snapshot`](Self::snapshot).
     ///
     /// # Errors
     ///

@@ -22,7 +22,7 @@ const MOST_SAMPLES: u64 = 1_048_576;
 ///
 /// By serde it is `{"enabled": true, "poll_interval": 5, "history_duration": 3600, "probe":
 /// "native"}`: times are in seconds, whole or fractional; a missing key takes its default; an
-/// unknown key is an error.
+/// unknown key is an error. The format has to say what a value is, as JSON and TOML do.
 ///
 /// ```
 /// use plugmeter::Config;
@@ -71,8 +71,8 @@ impl Config {
         self
     }
 
-    /// How long a sample is kept: at least one poll interval, at most 1,048,576 of them. What is
-    /// kept is a number of samples, `floor(history_duration / poll_interval)`.
+    /// How long samples are kept: from one poll interval to 1,048,576 poll intervals. That is
+    /// `floor(history_duration / poll_interval)` samples of each plugin, of about 24 bytes each.
     pub const fn history_duration(mut self, length: Duration) -> Self {
         self.history_duration = length;
         self

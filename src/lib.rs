@@ -62,14 +62,16 @@
 //! # What the numbers mean
 //!
 //! - **CPU** is CPU time over wall time between two readings of a process, in percent of *one* core:
-//!   four busy threads read 400. With several processes in one interval their times are summed.
+//!   four busy threads read 400. If a plugin had several processes in one interval, their CPU times
+//!   are summed.
 //!   Readings are taken when a process is named, at each tick, and where possible when it ends, so
 //!   that the first tick has a value and the CPU time of a crash loop is not lost.
 //! - **Memory** is the resident set size. Pages that are shared count in each process.
-//! - **Crashes**: a run that ends with anything but exit code 0 or one of the signals HUP, INT, TERM
-//!   and PIPE, or in a way that nobody knows, and that the host has not announced
-//!   ([`PluginState::Stopping`]). One that only the sampler has seen is counted a second later, so
-//!   that the host can still say that it was none. A run counts once at most.
+//! - **Crashes**: a run counts as a crash if it ends with an exit code other than 0, by a signal other
+//!   than HUP, INT, TERM and PIPE, or in a way that nobody knows. It does not if the host had announced
+//!   the end ([`PluginState::Stopping`]), said that the plugin stopped, or named another process while
+//!   it ran. A crash that only the sampler has seen is counted a second later, so that the host can
+//!   still say that it was none. A run counts at most once.
 //! - **p95** is the value at its rank, of values that occurred. Nothing is estimated.
 //! - What is not known is `None`, in memory and in JSON, and enters no average.
 //!
@@ -87,9 +89,9 @@
 //! 5. **The host never waits for the sampler.** Only [`Collector::stop`], `drop` and
 //!    [`Collector::sample_now`] do; registering takes a short lock among registering threads.
 //! 6. **A counter never goes down, and never loses an event.**
-//! 7. **The numbers are of the process that was named, or they are absent.** A number that was used
-//!    again, a thread's, a zombie's, a process that may not be read never yields another process's
-//!    values and never a made-up zero.
+//! 7. **The numbers are of the process that was named, or they are absent.** A pid that was used again,
+//!    the id of a thread, a zombie, or a process that may not be read never yields another process's
+//!    values, and never a made-up zero.
 //! 8. **The sampler lives.** A read that fails or panics costs that plugin that tick. It is counted
 //!    and shown.
 //! 9. **What the host said first is applied first.** The end of a process that the host has
@@ -99,7 +101,8 @@
 //! # Platforms
 //!
 //! On Linux processes are read by the per-process CPU clock and a held `/proc/PID/statm`, and a
-//! pidfd tells of their end at once. Elsewhere, and on request
+//! pidfd tells of their end at once. Where there is none to be had (before Linux 5.3, or where a sandbox
+//! forbids it), processes are read by their numbers, and ends are found at the next tick. Elsewhere, and on request
 //! ([`ProbeKind::Portable`]), it is the crate sysinfo: ends are found at the next tick, and how a
 //! process ended is known only from the host.
 //!

@@ -30,7 +30,8 @@ use crate::shared::publish::{Publisher, Reader};
 /// otherwise.
 ///
 /// No real clock is asked but once, when the simulation is made: from then
-/// [`taken_at`](Snapshot::taken_at) and [`ticked_at`](Snapshot::ticked_at) count.
+/// [`taken_at`](Snapshot::taken_at) and [`ticked_at`](Snapshot::ticked_at) count. Of a config that is
+/// not [enabled](Config::enabled) it is the same as of a collector: no time passes, and nothing is seen.
 ///
 /// ```
 /// use plugmeter::testing::{Observed, Simulation, Usage};
@@ -148,8 +149,8 @@ impl Simulation {
         self.registry.register(name)
     }
 
-    /// Lets one poll interval pass, and samples. `observe` is asked for what is to be seen of a
-    /// process, once for each open run.
+    /// Lets one poll interval pass, and samples. `observe` is called with the pid of each open run,
+    /// once a run, and answers what the tick is to see of that process.
     ///
     /// If it panics, that plugin's read has failed, as a real one would have: the sample has no
     /// values, and [`failed_reads`](crate::SamplerStats::failed_reads) counts it.

@@ -10,7 +10,9 @@ static GLOBAL: OnceCell<Collector> = OnceCell::new();
 
 /// Starts the process-wide collector, for hosts that would otherwise hand one through everywhere.
 ///
-/// It runs until it is [stopped](Collector::stop) or the process ends.
+/// It runs until it is [stopped](Collector::stop) or the process ends. One that was stopped stays so:
+/// [`global`] still returns it, and this says that there is one. So it is in a forked child, where its
+/// parent's does not sample.
 ///
 /// # Errors
 ///

@@ -15,7 +15,8 @@ use crate::shared::counter::{EventCounter, next_run_id};
 /// A registered plugin: what the host says of it, and its event counter.
 ///
 /// It is cheap to clone, `Send` and `Sync`. Nothing that is said to it waits for the sampler, and
-/// what one thread says is applied in that order. What is said after the collector was stopped, or
+/// what one thread says is applied in that order. Readers see it within about ten milliseconds; it
+/// takes no tick. What is said after the collector was stopped, or
 /// after the plugin was [removed](Self::remove), does nothing; the counter goes on. Dropping handles
 /// removes nothing.
 ///
@@ -82,15 +83,19 @@ impl Plugin {
     /// [`Running`](PluginState::Running).
     ///
     /// `version` is shown with it, `""` where there is none; over 128 bytes it is cut, and control
-    /// characters are replaced. Call it *before* you reap the process: a number that was reaped may
-    /// be another process's.
+    /// characters are replaced. Call it *before* you reap the process: afterwards its pid may be
+    /// another one's.
     ///
     /// If a run is open and its process lives, this ends it as [replaced](crate::RunEnd::Replaced),
     /// which is no crash: a hot reload. The same process may be named again under a new version.
     ///
-    /// A number that cannot be a process (0, a thread's, one beyond `i32::MAX`), and a process that
-    /// began after this call, is refused: the state becomes [`Failed`](PluginState::Failed) and
-    /// [`problem`](crate::PluginView::problem) says why.
+    /// A pid that cannot be a process (0, the id of a thread, above `i32::MAX`), or whose process
+    /// began after this call, is refused: an open run ends, none begins, the state becomes
+    /// [`Failed`](PluginState::Failed), and [`problem`](crate::PluginView::problem) says why.
+    ///
+    /// Returns the id of the run, for [`exited`](Self::exited). There is one also where no run begins,
+    /// because the pid is refused, the plugin was removed, or the collector was stopped: what is said
+    /// of it does nothing.
     pub fn started(&self, pid: u32, version: &str) -> RunId {
         let run = next_run_id();
         if self.0.line.is_open() {

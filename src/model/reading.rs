@@ -3,6 +3,8 @@
 use std::num::NonZeroU64;
 use std::time::Duration;
 
+use super::sample::FIRST_ABSENT;
+
 /// A size in memory as the OS said it. Zero is not an answer: it is what is said of a process whose
 /// memory is gone, or may not be looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -15,8 +17,8 @@ impl Bytes {
     }
 }
 
-/// A moment on the monotonic clock, in nanoseconds since one that is the same for all readings. Two
-/// words shorter than an `Instant`, and a difference of two is a subtraction.
+/// A moment on the monotonic clock, in nanoseconds since one that is the same for all readings. Half the
+/// size of an `Instant`, and a difference of two is a subtraction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Mono(pub u64);
 
@@ -71,8 +73,7 @@ impl CpuShare {
                 u64::try_from((scaled + u128::from(wall / 2)) / u128::from(wall)).ok()?
             }
         };
-        // The two largest numbers are taken: see `Row`.
-        u32::try_from(share).ok().filter(|&share| share < u32::MAX - 1).map(Self)
+        u32::try_from(share).ok().filter(|&share| share < FIRST_ABSENT).map(Self)
     }
 }
 

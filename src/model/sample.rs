@@ -47,15 +47,17 @@ pub struct Sample<'a> {
     pub run: Option<RunId>,
     /// What the plugin was doing.
     pub state: PluginState,
-    /// CPU time over wall time since the sample before, in percent of *one* core: four busy
-    /// threads read 400. In steps of 0.001.
+    /// CPU time over wall time since the last sample that has a value, in percent of *one* core:
+    /// four busy threads read 400. In steps of 0.001. `None` until a process was read twice, where it
+    /// could not be read, and where too little time has passed to tell.
     ///
     /// On Linux the kernel counts a process that does not sleep at its scheduler's tick, 1 to 10 ms
     /// apart: a busy thread may read a little over or under 100, the more so the shorter the interval.
     pub cpu_percent: Option<f64>,
-    /// Resident memory in bytes, a multiple of 1,024. Pages that processes share count in each.
+    /// Resident memory in bytes, rounded down to a multiple of 1,024. `None` without a process, where
+    /// it could not be read, and from 4 TiB on. Pages that processes share count in each.
     pub memory_bytes: Option<u64>,
-    /// Since the process started, as the operating system says.
+    /// Since the process started, as the operating system says; `None` where it does not.
     pub uptime: Option<Duration>,
     /// The plugin's event counter at the tick.
     pub event_count: u64,
@@ -64,7 +66,7 @@ pub struct Sample<'a> {
 }
 
 impl Sample<'_> {
-    /// Resident memory in MB of 1,048,576 bytes.
+    /// Resident memory in MB of 1,048,576 bytes; `None` where that is not known.
     #[must_use]
     pub fn memory_mb(&self) -> Option<f64> {
         self.memory_bytes.map(super::mebibytes)

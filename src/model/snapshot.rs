@@ -93,7 +93,9 @@ impl Snapshot {
         self.0.timeline.newest
     }
 
-    /// Rises with every publication: each tick, and each change of a state or run.
+    /// Rises with every publication: each tick, and between ticks when a plugin was registered or
+    /// removed, or when its state, a run, its crash count or a problem has changed. Such changes are
+    /// published at once, but not more often than every 10 ms.
     #[must_use]
     pub fn revision(&self) -> u64 {
         self.0.revision
@@ -129,7 +131,7 @@ impl Snapshot {
         self.0.origin.started.wall
     }
 
-    /// Whether this is the last word: the collector was stopped, or never sampled.
+    /// Whether no newer snapshot will come: the collector was stopped, or never sampled.
     #[must_use]
     pub fn is_stopped(&self) -> bool {
         self.0.stopped

@@ -84,13 +84,13 @@ impl<'a> PluginView<'a> {
         &self.record.name
     }
 
-    /// Version of the newest run, open or not, if the host gave one.
+    /// Version of the newest run, open or not; `None` if the host gave none.
     #[must_use]
     pub fn version(&self) -> Option<&'a str> {
         self.record.runs.last()?.run.version.as_deref()
     }
 
-    /// Of the open run.
+    /// Process id of the open run; `None` without one.
     #[must_use]
     pub fn pid(&self) -> Option<u32> {
         self.run().map(|run| run.pid)
@@ -102,13 +102,13 @@ impl<'a> PluginView<'a> {
         self.record.state
     }
 
-    /// When the state changed, or a run began, last.
+    /// When the state last changed, or the newest run began, whichever is later.
     #[must_use]
     pub fn state_since(&self) -> SystemTime {
         self.record.since
     }
 
-    /// The open run.
+    /// The open run; `None` if no process was named, or if it has ended.
     #[must_use]
     pub fn run(&self) -> Option<&'a Run> {
         self.record.open().map(|entry| &entry.run)
@@ -141,7 +141,7 @@ impl<'a> PluginView<'a> {
         self.record.crash_count
     }
 
-    /// When the last run that counted as a crash ended.
+    /// When the newest run that counted as a crash ended; `None` if none did.
     #[must_use]
     pub fn last_crash(&self) -> Option<SystemTime> {
         self.record.last_crash
@@ -165,7 +165,8 @@ impl<'a> PluginView<'a> {
         self.record.ended_cpu + open.unwrap_or_default()
     }
 
-    /// Why there is no reading although a process was named.
+    /// Why there is no reading although a process was named; `None` if there is one, or nothing to
+    /// read.
     #[must_use]
     pub fn problem(&self) -> Option<&'a Problem> {
         self.record.problem.as_ref()
@@ -208,7 +209,8 @@ impl<'a> PluginView<'a> {
     ///
     /// # Cost
     ///
-    /// Linear in the samples of the window; allocates nothing once warm. It works on this
+    /// Linear in the samples of the window; allocates nothing once warm: each thread that asks keeps
+    /// room for the largest window that it has asked for, eight bytes a sample. It works on this
     /// snapshot, so it never waits and never disagrees with another query on the same one.
     #[must_use]
     pub fn aggregates(&self, window: impl Into<Window>) -> Option<Aggregates> {
@@ -370,7 +372,7 @@ impl<'a> PluginView<'a> {
                 .cpu()
                 .map(|share| f64::from(share.0) / f64::from(CpuShare::PER_PERCENT)),
             memory_bytes: row.resident(),
-            // A start that is rounded up by the kernel's step may lie a little ahead.
+            // Where two clocks disagree, a process may seem to begin in the future.
             uptime: began.map(|began| at.boot.saturating_sub(began)),
             event_count: counts.events,
             crash_count: counts.crashes,
