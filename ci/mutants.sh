@@ -27,7 +27,7 @@ mutate() {
 # programs read: they take seconds. The loop itself is judged on real processes too.
 status=0
 [ "${#fast[@]}" = 0 ] ||
-    mutate model --no-default-features --features testing --cargo-arg=--test={simulation,model} "${fast[@]}" ||
+    mutate model --no-default-features --features testing --cargo-arg=--test={simulation,model,views} "${fast[@]}" ||
     status=$?
 [ "${#os[@]}" = 0 ] ||
     mutate os --features testing --cargo-arg=--test={linux,collector,faults} "${os[@]}" || status=$?

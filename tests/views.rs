@@ -64,3 +64,14 @@ fn debug_is_short_and_true() {
     let history = dice.history(POLL);
     assert_eq!(format!("{history:?}"), r#"History { plugin: "dice", samples: 2 }"#);
 }
+
+#[test]
+fn a_megabyte_is_1_048_576_bytes_and_without_a_process_there_is_none() {
+    let snapshot = simulation(1).snapshot();
+    let memory = |name| snapshot.plugin(name).unwrap().current().unwrap().memory_mb();
+    assert_eq!((memory("dice"), memory("8ball")), (Some(1.0), None));
+    let mut sim = simulation(0);
+    sim.tick(|_pid| Usage { cpu_time: Duration::ZERO, memory_bytes: 3 << 19 });
+    let snapshot = sim.snapshot();
+    assert_eq!(snapshot.plugin("dice").unwrap().current().unwrap().memory_mb(), Some(1.5));
+}

@@ -48,3 +48,20 @@ impl fmt::Display for Problem {
 }
 
 impl std::error::Error for Problem {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_problem_says_what_is_wrong() {
+        for (problem, said) in [
+            (Problem::NotAProcess, "not that of a process"),
+            (Problem::NotThatProcess, "began after it was named"),
+            (Problem::Denied, "may not read"),
+            (Problem::Unreadable(io::ErrorKind::TimedOut), "timed out"),
+        ] {
+            assert!(problem.to_string().contains(said), "{problem}");
+        }
+    }
+}

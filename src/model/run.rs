@@ -201,6 +201,19 @@ mod tests {
     }
 
     #[test]
+    fn an_end_is_told_in_words_and_an_id_by_its_number() {
+        assert_eq!(RunId(12).to_string(), "12");
+        for (end, words) in [
+            (RunEnd::Exited(-1), "exit code -1"),
+            (RunEnd::Signaled(11), "signal 11"),
+            (RunEnd::Replaced, "replaced"),
+            (RunEnd::Unknown, "unknown"),
+        ] {
+            assert_eq!(end.to_string(), words);
+        }
+    }
+
+    #[test]
     fn a_fact_takes_the_place_of_a_word_and_a_word_that_of_ignorance() {
         use RunEnd::{Exited, Replaced, Signaled, Stopped, Unknown};
         for (known, news, expected) in [
