@@ -421,8 +421,10 @@ fn what_was_of_today_is_told_with_its_date_when_the_day_is_over() {
         return;
     };
     let mut sim = Simulation::new(Config::default().poll_interval(Duration::from_secs(1))).unwrap();
-    sim.register("dice").unwrap().started(1, "");
     sim.tick(|_| None);
+    // Of the very moment of the tick, and so of the same day.
+    sim.register("dice").unwrap();
+    sim.advance(Duration::ZERO);
     let (_server, address) = serve(sim.reader());
     browser.open(&address);
     catch_up(&mut browser, &sim);
