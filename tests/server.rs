@@ -167,18 +167,19 @@ fn an_idle_connection_makes_room_as_soon_as_its_client_is_gone_or_has_said_all()
     let sim = few();
     let (_server, address) = serve(sim.reader(), HttpConfig::default().max_connections(1));
     let request = b"GET /nothing HTTP/1.1\r\nHost: localhost\r\n\r\n";
-    for is_gone in [true, false] {
-        let idle = wait_for("room", || {
+    for (is_gone, more) in [(true, ""), (false, ""), (true, "GET /noth"), (false, "GET /noth")] {
+        let mut idle = wait_for("room", || {
             let mut stream = connect(address);
             exchange(&mut stream, request).ok().map(|_| stream)
         });
         let start = Instant::now();
+        idle.write_all(more.as_bytes()).unwrap();
         let held = (!is_gone).then(|| {
             idle.shutdown(Shutdown::Write).unwrap();
             idle
         });
         time_until_free(address);
-        assert!(start.elapsed() < NINE, "is gone: {is_gone}; {:?}", start.elapsed());
+        assert!(start.elapsed() < NINE, "gone: {is_gone}, {more:?}: {:?}", start.elapsed());
         drop(held);
     }
 }
