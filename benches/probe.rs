@@ -34,8 +34,10 @@ mod linux {
     const PAUSE: Duration = Duration::from_millis(30);
 
     pub(super) fn main() {
-        // `cargo test --benches` asks for a look whether it runs at all.
-        let quick = std::env::args().any(|arg| arg == "--test");
+        // `cargo test --benches` asks for a look whether it runs at all, and says so, as criterion
+        // has it, by leaving out what `cargo bench` gives.
+        let has = |flag| std::env::args().any(|arg| arg == flag);
+        let quick = has("--test") || !has("--bench");
         let cores = std::thread::available_parallelism().map_or(0, usize::from);
         println!("Reading N sleeping processes once; median of all turns; {cores} cores.\n");
         println!("| N | turns | contender | a process | to the floor |");

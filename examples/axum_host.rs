@@ -22,6 +22,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let collector = Collector::start(Config::default())?;
     let plugin = collector.register("dice")?;
     let dice = dice()?;
+    // A host of yours waits for it and says how it ended: see the example tokio_host.
     plugin.started(dice.id(), "1.0");
 
     let plugins = http::router(collector.reader(), HttpConfig::default())?;

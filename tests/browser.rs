@@ -384,6 +384,8 @@ fn a_page_that_is_not_seen_asks_for_nothing() {
     };
     let mut sim = Simulation::new(Config::default().poll_interval(Duration::from_secs(1))).unwrap();
     sim.register("dice").unwrap();
+    // Its ticks are ahead of the server's clock: to the server they are all of just now.
+    sim.advance(Duration::from_secs(3_600));
     sim.tick(|_| None);
     let (_server, address) = serve(sim.reader());
     browser.open(&address);
@@ -396,16 +398,42 @@ fn a_page_that_is_not_seen_asks_for_nothing() {
     browser.until("!asking");
     browser.events();
     let judged = browser.number("performance.now()");
-    // Longer than two periods.
-    browser.until(&format!("performance.now() > {judged} + 2500"));
+    // Longer than two periods, and than three intervals and a second: with data that is so old a
+    // collector is late.
+    browser.until(&format!("performance.now() > {judged} + 5500"));
     let asked =
         browser.events().iter().filter(|e| e["method"] == "Network.requestWillBeSent").count();
     assert_eq!(asked, 0);
+    assert!(browser.text("document.querySelector('#age').innerText") != "Data 0\u{a0}s old");
+    assert_eq!(browser.text(BANNER), "", "it is the page that has not asked");
     sim.tick(|_| None);
     browser.eval(
         "Object.defineProperty(document, 'hidden', { value: false, configurable: true });
          document.dispatchEvent(new Event('visibilitychange'))",
     );
     catch_up(&mut browser, &sim);
+    assert_no_complaint(&mut browser);
+}
+
+#[test]
+fn what_was_of_today_is_told_with_its_date_when_the_day_is_over() {
+    let Some(mut browser) = Chromium::start("midnight") else {
+        return;
+    };
+    let mut sim = Simulation::new(Config::default().poll_interval(Duration::from_secs(1))).unwrap();
+    sim.tick(|_| None);
+    // Of the very moment of the tick, and so of the same day.
+    sim.register("dice").unwrap();
+    sim.advance(Duration::ZERO);
+    let (_server, address) = serve(sim.reader());
+    browser.open(&address);
+    catch_up(&mut browser, &sim);
+    let since = "document.querySelector('#rows time').innerText";
+    browser.until(&format!("/^\\d\\d:\\d\\d$/.test({since})"));
+    sim.advance(Duration::from_secs(86_400));
+    sim.tick(|_| None);
+    catch_up(&mut browser, &sim);
+    let told = browser.text(since);
+    assert!(told.len() == "11-24 12:34".len() && told.contains('-'), "{told}");
     assert_no_complaint(&mut browser);
 }

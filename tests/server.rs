@@ -9,7 +9,7 @@ mod support;
 
 use std::fs;
 use std::io::{ErrorKind, Read as _, Write as _};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr, TcpStream};
 use std::sync::Mutex;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -143,6 +143,45 @@ fn a_client_on_a_beat_of_five_seconds_keeps_its_connection() {
         thread::sleep(Duration::from_secs(5)); // the beat is what is tried
     }
     assert!(!is_closed(&mut steady));
+}
+
+#[test]
+fn who_says_that_it_has_said_all_is_answered_still() {
+    let mut sim = crowd();
+    let (_server, address) = serve(sim.reader(), HttpConfig::default());
+    for target in ["/metrics", "/api/metrics", "/", "/health"] {
+        // A new revision: the answer takes many turns to make, in which the end is read.
+        sim.tick(|_| None);
+        let mut stream = connect(address);
+        write!(stream, "GET {target} HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+        stream.shutdown(Shutdown::Write).unwrap();
+        let answer = exchange(&mut stream, b"");
+        assert_eq!(answer.unwrap_or_else(|e| panic!("{target}: {e}")).status, 200, "{target}");
+        let end = stream.read(&mut [0]).unwrap();
+        assert_eq!(end, 0, "{target}: nothing more can be asked, and it is closed");
+    }
+}
+
+#[test]
+fn an_idle_connection_makes_room_as_soon_as_its_client_is_gone_or_has_said_all() {
+    let sim = few();
+    let (_server, address) = serve(sim.reader(), HttpConfig::default().max_connections(1));
+    let request = b"GET /nothing HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    for (is_gone, more) in [(true, ""), (false, ""), (true, "GET /noth"), (false, "GET /noth")] {
+        let mut idle = wait_for("room", || {
+            let mut stream = connect(address);
+            exchange(&mut stream, request).ok().map(|_| stream)
+        });
+        let start = Instant::now();
+        idle.write_all(more.as_bytes()).unwrap();
+        let held = (!is_gone).then(|| {
+            idle.shutdown(Shutdown::Write).unwrap();
+            idle
+        });
+        time_until_free(address);
+        assert!(start.elapsed() < NINE, "gone: {is_gone}, {more:?}: {:?}", start.elapsed());
+        drop(held);
+    }
 }
 
 #[test]

@@ -99,16 +99,17 @@ impl Child {
 
     fn start(&mut self) -> io::Result<()> {
         self.plugin.set_state(PluginState::Starting);
-        let mut child = self.role.command(&self.program).spawn()?;
+        let spawned = self.role.command(&self.program).spawn();
+        let mut child = spawned.inspect_err(|_| self.plugin.set_state(PluginState::Failed))?;
         let version = format!("1.{}", self.started);
         let run = self.plugin.started(child.id(), &version);
-        let listener = child
-            .stdout
-            .take()
-            .map(|stdout| count_lines(stdout, self.plugin.events().clone()))
-            .transpose()?;
-        self.process = Some(Process { child, run, listener });
         self.started += 1;
+        let stdout = child.stdout.take();
+        // From here on somebody waits for the child, whatever else fails.
+        let process = self.process.insert(Process { child, run, listener: None });
+        if let Some(stdout) = stdout {
+            process.listener = Some(count_lines(stdout, self.plugin.events().clone())?);
+        }
         Ok(())
     }
 
@@ -120,7 +121,9 @@ impl Child {
         self.plugin.exited(process.run, status);
         self.due = Instant::now() + BACKOFF;
         if let Some(listener) = process.listener {
-            // The pipe has ended with the process. A listener that panicked has counted less.
+            // The pipe has ended with the process, for these have no children. A host whose plugins
+            // have some must not wait here: they hold the pipe. A listener that panicked has
+            // counted less.
             let _ = listener.join();
         }
     }

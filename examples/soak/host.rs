@@ -104,12 +104,11 @@ impl Host {
         let crashes = lane.crashes;
         let ready = lane.end(random)?;
         if ready {
+            self.crashes += lane.crashes - crashes;
             if let Habit::Job = lane.habit {
                 lane.plugin.remove();
                 lane.plugin = collector.register(&format!("Job {at} after {}", self.children))?;
                 (lane.starts, lane.crashes) = (0, 0);
-            } else {
-                self.crashes += lane.crashes - crashes;
             }
             let script = lane.script(random);
             lane.start(&script, collector)?;

@@ -208,8 +208,16 @@ fn live(view: PluginView<'_>) -> Option<Sample<'_>> {
 
 /// Crashes in the last so long, as far as the history goes.
 fn crashes(view: PluginView<'_>, scene: &Scene<'_>, within: Duration) -> u64 {
+    let (recent, held) = (view.history(within).len(), view.history(Window::All).len());
+    let (long, interval) = (scene.snapshot.history_duration(), scene.snapshot.poll_interval());
+    let is_full = held as u128 >= long.as_nanos() / interval.as_nanos();
+    if recent == held && !is_full {
+        // These are all samples that there ever were: what came before the first of them, which is
+        // in no difference of samples, is of the last so long too.
+        return view.crash_count();
+    }
     let by_history = view.aggregates(within).map_or(0, |all| all.crashes);
-    // One that came before the first sample is in no difference of samples.
+    // One that came before the first sample of the history is in no difference either.
     let lately = view.last_crash().is_some_and(|at| scene.since(at) <= within);
     by_history.max(u64::from(lately))
 }

@@ -105,7 +105,7 @@ pub(crate) fn megabytes(value: Option<f64>) -> String {
     or_unknown(value, |v| if v < 9_999.95 { format!("{v:.1}") } else { format!("{v:.0}") })
 }
 
-/// In six columns: `0.02`, `250.0`, `99999`, `1.2M`.
+/// In six columns: `0.02`, `250.0`, `99999`, `1200k`.
 pub(crate) fn rate(value: Option<f64>) -> String {
     or_unknown(value, |v| match v {
         0.0 => "0".to_owned(),
@@ -116,7 +116,7 @@ pub(crate) fn rate(value: Option<f64>) -> String {
     })
 }
 
-/// A count in at most four columns.
+/// A count in five columns, as far as that goes: `9999`, `10k`, `9999k`.
 pub(crate) fn count(value: u64) -> String {
     let units = [(1_000_000_000_000, 'T'), (1_000_000_000, 'G'), (1_000_000, 'M'), (1_000, 'k')];
     match units.into_iter().find(|(unit, _)| value >= 10 * unit) {

@@ -20,13 +20,14 @@
 //! |---|---|
 //! | `GET /` | the dashboard: what needs attention, then all plugins, the worst first; from there, a page for each |
 //! | `GET /api/metrics` | all plugins, the totals and the sampler, as JSON. With `?since=REVISION`: 204 if that is the current revision, 400 if it is no number |
-//! | `GET /api/plugin?name=NAME` | one plugin with its aggregates, runs and history. `window=SECONDS` looks at so much of it; `points=N` thins the history to so many (720; 1 to 10,000). 404 if nobody has that name |
+//! | `GET /api/plugin?name=NAME` | one plugin with its aggregates, runs and history. `window=SECONDS` looks at so much of it; `points=N` thins the history to so many at most (720 unless given; 1 to 10,000). 404 if nobody has that name |
 //! | `GET /api/plugin/{name}` | the same; a name that is a path of its own, such as `..`, is only reached by the query |
 //! | `GET /metrics` | the [exposition](crate::prometheus), in the format that `Accept` asks for; 503 once the collector is stopped |
-//! | `GET /health` | 200, or 503 with the reason: the collector is stopped, or its last tick is older than three intervals and a second |
+//! | `GET /health` | 200 `{"status": "ok"}`; or 503 `{"status": "error", "reason": "..."}`: the collector is stopped, or its last tick is older than three intervals and a second |
 //!
-//! Errors are JSON, `{"error": "..."}`. Everything else that is answered belongs to the dashboard,
-//! and may change at any time.
+//! Other errors are `{"error": "..."}`; a parameter that is wrong, or there twice, is a 400. What is
+//! not HTTP, or too large, is refused without a document. Everything else that is answered belongs
+//! to the dashboard, and may change at any time.
 //!
 //! ## `/api/metrics`
 //!
@@ -50,9 +51,10 @@
 //! "cpu_percent", "cpu_average", "memory_mb", "event_count", "crash_count", "state", "run"}]}`.
 //!
 //! A history that is longer than `points` is thinned to buckets of ticks. The size of a bucket is
-//! the smallest power of two that fits, and it begins at a multiple of that, so that a chart drawn
-//! from it moves on as time does, and does not shimmer; a new run begins a bucket of its own while
-//! there is room. Of each bucket it gives the largest CPU share (and the average) and memory, and
+//! the smallest power of two with which they fit wherever the window lies, so there may be little
+//! more than half as many points as asked for; and it begins at a multiple of that, so that a chart
+//! drawn from it moves on as time does, and does not shimmer; a new run begins a bucket of its own
+//! while there is room. Of each bucket it gives the largest CPU share (and the average) and memory, and
 //! the time, counts, state and run of its newest sample; what none of its samples knows is null.
 //!
 //! # Who may ask

@@ -23,22 +23,32 @@
 //!
 //! Of each plugin, with the label `plugin`:
 //!
-//! | family | | |
+//! | family | type | what it says |
 //! |---|---|---|
 //! | `plugin_cpu_seconds_total` | counter | CPU time used by all runs; alert on its rate |
 //! | `plugin_cpu_percent` | gauge | over the last interval; 100 is one core |
 //! | `plugin_resident_memory_bytes` | gauge | of the process |
 //! | `plugin_start_time_seconds` | gauge | Unix time at which the process started |
-//! | `plugin_last_crash_timestamp_seconds` | gauge | Unix time of the last crash |
+//! | `plugin_last_crash_timestamp_seconds` | gauge | Unix time of the last crash; absent before the first |
 //! | `plugin_events_total`, `plugin_crashes_total`, `plugin_restarts_total` | counter | from registration, at 0 |
 //! | `plugin_up` | gauge | 1 with a live process, else 0 |
 //! | `plugin_state` | stateset | which of the seven states: one series each, exactly one of them 1 |
-//! | `plugin_info` | info | `version` of the newest run |
+//! | `plugin_info` | info | `version` of the newest run; absent while none is known |
 //!
-//! Of the sampler: `plugmeter_plugins`, `plugmeter_start_time_seconds`,
-//! `plugmeter_poll_interval_seconds`, `plugmeter_last_tick_timestamp_seconds`,
-//! `plugmeter_last_tick_duration_seconds`, `plugmeter_ticks_total`, `plugmeter_missed_ticks_total`,
-//! `plugmeter_failed_reads_total`, `plugmeter_sampler_cpu_seconds_total`, `plugmeter_build_info`.
+//! Of the sampler:
+//!
+//! | family | type | what it says |
+//! |---|---|---|
+//! | `plugmeter_plugins` | gauge | registered plugins |
+//! | `plugmeter_start_time_seconds` | gauge | Unix time at which the collector was started |
+//! | `plugmeter_poll_interval_seconds` | gauge | from one tick to the next, as configured |
+//! | `plugmeter_last_tick_timestamp_seconds` | gauge | Unix time of the last tick; absent before the first |
+//! | `plugmeter_last_tick_duration_seconds` | gauge | how long that one took; absent before the first |
+//! | `plugmeter_ticks_total` | counter | ticks so far |
+//! | `plugmeter_missed_ticks_total` | counter | deadlines that passed without a tick |
+//! | `plugmeter_failed_reads_total` | counter | reads of a process that failed |
+//! | `plugmeter_sampler_cpu_seconds_total` | counter | CPU time of the sampler's thread; absent where it is not known |
+//! | `plugmeter_build_info` | info | `version` of this crate |
 //!
 //! The lines of samples are the same in both formats, and have no timestamps. There is no series
 //! without the thing that it describes: without a process no CPU percentage, memory and start time,

@@ -72,6 +72,18 @@ impl RunEnd {
         }
     }
 
+    /// Neither with 0 nor by a signal that asks to end: wanted or not, it was not clean.
+    #[cfg(feature = "http")]
+    pub(crate) const fn is_unclean(self) -> bool {
+        let outcome = match self {
+            Self::Exited(code) => Outcome::Exited(code),
+            Self::Signaled(signal) => Outcome::Signaled(signal),
+            Self::Crashed => return true,
+            Self::Replaced | Self::Stopped | Self::Unknown => return false,
+        };
+        matches!(outcome.kind(), EndKind::Unclean)
+    }
+
     /// What is known after `self` was known and `news` came: facts before words, words before
     /// ignorance, and of two that weigh the same the first.
     pub(crate) const fn improved_by(self, news: Self) -> Self {

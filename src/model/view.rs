@@ -252,6 +252,25 @@ impl<'a> PluginView<'a> {
         self.crashes_since(self.first_tick(window.into()))
     }
 
+    /// The same, and those from before the plugin's first sample, if the window reaches back to
+    /// them: to a tick that was before it. A window that holds the first of all ticks does.
+    #[cfg(feature = "http")]
+    pub(crate) fn crashes_lately(&self, window: impl Into<Window>) -> u64 {
+        let first = self.window_start(window.into());
+        if first == 1 || first < self.record.first_tick {
+            self.crash_count()
+        } else {
+            self.crashes_since(first)
+        }
+    }
+
+    /// How much older, on the monotonic clock, the sample is that was so many before the newest;
+    /// `None` if it is not held.
+    #[cfg(feature = "http")]
+    pub(crate) fn age_of_sample(&self, back: usize) -> Option<Duration> {
+        self.time_span(self.published.timeline.newest.checked_sub(back as u64)?)
+    }
+
     /// From the sample of tick `from` to the newest; `None` if there is none.
     fn time_span(&self, from: u64) -> Option<Duration> {
         let timeline = &self.published.timeline;
@@ -312,16 +331,21 @@ impl<'a> PluginView<'a> {
 
     /// The first tick of this plugin in the window; one after the newest if there is none.
     fn first_tick(&self, window: Window) -> u64 {
+        let first = self.window_start(window);
+        first.max(self.record.first_tick).min(self.published.timeline.newest + 1)
+    }
+
+    /// The first tick in the window, of whichever plugin.
+    fn window_start(&self, window: Window) -> u64 {
         let timeline = &self.published.timeline;
-        let first = match window {
+        match window {
             Window::All => timeline.oldest,
             // A window that reaches back before the clock began holds everything.
             Window::Last(last) => match self.published.tick_at().mono.checked_sub(last) {
                 Some(cut) => timeline.first_since(cut),
                 None => timeline.oldest,
             },
-        };
-        first.max(self.record.first_tick).min(timeline.newest + 1)
+        }
     }
 
     fn newest_row(&self) -> Option<Row> {

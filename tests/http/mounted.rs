@@ -57,6 +57,20 @@ fn it_is_the_same_under_a_path_and_the_host_has_its_own_routes() {
 }
 
 #[test]
+fn under_a_path_with_parameters_a_plugin_is_asked_for_by_its_own() {
+    let mut sim = simulation();
+    sim.register("dice").unwrap();
+    sim.tick(|_| None);
+    let plugins = http::router(sim.reader(), HttpConfig::default()).unwrap();
+    let app = Router::new().nest_service("/{bot}/{of}/plugins", plugins);
+    let (_runtime, address) = host(app);
+    let answer = get(address, "/music/alice/plugins/api/plugin/dice");
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    assert_eq!(answer.json()["name"], "dice");
+    assert_eq!(get(address, "/dice/dice/plugins/api/plugin/music").status, 404);
+}
+
+#[test]
 fn many_threads_are_answered_with_the_same_while_ticks_go_on() {
     let mut sim = simulation();
     for i in 0..300 {

@@ -133,3 +133,34 @@ fn the_page_of_a_plugin_has_its_charts_its_aggregates_and_its_runs() {
         assert_eq!(unescape(chosen.get("href").unwrap()), format!("./plugin?name=dice{window}"));
     }
 }
+
+#[test]
+fn a_window_that_no_button_offers_is_shown_as_the_one_that_was_chosen() {
+    let mut sim = Simulation::new(every(10)).unwrap();
+    sim.register("dice").unwrap();
+    (0..30).for_each(|_| sim.tick(|_| None));
+    let (_server, address) = serve(sim.reader());
+    for (asked, query, text) in [
+        ("120", "&window=120", "2 min"),
+        ("90.50", "&window=90.5", "90 s"),
+        ("12", "&window=12", "12 s"),
+        // All of the history is an hour.
+        ("3600", "", "all, 1 h"),
+        ("7200", "", "all, 1 h"),
+    ] {
+        let page = page(address, &format!("/plugin?name=dice&window={asked}"));
+        let chosen: Vec<_> =
+            tags(&page).into_iter().filter(|tag| tag.get("aria-current").is_some()).collect();
+        assert_eq!(chosen.len(), 1, "{asked}");
+        let link = unescape(chosen[0].get("href").unwrap());
+        assert_eq!(link, format!("./plugin?name=dice{query}"), "{asked}");
+        let label = page.split("aria-current=\"true\">").nth(1).unwrap().split('<').next().unwrap();
+        assert_eq!(label.replace('\u{a0}', " "), text, "{asked}");
+        // By this the script asks for what is new.
+        let body = tags(&page).into_iter().find(|tag| tag.name == "body").unwrap();
+        assert_eq!(unescape(body.get("data-query").unwrap()), format!("name=dice{query}"));
+        let samples = |target: &str| json(address, target)["facts"][7].clone();
+        let again = samples(&format!("/page/plugin?name=dice{query}"));
+        assert_eq!(again, samples(&format!("/page/plugin?name=dice&window={asked}")), "{asked}");
+    }
+}

@@ -124,6 +124,45 @@ fn crashes_are_told_with_how_many_and_when() {
 }
 
 #[test]
+fn crashes_before_the_first_sample_are_counted_while_the_window_reaches_back_to_them() {
+    let mut sim = Simulation::new(every(10)).unwrap();
+    // Once before the first of all ticks, and once while others are sampled already.
+    for name in ["first", "later"] {
+        let plugin = sim.register(name).unwrap();
+        for pid in 1..=2 {
+            plugin.started(pid, "");
+            plugin.crashed();
+        }
+        plugin.started(3, "");
+        let alive = |_| Usage { cpu_time: Duration::ZERO, memory_bytes: MB };
+        let at = clock(&sim, 0);
+        (0..3).for_each(|_| sim.tick(alive));
+        let (_, sentences) = said(&sim);
+        let last = format!("warning: {name}: crashed twice in the last 10 minutes, last at {at}");
+        assert!(sentences.contains(&last), "no {last:?} in {sentences:?}");
+        let (_server, address) = serve(sim.reader());
+        let data = crate::json(address, "/page/rows");
+        let row = data["rows"].as_array().unwrap().iter().find(|row| row[0] == name).unwrap();
+        assert_eq!((&row[9], &row[10]), (&2.into(), &2.into()), "{name}: last hour, and all");
+        if name == "later" {
+            // Half an hour later the last ten minutes hold none of them, and the last hour both.
+            (0..180).for_each(|_| sim.tick(alive));
+            let last = last.replace("10 minutes", "hour");
+            assert!(said(&sim).1.contains(&last), "no {last:?} in {:?}", said(&sim).1);
+        }
+    }
+    // And after an hour all are old.
+    (0..361).for_each(|_| {
+        sim.tick(|_| Usage { cpu_time: Duration::ZERO, memory_bytes: MB });
+    });
+    let (_server, address) = serve(sim.reader());
+    let data = crate::json(address, "/page/rows");
+    for row in data["rows"].as_array().unwrap() {
+        assert_eq!((&row[9], &row[10]), (&0.into(), &2.into()), "{row}");
+    }
+}
+
+#[test]
 fn memory_that_grows_is_worth_a_sentence_and_no_warning() {
     let mut sim = Simulation::new(every(10)).unwrap();
     sim.register("trivia").unwrap().started(1, "");

@@ -132,6 +132,33 @@ fn crashes_are_told_of_for_an_hour_and_counted_over_ten_minutes_or_the_hour() {
 }
 
 #[test]
+fn crashes_before_the_first_sample_are_counted_too() {
+    let mut world = World::new();
+    // Twice before the first of all ticks, and twice while another is sampled already.
+    for (name, pid) in [("first", 1), ("later", 4)] {
+        for pid in [pid, pid + 1] {
+            world.run(name, pid, 1, 1);
+            world.plugin(name).crashed();
+        }
+        world.run(name, pid + 2, 1, 1);
+        world.ticks(3);
+        let lines = world.lines(&mut App::default(), NARROW, NOW);
+        let crashed = format!("▲ {name}: crashed 2 times in the last 10 min, last 15 s ago");
+        assert_says(&lines, &crashed);
+        assert!(row(&lines, name).contains(&"2/2"), "{lines:#?}");
+    }
+    // Both have been there for a while, and their history is still all that there ever was.
+    world.ticks(700);
+    let lines = world.lines(&mut App::default(), NARROW, NOW);
+    assert_says(&lines, "▲ later: crashed 2 times in the last hour, last 58 min ago");
+    world.ticks(20);
+    for name in ["first", "later"] {
+        let lines = world.lines(&mut App::default(), NARROW, NOW);
+        assert!(row(&lines, name).contains(&"0/2"), "{lines:#?}");
+    }
+}
+
+#[test]
 fn a_run_that_has_just_begun_shows_nothing_of_the_one_before() {
     let mut world = World::new();
     let first = world.run("dice", 1, 80, 200);

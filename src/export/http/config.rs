@@ -73,7 +73,8 @@ impl HttpConfig {
         self
     }
 
-    /// The port to listen on; 0 is any free one, which [`HttpServer::local_addr`] tells.
+    /// The port to listen on: 8080 unless set; 0 is any free one, which [`HttpServer::local_addr`]
+    /// tells.
     ///
     /// [`HttpServer::local_addr`]: super::HttpServer::local_addr
     pub fn port(mut self, port: u16) -> Self {
@@ -96,19 +97,21 @@ impl HttpConfig {
         self
     }
 
-    /// A plugin above this share of one core is worth a warning.
+    /// A plugin above so many percent of one core is worth a warning: 50 unless set; four busy
+    /// threads use 400. A number too large to be reached warns of nothing; it has to be finite.
     pub fn warn_cpu_percent(mut self, percent: f64) -> Self {
         self.warn_cpu_percent = percent;
         self
     }
 
-    /// A plugin above this resident memory is worth a warning; MB of 1,048,576 bytes.
+    /// A plugin above so much resident memory is worth a warning, in MB of 1,048,576 bytes: 100
+    /// unless set. A number too large to be reached warns of nothing; it has to be finite.
     pub fn warn_memory_mb(mut self, mb: f64) -> Self {
         self.warn_memory_mb = mb;
         self
     }
 
-    /// Connections at the same time; more are accepted and closed at once.
+    /// Connections at the same time: 256 unless set; more are accepted and closed at once.
     pub fn max_connections(mut self, connections: usize) -> Self {
         self.max_connections = connections;
         self
@@ -133,8 +136,9 @@ impl HttpConfig {
         for (setting, value) in
             [("warn_cpu_percent", self.warn_cpu_percent), ("warn_memory_mb", self.warn_memory_mb)]
         {
-            if value.is_nan() || value < 0.0 {
-                return wrong(setting, format!("{value} is not a number from 0 on"));
+            // JSON has no infinity: it would be written, and not be read again.
+            if !value.is_finite() || value < 0.0 {
+                return wrong(setting, format!("{value} is not a finite number from 0 on"));
             }
         }
         let Some(max_connections) = NonZeroUsize::new(self.max_connections) else {
@@ -287,7 +291,7 @@ mod tests {
         assert_wrong(&config().token("secret\n"), "token", "space around");
         assert_wrong(&config().token("sec\u{7f}ret"), "token", "control");
         assert_wrong(&config().max_connections(0), "max_connections", "0");
-        for bad in [f64::NAN, -0.1, f64::NEG_INFINITY] {
+        for bad in [f64::NAN, -0.1, f64::NEG_INFINITY, f64::INFINITY] {
             assert_wrong(&config().warn_cpu_percent(bad), "warn_cpu_percent", &bad.to_string());
             assert_wrong(&config().warn_memory_mb(bad), "warn_memory_mb", &bad.to_string());
         }

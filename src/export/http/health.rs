@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::Snapshot;
 
-/// What a tick may be late by, besides its interval.
+/// How much older than three intervals a tick may be.
 const GRACE: Duration = Duration::from_secs(1);
 
 /// Why the values are not those of now.

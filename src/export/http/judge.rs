@@ -94,7 +94,8 @@ pub(crate) enum Concern {
     Unhealthy {
         since: SystemTime,
     },
-    /// So many crashes within so long; none where the last one is older than the history.
+    /// So many crashes within so long, those before the first sample among them; none where the
+    /// last one is older than the history.
     Crashes {
         count: u64,
         within: Duration,
@@ -141,8 +142,8 @@ pub(crate) fn concerns(
         && let Some(last) = view.last_crash()
     {
         let soon = SOON.min(snapshot.history_duration());
-        let within = if view.crashes(soon) > 1 { soon } else { recent(snapshot) };
-        let count = view.crashes(within);
+        let within = if view.crashes_lately(soon) > 1 { soon } else { recent(snapshot) };
+        let count = view.crashes_lately(within);
         let is_told = state == PluginState::Crashed && count <= 1;
         if !is_told {
             out.push(Concern::Crashes { count, within, last });
@@ -199,11 +200,12 @@ impl Growth {
     /// `None` with fewer than two. Processes are not compared with each other.
     pub(crate) fn of(view: PluginView<'_>, window: impl Into<Window>) -> Option<Self> {
         let now = view.live().memory_bytes?;
-        let (run, newest) = (view.run()?.id, view.current()?.timestamp);
-        let mut samples = view.history(window).filter(|sample| sample.run == Some(run));
-        let (from, at) =
-            samples.find_map(|sample| Some((sample.memory_bytes?, sample.timestamp)))?;
-        let over = newest.duration_since(at).ok().filter(|over| !over.is_zero())?;
+        let run = view.run()?.id;
+        let mut samples = view.history(window);
+        let mut of_run = samples.by_ref().filter(|sample| sample.run == Some(run));
+        let from = of_run.find_map(|sample| sample.memory_bytes)?;
+        // By the clock that nobody sets; of the newest sample it is zero.
+        let over = view.age_of_sample(samples.len()).filter(|over| !over.is_zero())?;
         let bytes = i64::try_from(now).ok()?.checked_sub(i64::try_from(from).ok()?)?;
         Some(Self { bytes, from, over })
     }
@@ -211,5 +213,64 @@ impl Growth {
     /// More than 10 %, and more than 10 MB.
     pub(crate) fn is_worth_a_sentence(&self) -> bool {
         self.bytes > 10 << 20 && self.bytes.unsigned_abs() > self.from / 10
+    }
+}
+
+#[cfg(all(test, feature = "testing"))]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::Config;
+    use crate::model::frame::Frame;
+    use crate::model::snapshot::Published;
+    use crate::model::time::Now;
+    use crate::model::timeline::Timeline;
+    use crate::testing::{Simulation, Usage};
+
+    /// The same, but for what the wall clock says at the newest tick.
+    fn with_newest_at(snapshot: &Snapshot, wall: SystemTime) -> Snapshot {
+        let Published { origin, revision, stopped, timeline, totals, table, system, sampler } =
+            &*snapshot.0;
+        let frame = |frame: &Arc<Frame>| {
+            let newest = frame.tick == timeline.newest;
+            let at = Now { wall: if newest { wall } else { frame.at.wall }, ..frame.at };
+            Arc::new(Frame { tick: frame.tick, at, rows: frame.rows.clone() })
+        };
+        let frames: Vec<_> = timeline.frames.iter().map(frame).collect();
+        assert_eq!(frames.len() as u64, timeline.newest, "none is in a block yet");
+        let timeline = Timeline { blocks: Arc::clone(&timeline.blocks), frames, ..*timeline };
+        Snapshot(Arc::new(Published {
+            origin: *origin,
+            revision: *revision,
+            stopped: *stopped,
+            timeline,
+            totals: Arc::clone(totals),
+            table: Arc::clone(table),
+            system: *system,
+            sampler: *sampler,
+        }))
+    }
+
+    #[test]
+    fn how_long_memory_has_grown_does_not_depend_on_the_wall_clock() {
+        let interval = Duration::from_secs(10);
+        let mut sim = Simulation::new(Config::default().poll_interval(interval)).unwrap();
+        sim.register("dice").unwrap().started(1, "");
+        // Not known at first: it is of the three that are.
+        for mb in [0, 50, 60, 70] {
+            sim.tick(|_| Usage { cpu_time: Duration::ZERO, memory_bytes: mb << 20 });
+        }
+        let snapshot = sim.snapshot();
+        let expected = Growth { bytes: 20 << 20, from: 50 << 20, over: interval * 2 };
+        let hour = Duration::from_secs(3_600);
+        let newest = snapshot.taken_at();
+        for wall in [newest, newest - hour, newest + hour] {
+            let snapshot = with_newest_at(&snapshot, wall);
+            assert_eq!(snapshot.taken_at(), wall);
+            let view = snapshot.plugin("dice").unwrap();
+            assert_eq!(Growth::of(view, Window::All), Some(expected));
+            assert_eq!(Growth::of(view, Duration::ZERO), None, "one sample is no growth");
+        }
     }
 }

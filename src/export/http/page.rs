@@ -29,13 +29,12 @@ use super::cache::Kept;
 use super::health::age;
 use super::judge::{Status, Thresholds, recent};
 use super::query::{BadQuery, Query};
-use super::routes::{Site, answer, error};
+use super::routes::{JSON, Site, answer, error};
 use crate::Snapshot;
 
 const HTML: &str = "text/html; charset=utf-8";
-const JSON: &str = "application/json";
 
-/// The routes of the page. All but the first two are nobody else's affair.
+/// The routes of the page. All but the first are nobody else's affair.
 pub(super) fn routes() -> Router<Arc<Site>> {
     const STYLE: &str = include_str!("page/page.css");
     const SCRIPT: &str = include_str!("page/page.js");

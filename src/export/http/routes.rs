@@ -132,7 +132,7 @@ fn refuse(refusal: &Refusal) -> Response {
 
 // -- answers -----------------------------------------------------------------------------------
 
-const JSON: &str = "application/json";
+pub(super) const JSON: &str = "application/json";
 
 pub(super) fn answer(content_type: &'static str, body: Body) -> Response {
     let mut response = Response::new(body);
@@ -188,7 +188,8 @@ async fn plugin_by_path(
     uri: Uri,
 ) -> Result<Response, Response> {
     let path = path.map_err(|_| error(StatusCode::BAD_REQUEST, "the name is not UTF-8"))?;
-    let name = path.iter().next().map(|(_, name)| name).unwrap_or_default();
+    // Where it is mounted under a path with parameters, those come first.
+    let name = path.iter().last().map(|(_, name)| name).unwrap_or_default();
     plugin(&site, name, &Query::new(uri.query())).await
 }
 

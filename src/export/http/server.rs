@@ -96,6 +96,10 @@ impl HttpServer {
             .enable_time()
             .build()
             .map_err(HttpError::Thread)?;
+        let listener = {
+            let _in = runtime.enter();
+            TcpListener::from_std(listener).map_err(bound)?
+        };
         let run = move || run(&runtime, listener, reader, plan, stopped);
         let thread = thread::Builder::new().name("plugmeter-http".to_owned());
         let thread = thread.spawn(run).map_err(HttpError::Thread)?;
@@ -165,19 +169,15 @@ impl fmt::Debug for HttpServer {
 
 fn run(
     runtime: &Runtime,
-    listener: StdListener,
+    listener: TcpListener,
     reader: Reader,
     plan: Plan,
     stopped: watch::Receiver<bool>,
 ) {
     let most = plan.max_connections.get();
     let router = routes::router(reader, plan);
-    LocalSet::new().block_on(runtime, async move {
-        match TcpListener::from_std(listener) {
-            Ok(listener) => serve(&listener, &router, most, stopped).await,
-            Err(error) => log::error!("cannot serve: {error}"),
-        }
-    });
+    let served = async move { serve(&listener, &router, most, stopped).await };
+    LocalSet::new().block_on(runtime, served);
 }
 
 async fn serve(
@@ -241,6 +241,9 @@ async fn converse(stream: TcpStream, router: Router, mut stopped: watch::Receive
     let mut builder = http1::Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(HEAD);
     builder.max_buf_size(HEAD_BYTES).max_headers(HEADERS);
+    // A client may say that it has said all: it is answered still. One that has gone is noticed by
+    // the write.
+    builder.half_close(true);
     let mut connection = pin!(builder.serve_connection(io, service));
     // How it ends is the client's affair: it went, was too slow, or wrote what is not HTTP.
     tokio::select! {

@@ -71,7 +71,7 @@ pub(super) struct RunRow<'a> {
     pub lasted: String,
     pub cpu: String,
     pub end: String,
-    /// It ended in a way that nobody asks for.
+    /// Neither with 0 nor by a signal that asks to end: wanted or not, it was not clean.
     pub bad: bool,
     #[serde(skip)]
     pub began_at: Moment,
@@ -295,13 +295,6 @@ impl<'a> RunRow<'a> {
             None if run.end.is_some() => UNKNOWN.to_owned(),
             None => NONE.to_owned(),
         };
-        // The four signals by which a process is asked to end are no crash.
-        let bad = match run.end {
-            Some(RunEnd::Exited(code)) => code != 0,
-            Some(RunEnd::Signaled(signal)) => ![1, 2, 13, 15].contains(&signal),
-            Some(RunEnd::Crashed) => true,
-            Some(RunEnd::Replaced | RunEnd::Stopped | RunEnd::Unknown) | None => false,
-        };
         Self {
             id: run.id.0,
             version: run.version.as_deref().unwrap_or(NONE),
@@ -311,7 +304,7 @@ impl<'a> RunRow<'a> {
             lasted,
             cpu,
             end: run.end.map_or_else(|| "running".to_owned(), |end| end.to_string()),
-            bad,
+            bad: run.end.is_some_and(RunEnd::is_unclean),
             began_at: moment(began),
             ended_at: run.ended_at.map(moment),
         }
@@ -327,20 +320,30 @@ pub(super) struct Choice {
     pub chosen: bool,
 }
 
-/// Those shorter than the history, and all of it.
+/// Those shorter than the history, and all of it. One that was asked for is among them, whether it
+/// is offered to others or not.
 pub(super) fn choices(snapshot: &Snapshot, window: Window) -> Vec<Choice> {
     const SECONDS: [u64; 6] = [60, 300, 900, 3_600, 21_600, 86_400];
     let all = snapshot.history_duration();
     let shorter = SECONDS.map(Duration::from_secs).into_iter().filter(|&length| length < all);
-    let mut out: Vec<_> = shorter
-        .filter(|&length| length >= snapshot.poll_interval() * 2)
-        .map(|length| Choice {
-            text: words::brief(length),
-            query: format!("&window={}", length.as_secs()),
-            chosen: window == Window::Last(length),
-        })
-        .collect();
-    let chosen = !out.iter().any(|choice| choice.chosen);
+    let shorter = shorter.filter(|&length| length >= snapshot.poll_interval() * 2);
+    let mut lengths: Vec<_> = shorter.collect();
+    let asked = match window {
+        Window::Last(asked) => Some(asked).filter(|&asked| asked < all),
+        Window::All => None,
+    };
+    if let Some(asked) = asked
+        && let Err(place) = lengths.binary_search(&asked)
+    {
+        lengths.insert(place, asked);
+    }
+    let choice = |length: Duration| Choice {
+        text: words::brief(length),
+        query: format!("&window={}", length.as_secs_f64()),
+        chosen: asked == Some(length),
+    };
+    let mut out: Vec<_> = lengths.into_iter().map(choice).collect();
+    let chosen = asked.is_none();
     out.push(Choice { text: format!("all, {}", words::brief(all)), query: String::new(), chosen });
     out
 }

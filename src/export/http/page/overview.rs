@@ -228,7 +228,7 @@ impl Banner {
     }
 }
 
-/// A row, and the link to the plugin's own page.
+/// The link to the plugin's own page.
 pub(super) fn link(base: &str, name: &str) -> String {
     format!("{base}plugin?name={}", encoded(name))
 }

@@ -87,6 +87,7 @@ async function refresh() {
     const path = isIndex ? 'page/rows?' : `page/plugin?${body.dataset.query}&`;
     const answer = await ask(`${path}since=${revision || 0}&started=${started}`);
     if (answer.status === 200) data = await answer.json();
+    if (answer.ok) answeredAt = performance.now();
     const isGone = !isIndex && answer.status === 404;
     fault = answer.ok ? null : isGone ? banner.dataset.gone : `${banner.dataset.refused} ${answer.status}.`;
   } catch {
@@ -114,10 +115,12 @@ let stopped = banner?.dataset.kind === 'stopped';
 let fault = null;
 let ageThen = Number(ageText?.dataset.age);
 let heardAt = performance.now();
+/** When the server last said how old its data are, or that these are still the newest. */
+let answeredAt = heardAt;
 
 function heard(age) {
   ageThen = age;
-  heardAt = performance.now();
+  heardAt = answeredAt = performance.now();
 }
 
 /** Once a second, and after each answer: the age goes on when nothing else does. */
@@ -129,7 +132,8 @@ function judge() {
       : seconds < 7_200 ? `${Math.floor(seconds / 60)}\u00a0min` : `${Math.floor(seconds / 3_600)}\u00a0h`;
     say(ageText, `Data ${told} old`);
   }
-  const isLate = age > interval * 3 + 1;
+  // As of the last answer: while nobody asks, as when the page is not seen, nobody is late.
+  const isLate = ageThen + (answeredAt - heardAt) / 1_000 > interval * 3 + 1;
   const kind = fault ? 'silent' : stopped ? 'stopped' : isLate ? 'late' : '';
   const text = fault || (kind && banner.dataset[kind]) || '';
   // It is in the live region: to write what is there already would have it read out again.
@@ -172,8 +176,9 @@ const KEY = { name: 0, urgency: 1, since: 3, crashes: 9, cpu: 14, memory: 15, ra
 function patch(row, values) {
   FIELDS.forEach((field, nth) => {
     const value = values[nth];
-    if (row.said[nth] === value) return;
+    // The same moment is told with its date once its day is over.
     if (field === 'since') tell(row.time, value);
+    else if (row.said[nth] === value) return;
     else if (field === 'status') {
       put(row.tr, 'data-status', WORDS[value]);
       say(row.places.status, WORDS[value]);

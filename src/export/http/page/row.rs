@@ -72,7 +72,7 @@ impl<'a> Row<'a> {
             memory: or_absent(live.memory_bytes.map(words::memory)),
             change: growth.map_or_else(String::new, |growth| words::change(growth.bytes)),
             rate: words::rate(rate),
-            crashes_lately: view.crashes(judge::recent(snapshot)),
+            crashes_lately: view.crashes_lately(judge::recent(snapshot)),
             crashes: view.crash_count(),
             uptime: or_absent(live.uptime.map(human)),
             version: view.version().unwrap_or_default(),
