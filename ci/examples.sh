@@ -1,11 +1,27 @@
 #!/usr/bin/env bash
-# Proves: the README's main command shows what it should on real processes, as text and as JSON,
-# and the other examples run; the benches build.
+# Proves: the README's main command shows what it should on real processes, as text and as JSON, its
+# Rust code compiles, and the other examples run; the benches build.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 command="cargo run --release --example aggregates"
 grep -qxF "$command" README.md || { echo "README.md does not say: $command" >&2; exit 1; }
+
+# Each piece of code as a function, of what its text speaks of; in a place of its own beside the examples.
+code=examples/code_of_the_readme.rs
+trap 'rm -f "$code"' EXIT
+python3 -c '
+import re
+blocks = re.findall(r"^```rust\n(.*?)^```$", open("README.md").read(), re.M | re.S)
+assert len(blocks) >= 3, len(blocks)
+print("#![allow(warnings)]")
+for number, block in enumerate(blocks):
+    print("fn piece_%d(accept: &str, reader: &plugmeter::Reader, mut page_of_the_bot: String)" % number)
+    print("    -> Result<(), Box<dyn std::error::Error>> {\n    use plugmeter::*;\n" + block + "    Ok(())\n}")
+print("fn main() {}")
+' >"$code"
+cargo check --locked --all-features --example code_of_the_readme
+rm "$code"
 
 cargo build --locked --release --all-features --examples
 $command -- --for 3
@@ -19,9 +35,11 @@ cargo run --locked --release --example global
 # On a terminal of its own, until somebody presses q.
 if script --version 2>/dev/null | grep -q util-linux; then
     top="cargo run --locked --release --all-features --example top -- --interval 0.2"
-    shown="$({ sleep 3; printf q; sleep 1; } |
-        TERM=xterm-256color timeout 60 script -qec "stty rows 24 cols 80; $top" /dev/null)"
-    grep -q "sampler " <<<"$shown" || { echo "top has shown nothing: $shown" >&2; exit 1; }
+    screen=$(mktemp)
+    { for _ in {1..300}; do ! grep -q "sampler " "$screen" || break; sleep 0.2; done; printf q; sleep 1; } |
+        TERM=xterm-256color timeout 90 script -qec "stty rows 24 cols 80; $top" /dev/null >"$screen"
+    grep -q "sampler " "$screen" || { echo "top has shown nothing: $(cat "$screen")" >&2; exit 1; }
+    rm "$screen"
 else
     echo "SKIPPED: no \`script\` of util-linux on this machine, and so no terminal for top" >&2
 fi

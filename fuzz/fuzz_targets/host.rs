@@ -16,7 +16,9 @@ fn expected(host: &str) -> bool {
         digits && (port.is_empty() || port.parse::<u16>().is_ok())
     };
     let name = match host.rsplit_once(':') {
-        Some((name, port)) if is_port(port) && !(name.starts_with('[') && !name.ends_with(']')) => name,
+        Some((name, port)) if is_port(port) && !(name.starts_with('[') && !name.ends_with(']')) => {
+            name
+        }
         Some(_) | None => host,
     };
     if let Some(inside) = name.strip_prefix('[') {

@@ -81,6 +81,7 @@ pub(super) fn span(time: Duration) -> String {
 pub(super) fn brief(time: Duration) -> String {
     let seconds = time.as_secs();
     let (count, unit) = match seconds {
+        0 if !time.is_zero() => (time.as_millis() as u64, "ms"),
         seconds if seconds % 86_400 == 0 && seconds > 0 => (seconds / 86_400, "d"),
         seconds if seconds % 3_600 == 0 && seconds > 0 => (seconds / 3_600, "h"),
         seconds if seconds % 60 == 0 && seconds > 0 => (seconds / 60, "min"),
@@ -188,6 +189,7 @@ mod tests {
         assert_eq!(change(1_000), "\u{b1}0");
         assert_eq!([0.0, 0.25, 3.2, 99.94, 250.4].map(rate), ["0", "0.25", "3.2", "99.9", "250"]);
         assert_eq!([7, 921, 1_000, 1_234_567].map(count), ["7", "921", "1,000", "1,234,567"]);
+        assert_eq!(brief(Duration::from_micros(250_500)), "250\u{a0}ms");
         let told = [0, 30, 900, 3_600, 90_000, 90_001, 86_400].map(Duration::from_secs).map(brief);
         let expected = ["0 s", "30 s", "15 min", "1 h", "25 h", "25 h", "1 d"];
         assert_eq!(told.map(|text| text.replace('\u{a0}', " ")), expected);
