@@ -20,7 +20,8 @@ use super::view::PluginView;
 
 /// `value` with so many decimals, as `{:.N}` rounds.
 fn rounded(value: f64, decimals: u8) -> f64 {
-    let scale = 10f64.powi(i32::from(decimals));
+    // Exact, which `powi` does not promise.
+    let scale = f64::from(10_u32.pow(u32::from(decimals)));
     let scaled = value * scale;
     // The product is off by less than a millionth where it is below a thousand million. Farther
     // from a tie than that it is rounded as the value itself is, and a quotient of two numbers that

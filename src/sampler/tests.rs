@@ -47,6 +47,8 @@ enum Is {
 #[derive(Default)]
 struct Script {
     now: Option<Now>,
+    /// The processes that were to be read in the last tick.
+    prepared: Vec<u32>,
     processes: HashMap<u32, Is>,
 }
 
@@ -101,7 +103,9 @@ impl Probe for Script {
         }
     }
 
-    fn prepare<'p>(&mut self, _processes: impl Iterator<Item = &'p Process>) {}
+    fn prepare<'p>(&mut self, processes: impl Iterator<Item = &'p Process>) {
+        self.prepared = processes.map(|process| process.pid).collect();
+    }
 
     fn read(&mut self, process: &mut Process) -> Result<Reading, Unread> {
         self.look(process.pid).map(|(_, reading)| reading)
@@ -317,6 +321,32 @@ fn what_cannot_be_opened_is_tried_again_in_every_tick() {
     let view = snapshot.plugin("dice").unwrap();
     assert_eq!(view.runs().next().unwrap().end, Some(RunEnd::Unknown));
     assert_eq!(view.state(), PluginState::Crashed);
+}
+
+#[test]
+fn a_tick_names_the_processes_that_it_will_read_before_it_does() {
+    let mut stage = Stage::new();
+    stage.alive(1, 0);
+    stage.started(1);
+    stage.tick();
+    assert_eq!(stage.script.prepared, [1]);
+    stage.say(Word::Stopped);
+    stage.tick();
+    assert!(stage.script.prepared.is_empty());
+}
+
+#[test]
+fn what_changes_nothing_is_no_news() {
+    let mut stage = Stage::new();
+    stage.alive(1, 0);
+    stage.started(1);
+    stage.tick();
+    assert!(!stage.roster.is_changed());
+    stage.say(Word::State(PluginState::Running));
+    stage.say(Word::Exited(RunId(99), Outcome::Exited(3)));
+    assert!(!stage.roster.is_changed(), "it runs already, and nobody is the 99th");
+    stage.say(Word::State(PluginState::Unhealthy));
+    assert!(stage.roster.is_changed());
 }
 
 #[test]
