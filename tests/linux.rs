@@ -27,5 +27,5 @@ mod loops;
 mod readings;
 #[path = "linux/table.rs"]
 mod table;
-#[path = "linux/world.rs"]
+#[path = "support/world.rs"]
 mod world;
