@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_utils::sync::Parker;
 
+use crate::Window;
 use crate::config::Config;
 use crate::model::problem::Problem;
 use crate::model::reading::{Bytes, Reading};
@@ -19,7 +20,6 @@ use crate::os::{Found, Identity, Opened, Probe, Unread, Wait, WithProbe, clock};
 use crate::sampler::{Running, Start};
 use crate::shared::command::{Change, Command, Line, Named, PluginId, Word};
 use crate::shared::counter::{EventCounter, next_run_id};
-use crate::Window;
 
 const INTERVAL: Duration = Duration::from_millis(10);
 const PLUGINS: u32 = 4;
