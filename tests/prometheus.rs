@@ -314,10 +314,19 @@ fn a_prometheus_server_sees_what_the_snapshot_says() {
         // The first page shows a tick before it: what came after that is what was added.
         let in_window = |at: SystemTime| first < at && at <= last;
         let history = snapshot.plugin("busy").unwrap().history(Window::All);
-        let window = history.filter(|sample| in_window(sample.timestamp));
-        let percents: Vec<_> = window.filter_map(|sample| sample.cpu_percent).collect();
-        let said = percents.iter().sum::<f64>() / percents.len() as f64 / 100.0;
-        assert!(percents.len() > 30, "{} samples", percents.len());
+        // Each value is of the time since the one before it, and no two of those need be alike.
+        let (mut samples, mut busy, mut wall, mut before) = (0, 0.0, 0.0, None);
+        for sample in history {
+            let Some(percent) = sample.cpu_percent else { continue };
+            let since = before.replace(sample.timestamp);
+            if let Some(since) = since.filter(|_| in_window(sample.timestamp)) {
+                let interval = sample.timestamp.duration_since(since).unwrap().as_secs_f64();
+                (samples, busy, wall) =
+                    (samples + 1, busy + percent / 100.0 * interval, wall + interval);
+            }
+        }
+        let said = busy / wall;
+        assert!(samples > 5, "{samples} samples");
         assert!(said > 0.1, "it was busy: {said} cores");
         assert!((rate - said).abs() <= said * 0.1, "{job}: {rate} cores, the snapshot says {said}");
     }
