@@ -25,24 +25,30 @@ fn three_polls_of_a_busy_child_give_plausible_values() {
         let begun = Instant::now();
         let child = shell("while :; do :; done");
         plugin.started(child.pid(), "1.0");
-        // One thread: a core at most. How much of it is left by others, nobody knows.
-        let plausible = |cpu: f64| (1.0..=115.0).contains(&cpu);
+        // How much of a core is left by others, nobody knows.
         let snapshot = wait_for_plugin(&collector, "busy", "three plausible values", |view| {
             let values = view.history(Window::All).filter_map(|sample| sample.cpu_percent);
-            values.filter(|cpu| plausible(*cpu)).count() >= 3
+            values.filter(|cpu| *cpu >= 1.0).count() >= 3
                 && view.cpu_time() > Duration::from_millis(50)
         });
         // The kernel counts in steps.
         let longest = begun.elapsed() + Duration::from_millis(20);
         let view = snapshot.plugin("busy").unwrap();
-        let mut uptime = Duration::ZERO;
+        let (mut uptime, mut last_value) = (Duration::ZERO, None);
         for sample in view.history(Window::All).filter(|sample| sample.run.is_some()) {
             assert_eq!(sample.pid, Some(child.pid()));
             assert_eq!(sample.version, Some("1.0"));
             assert_eq!(sample.state, PluginState::Running);
-            // One thread: a core at most. Others may leave it none of one for an interval.
-            let cpu = sample.cpu_percent.unwrap_or_default();
-            assert!((0.0..=115.0).contains(&cpu), "{probe}: {cpu} %");
+            if let Some(cpu) = sample.cpu_percent {
+                assert!(cpu >= 0.0, "{probe}: {cpu} %");
+                // One thread: a core at most, and the steps of the kernel's count. A late tick makes
+                // the next interval short; only where the first began cannot be seen.
+                if let Some(before) = last_value.replace(sample.timestamp) {
+                    let interval = sample.timestamp.duration_since(before).unwrap().as_secs_f64();
+                    let most = 100.0 * (1.0 + 0.020 / interval);
+                    assert!(cpu <= most, "{probe}: {cpu} % in {interval} seconds");
+                }
+            }
             let memory = sample.memory_mb().expect("it lives");
             assert!((0.1..100.0).contains(&memory), "{probe}: {memory} MB");
             let up = sample.uptime.expect("its start is known");
@@ -175,18 +181,26 @@ fn a_hot_reload_replaces_a_run_whose_process_lives_and_is_no_crash() {
     }
 }
 
+/// A crash that only the sampler has seen counts a second after it. Whoever is to come before that,
+/// and is set aside for so long, has to try once more.
+const IN_TIME: Duration = Duration::from_millis(900);
+
 #[test]
 fn a_crash_that_only_the_sampler_sees_is_shown_at_once_and_counted_a_little_later() {
-    for probe in probes() {
+    let round = |probe| {
         let collector = ticking(probe, Duration::from_millis(20));
         let plugin = collector.register("dice").unwrap();
         let mut child = sleeper();
         plugin.started(child.pid(), "");
         wait_for_plugin(&collector, "dice", "a process", |view| view.pid().is_some());
+        let before = Instant::now();
         child.kill();
         let snapshot = wait_for_plugin(&collector, "dice", "the crash", |view| {
             view.state() == PluginState::Crashed
         });
+        if before.elapsed() > IN_TIME {
+            return None;
+        }
         let view = snapshot.plugin("dice").unwrap();
         assert_eq!((view.pid(), view.crash_count()), (None, 0));
         let snapshot =
@@ -195,6 +209,10 @@ fn a_crash_that_only_the_sampler_sees_is_shown_at_once_and_counted_a_little_late
         let run = view.runs().next().unwrap();
         assert_eq!(view.last_crash(), run.ended_at);
         assert_eq!(snapshot.system().plugins_crashed, 1);
+        Some(())
+    };
+    for probe in probes() {
+        wait_for("a look at it in time", || round(probe));
     }
 }
 
@@ -228,13 +246,14 @@ fn a_crash_that_the_host_tells_is_counted_at_once_and_only_once() {
 
 #[test]
 fn kill_wait_stopped_is_no_crash_even_if_the_sampler_has_seen_one() {
-    for probe in probes() {
+    let round = |probe| {
         let collector = ticking(probe, Duration::from_millis(10));
         let plugin = collector.register("dice").unwrap();
         for wait_until_seen in [false, true] {
             let mut child = sleeper();
             plugin.started(child.pid(), "");
             collector.sample_now().unwrap();
+            let before = Instant::now();
             child.kill();
             child.wait();
             if wait_until_seen {
@@ -243,12 +262,19 @@ fn kill_wait_stopped_is_no_crash_even_if_the_sampler_has_seen_one() {
                 });
             }
             plugin.stopped();
+            if before.elapsed() > IN_TIME {
+                return None;
+            }
         }
         outlast_the_grace(&collector);
         let snapshot = collector.sample_now().unwrap();
         let view = snapshot.plugin("dice").unwrap();
         assert_eq!((view.state(), view.crash_count()), (PluginState::Stopped, 0), "{probe}");
         assert_eq!(view.last_crash(), None);
+        Some(())
+    };
+    for probe in probes() {
+        wait_for("the words in time", || round(probe));
     }
 }
 
@@ -405,11 +431,14 @@ fn changes_are_published_not_more_often_than_every_ten_milliseconds_and_the_last
         let plugin = collector.register("dice").unwrap();
         let begin = Instant::now();
         let first = collector.sample_now().unwrap().revision();
-        while collector.snapshot().revision() < first + 20 {
-            plugin.set_state(PluginState::Starting);
-            plugin.set_state(PluginState::Unhealthy);
-            thread::sleep(Duration::from_micros(50));
-        }
+        wait_for("twenty publications", || {
+            for _ in 0..20 {
+                plugin.set_state(PluginState::Starting);
+                plugin.set_state(PluginState::Unhealthy);
+                thread::sleep(Duration::from_micros(50));
+            }
+            (collector.snapshot().revision() >= first + 20).then_some(())
+        });
         plugin.set_state(PluginState::Stopping);
         let last = wait_for_plugin(&collector, "dice", "the last state", |view| {
             view.state() == PluginState::Stopping

@@ -194,7 +194,7 @@ fn a_simulation_takes_whatever_says_what_is_observed() {
 
 #[cfg(feature = "http")]
 #[test]
-fn the_face_of_the_server() {
+fn the_server_takes_and_gives_what_it_says() {
     use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
     use plugmeter::http::{self, HttpConfig, HttpError, HttpServer};

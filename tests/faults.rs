@@ -19,6 +19,5 @@ mod logger;
 mod pauses;
 #[path = "faults/proc.rs"]
 mod proc;
-#[path = "linux/world.rs"]
-#[allow(dead_code)] // the other half is for others
+#[path = "support/world.rs"]
 mod world;

@@ -4,6 +4,9 @@
 #![allow(clippy::unwrap_used)] // in a test, to panic is to say so
 #![allow(unsafe_code)] // there is no safe fork
 
+#[cfg(feature = "http")]
+#[path = "support/client.rs"]
+mod client;
 mod support;
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,9 +14,10 @@ use std::thread;
 use std::time::Duration;
 
 use plugmeter::{
-    Collector, Config, Plugin, PluginState, ProbeKind, RegisterError, Snapshot, Stopped, Window,
+    Collector, Config, Plugin, PluginState, ProbeKind, Reader, RegisterError, Snapshot, Stopped,
+    Window,
 };
-use support::{on_demand, probes, sleeper, ticking, wait_for};
+use support::{Over, on_demand, probes, skipped, sleeper, ticking, wait_for};
 
 /// What holds in the child, as a number to exit with: 0 if everything is as it should be.
 fn in_the_child(collector: &Collector, plugin: &plugmeter::Plugin) -> i32 {
@@ -97,6 +101,7 @@ fn in_a_forked_child_reading_and_counting_work_and_all_else_returns_at_once() {
     collector.sample_now().unwrap();
     let done = AtomicBool::new(false);
     thread::scope(|scope| {
+        let _over = Over(&done);
         // At some of the forks the lock of those who register is held by a thread that the child
         // does not have.
         scope.spawn(|| {
@@ -106,13 +111,103 @@ fn in_a_forked_child_reading_and_counting_work_and_all_else_returns_at_once() {
         });
         let codes: Vec<i32> =
             (0..100).map(|_| fork(|| in_the_child(&collector, &plugin))).collect();
-        done.store(true, Ordering::Relaxed);
         assert_eq!(codes, [0; 100], "a number is the fact that does not hold in the child");
     });
     // And here nothing has happened.
     let snapshot = collector.sample_now().unwrap();
     let dice = snapshot.plugin("dice").unwrap();
     assert_eq!((dice.version(), dice.crash_count()), (Some("1.0"), 0));
+}
+
+/// From now on any system call but the one that ends it kills this process. `false` where the kernel
+/// does not do that.
+fn forbid_system_calls() -> bool {
+    let step = |code: u32, k: u32, jf: u8| libc::sock_filter { code: code as u16, jt: 0, jf, k };
+    let mut filter = [
+        // The number of the call is the first thing that a filter sees.
+        step(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0),
+        step(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, libc::SYS_exit_group as u32, 1),
+        step(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ALLOW, 0),
+        step(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_KILL_PROCESS, 0),
+    ];
+    let program = libc::sock_fprog { len: filter.len() as u16, filter: filter.as_mut_ptr() };
+    let (yes, no) = (1 as libc::c_ulong, 0 as libc::c_ulong);
+    let mode = libc::c_ulong::from(libc::SECCOMP_MODE_FILTER);
+    // SAFETY: the kernel copies the filter; nothing else of this process is touched.
+    unsafe {
+        libc::prctl(libc::PR_SET_NO_NEW_PRIVS, yes, no, no, no) == 0
+            && libc::prctl(libc::PR_SET_SECCOMP, mode, &raw const program, no, no) == 0
+    }
+}
+
+/// Asks what can be asked without memory of one's own; a sum over it.
+fn query(reader: &Reader) -> u64 {
+    let snapshot = reader.snapshot();
+    let views = snapshot.plugins().map(|view| {
+        let samples = view.history(Window::All).map(|sample| sample.event_count);
+        let recent = view.aggregates(Window::Last(Duration::from_secs(1)));
+        samples.sum::<u64>()
+            + view.current().map_or(0, |sample| sample.event_count)
+            + view.aggregates(Window::All).map_or(0, |all| all.sample_count as u64)
+            + recent.map_or(0, |recent| recent.sample_count as u64)
+            + view.runs().map(|run| u64::from(run.pid)).sum::<u64>()
+            + view.crash_count()
+    });
+    views.sum::<u64>() + snapshot.plugin("dice").map_or(0, |dice| dice.event_count())
+}
+
+#[test]
+fn reading_makes_no_system_call_and_so_waits_for_nobody_whatever_was_under_way() {
+    const REFUSED: i32 = 99;
+    if std::env::var_os("TSAN_OPTIONS").is_some() {
+        skipped("ThreadSanitizer makes calls of its own", "reading without any");
+        return;
+    }
+    if fork(|| if forbid_system_calls() { 0 } else { REFUSED }) == REFUSED {
+        skipped("system calls cannot be forbidden here", "reading without any");
+        return;
+    }
+    for probe in probes() {
+        let interval = Duration::from_millis(10);
+        // Short, so that each answer is: there are as many ticks as are asked for.
+        let config = Config::default().poll_interval(interval).history_duration(interval * 40);
+        let collector = Collector::start(config.probe(probe)).unwrap();
+        let plugin = collector.register("dice").unwrap();
+        plugin.started(std::process::id(), "1.0");
+        plugin.events().increment();
+        let reader = collector.reader();
+        wait_for("a history", || (reader.snapshot().tick() > 40).then_some(()));
+        let done = AtomicBool::new(false);
+        thread::scope(|scope| {
+            let _over = Over(&done);
+            // The forks meet publications and other readers at all points. Whoever waited for one of
+            // those, which are not there in the child, would have to ask the kernel.
+            scope.spawn(|| {
+                while !done.load(Ordering::Relaxed) {
+                    drop(collector.sample_now());
+                }
+            });
+            scope.spawn(|| {
+                while !done.load(Ordering::Relaxed) {
+                    drop(reader.snapshot());
+                }
+            });
+            // The first time a thread asks, it makes room for its answers.
+            query(&reader);
+            for number in 0..FORKS {
+                let code = fork(|| {
+                    if !forbid_system_calls() {
+                        return REFUSED;
+                    }
+                    let (said, events) = (query(&reader), plugin.events().get());
+                    let same = (0..20).all(|_| query(&reader) == said);
+                    plugin.events().increment();
+                    i32::from(!(same && plugin.events().get() == events + 1))
+                });
+                assert_eq!(code, 0, "{probe}, fork {number}");
+            }
+        });
+    }
 }
 
 #[test]
@@ -148,6 +243,7 @@ fn forks_in_the_middle_of_ticks_publications_and_reads_leave_both_sides_whole() 
         collector.sample_now().unwrap();
         let done = AtomicBool::new(false);
         thread::scope(|scope| {
+            let _over = Over(&done);
             // Something changes, is published and is read all the time.
             scope.spawn(|| {
                 while !done.load(Ordering::Relaxed) {
@@ -182,7 +278,6 @@ fn forks_in_the_middle_of_ticks_publications_and_reads_leave_both_sides_whole() 
                     })
                 })
                 .collect();
-            done.store(true, Ordering::Relaxed);
             assert_eq!(codes, [0; FORKS], "{probe}");
         });
         assert!(!collector.sample_now().unwrap().is_stopped());
@@ -259,21 +354,10 @@ fn a_forked_child_may_start_a_collector_of_its_own() {
 #[cfg(feature = "http")]
 #[test]
 fn a_server_is_not_stopped_by_a_forked_child_that_stops_and_drops_its_copy() {
-    use std::io::{Read as _, Write as _};
-
-    use plugmeter::http::{self, HttpConfig};
+    use plugmeter::http::HttpConfig;
 
     let collector = on_demand(ProbeKind::Native);
-    let server = http::serve(collector.reader(), HttpConfig::default().port(0)).unwrap();
-    let address = server.local_addr().unwrap();
-    let answer = || {
-        let mut stream = std::net::TcpStream::connect(address).unwrap();
-        let request = b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
-        stream.write_all(request).unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        answer
-    };
+    let (server, address) = client::serve(collector.reader(), HttpConfig::default());
     for _ in 0..20 {
         let child = Forked::doing(|| {
             server.stop();
@@ -282,6 +366,6 @@ fn a_server_is_not_stopped_by_a_forked_child_that_stops_and_drops_its_copy() {
             0
         });
         assert_eq!(child.code(), 0);
-        assert!(answer().starts_with("HTTP/1.1 200"), "{}", answer());
+        assert_eq!(client::get(address, "/health").status, 200);
     }
 }

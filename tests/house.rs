@@ -22,8 +22,8 @@ fn sources() -> Vec<Source> {
         let path = file.strip_prefix(&root).unwrap().to_str().unwrap().replace('\\', "/");
         // Unit tests come last in a file, and may do what they like.
         let code = text.split("\nmod tests {").next().unwrap_or_default();
-        let code: Vec<_> = code.lines().map(|line| line.split("//").next().unwrap()).collect();
-        Source { path, code: code.join("\n") }
+        let code: Vec<_> = code.lines().map(without_comment).collect();
+        Source { path, code: spelled_out(code.join("\n")) }
     };
     // So do files and folders of tests alone.
     let is_tests = |file: &PathBuf| {
@@ -31,6 +31,36 @@ fn sources() -> Vec<Source> {
         parts.any(|part| part.as_os_str() == "tests" || part.as_os_str() == "tests.rs")
     };
     files.into_iter().filter(|file| !is_tests(file)).map(read).collect()
+}
+
+/// An address in a text has two slashes too, but no blank before them.
+fn without_comment(line: &str) -> &str {
+    let is_comment = line.trim_start().starts_with("//");
+    if is_comment { "" } else { line.split(" //").next().unwrap() }
+}
+
+/// The code with `std::{fmt, io::Read}` as `std::fmt, std::io::Read`, and so for `crate`: however a
+/// path is written, it is found.
+fn spelled_out(mut code: String) -> String {
+    for root in ["std::", "crate::"] {
+        while let Some(at) = code.find(&format!("{root}{{")) {
+            let inside = at + root.len() + 1;
+            let (mut depth, mut begin, mut paths) = (1, inside, Vec::new());
+            for (i, byte) in code.bytes().enumerate().skip(inside) {
+                depth += i32::from(byte == b'{') - i32::from(byte == b'}');
+                if depth == 0 || (depth == 1 && byte == b',') {
+                    paths.push(format!("{root}{}", code[begin..i].trim()));
+                    begin = i + 1;
+                }
+                if depth == 0 {
+                    break;
+                }
+            }
+            assert_eq!(depth, 0, "a group that does not end: {}", &code[at..]);
+            code.replace_range(at..begin, &paths.join(", "));
+        }
+    }
+    code
 }
 
 fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
@@ -118,18 +148,18 @@ fn what_crosses_threads_is_in_few_places() {
 #[test]
 fn only_the_os_folder_knows_the_platform() {
     assert_nowhere(
-        &[
-            "target_os",
-            "cfg(unix",
-            "cfg(windows",
-            "target_family",
-            "std::os::",
-            "rustix",
-            "sysinfo::",
-        ],
+        &["target_os", "target_family", "std::os::", "rustix", "sysinfo::"],
         |path| room(path) != "os",
         "what is platform-specific lives under os/",
     );
+    // Also within `all`, `any` and `not`.
+    for source in sources().iter().filter(|source| room(&source.path) != "os") {
+        for line in source.code.lines().filter(|line| line.contains("cfg")) {
+            let mut words = line.split(|c: char| !c.is_alphanumeric() && c != '_');
+            let platform = words.find(|word| ["unix", "windows"].contains(word));
+            assert_eq!(platform, None, "src/{}: {line}", source.path);
+        }
+    }
 }
 
 #[test]
@@ -146,11 +176,25 @@ fn imports_point_one_way() {
             continue;
         };
         for (to_at, to) in order.iter().enumerate() {
-            let used = source.code.contains(&format!("crate::{to}::"))
-                || source.code.contains(&format!("crate::{to};"));
+            let path = format!("crate::{to}");
+            let is_end =
+                |after: &str| !after.starts_with(|c: char| c.is_alphanumeric() || c == '_');
+            let used = source.code.split(&path).skip(1).any(is_end);
             let allowed = to_at >= at && !beside.contains(&(from, to));
             assert!(!used || allowed, "src/{} uses {to}, which points the wrong way", source.path);
         }
+    }
+}
+
+#[test]
+fn only_what_is_built_on_the_face_imports_by_it() {
+    // `crate::Snapshot` is what `lib.rs` exports, from wherever it comes: inside, a path says the room.
+    let above = ["lib", "fuzzing", "export", "testing"];
+    for source in sources().iter().filter(|source| !above.contains(&room(&source.path))) {
+        let mut paths = source.code.split("crate::").skip(1);
+        let by_face = paths.find(|path| path.starts_with(char::is_uppercase));
+        let by_face = by_face.and_then(|path| path.lines().next());
+        assert_eq!(by_face, None, "src/{}: a path that does not say its room", source.path);
     }
 }
 

@@ -14,12 +14,10 @@ mod routes;
 mod started;
 mod support;
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
-use plugmeter::http::{self, HttpConfig, HttpServer};
+use plugmeter::Config;
 use plugmeter::testing::{Simulation, Usage};
-use plugmeter::{Config, Reader};
 
 /// Names that mean something to whatever they are put into unescaped.
 const HOSTILE: [&str; 9] = [
@@ -33,13 +31,6 @@ const HOSTILE: [&str; 9] = [
     "ü 名前 \u{202e}rtl \u{2028}",
     "{{ name }} {% x %}",
 ];
-
-/// On a port of its own.
-fn serve(reader: Reader, config: HttpConfig) -> (HttpServer, SocketAddr) {
-    let server = http::serve(reader, config.port(0)).unwrap();
-    let address = server.local_addr().unwrap();
-    (server, address)
-}
 
 const SECONDS: fn(u64) -> Duration = Duration::from_secs;
 

@@ -19,6 +19,8 @@ mod descriptors;
 mod ends;
 #[path = "linux/gate.rs"]
 mod gate;
+#[path = "linux/held.rs"]
+mod held;
 #[path = "linux/identity.rs"]
 mod identity;
 #[path = "linux/loops.rs"]
@@ -29,5 +31,5 @@ mod pidfds;
 mod readings;
 #[path = "linux/table.rs"]
 mod table;
-#[path = "linux/world.rs"]
+#[path = "support/world.rs"]
 mod world;

@@ -2,11 +2,14 @@
 
 #![allow(clippy::unwrap_used)] // in a test, to panic is to say so
 
+mod support;
+
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, OnceLock};
 
 use log::{Level, LevelFilter, Log, Metadata, Record};
 use plugmeter::{Collector, Config, Stopped};
+use support::wait_for;
 
 static COLLECTOR: OnceLock<Collector> = OnceLock::new();
 static STOPPED: AtomicBool = AtomicBool::new(false);
@@ -52,10 +55,11 @@ fn a_logger_may_panic_ask_for_a_sample_and_stop_the_collector_from_the_samplers_
     for _ in 0..3 {
         problem.started(0, "");
     }
-    while !STOPPED.load(Ordering::Acquire) {
+    wait_for("the logger to stop it", || {
         // The answer, or the refusal when it was stopped: what counts is that one comes.
         let _: Result<_, Stopped> = collector.sample_now();
-    }
+        STOPPED.load(Ordering::Acquire).then_some(())
+    });
     collector.stop();
     assert!(collector.snapshot().is_stopped());
     let lines = LINES.lock().unwrap();

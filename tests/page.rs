@@ -6,6 +6,8 @@
 
 #[path = "page/asked.rs"]
 mod asked;
+#[path = "support/client.rs"]
+mod client;
 #[path = "page/markup.rs"]
 mod markup;
 #[path = "page/mounted.rs"]
@@ -17,11 +19,11 @@ mod said;
 #[path = "support/mod.rs"]
 mod support;
 
-use std::io::{Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::time::Duration;
 
-use plugmeter::http::{self, HttpConfig, HttpServer};
+use client::get;
+use plugmeter::http::{HttpConfig, HttpServer};
 use plugmeter::testing::{Simulation, Usage};
 use plugmeter::{Config, PluginState, Reader};
 use serde_json::Value;
@@ -31,37 +33,23 @@ const MB: u64 = 1 << 20;
 const ROW: &str = "<tr role=\"row\" data-name=\"";
 
 fn serve(reader: Reader) -> (HttpServer, SocketAddr) {
-    let server = http::serve(reader, HttpConfig::default().port(0)).unwrap();
-    let address = server.local_addr().unwrap();
-    (server, address)
-}
-
-/// Status, head and body.
-fn get(address: SocketAddr, target: &str) -> (u16, String, String) {
-    let mut stream = TcpStream::connect(address).unwrap();
-    stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
-    let request = format!("GET {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
-    stream.write_all(request.as_bytes()).unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-    (status, head.to_lowercase(), body.to_owned())
+    client::serve(reader, HttpConfig::default())
 }
 
 #[track_caller]
 fn page(address: SocketAddr, target: &str) -> String {
-    let (status, head, body) = get(address, target);
-    assert_eq!(status, 200, "{target}: {body}");
-    assert!(head.contains("content-type: text/html; charset=utf-8"), "{head}");
-    body
+    let answer = get(address, target);
+    assert_eq!(answer.status, 200, "{target}: {}", answer.text());
+    let content_type = answer.header("content-type");
+    assert_eq!(content_type.as_deref(), Some("text/html; charset=utf-8"), "{target}");
+    answer.text().to_owned()
 }
 
 #[track_caller]
 fn json(address: SocketAddr, target: &str) -> Value {
-    let (status, _, body) = get(address, target);
-    assert_eq!(status, 200, "{target}: {body}");
-    serde_json::from_str(&body).unwrap()
+    let answer = get(address, target);
+    assert_eq!(answer.status, 200, "{target}: {}", answer.text());
+    answer.json()
 }
 
 fn every(seconds: u64) -> Config {

@@ -6,6 +6,8 @@
 #[path = "support/client.rs"]
 mod client;
 mod support;
+#[path = "support/world.rs"]
+mod world;
 
 use std::fs;
 use std::io::{ErrorKind, Read as _, Write as _};
@@ -14,25 +16,20 @@ use std::sync::Mutex;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use client::{connect, exchange, get};
-use plugmeter::http::{self, HttpConfig, HttpServer};
+use client::{connect, exchange, get, serve};
+use plugmeter::Config;
+use plugmeter::http::HttpConfig;
 use plugmeter::testing::{Simulation, Usage};
-use plugmeter::{Config, Reader};
 use rustix::net::sockopt::set_socket_recv_buffer_size;
 use rustix::net::{AddressFamily, SocketType, socket};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use support::wait_for;
+use world::{entered, most_resident, resident};
 
 /// A limit of ten seconds is not reached before this, ...
 const NINE: Duration = Duration::from_secs(9);
 /// ... and long before this, however busy the machine is.
 const FORTY: Duration = Duration::from_secs(40);
-
-fn serve(reader: Reader, config: HttpConfig) -> (HttpServer, SocketAddr) {
-    let server = http::serve(reader, config.port(0)).unwrap();
-    let address = server.local_addr().unwrap();
-    (server, address)
-}
 
 /// Enough plugins for an answer of megabytes: more than any buffer takes.
 fn crowd() -> Simulation {
@@ -291,18 +288,16 @@ fn a_crowd_of_slow_clients(address: SocketAddr) -> Vec<TcpStream> {
 fn slow_clients_do_not_keep_the_next_one_out() {
     let sim = crowd();
     let (_server, address) = serve(sim.reader(), HttpConfig::default());
-    let slow = a_crowd_of_slow_clients(address);
-    let start = Instant::now();
+    let mut slow = a_crowd_of_slow_clients(address);
     for _ in 0..20 {
         assert_eq!(get(address, "/nothing").status, 404);
     }
-    // A limit against standing in line behind any of them: they have ten seconds each.
-    assert!(start.elapsed() < Duration::from_secs(8), "{:?}", start.elapsed());
-    drop(slow);
+    // Nobody stood in line behind any of them: the first of them has not come to its limit.
+    assert!(!is_closed(&mut slow[0]));
 }
 
 #[test]
-fn it_stops_within_three_seconds_whoever_is_there() {
+fn it_stops_long_before_the_limits_of_whoever_is_there() {
     let sim = crowd();
     let (server, address) = serve(sim.reader(), HttpConfig::default());
     let slow = a_crowd_of_slow_clients(address);
@@ -310,7 +305,8 @@ fn it_stops_within_three_seconds_whoever_is_there() {
     exchange(&mut idle, b"GET /nothing HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
     let start = Instant::now();
     server.stop();
-    assert!(start.elapsed() < Duration::from_secs(3), "{:?}", start.elapsed());
+    // The idle one alone had ten seconds left.
+    assert!(start.elapsed() < NINE, "{:?}", start.elapsed());
     assert!(TcpStream::connect(address).is_err());
     wait_for("the idle one to be closed", || is_closed(&mut idle).then_some(()));
     drop(slow);
@@ -334,7 +330,7 @@ fn an_answer_under_way_is_finished_when_the_server_stops() {
 
 #[test]
 fn without_descriptors_it_waits_a_moment_and_then_goes_on() {
-    if !alone("without_descriptors_it_waits_a_moment_and_then_goes_on") {
+    if !entered(without_descriptors_it_waits_a_moment_and_then_goes_on, &[]) {
         return;
     }
     let sim = few();
@@ -382,7 +378,7 @@ impl log::Log for Logger {
 
 #[test]
 fn who_opens_it_to_other_machines_without_a_token_is_warned_once() {
-    if !alone("who_opens_it_to_other_machines_without_a_token_is_warned_once") {
+    if !entered(who_opens_it_to_other_machines_without_a_token_is_warned_once, &[]) {
         return;
     }
     log::set_logger(&Logger).unwrap();
@@ -411,31 +407,9 @@ fn who_opens_it_to_other_machines_without_a_token_is_warned_once() {
     }
 }
 
-/// Resident memory of this process in bytes, and the most it ever was.
-fn memory() -> (u64, u64) {
-    let status = fs::read_to_string("/proc/self/status").unwrap();
-    let kib = |key: &str| -> u64 {
-        let line = status.lines().find_map(|line| line.strip_prefix(key)).unwrap();
-        line.trim().trim_end_matches(" kB").parse().unwrap()
-    };
-    (kib("VmRSS:") * 1_024, kib("VmHWM:") * 1_024)
-}
-
-/// Runs one of the tests below in a process of its own, where nobody else takes memory.
-fn alone(test: &str) -> bool {
-    const ALONE: &str = "PLUGMETER_ALONE";
-    if std::env::var_os(ALONE).is_some() {
-        return true;
-    }
-    let mut command = std::process::Command::new(std::env::current_exe().unwrap());
-    let output = command.args(["--exact", test, "--nocapture"]).env(ALONE, "1").output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    false
-}
-
 #[test]
 fn the_longest_history_is_answered_in_little_memory() {
-    if !alone("the_longest_history_is_answered_in_little_memory") {
+    if !entered(the_longest_history_is_answered_in_little_memory, &[]) {
         return;
     }
     const MOST: u32 = 1_048_576;
@@ -449,9 +423,9 @@ fn the_longest_history_is_answered_in_little_memory() {
     }
     let (_server, address) = serve(sim.reader(), HttpConfig::default());
     get(address, "/nothing");
-    let (before, _) = memory();
+    let before = resident();
     let document = get(address, "/api/plugin?name=dice&points=10000").json();
-    let (_, most) = memory();
+    let most = most_resident();
     assert_eq!(document["aggregates"]["sample_count"], MOST);
     let history = document["history"].as_array().unwrap();
     assert!((5_000..=10_000).contains(&history.len()), "{} points", history.len());
@@ -461,14 +435,14 @@ fn the_longest_history_is_answered_in_little_memory() {
 
 #[test]
 fn a_hundred_clients_that_take_nothing_hold_one_answer() {
-    if !alone("a_hundred_clients_that_take_nothing_hold_one_answer") {
+    if !entered(a_hundred_clients_that_take_nothing_hold_one_answer, &[]) {
         return;
     }
     let sim = crowd();
     let (_server, address) = serve(sim.reader(), HttpConfig::default());
     let answer = get(address, "/api/metrics").body.len() as u64;
     assert!(answer > 3_000_000);
-    let (before, _) = memory();
+    let before = resident();
     let mut deaf: Vec<_> = (0..100).map(|_| with_small_buffer(address)).collect();
     for stream in &mut deaf {
         ask_for_much(stream);
@@ -477,7 +451,7 @@ fn a_hundred_clients_that_take_nothing_hold_one_answer() {
         assert_eq!(&first, b"HTTP/1.1 200");
     }
     assert_eq!(get(address, "/nothing").status, 404);
-    let (after, _) = memory();
+    let after = resident();
     let grown = after.saturating_sub(before);
     assert!(grown < answer * 10, "{} MB for answers of {} MB", grown >> 20, answer >> 20);
 }

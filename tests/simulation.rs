@@ -55,7 +55,7 @@ fn the_first_tick_already_has_an_interval() {
 }
 
 #[test]
-fn aggregates_of_known_values() {
+fn aggregates_of_known_values_are_those_of_the_definition() {
     let mut sim = keeping(100);
     let plugin = sim.register("dice").unwrap();
     plugin.started(1, "");
@@ -530,7 +530,7 @@ dice    RUNNING            29.84       2.10    1234        0      5s
 }
 
 #[test]
-fn a_snapshot_as_json() {
+fn a_snapshot_as_json_has_the_values_of_the_tick_and_the_state_of_the_revision() {
     let mut sim = keeping(10);
     let dice = sim.register("dice").unwrap();
     dice.started(4_711, "1.0");

@@ -6,6 +6,7 @@
 
 #[path = "stress/sixteen.rs"]
 mod sixteen;
+mod support;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
@@ -13,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use plugmeter::testing::{Observed, Simulation, Usage};
 use plugmeter::{Config, Plugin, PluginState, Reader, Snapshot, Window};
+use support::Over;
 
 const POLL: Duration = Duration::from_secs(1);
 /// Two blocks and a half, so that the window turns over all the time.
@@ -169,16 +171,16 @@ fn no_snapshot_is_torn_mixed_or_older_than_the_one_before() {
         for _ in 0..cores.max(2) {
             let reader = writer.sim.reader();
             scope.spawn(|| {
-                let reader = reader;
+                let (reader, _over) = (reader, Over(&done));
                 read(&reader, &done, &tally);
             });
         }
-        let until = Instant::now() + length();
         // Whoever panics must not leave the others running.
+        let _over = Over(&done);
+        let until = Instant::now() + length();
         while Instant::now() < until && !done.load(Ordering::Relaxed) {
             (0..100).for_each(|_| writer.tick());
         }
-        done.store(true, Ordering::Relaxed);
     });
     let [checked, collisions, held] =
         [&tally.checked, &tally.collisions, &tally.held].map(|count| count.load(Ordering::Relaxed));

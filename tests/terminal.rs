@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 
 use crate::examples::{executable, is_worker, workers};
-use crate::support::{Reaped, wait_for};
+use crate::support::{Reaped, missing, wait_for};
 
 const ENTER_ALTERNATE: &str = "\x1b[?1049h";
 const LEAVE_ALTERNATE: &str = "\x1b[?1049l";
@@ -39,11 +39,11 @@ struct Session {
 }
 
 impl Session {
-    /// `None`, and says so, where there is no `script` that can do it.
+    /// `None`, and says so, where there is no `script` that can do it; a failure where it has to be.
     fn start(name: &str, panics: bool) -> Option<Self> {
         let version = Command::new("script").arg("--version").output();
         if !version.is_ok_and(|out| String::from_utf8_lossy(&out.stdout).contains("util-linux")) {
-            eprintln!("SKIPPED: no `script` of util-linux on this machine, and so no terminal");
+            missing("there is no `script` of util-linux", "what needs a terminal");
             return None;
         }
         let dir = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("top-{name}"));

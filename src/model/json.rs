@@ -256,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn aggregates() {
+    fn aggregates_are_in_seconds_megabytes_and_two_decimals() {
         let summary = Summary { count: 3, avg: 12.3456, min: 1.0, max: 20.0, p95: 19.999 };
         let mb = |mb: f64| mb * 1_048_576.0;
         let mut aggregates = Aggregates {
@@ -287,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn system_and_sampler() {
+    fn totals_and_the_samplers_cost_are_written_with_their_decimals() {
         let system = SystemMetrics {
             uptime: Duration::from_millis(9_255_670),
             total_plugins: 5,
@@ -320,7 +320,7 @@ mod tests {
     }
 
     #[test]
-    fn sample() {
+    fn a_sample_says_null_for_what_is_unknown() {
         let mut sample = Sample {
             timestamp: at(1_763_987_654_321),
             plugin_name: "dice",
@@ -348,7 +348,7 @@ mod tests {
     }
 
     #[test]
-    fn run() {
+    fn a_run_says_how_it_ended() {
         let mut run = Run {
             id: RunId(3),
             pid: 4_711,

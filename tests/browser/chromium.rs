@@ -13,7 +13,9 @@ use serde_json::{Value, json};
 use tungstenite::protocol::WebSocketConfig;
 use tungstenite::{Message, WebSocket};
 
-/// A limit against hanging, nothing else: several sessions may share a small machine.
+use crate::support::{missing, wait_for};
+
+/// A limit against hanging, nothing else: a browser on a busy machine takes its time.
 const LONG: Duration = Duration::from_secs(120);
 
 /// One browser with one page. Gone when it is dropped.
@@ -34,8 +36,7 @@ impl Chromium {
             version.is_ok_and(|output| output.status.success())
         });
         let Some(program) = found else {
-            assert!(std::env::var_os("CI").is_none(), "CI has no chromium");
-            eprintln!("SKIPPED: there is no chromium to open the page in");
+            missing("there is no chromium", "the dashboard in a browser");
             return None;
         };
         let profile = std::env::temp_dir().join(format!("plugmeter-{name}-{}", std::process::id()));
@@ -53,7 +54,7 @@ impl Chromium {
             .spawn()
             .unwrap();
         let port_file = profile.join("DevToolsActivePort");
-        let (port, path) = wait("chromium to say its port", || {
+        let (port, path) = wait_for("chromium to say its port", || {
             let text = fs::read_to_string(&port_file).ok()?;
             let (port, path) = text.split_once('\n')?;
             path.starts_with('/').then(|| (port.parse().unwrap(), path.trim().to_owned()))
@@ -210,17 +211,5 @@ impl Drop for Chromium {
         let _ = self.child.kill();
         let _ = self.child.wait();
         let _ = fs::remove_dir_all(&self.profile);
-    }
-}
-
-#[track_caller]
-pub(crate) fn wait<T>(what: &str, mut fact: impl FnMut() -> Option<T>) -> T {
-    let start = Instant::now();
-    loop {
-        if let Some(found) = fact() {
-            return found;
-        }
-        assert!(start.elapsed() < LONG, "waited in vain for {what}");
-        std::thread::sleep(Duration::from_millis(10));
     }
 }

@@ -15,9 +15,8 @@ fn folder() -> Option<PathBuf> {
 
 #[test]
 fn pictures_of_every_scene_are_taken_where_they_are_asked_for() {
-    let Some((folder, mut browser)) = folder().zip(Chromium::start("pictures")) else {
-        return;
-    };
+    let Some(folder) = folder() else { return };
+    let Some(mut browser) = Chromium::start("pictures") else { return };
     for (scene, sim) in scenes::all() {
         let (server, address) = serve(sim.reader());
         for scheme in ["light", "dark"] {
@@ -41,9 +40,8 @@ fn pictures_of_every_scene_are_taken_where_they_are_asked_for() {
 
 #[test]
 fn the_pictures_of_the_readme_are_taken_where_they_are_asked_for() {
-    let Some((folder, mut browser)) = folder().zip(Chromium::start("readme")) else {
-        return;
-    };
+    let Some(folder) = folder() else { return };
+    let Some(mut browser) = Chromium::start("readme") else { return };
     let config = Config::default()
         .poll_interval(Duration::from_secs(2))
         .history_duration(Duration::from_secs(600));

@@ -6,7 +6,7 @@ use std::time::Duration;
 use plugmeter::testing::{Simulation, Usage};
 use plugmeter::{Config, Snapshot, Window};
 
-use crate::world::entered;
+use crate::world::{entered, resident};
 
 const POLL: Duration = Duration::from_secs(1);
 /// The most samples that a history may hold.
@@ -23,9 +23,8 @@ fn usage(tick: u64) -> Usage {
 }
 
 /// Resident memory of this process, in KiB.
-fn resident() -> u64 {
-    let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
-    statm.split(' ').nth(1).unwrap().parse::<u64>().unwrap() * 4
+fn resident_kib() -> u64 {
+    resident() / 1_024
 }
 
 /// What a snapshot with a full history says of its plugin.
@@ -69,7 +68,7 @@ fn the_longest_history_there_may_be_is_whole_and_its_memory_is_bounded() {
     if !entered(the_longest_history_there_may_be_is_whole_and_its_memory_is_bounded, &[]) {
         return;
     }
-    let before = resident();
+    let before = resident_kib();
     let mut sim = keeping(MOST);
     let dice = sim.register("dice").unwrap();
     dice.started(1, "1.0");
@@ -83,7 +82,7 @@ fn the_longest_history_there_may_be_is_whole_and_its_memory_is_bounded() {
     };
     ticks(&mut sim, MOST);
     check(&sim.snapshot(), u64::from(MOST));
-    let full = resident() - before;
+    let full = resident_kib() - before;
 
     // The window turns over while a reader holds a snapshot for all of it: then there are two of
     // them, and when the reader lets go, there is one again.
@@ -91,11 +90,11 @@ fn the_longest_history_there_may_be_is_whole_and_its_memory_is_bounded() {
     ticks(&mut sim, MOST + 100);
     check(&held, u64::from(MOST));
     check(&sim.snapshot(), u64::from(MOST));
-    let both = resident() - before;
+    let both = resident_kib() - before;
     drop(held);
     ticks(&mut sim, MOST + 100);
     check(&sim.snapshot(), u64::from(MOST));
-    let again = resident() - before;
+    let again = resident_kib() - before;
     eprintln!("{full} KiB full, {both} KiB while one more is held, {again} KiB a window later");
     // One plugin: a row of 20 bytes, and in a block of thirty a moment on three clocks each.
     assert!(full < 160 * 1_024, "{full} KiB for a history of {MOST} samples");

@@ -7,10 +7,8 @@ use std::thread;
 use plugmeter::{Collector, Config, InitError, ProbeKind, StartError};
 use rustix::process::{Resource, Rlimit, geteuid, getrlimit, setrlimit};
 
-use crate::support::{on_demand, probes, sleeper, wait_for};
-use crate::world::{entered, own_descriptors, skipped};
-
-const AS_NOBODY: [&str; 4] = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"];
+use crate::support::{on_demand, probes, skipped, sleeper, wait_for};
+use crate::world::{AS_NOBODY, entered, own_descriptors};
 
 /// Threads of this process.
 fn threads() -> usize {
@@ -63,8 +61,9 @@ fn a_start_that_gets_no_thread_is_an_error_leaves_nothing_and_another_one_works(
         skipped("the limit of processes does not hold here", "a start that gets no thread");
         return;
     }
-    wait_for("the threads of the probes' trial to be gone", || (threads() <= 2).then_some(()));
     for &probe in &probes {
+        // Those of the probes' trial, and of the probe before.
+        wait_for("the threads before to be gone", || (threads() <= 2).then_some(()));
         let before = left();
         for attempt in 0..200 {
             let config = Config::default().probe(probe);

@@ -3,13 +3,7 @@
 use plugmeter::{PluginState, ProbeKind, RunEnd};
 
 use crate::support::{on_demand, outlast_the_grace, probes, sleeper, wait_for};
-use crate::world::{entered, lacks_root};
-
-/// Resident memory of this process, whatever its number is.
-fn resident() -> u64 {
-    let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
-    statm.split(' ').nth(1).unwrap().parse::<u64>().unwrap() * 4_096
-}
+use crate::world::{entered, lacks_root, resident};
 
 #[test]
 fn where_proc_is_of_another_world_nobody_gets_the_values_of_its_processes() {

@@ -2,8 +2,8 @@
 
 use plugmeter::http::HttpConfig;
 
-use super::client::{Answer, ask, get, get_with};
-use super::{serve, simulation};
+use super::client::{Answer, ask, get, get_with, serve};
+use super::simulation;
 
 const TARGETS: [&str; 7] =
     ["/", "/api/metrics", "/api/plugin?name=x", "/api/plugin/x", "/metrics", "/health", "/nothing"];

@@ -6,8 +6,8 @@ use std::thread;
 
 use plugmeter::http::{self, HttpConfig, HttpError};
 
-use super::client::get;
-use super::{serve, simulation};
+use super::client::{get, serve};
+use super::simulation;
 
 #[test]
 fn it_listens_when_serve_returns_and_not_any_more_when_stop_does() {

@@ -81,7 +81,7 @@ fn a_child_plays_its_part() {
     };
     let words: Vec<&str> = part.split(' ').collect();
     let number = |at: usize| words[at].parse::<u64>().unwrap();
-    let mut memory = Vec::new();
+    let mut memory: Vec<u8> = Vec::new();
     match words[0] {
         // So many microseconds of CPU time, so many of sleep, in turn.
         "share" => {
@@ -101,7 +101,11 @@ fn a_child_plays_its_part() {
             memory = vec![1; HEAVY];
             thread::spawn(|| burn(Duration::MAX));
         }
-        "memory" => memory = vec![0; 64 << 20],
+        "memory" => {
+            // Where they are always used, one touch brings two megabytes.
+            nix::sys::prctl::set_thp_disable(true).unwrap();
+            memory = vec![0; 64 << 20];
+        }
         other => panic!("no such part: {other}"),
     }
     answer("ready");

@@ -8,9 +8,7 @@ use plugmeter::{PluginState, ProbeKind, Problem};
 use crate::child::{Actor, signal, tasks};
 use crate::descriptors::open_all;
 use crate::support::{Reaped, on_demand, probes, sleeper, wait_for, wait_for_plugin};
-use crate::world::{entered, lacks_root};
-
-const AS_NOBODY: [&str; 4] = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"];
+use crate::world::{AS_NOBODY, entered, lacks_root};
 
 #[test]
 fn a_thread_of_a_child_is_no_process() {

@@ -10,9 +10,9 @@ use crate::child::{
     Actor, cpu_time, let_go, signal, tasks, wait_for_letter, wait_for_name, waiting_shell,
 };
 use crate::support::{
-    Reaped, on_demand, outlast_the_grace, probes, sleeper, wait_for, wait_for_plugin,
+    Reaped, missing, on_demand, outlast_the_grace, probes, skipped, sleeper, wait_for,
+    wait_for_plugin,
 };
-use crate::world::skipped;
 
 fn wait_for_the_end(collector: &Collector, name: &str) -> plugmeter::Snapshot {
     wait_for_plugin(collector, name, "its end", |view| {
@@ -294,7 +294,7 @@ fn a_process_whose_first_thread_has_ended_lives_as_long_as_another_one() {
     let mut command = Command::new("python3");
     command.args(["-c", LEADERLESS]).stdin(Stdio::null());
     let Ok(child) = command.spawn() else {
-        skipped("there is no python3", "a process without its first thread");
+        missing("there is no python3", "a process without its first thread");
         return;
     };
     let mut child = Reaped(child);

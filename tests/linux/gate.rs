@@ -50,6 +50,11 @@ impl Drop for Opener {
     }
 }
 
+/// Whether the sampler stands before the gate.
+pub(crate) fn holds() -> bool {
+    *GATE.lock().unwrap() == Gate::Holding
+}
+
 /// Does something while the sampler is held in a tick. For tests in a process of their own.
 pub(crate) fn while_it_is_held<T>(collector: &Collector, meanwhile: impl FnOnce() -> T) -> T {
     static INSTALLED: Once = Once::new();

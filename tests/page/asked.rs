@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 use plugmeter::testing::{Observed, Simulation, Usage};
 use serde_json::Value;
 
+use crate::client::get;
 use crate::markup::{tags, text_of, unescape};
-use crate::{HOSTILE, MB, ROW, every, get, hostile, json, page, serve};
+use crate::{HOSTILE, MB, ROW, every, hostile, json, page, serve};
 
 #[test]
 fn who_has_the_newest_of_this_very_collector_is_told_that_there_is_nothing_new() {
@@ -16,15 +17,15 @@ fn who_has_the_newest_of_this_very_collector_is_told_that_there_is_nothing_new()
     let (revision, started) = (&data["revision"], &data["started"]);
     let with = |revision: &Value, started: &Value| format!("since={revision}&started={started}");
     for path in ["/page/rows?", "/page/plugin?name=..&"] {
-        assert_eq!(get(address, &format!("{path}{}", with(revision, started))).0, 204);
+        assert_eq!(get(address, &format!("{path}{}", with(revision, started))).status, 204);
         // A host that was started anew has counted up to the same number.
         let before = Value::from(started.as_u64().unwrap() - 1);
-        assert_eq!(get(address, &format!("{path}{}", with(revision, &before))).0, 200);
-        assert_eq!(get(address, &format!("{path}since={revision}")).0, 200);
-        assert_eq!(get(address, &format!("{path}since=x&started={started}")).0, 400);
+        assert_eq!(get(address, &format!("{path}{}", with(revision, &before))).status, 200);
+        assert_eq!(get(address, &format!("{path}since={revision}")).status, 200);
+        assert_eq!(get(address, &format!("{path}since=x&started={started}")).status, 400);
     }
     sim.tick(|_| None);
-    assert_eq!(get(address, &format!("/page/rows?{}", with(revision, started))).0, 200);
+    assert_eq!(get(address, &format!("/page/rows?{}", with(revision, started))).status, 200);
 }
 
 #[test]
@@ -81,7 +82,7 @@ fn a_refresh_of_five_hundred_plugins_with_a_screen_of_lines_is_under_150_kb() {
     let (_server, address) = serve(sim.reader());
     let timed = |target: &str| {
         let begun = Instant::now();
-        let size = get(address, target).2.len();
+        let size = get(address, target).body.len();
         println!("500 plugins: {target:.12} is {size} bytes, in {:.1?}", begun.elapsed());
         size
     };

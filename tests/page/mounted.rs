@@ -7,8 +7,9 @@ use hyper::service::Service as _;
 use hyper_util::service::TowerToHyperService;
 use plugmeter::http::{self, HttpConfig};
 
+use crate::client::get;
 use crate::markup::{resolve, tags, unescape};
-use crate::{HOSTILE, get, hostile, serve};
+use crate::{HOSTILE, hostile, serve};
 
 #[test]
 fn links_hold_wherever_it_is_mounted_with_a_slash_at_the_end_or_without() {
@@ -80,13 +81,17 @@ fn the_files_come_as_what_they_are_and_no_answer_allows_more_than_its_own() {
         ("/favicon.svg", "image/svg+xml"),
         ("/page/rows", "application/json"),
     ] {
-        let (status, head, body) = get(address, target);
-        assert_eq!(status, 200);
-        assert!(head.contains(&format!("content-type: {content_type}\r\n")), "{target}: {head}");
-        assert!(head.contains("default-src 'none'") && !head.contains("unsafe-inline"), "{head}");
-        assert!(head.contains("cache-control: no-store") && head.contains("nosniff"), "{head}");
+        let answer = get(address, target);
+        assert_eq!(answer.status, 200);
+        let header = |name| answer.header(name).unwrap_or_else(|| panic!("{target}: no {name}"));
+        assert_eq!(header("content-type"), content_type, "{target}");
+        let policy = header("content-security-policy");
+        assert!(policy.contains("default-src 'none'"), "{target}: {policy}");
+        assert!(!policy.contains("unsafe-inline"), "{target}: {policy}");
+        assert_eq!(header("cache-control"), "no-store", "{target}");
+        assert_eq!(header("x-content-type-options"), "nosniff", "{target}");
         // Nothing is asked of anybody else.
-        let elsewhere = body.replace("http://www.w3.org/2000/svg", "");
+        let elsewhere = answer.text().replace("http://www.w3.org/2000/svg", "");
         assert!(!elsewhere.contains("http:") && !elsewhere.contains("https:"), "{target}");
         assert!(!elsewhere.contains("//www."), "{target}");
     }

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use plugmeter::testing::{Simulation, Usage};
 use plugmeter::{Config, Plugin, PluginState, Reader, Snapshot, Window};
 
+use crate::support::Over;
 use crate::{POLL, SAMPLES, length};
 
 const COLLECTORS: usize = 16;
@@ -148,15 +149,6 @@ fn read(readers: &[Reader], holds: bool, done: &AtomicBool, tally: &Tally) {
     tally.loads.fetch_add(loads, Ordering::Relaxed);
     tally.whole.fetch_add(whole, Ordering::Relaxed);
     tally.collisions.fetch_add(collisions, Ordering::Relaxed);
-}
-
-/// Says that it is over also if its thread panics: the others must not go on for ever.
-struct Over<'a>(&'a AtomicBool);
-
-impl Drop for Over<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
 }
 
 #[test]

@@ -1,14 +1,23 @@
-//! An HTTP client of a page: what a test wants to say goes over the wire as it stands.
+//! A server, and an HTTP client of it: what a test wants to say goes over the wire as it stands.
 #![allow(dead_code)] // each file uses its part
 
 use std::io::{self, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
+use plugmeter::Reader;
+use plugmeter::http::{self, HttpConfig, HttpServer};
 use serde_json::Value;
 
 /// A limit against hanging, nothing else.
 const LONG: Duration = Duration::from_secs(90);
+
+/// On a port of its own.
+pub(crate) fn serve(reader: Reader, config: HttpConfig) -> (HttpServer, SocketAddr) {
+    let server = http::serve(reader, config.port(0)).unwrap();
+    let address = server.local_addr().unwrap();
+    (server, address)
+}
 
 /// What was answered.
 #[derive(Clone, Debug, PartialEq)]

@@ -1,10 +1,13 @@
-//! What several test files need: children that cannot outlive a test, and waiting for facts.
+//! What several test files need: children that cannot outlive a test, waiting for facts, and saying
+//! what did not run.
 #![allow(dead_code)] // each file uses its part
 
+use std::io::{Write as _, stderr};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use plugmeter::{Collector, Config, PluginView, ProbeKind, Snapshot};
+use plugmeter::{Collector, Config, ConfigError, PluginView, ProbeKind, Snapshot, StartError};
 
 /// A child that is killed and reaped when the test is over, however it ends.
 pub(crate) struct Reaped(pub Child);
@@ -44,17 +47,42 @@ pub(crate) fn sleeper() -> Reaped {
     Reaped(command.spawn().expect("there is sleep"))
 }
 
-/// The probes that this build has.
+/// The probes that this build has. One that cannot start for another reason is not left out: the
+/// test that starts it fails.
 pub(crate) fn probes() -> Vec<ProbeKind> {
     let all = [ProbeKind::Native, ProbeKind::Portable];
-    let is_built = |kind: &ProbeKind| Collector::start(Config::default().probe(*kind)).is_ok();
+    let is_built = |kind: &ProbeKind| {
+        let started = Collector::start(Config::default().probe(*kind));
+        !matches!(started, Err(StartError::Config(ConfigError::ProbeNotBuilt(_))))
+    };
     let built: Vec<_> = all.into_iter().filter(is_built).collect();
     assert!(!built.is_empty());
     built
 }
 
+/// Says that a test did not run: past the harness, which keeps what passing tests say to itself.
+pub(crate) fn skipped(why: &str, what: &str) {
+    let _ = writeln!(stderr(), "SKIPPED, because {why}: {what}");
+}
+
+/// The same of what is installed wherever every change is tried: there it has to run.
+#[track_caller]
+pub(crate) fn missing(why: &str, what: &str) {
+    assert!(std::env::var_os("CI").is_none(), "{what}: {why}");
+    skipped(why, what);
+}
+
+/// Says that it is over also if its thread panics: the others must not go on for ever.
+pub(crate) struct Over<'a>(pub &'a AtomicBool);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 /// A limit against hanging, nothing else.
-const LONG: Duration = Duration::from_secs(60);
+const LONG: Duration = Duration::from_secs(120);
 
 /// Waits until `fact` holds, and returns what it says.
 #[track_caller]

@@ -1,15 +1,22 @@
-//! A test in a process of its own, in which it may count descriptors, be another user, or live in
-//! namespaces of its own.
+//! A test in a process of its own, in which it may count descriptors and memory, be another user, or
+//! live in namespaces of its own.
+#![allow(dead_code)] // each file uses its part
 
 use std::io::{Write, stderr};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+
+use crate::support::skipped;
 
 const INSIDE: &str = "PLUGMETER_TEST_WORLD";
 
 /// Numbers of processes that are its own; when it ends, so do all that are in it.
 pub(crate) const OWN_PIDS: &[&str] =
     &["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"];
+
+/// Another user, whom nothing belongs to.
+pub(crate) const AS_NOBODY: [&str; 4] =
+    ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"];
 
 /// Whether the test is in the world that the commands make, which each run the command that follows
 /// them. If not, runs the test in there and returns `false` when that has passed.
@@ -52,11 +59,6 @@ fn can_be_made(commands: &[&str]) -> bool {
     command.status().is_ok_and(|status| status.success())
 }
 
-/// Says that a test did not run: past the harness, which keeps what passing tests say to itself.
-pub(crate) fn skipped(why: &str, what: &str) {
-    let _ = writeln!(stderr(), "SKIPPED, because {why}: {what}");
-}
-
 /// By another process: one that this one starts meanwhile would inherit a descriptor that writes to
 /// the copy, for a moment in which that cannot be run.
 fn copy_of(program: &Path, name: &str) -> PathBuf {
@@ -97,4 +99,18 @@ pub(crate) fn descriptors(pid: u32) -> Vec<String> {
 /// Those of this process.
 pub(crate) fn own_descriptors() -> Vec<String> {
     descriptors(process_id())
+}
+
+/// Resident memory of this process in bytes, whatever its number is.
+pub(crate) fn resident() -> u64 {
+    let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
+    let pages: u64 = statm.split(' ').nth(1).unwrap().parse().unwrap();
+    pages * rustix::param::page_size() as u64
+}
+
+/// The most that it ever was.
+pub(crate) fn most_resident() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let most = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    most.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1_024
 }
