@@ -212,6 +212,18 @@ mod tests {
         assert_eq!(Outcome::Unknown.kind(), EndKind::Unknown);
     }
 
+    #[cfg(feature = "http")]
+    #[test]
+    fn an_end_is_unclean_by_the_same_rule_or_by_the_hosts_word() {
+        for end in [RunEnd::Exited(1), RunEnd::Signaled(9), RunEnd::Crashed] {
+            assert!(end.is_unclean(), "{end}");
+        }
+        let clean = [RunEnd::Exited(0), RunEnd::Signaled(15), RunEnd::Replaced, RunEnd::Stopped];
+        for end in clean.into_iter().chain([RunEnd::Unknown]) {
+            assert!(!end.is_unclean(), "{end}");
+        }
+    }
+
     #[test]
     fn an_end_is_told_in_words_and_an_id_by_its_number() {
         assert_eq!(RunId(12).to_string(), "12");

@@ -448,3 +448,47 @@ pub(crate) struct Live {
 }
 
 const _: () = assert!(COLUMNS * 4 == size_of::<Row>(), "a row is its five columns");
+
+#[cfg(all(test, feature = "testing", feature = "http"))]
+mod tests {
+    use std::time::Duration;
+
+    use crate::testing::{Simulation, Usage};
+    use crate::{Config, Window};
+
+    #[test]
+    fn crashes_before_the_first_sample_count_where_the_window_reaches_back_to_a_tick_before_it() {
+        let second = Duration::from_secs(1);
+        let config = Config::default().poll_interval(second).history_duration(second * 10);
+        let mut sim = Simulation::new(config).unwrap();
+        let tick = |sim: &mut Simulation, times| {
+            for _ in 0..times {
+                sim.tick(|_pid| Usage { cpu_time: Duration::ZERO, memory_bytes: 1 });
+            }
+        };
+        tick(&mut sim, 3);
+        let plugin = sim.register("dice").unwrap();
+        plugin.started(1, "");
+        plugin.crashed();
+        plugin.started(2, "");
+        tick(&mut sim, 3);
+        plugin.crashed();
+        tick(&mut sim, 1);
+        // Its first sample is the fourth, of seven.
+        let snapshot = sim.snapshot();
+        let view = snapshot.plugin("dice").unwrap();
+        for (seconds, lately) in [(3, 1), (4, 2), (6, 2)] {
+            let window = Window::Last(second * seconds);
+            assert_eq!(view.crashes(window), 1, "{seconds} s");
+            assert_eq!(view.crashes_lately(window), lately, "{seconds} s");
+        }
+        assert_eq!((view.crashes(Window::All), view.crashes_lately(Window::All)), (1, 2));
+        // When the history has left that behind, only the later one is left, and then none.
+        tick(&mut sim, 7);
+        let snapshot = sim.snapshot();
+        assert_eq!(snapshot.plugin("dice").unwrap().crashes_lately(Window::All), 1);
+        tick(&mut sim, 10);
+        let snapshot = sim.snapshot();
+        assert_eq!(snapshot.plugin("dice").unwrap().crashes_lately(Window::All), 0);
+    }
+}
