@@ -128,6 +128,9 @@ pub(crate) fn ticking(probe: ProbeKind, interval: Duration) -> Collector {
 /// Waits until a crash that nobody told of, and that happens now, was counted: then everything
 /// that ended before was counted too, if it ever will be.
 pub(crate) fn outlast_the_grace(collector: &Collector) {
+    // What has ended is noticed before the marker has: else its crash may be due a moment later, where
+    // it takes a tick to be noticed, and the marker was gone when it was named.
+    collector.sample_now().unwrap();
     let marker = collector.register("marker").unwrap();
     let mut child = sleeper();
     marker.started(child.pid(), "");
