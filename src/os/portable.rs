@@ -64,6 +64,10 @@ const STEP: Duration = if cfg!(windows) {
 /// look at: elsewhere. On Linux it opens the files of each, and has none of such a process.
 const LISTS_ALL: bool = !cfg!(target_os = "linux");
 
+/// As many processes that nobody asks for any more are left to sysinfo, which keeps what it was asked
+/// for once.
+const LEFT: usize = 64;
+
 /// Reads processes by sysinfo, all of them in one refresh a tick; waits by parking its thread.
 pub(crate) struct SysinfoProbe {
     system: System,
@@ -77,6 +81,8 @@ pub(crate) struct SysinfoProbe {
     /// The numbers that sysinfo reads by are not those of this process's world.
     foreign: bool,
     pids: Vec<Pid>,
+    /// How many processes sysinfo knew when those that have ended had been let go.
+    kept: usize,
     /// When all processes were refreshed for the tick; `None` if that failed.
     fresh: Option<Mono>,
     parker: Parker,
@@ -108,6 +114,7 @@ impl SysinfoProbe {
             epoch: Duration::ZERO,
             foreign: is_proc_foreign(),
             pids: Vec::new(),
+            kept: 0,
             fresh: None,
             parker,
         };
@@ -242,9 +249,18 @@ impl Probe for SysinfoProbe {
     fn prepare<'p>(&mut self, processes: impl Iterator<Item = &'p Known>) {
         self.pids.clear();
         self.pids.extend(processes.map(|known| Pid::from_u32(known.pid)));
+        let known = self.system.processes();
+        let sweeps = known.len() > self.kept + LEFT;
+        if sweeps {
+            // What has ended goes when it is asked for once more.
+            self.pids.extend(known.keys());
+        }
         // If that panics, nothing is fresh.
         self.fresh = None;
         self.fresh = self.refresh();
+        if sweeps {
+            self.kept = self.system.processes().len();
+        }
     }
 
     fn read(&mut self, known: &mut Known) -> Result<Reading, Unread> {
@@ -317,6 +333,20 @@ mod tests {
         let limit = Instant::now() + Duration::from_secs(60);
         probe.wait(Some(limit));
         assert!(Instant::now() < limit, "it was not woken");
+    }
+
+    #[test]
+    fn processes_that_have_ended_are_let_go_also_if_nobody_asks_for_them_again() {
+        let (mut probe, _wake) = SysinfoProbe::new().unwrap();
+        let mut most = 0;
+        for _ in 0..3 * LEFT {
+            let mut child = std::process::Command::new("true").spawn().unwrap();
+            let _ = probe.open(child.id(), None, 0);
+            child.wait().unwrap();
+            probe.prepare([].into_iter());
+            most = most.max(probe.system.processes().len());
+        }
+        assert!((LEFT / 2..=LEFT + 2).contains(&most), "{most} are known at once");
     }
 
     #[test]
