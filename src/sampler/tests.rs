@@ -49,6 +49,8 @@ struct Script {
     now: Option<Now>,
     /// The processes that were to be read in the last tick.
     prepared: Vec<u32>,
+    /// What the waiter was told to name each process by.
+    tokens: HashMap<u32, u64>,
     processes: HashMap<u32, Is>,
 }
 
@@ -83,7 +85,8 @@ impl Probe for Script {
         Duration::from_millis(1)
     }
 
-    fn open(&mut self, pid: u32, _called: Option<&Now>, _token: u64) -> Opened<Found<Process>> {
+    fn open(&mut self, pid: u32, _called: Option<&Now>, token: u64) -> Opened<Found<Process>> {
+        self.tokens.insert(pid, token);
         match self.look(pid) {
             Ok((began, reading)) => Opened::Found(Found {
                 process: Process { pid, began },

@@ -1,8 +1,13 @@
 //! What the roster keeps, and what it says beside its snapshots.
 
+use std::sync::Arc;
+
 use super::{Is, PLUGIN, SECOND, Stage};
 use crate::model::problem::Problem;
-use crate::shared::command::Change;
+use crate::model::run::RunId;
+use crate::model::state::PluginState;
+use crate::shared::command::{Change, Named, PluginId, Word};
+use crate::shared::counter::EventCounter;
 
 /// What there is for the log.
 fn told(stage: &mut Stage) -> Vec<Problem> {
@@ -100,4 +105,33 @@ fn an_end_is_listed_until_it_is_acted_on_and_its_crash_is_due_a_second_after_it_
     assert_eq!(stage.roster.next_due(), Some(noticed.after(SECOND).mono));
     assert_eq!(stage.tick().plugin("dice").unwrap().crash_count(), 1, "a second has passed");
     assert_eq!(stage.roster.next_due(), None);
+}
+
+#[test]
+fn the_word_of_an_end_reaches_the_run_that_it_is_of_whichever_plugin_it_is() {
+    let mut stage = Stage::new();
+    let names = ["dice", "8ball", "coin"];
+    for (id, name) in (2..).zip(&names[1..]) {
+        let (id, name) = (PluginId(id), Arc::from(*name));
+        stage.apply(Change::Register { id, name, events: EventCounter::new() });
+    }
+    // Two runs each: of the second ones the ends are told, one after the other.
+    for pid in 1..=6_u32 {
+        stage.alive(pid, 0);
+        let named = Named { run: RunId(pid.into()), pid, version: None, called: None };
+        let plugin = PluginId(u64::from(pid - 1) % 3 + 1);
+        stage.apply(Change::Plugin(plugin, Word::Started(named)));
+    }
+    for (ended, pid) in (1..).zip([5, 4, 6]) {
+        stage.pid_is(pid, Is::Gone);
+        stage.script.now = Some(stage.now);
+        let token = stage.script.tokens[&pid];
+        stage.roster.learn_end(token, stage.now, &mut stage.script);
+        assert_eq!(stage.roster.listed(), 1, "of process {pid}");
+        stage.roster.act_on_ends(usize::MAX);
+        let snapshot = stage.publish();
+        let crashed = snapshot.plugins().filter(|view| view.state() == PluginState::Crashed);
+        assert_eq!(crashed.count(), ended);
+        assert_eq!(snapshot.plugin(names[(pid as usize - 1) % 3]).unwrap().run(), None);
+    }
 }
