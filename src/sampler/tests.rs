@@ -217,16 +217,23 @@ fn cpu(snapshot: &Snapshot) -> Option<f64> {
 
 #[test]
 fn every_process_that_was_gone_before_it_could_be_read_is_counted_however_many_come_at_once() {
-    let mut stage = Stage::new();
-    for pid in 1..=1_000 {
-        stage.started(pid);
+    // Gone when it was named, or when the next one was.
+    for was_alive in [false, true] {
+        let mut stage = Stage::new();
+        for pid in 1..=1_000 {
+            if was_alive {
+                stage.alive(pid, 0);
+            }
+            stage.started(pid);
+            stage.pid_is(pid, Is::Gone);
+        }
+        stage.tick();
+        stage.pass(SECOND);
+        let snapshot = stage.tick();
+        let view = snapshot.plugin("dice").unwrap();
+        assert_eq!((view.crash_count(), view.restarts()), (1_000, 999));
+        assert_eq!(view.state(), PluginState::Crashed);
     }
-    stage.tick();
-    stage.pass(SECOND);
-    let snapshot = stage.tick();
-    let view = snapshot.plugin("dice").unwrap();
-    assert_eq!((view.crash_count(), view.restarts()), (1_000, 999));
-    assert_eq!(view.state(), PluginState::Crashed);
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{Is, PLUGIN, SECOND, Stage};
 use crate::model::problem::Problem;
-use crate::model::run::RunId;
+use crate::model::run::{Outcome, RunId};
 use crate::model::state::PluginState;
 use crate::shared::command::{Change, Named, PluginId, Word};
 use crate::shared::counter::EventCounter;
@@ -105,6 +105,21 @@ fn an_end_is_listed_until_it_is_acted_on_and_its_crash_is_due_a_second_after_it_
     assert_eq!(stage.roster.next_due(), Some(noticed.after(SECOND).mono));
     assert_eq!(stage.tick().plugin("dice").unwrap().crash_count(), 1, "a second has passed");
     assert_eq!(stage.roster.next_due(), None);
+}
+
+#[test]
+fn runs_that_no_tick_has_seen_are_not_kept_for_the_sake_of_a_row() {
+    let mut stage = Stage::new();
+    stage.tick();
+    for pid in 1..=3_000 {
+        stage.alive(pid, 0);
+        let run = stage.started(pid);
+        stage.say(Word::Exited(run, Outcome::Exited(3)));
+    }
+    let snapshot = stage.tick();
+    assert_eq!(snapshot.plugin("dice").unwrap().crash_count(), 3_000);
+    let kept = snapshot.0.table.records[0].runs.iter().count();
+    assert!((256..512).contains(&kept), "{kept} runs are kept");
 }
 
 #[test]
