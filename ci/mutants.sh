@@ -2,7 +2,7 @@
 # Proves: where one operator, value or branch of the model, the sampler and the probes is changed, a
 # test fails. What survives although it should is listed at the end, and fails; the few that change
 # nothing that was promised are in .cargo/mutants.toml, each with its reason.
-# Usage: ci/mutants.sh [FILE...]. All of src/model, src/sampler and src/os take hours: name files.
+# Usage: ci/mutants.sh [FILE...]. All of src/model and src/sampler take an hour or two, src/os longer: name files.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . ci/tools/need.sh
