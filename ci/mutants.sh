@@ -35,5 +35,5 @@ status=0
     mutate model --no-default-features --features testing --cargo-arg=--test={simulation,model,views} "${fast[@]}" ||
     status=$?
 [ "${#os[@]}" = 0 ] ||
-    mutate os --features testing --cargo-arg=--test={linux,collector,faults} "${os[@]}" || status=$?
+    mutate os --features testing --cargo-arg=--test={linux,collector,faults,logger} "${os[@]}" || status=$?
 exit "$status"
