@@ -263,3 +263,22 @@ fn a_status_is_known_where_the_last_descriptor_is_spent_on_asking_for_it() {
     let run = snapshot.plugin("dice").unwrap().runs().next().unwrap();
     assert_eq!(run.end, Some(RunEnd::Exited(3)));
 }
+
+#[test]
+fn a_process_is_read_where_there_is_one_descriptor_left() {
+    let commands = ["prlimit", "--nofile=64"];
+    if !entered(a_process_is_read_where_there_is_one_descriptor_left, &commands) {
+        return;
+    }
+    let collector = on_demand(ProbeKind::Native);
+    let plugin = collector.register("dice").unwrap();
+    let child = sleeper();
+    let mut taken = open_all();
+    taken.pop();
+    plugin.started(child.pid(), "");
+    let snapshot = collector.sample_now().unwrap();
+    drop(taken);
+    let view = snapshot.plugin("dice").unwrap();
+    assert_eq!((view.pid(), view.problem()), (Some(child.pid()), None));
+    assert!(view.current().unwrap().memory_bytes.is_some());
+}
