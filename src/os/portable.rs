@@ -335,6 +335,7 @@ mod tests {
         assert!(Instant::now() < limit, "it was not woken");
     }
 
+    #[cfg(unix)]
     #[test]
     fn processes_that_have_ended_are_let_go_also_if_nobody_asks_for_them_again() {
         let (mut probe, _wake) = SysinfoProbe::new().unwrap();
@@ -396,6 +397,7 @@ mod tests {
         assert!(!probe.is_hidden(&seen(false, reading)));
     }
 
+    #[cfg(unix)]
     #[test]
     fn a_process_that_is_found_in_a_tick_leaves_the_others_their_readings() {
         let (mut probe, _wake) = SysinfoProbe::new().unwrap();
