@@ -139,6 +139,7 @@ fn it_tells_a_stopped_collector_a_late_one_and_a_silent_server_apart() {
     };
     let collector = support::ticking(ProbeKind::Native, Duration::from_secs(1));
     collector.register("dice").unwrap().started(std::process::id(), "");
+    collector.sample_now().unwrap();
     let (server, address) = serve(collector.reader());
     for path in ["", "plugin?name=dice"] {
         browser.open(&format!("{address}{path}"));
