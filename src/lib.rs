@@ -64,8 +64,10 @@
 //! - **CPU** is CPU time over wall time between two readings of a process, in percent of *one* core:
 //!   four busy threads read 400. If a plugin had several processes in one interval, their CPU times
 //!   are summed.
-//!   Readings are taken when a process is named, at each tick, and where possible when it ends, so
-//!   that the first tick has a value and the CPU time of a crash loop is not lost.
+//!   Readings are taken when a process is named, at each tick, and when it ends, so that the first
+//!   tick has a value and the CPU time of a crash loop is not lost. The last of them is there as long
+//!   as nobody has waited for the process: of one that is waited for at once, what it has used since
+//!   the one before is lost.
 //! - **Memory** is the resident set size. Pages that are shared count in each process.
 //! - **Crashes**: a run counts as a crash if it ends with an exit code other than 0, by a signal other
 //!   than HUP, INT, TERM and PIPE, or in a way that nobody knows. It does not if the host had announced
@@ -103,8 +105,10 @@
 //! On Linux processes are read by the per-process CPU clock and a held `/proc/PID/statm`, and a
 //! pidfd tells of their end at once. Where there is none to be had (before Linux 5.3, or where a sandbox
 //! forbids it), processes are read by their numbers, and ends are found at the next tick. Elsewhere, and on request
-//! ([`ProbeKind::Portable`]), it is the crate sysinfo: ends are found at the next tick, and how a
-//! process ended is known only from the host.
+//! ([`ProbeKind::Portable`]), it is the crate sysinfo: ends are found at the next tick, those after
+//! the last tick not at all, and how a process ended is known only from the host. An end that the host
+//! does not tell of is one that nobody knows: a crash. So it is on Linux with a process that is not the
+//! host's child, or that the host has waited for before the sampler could look.
 //!
 //! # Features
 //!

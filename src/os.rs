@@ -135,7 +135,7 @@ pub(crate) fn with_probe<W: WithProbe>(kind: ProbeKind, with: W) -> io::Result<W
             Ok(with.run(probe, wake))
         }
         #[cfg(not(feature = "portable"))]
-        ProbeKind::Portable => Err(io::ErrorKind::Unsupported.into()),
+        _ => Err(io::ErrorKind::Unsupported.into()),
     }
 }
 

@@ -20,7 +20,7 @@ use std::sync::Arc;
 use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender};
+use crossbeam_channel::Sender;
 
 use self::pacer::Pacer;
 use self::roster::Roster;
@@ -28,7 +28,7 @@ use crate::config::Plan;
 use crate::model::snapshot::{Origin, Published, Snapshot};
 use crate::os::clock;
 use crate::os::{Probe, Wait, Wake, WithProbe, with_probe};
-use crate::shared::command::{Command, Line};
+use crate::shared::command::{Command, Commands, Line};
 use crate::shared::publish::{Publisher, Reader};
 
 /// Changes between ticks are published at once, but not more often than so.
@@ -90,7 +90,7 @@ pub(crate) fn origin(plan: &Plan) -> Origin {
 struct Sampler<P: Probe> {
     roster: Roster<P::Process>,
     probe: P,
-    commands: Receiver<Command>,
+    commands: Commands,
     publisher: Publisher,
     pacer: Pacer,
     /// The last publication.

@@ -4,8 +4,6 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crossbeam_channel::Receiver;
-
 use crate::collector::Plugin;
 use crate::collector::registry::Registry;
 use crate::config::Config;
@@ -18,7 +16,7 @@ use crate::model::time::Now;
 use crate::os::{Found, Identity, Opened, Probe, Unread};
 use crate::sampler::origin;
 use crate::sampler::roster::Roster;
-use crate::shared::command::{Command, Line};
+use crate::shared::command::{Command, Commands, Line};
 use crate::shared::publish::{Publisher, Reader};
 
 /// A collector whose time and processes are yours: a week of a crash loop takes a millisecond.
@@ -56,7 +54,7 @@ use crate::shared::publish::{Publisher, Reader};
 /// ```
 pub struct Simulation {
     registry: Arc<Registry>,
-    commands: Receiver<Command>,
+    commands: Commands,
     roster: Roster<Simulated>,
     publisher: Publisher,
     now: Now,

@@ -136,10 +136,9 @@ fn what_crosses_threads_is_in_few_places() {
         |path| !allowed(path) && !["export/http/server.rs", "export/http/cache.rs"].contains(&path),
         "what crosses threads is in shared/, the loop and the collector",
     );
-    // A simulation has the receiving end of the channel: it is its own loop.
     assert_nowhere(
         &["crossbeam_channel"],
-        |path| !allowed(path) && path != "testing.rs",
+        |path| !allowed(path),
         "what crosses threads is in shared/, the loop and the collector",
     );
     assert_nowhere(&["ArcSwap"], |path| path != "shared/publish.rs", "there is one `ArcSwap`");

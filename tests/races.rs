@@ -343,7 +343,7 @@ fn a_reader_that_holds_a_snapshot_for_a_window_and_more_keeps_it_as_it_was() {
 }
 
 #[test]
-fn a_flood_of_commands_keeps_no_tick_from_its_time_and_all_of_it_is_heard() {
+fn a_flood_of_commands_ends_no_ticks_and_all_of_it_is_heard() {
     const EACH: u64 = 100_000;
     for probe in probes() {
         let collector = ticking(probe, INTERVAL);

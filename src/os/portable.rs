@@ -16,7 +16,9 @@ use crate::model::run::Outcome;
 use crate::model::time::Now;
 
 #[cfg(target_os = "linux")]
-use super::linux::{FOREIGN, exists, is_proc_foreign, is_thread, seconds_from_boot_to_start};
+use super::linux::{
+    FOREIGN, exists, has_threads_left, is_proc_foreign, is_thread, seconds_from_boot_to_start,
+};
 
 /// What sysinfo does not tell, and is not known elsewhere.
 #[cfg(not(target_os = "linux"))]
@@ -44,9 +46,16 @@ mod elsewhere {
     pub(super) const fn is_thread(_pid: u32) -> bool {
         false
     }
+
+    /// A zombie is a process that has ended.
+    pub(super) const fn has_threads_left(_pid: u32) -> bool {
+        false
+    }
 }
 #[cfg(not(target_os = "linux"))]
-use self::elsewhere::{FOREIGN, exists, is_proc_foreign, is_thread, seconds_from_boot_to_start};
+use self::elsewhere::{
+    FOREIGN, exists, has_threads_left, is_proc_foreign, is_thread, seconds_from_boot_to_start,
+};
 
 /// The step of the CPU time that sysinfo hands on.
 const STEP: Duration = if cfg!(windows) {
@@ -170,7 +179,10 @@ impl SysinfoProbe {
         Some(Seen {
             start_time: process.start_time(),
             // It still has a number, and its CPU time, for the sake of whoever reaps it.
-            ended: matches!(process.status(), ProcessStatus::Zombie | ProcessStatus::Dead),
+            ended: match process.status() {
+                ProcessStatus::Zombie => !has_threads_left(pid),
+                status => status == ProcessStatus::Dead,
+            },
             reading: Reading {
                 at,
                 cpu_time: Duration::from_millis(process.accumulated_cpu_time()).into(),

@@ -54,6 +54,9 @@ pub(crate) struct Named {
     pub called: Option<Now>,
 }
 
+/// The receiving end: the sampler's, or a simulation's.
+pub(crate) type Commands = Receiver<Command>;
+
 /// The sending end, shared by the collector and all handles.
 pub(crate) struct Line {
     sender: Sender<Command>,
@@ -69,7 +72,7 @@ pub(crate) struct Line {
 
 impl Line {
     /// A line and its receiving end; closed from the beginning if it is not `open`.
-    pub(crate) fn new(wake: Box<dyn Fn() + Send + Sync>, open: bool) -> (Self, Receiver<Command>) {
+    pub(crate) fn new(wake: Box<dyn Fn() + Send + Sync>, open: bool) -> (Self, Commands) {
         let (sender, receiver) = crossbeam_channel::unbounded();
         let home = std::process::id();
         let line = Self { sender, wake, open: AtomicBool::new(open), was_open: open, home };
