@@ -120,9 +120,11 @@ pub fn serve(reader: Reader, config: HttpConfig) -> Result<HttpServer, HttpError
 ///
 /// Mount it by `nest_service`, which also answers the path with a slash at its end; links hold
 /// either way. Not by `nest`, which does not answer that path, nor by `merge`, which would put the
-/// check of `Host` and the answer to unknown paths in place of the host's own. `host`, `port` and `max_connections` of the config mean nothing here: how many
-/// connections there are, and how long they may take, is the host's affair, and so is the check of
-/// `Host` on its own routes.
+/// check of `Host` and the answer to unknown paths in place of the host's own.
+///
+/// `host`, `port` and `max_connections` of the config mean nothing here: how many connections there
+/// are, and how long they may take, is the host's affair, and so is the check of `Host` on its own
+/// routes.
 ///
 /// # Errors
 ///

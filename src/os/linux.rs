@@ -254,11 +254,11 @@ pub(super) fn is_thread(pid: u32) -> bool {
     procfs::thread_group(&status).is_some_and(|group| group != pid && group != 0)
 }
 
-/// Whether a process that looks like a zombie lives: its first thread has ended, others go on. Of a
-/// process that has ended only the first thread is left.
+/// Whether a process that looks like a zombie has ended: then only its first thread is left. Where others
+/// go on it lives. False also where that cannot be told.
 #[cfg(feature = "portable")]
-pub(super) fn has_threads_left(pid: u32) -> bool {
-    std::fs::read_dir(format!("/proc/{pid}/task")).is_ok_and(|tasks| tasks.count() > 1)
+pub(super) fn no_thread_goes_on(pid: u32) -> bool {
+    std::fs::read_dir(format!("/proc/{pid}/task")).is_ok_and(|tasks| tasks.count() <= 1)
 }
 
 fn problem(error: &io::Error) -> Problem {

@@ -17,7 +17,7 @@ use crate::model::time::Now;
 
 #[cfg(target_os = "linux")]
 use super::linux::{
-    FOREIGN, exists, has_threads_left, is_proc_foreign, is_thread, seconds_from_boot_to_start,
+    FOREIGN, exists, is_proc_foreign, is_thread, no_thread_goes_on, seconds_from_boot_to_start,
 };
 
 /// What sysinfo does not tell, and is not known elsewhere.
@@ -48,13 +48,13 @@ mod elsewhere {
     }
 
     /// A zombie is a process that has ended.
-    pub(super) const fn has_threads_left(_pid: u32) -> bool {
-        false
+    pub(super) const fn no_thread_goes_on(_pid: u32) -> bool {
+        true
     }
 }
 #[cfg(not(target_os = "linux"))]
 use self::elsewhere::{
-    FOREIGN, exists, has_threads_left, is_proc_foreign, is_thread, seconds_from_boot_to_start,
+    FOREIGN, exists, is_proc_foreign, is_thread, no_thread_goes_on, seconds_from_boot_to_start,
 };
 
 /// The step of the CPU time that sysinfo hands on.
@@ -180,7 +180,7 @@ impl SysinfoProbe {
             start_time: process.start_time(),
             // It still has a number, and its CPU time, for the sake of whoever reaps it.
             ended: match process.status() {
-                ProcessStatus::Zombie => !has_threads_left(pid),
+                ProcessStatus::Zombie => no_thread_goes_on(pid),
                 status => status == ProcessStatus::Dead,
             },
             reading: Reading {

@@ -326,14 +326,19 @@ fn a_process_whose_first_thread_has_ended_lives_as_long_as_another_one() {
             }
         }
         child.kill();
+        wait_for("the end of the other thread", || (tasks(pid).len() == 1).then_some(()));
         for name in ["named before", "named after"] {
-            // Where nothing tells of an end, a tick finds it.
-            let end = wait_for("its end", || {
-                collector.sample_now().unwrap().plugin(name).unwrap().runs().last().unwrap().end
-            });
-            let told =
-                if probe == ProbeKind::Native { RunEnd::Signaled(9) } else { RunEnd::Unknown };
-            assert_eq!(end, told, "{probe}");
+            let told = match probe {
+                ProbeKind::Native => RunEnd::Signaled(9),
+                _ => {
+                    // Nothing tells of it: a tick finds it.
+                    collector.sample_now().unwrap();
+                    RunEnd::Unknown
+                }
+            };
+            let snapshot = wait_for_the_end(&collector, name);
+            let end = snapshot.plugin(name).unwrap().runs().last().unwrap().end;
+            assert_eq!(end, Some(told), "{probe}");
         }
     }
 }
