@@ -249,7 +249,7 @@ mod linux {
 
         fn turn(&mut self) -> Duration {
             let snapshot = self.collector.sample_now().expect("it runs");
-            snapshot.sampler().last_tick
+            snapshot.sampler().last_tick_duration
         }
     }
 

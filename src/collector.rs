@@ -13,7 +13,7 @@ pub use self::global::{global, init};
 pub use self::plugin::Plugin;
 use self::registry::Registry;
 use crate::config::Config;
-use crate::error::{RegisterError, StartError, Stopped};
+use crate::error::{RegisterError, StartError, StoppedError};
 use crate::model::snapshot::{Published, Snapshot};
 use crate::os::clock;
 use crate::sampler::{self, Running};
@@ -129,17 +129,17 @@ impl Collector {
     ///
     /// # Errors
     ///
-    /// [`Stopped`] if there is no sampler (any more); also when it is called from the sampler's own
+    /// [`StoppedError`] if there is no sampler (any more); also when it is called from the sampler's own
     /// thread, as a logger may be, which cannot wait for itself.
-    pub fn sample_now(&self) -> Result<Snapshot, Stopped> {
+    pub fn sample_now(&self) -> Result<Snapshot, StoppedError> {
         if !self.line.is_open() || self.is_sampler() {
-            return Err(Stopped);
+            return Err(StoppedError);
         }
         let (reply, answer) = crossbeam_channel::bounded(1);
         self.line.tell(Command::Sample(reply));
         // If the sampler ends before it answers, or was told to end before it was asked, the
         // question is dropped, and `reply` with it.
-        answer.recv().map_err(|_| Stopped)
+        answer.recv().map_err(|_| StoppedError)
     }
 
     /// Stops sampling, and waits until the sampler has ended: at once, but for a read in progress.

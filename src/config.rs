@@ -9,11 +9,11 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use crate::error::ConfigError;
 
 /// The shortest poll interval.
-const SHORTEST: Duration = Duration::from_millis(10);
+const MIN_POLL_INTERVAL: Duration = Duration::from_millis(10);
 /// The longest poll interval.
-const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
+const MAX_POLL_INTERVAL: Duration = Duration::from_secs(24 * 60 * 60);
 /// The longest history, in samples.
-const MOST_SAMPLES: u64 = 1_048_576;
+const MAX_SAMPLES: u64 = 1_048_576;
 
 /// What a collector is to do. It is checked by [`Collector::start`](crate::Collector::start).
 ///
@@ -87,21 +87,21 @@ impl Config {
     /// Checks everything, once. What comes out cannot be wrong.
     pub(crate) fn plan(&self) -> Result<Plan, ConfigError> {
         let &Self { enabled, poll_interval, history_duration, probe } = self;
-        if !(SHORTEST..=LONGEST).contains(&poll_interval) {
+        if !(MIN_POLL_INTERVAL..=MAX_POLL_INTERVAL).contains(&poll_interval) {
             return Err(ConfigError::PollInterval {
-                given: poll_interval,
-                shortest: SHORTEST,
-                longest: LONGEST,
+                value: poll_interval,
+                min: MIN_POLL_INTERVAL,
+                max: MAX_POLL_INTERVAL,
             });
         }
         let samples = history_duration.as_nanos() / poll_interval.as_nanos();
         let samples = u64::try_from(samples).unwrap_or(u64::MAX);
-        if samples > MOST_SAMPLES {
-            return Err(ConfigError::HistoryTooLong { samples, most: MOST_SAMPLES });
+        if samples > MAX_SAMPLES {
+            return Err(ConfigError::HistoryTooLong { samples, max: MAX_SAMPLES });
         }
         let samples = usize::try_from(samples).ok().and_then(NonZeroUsize::new);
         let samples = samples
-            .ok_or(ConfigError::HistoryTooShort { given: history_duration, poll_interval })?;
+            .ok_or(ConfigError::HistoryTooShort { value: history_duration, poll_interval })?;
         if !crate::os::is_built(probe) {
             return Err(ConfigError::ProbeNotBuilt(probe));
         }
@@ -206,14 +206,17 @@ mod tests {
 
     #[test]
     fn a_poll_interval_is_ten_milliseconds_to_a_day_and_the_error_names_value_and_bounds() {
-        for good in [SHORTEST, LONGEST] {
+        for good in [MIN_POLL_INTERVAL, MAX_POLL_INTERVAL] {
             assert!(config(good, good).plan().is_ok());
         }
         let ns = Duration::from_nanos(1);
-        for bad in [Duration::ZERO, SHORTEST - ns, LONGEST + ns, Duration::MAX] {
+        for bad in [Duration::ZERO, MIN_POLL_INTERVAL - ns, MAX_POLL_INTERVAL + ns, Duration::MAX] {
             let error = config(bad, Duration::MAX).plan().unwrap_err();
-            let expected =
-                ConfigError::PollInterval { given: bad, shortest: SHORTEST, longest: LONGEST };
+            let expected = ConfigError::PollInterval {
+                value: bad,
+                min: MIN_POLL_INTERVAL,
+                max: MAX_POLL_INTERVAL,
+            };
             assert_eq!(error, expected);
             assert!(error.to_string().contains(&format!("{bad:?}")), "{error}");
         }
@@ -225,10 +228,10 @@ mod tests {
         for (length, samples) in [(second, 1), (second * 2 - Duration::from_nanos(1), 1)] {
             assert_eq!(config(second, length).plan().unwrap().samples.get(), samples);
         }
-        for given in [Duration::ZERO, Duration::from_millis(999)] {
+        for value in [Duration::ZERO, Duration::from_millis(999)] {
             assert_eq!(
-                config(second, given).plan().unwrap_err(),
-                ConfigError::HistoryTooShort { given, poll_interval: second }
+                config(second, value).plan().unwrap_err(),
+                ConfigError::HistoryTooShort { value, poll_interval: second }
             );
         }
     }
@@ -238,11 +241,11 @@ mod tests {
         let most = 1_048_576u32;
         assert_eq!(config(DAY, DAY * most).plan().unwrap().samples.get(), most as usize);
         for (length, samples) in
-            [(SHORTEST * (most + 1), u64::from(most) + 1), (Duration::MAX, u64::MAX)]
+            [(MIN_POLL_INTERVAL * (most + 1), u64::from(most) + 1), (Duration::MAX, u64::MAX)]
         {
             assert_eq!(
-                config(SHORTEST, length).plan().unwrap_err(),
-                ConfigError::HistoryTooLong { samples, most: u64::from(most) }
+                config(MIN_POLL_INTERVAL, length).plan().unwrap_err(),
+                ConfigError::HistoryTooLong { samples, max: u64::from(most) }
             );
         }
     }

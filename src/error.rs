@@ -14,8 +14,8 @@ use crate::config::ProbeKind;
 /// use std::time::Duration;
 ///
 /// let error = Collector::start(Config::default().poll_interval(Duration::ZERO)).unwrap_err();
-/// assert!(matches!(error, StartError::Config(ConfigError::PollInterval { given, .. })
-///     if given.is_zero()));
+/// assert!(matches!(error, StartError::Config(ConfigError::PollInterval { value, .. })
+///     if value.is_zero()));
 /// ```
 #[non_exhaustive]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,17 +23,17 @@ pub enum ConfigError {
     /// The poll interval is outside of what the sampler can keep.
     PollInterval {
         /// As configured.
-        given: Duration,
-        /// The shortest there may be.
-        shortest: Duration,
-        /// The longest there may be.
-        longest: Duration,
+        value: Duration,
+        /// The min there may be.
+        min: Duration,
+        /// The max there may be.
+        max: Duration,
     },
     /// The history is shorter than one poll interval: it would hold no sample.
     HistoryTooShort {
         /// As configured.
-        given: Duration,
-        /// The shortest there may be.
+        value: Duration,
+        /// The min there may be.
         poll_interval: Duration,
     },
     /// The history would hold more samples than there may be.
@@ -41,7 +41,7 @@ pub enum ConfigError {
         /// As configured: the length of the history over the poll interval.
         samples: u64,
         /// The most there may be.
-        most: u64,
+        max: u64,
     },
     /// This build does not have that probe: see the crate's features.
     ProbeNotBuilt(
@@ -53,17 +53,17 @@ pub enum ConfigError {
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::PollInterval { given, shortest, longest } => {
-                write!(f, "poll interval {given:?} is not between {shortest:?} and {longest:?}")
+            Self::PollInterval { value, min, max } => {
+                write!(f, "poll interval {value:?} is not between {min:?} and {max:?}")
             }
-            Self::HistoryTooShort { given, poll_interval } => {
+            Self::HistoryTooShort { value, poll_interval } => {
                 write!(
                     f,
-                    "history of {given:?} is shorter than the poll interval {poll_interval:?}"
+                    "history of {value:?} is shorter than the poll interval {poll_interval:?}"
                 )
             }
-            Self::HistoryTooLong { samples, most } => {
-                write!(f, "history of {samples} samples is longer than {most} samples")
+            Self::HistoryTooLong { samples, max } => {
+                write!(f, "history of {samples} samples is longer than {max} samples")
             }
             Self::ProbeNotBuilt(probe) => {
                 write!(f, "the {probe} probe is not part of this build (see the crate's features)")
@@ -172,7 +172,7 @@ pub enum NameError {
     /// It is longer than so many bytes.
     TooLong {
         /// The most there may be.
-        most: usize,
+        max: usize,
     },
     /// It has a control character.
     Control,
@@ -182,7 +182,7 @@ impl fmt::Display for NameError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Empty => f.write_str("it is empty"),
-            Self::TooLong { most } => write!(f, "it is longer than {most} bytes"),
+            Self::TooLong { max } => write!(f, "it is longer than {max} bytes"),
             Self::Control => f.write_str("it has a control character"),
         }
     }
@@ -207,20 +207,20 @@ impl Error for NameError {}
 pub enum RegisterError {
     /// A name is 1 to 128 bytes without control characters.
     InvalidName {
-        /// As given; cut where it is too long.
+        /// As value; cut where it is too long.
         name: String,
         /// What is wrong with it.
         reason: NameError,
     },
     /// There is a plugin of that name; [`Collector::plugin`](crate::Collector::plugin) returns it.
     AlreadyRegistered {
-        /// As given.
+        /// As value.
         name: String,
     },
     /// There are as many plugins as there may be.
     TooManyPlugins {
         /// The most there may be at once.
-        most: usize,
+        max: usize,
     },
     /// The collector was stopped; or this is a forked child, in which it does not run.
     Stopped,
@@ -235,8 +235,8 @@ impl fmt::Display for RegisterError {
             Self::AlreadyRegistered { name } => {
                 write!(f, "a plugin named {name:?} is registered already")
             }
-            Self::TooManyPlugins { most } => write!(f, "there are {most} plugins already"),
-            Self::Stopped => Stopped.fmt(f),
+            Self::TooManyPlugins { max } => write!(f, "there are {max} plugins already"),
+            Self::Stopped => StoppedError.fmt(f),
         }
     }
 }
@@ -246,20 +246,20 @@ impl Error for RegisterError {}
 /// The collector does not sample: it was stopped, was never enabled, or this is a forked child.
 ///
 /// ```
-/// use plugmeter::{Collector, Config, Stopped};
+/// use plugmeter::{Collector, Config, StoppedError};
 ///
 /// let collector = Collector::start(Config::default())?;
 /// collector.stop();
-/// assert_eq!(collector.sample_now(), Err(Stopped));
+/// assert_eq!(collector.sample_now(), Err(StoppedError));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Stopped;
+pub struct StoppedError;
 
-impl fmt::Display for Stopped {
+impl fmt::Display for StoppedError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("the collector does not run")
     }
 }
 
-impl Error for Stopped {}
+impl Error for StoppedError {}

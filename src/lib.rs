@@ -138,18 +138,18 @@ pub mod testing;
 
 pub use collector::{Collector, Plugin, global, init};
 pub use config::{Config, ProbeKind};
-pub use error::{ConfigError, InitError, NameError, RegisterError, StartError, Stopped};
+pub use error::{ConfigError, InitError, NameError, RegisterError, StartError, StoppedError};
 #[cfg(feature = "http")]
 pub use export::http;
 #[cfg(feature = "prometheus")]
 pub use export::prometheus;
 pub use model::aggregates::{Aggregates, Summary};
 pub use model::history::History;
-pub use model::problem::Problem;
+pub use model::problem::ReadError;
 pub use model::run::{Run, RunEnd, RunId};
 pub use model::sample::Sample;
 pub use model::snapshot::Snapshot;
-pub use model::state::{PluginState, UnknownState};
+pub use model::state::{ParseStateError, PluginState};
 pub use model::system::{SamplerStats, SystemMetrics};
 pub use model::view::{PluginView, Window};
 pub use shared::counter::EventCounter;

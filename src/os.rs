@@ -17,7 +17,7 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use crate::config::ProbeKind;
-use crate::model::problem::Problem;
+use crate::model::problem::ReadError;
 use crate::model::reading::Reading;
 use crate::model::run::Outcome;
 use crate::model::time::Now;
@@ -67,9 +67,9 @@ pub(crate) enum Opened<T> {
     /// There is none: it has ended.
     Gone(Outcome),
     /// It is not what was named, and will not be.
-    Refused(Problem),
+    Refused(ReadError),
     /// Nothing can be said of it now; another attempt may do better.
-    Failed(Problem),
+    Failed(ReadError),
 }
 
 /// A process that was found.
@@ -78,7 +78,7 @@ pub(crate) struct Found<P> {
     pub process: P,
     /// When it began, on the boot clock.
     pub began: Option<Duration>,
-    pub reading: Result<Reading, Problem>,
+    pub reading: Result<Reading, ReadError>,
 }
 
 /// Why there is no reading.
@@ -86,7 +86,7 @@ pub(crate) struct Found<P> {
 pub(crate) enum Unread {
     /// The process has ended; sometimes its last reading can still be had.
     Ended(Outcome, Option<Box<Reading>>),
-    Failed(Problem),
+    Failed(ReadError),
 }
 
 /// What the sampler waits with. The probe does it, since on some platforms the end of a process is

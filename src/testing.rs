@@ -8,7 +8,7 @@ use crate::collector::Plugin;
 use crate::collector::registry::Registry;
 use crate::config::Config;
 use crate::error::{ConfigError, RegisterError};
-use crate::model::problem::Problem;
+use crate::model::problem::ReadError;
 use crate::model::reading::{Bytes, CpuTime, Mono, Reading};
 use crate::model::run::Outcome;
 use crate::model::snapshot::{Published, Snapshot};
@@ -28,7 +28,7 @@ use crate::shared::publish::{Publisher, Reader};
 /// otherwise.
 ///
 /// No real clock is asked but once, when the simulation is made: from then
-/// [`taken_at`](Snapshot::taken_at) and [`ticked_at`](Snapshot::ticked_at) count. Of a config that is
+/// [`sampled_at`](Snapshot::sampled_at) and [`sampled_at_instant`](Snapshot::sampled_at_instant) count. Of a config that is
 /// not [enabled](Config::enabled) it is the same as of a collector: no time passes, and nothing is seen.
 ///
 /// ```
@@ -275,7 +275,7 @@ impl Probe for World<'_> {
             Observed::Exited(code) => Err(Unread::Ended(Outcome::Exited(code), None)),
             Observed::Signaled(signal) => Err(Unread::Ended(Outcome::Signaled(signal), None)),
             Observed::Gone => Err(Unread::Ended(Outcome::Unknown, None)),
-            Observed::Denied => Err(Unread::Failed(Problem::Denied)),
+            Observed::Denied => Err(Unread::Failed(ReadError::PermissionDenied)),
         }
     }
 

@@ -9,7 +9,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use plugmeter::{
-    Collector, Config, PluginState, ProbeKind, Problem, RegisterError, RunEnd, Stopped, Window,
+    Collector, Config, PluginState, ProbeKind, ReadError, RegisterError, RunEnd, StoppedError,
+    Window,
 };
 use support::{
     Reaped, on_demand, outlast_the_grace, probes, shell, sleeper, ticking, wait_for,
@@ -58,13 +59,13 @@ fn three_polls_of_a_busy_child_give_plausible_values() {
         assert!(view.cpu_time() <= longest, "{probe}: {:?} in {longest:?}", view.cpu_time());
         let run = view.run().unwrap();
         let started = run.started_at.expect("its start is known");
-        let apart = run.seen_at.duration_since(started).unwrap_or_default();
+        let apart = run.reported_at.duration_since(started).unwrap_or_default();
         assert!(apart < Duration::from_secs(30), "{probe}: {apart:?}");
         assert!(snapshot.system().total_memory_bytes > 0);
         assert_eq!(snapshot.system().plugins_running, 1);
         let stats = snapshot.sampler();
         assert_eq!(stats.ticks, snapshot.tick());
-        assert!(stats.last_tick > Duration::ZERO);
+        assert!(stats.last_tick_duration > Duration::ZERO);
     }
 }
 
@@ -148,7 +149,7 @@ fn a_restart_keeps_history_and_counters() {
         let snapshot = collector.sample_now().unwrap();
         let view = snapshot.plugin("dice").unwrap();
         assert_eq!(view.event_count(), 7);
-        assert_eq!((view.restarts(), view.crash_count()), (1, 0));
+        assert_eq!((view.restart_count(), view.crash_count()), (1, 0));
         let versions: Vec<_> = view.history(Window::All).map(|sample| sample.version).collect();
         assert_eq!(versions[versions.len() - 3..], [Some("1.0"), None, Some("1.1")], "{probe}");
         let runs: Vec<_> = view.runs().collect();
@@ -170,13 +171,13 @@ fn a_hot_reload_replaces_a_run_whose_process_lives_and_is_no_crash() {
         let view = snapshot.plugin("dice").unwrap();
         let ends: Vec<_> = view.runs().map(|run| run.end).collect();
         assert_eq!(ends, [Some(RunEnd::Replaced), None]);
-        assert_eq!((view.state(), view.restarts()), (PluginState::Running, 1));
+        assert_eq!((view.state(), view.restart_count()), (PluginState::Running, 1));
         // The same process under a third version is no other process.
         plugin.started(new.pid(), "1.2");
         outlast_the_grace(&collector);
         let snapshot = collector.sample_now().unwrap();
         let view = snapshot.plugin("dice").unwrap();
-        assert_eq!((view.version(), view.restarts()), (Some("1.2"), 1), "{probe}");
+        assert_eq!((view.version(), view.restart_count()), (Some("1.2"), 1), "{probe}");
         assert_eq!((view.pid(), view.crash_count()), (Some(new.pid()), 0));
     }
 }
@@ -310,7 +311,7 @@ fn a_number_of_which_there_is_no_process_ended_before_it_could_be_read() {
         let run = view.runs().next().unwrap();
         assert_eq!((run.end, run.cpu_time), (Some(RunEnd::Unknown), None));
         assert!(view.current().unwrap().cpu_percent.is_none());
-        assert_eq!(view.problem(), None);
+        assert_eq!(view.read_error(), None);
     }
 }
 
@@ -327,7 +328,7 @@ fn a_number_that_cannot_be_a_process_is_refused() {
             let snapshot = collector.sample_now().unwrap();
             let view = snapshot.plugin("dice").unwrap();
             assert_eq!(view.state(), PluginState::Failed, "{probe}: {pid}");
-            assert_eq!(view.problem(), Some(&Problem::NotAProcess));
+            assert_eq!(view.read_error(), Some(&ReadError::InvalidPid));
             assert_eq!(view.runs().count(), 0);
             let sample = view.current().unwrap();
             assert_eq!((sample.cpu_percent, sample.memory_bytes), (None, None));
@@ -486,7 +487,7 @@ fn stop_waits_neither_for_a_tick_nor_for_readers() {
         let last = reader.snapshot();
         assert!(last.is_stopped() && !held.is_stopped());
         assert_eq!(last.plugin("dice").unwrap().version(), Some("1.0"));
-        assert_eq!(collector.sample_now(), Err(Stopped));
+        assert_eq!(collector.sample_now(), Err(StoppedError));
         assert_eq!(collector.register("8ball").unwrap_err(), RegisterError::Stopped);
 
         // Said to nobody, and counted all the same.
@@ -516,7 +517,7 @@ fn stopping_from_many_threads_at_once_is_stopping_once() {
             }
             scope.spawn(|| {
                 // Whatever comes first: an answer or a refusal, and no hanging.
-                let _: Result<_, Stopped> = collector.sample_now();
+                let _: Result<_, StoppedError> = collector.sample_now();
             });
         });
     }
@@ -548,7 +549,7 @@ fn a_disabled_collector_has_no_thread_and_counters_that_work() {
     assert_eq!(plugin.events().get(), 2);
     assert!(collector.plugin("dice").is_some());
     assert!(matches!(collector.register("dice"), Err(RegisterError::AlreadyRegistered { .. })));
-    assert_eq!(collector.sample_now(), Err(Stopped));
+    assert_eq!(collector.sample_now(), Err(StoppedError));
     let snapshot = collector.snapshot();
     assert!(snapshot.is_stopped());
     assert_eq!((snapshot.tick(), snapshot.plugins().len()), (0, 0));
@@ -563,7 +564,7 @@ fn the_65_537th_plugin_is_refused_and_the_others_stay() {
         collector.register(&i.to_string()).unwrap();
     }
     let error = collector.register("one more").unwrap_err();
-    assert_eq!(error, RegisterError::TooManyPlugins { most: 65_536 });
+    assert_eq!(error, RegisterError::TooManyPlugins { max: 65_536 });
     assert_eq!(collector.sample_now().unwrap().plugins().len(), 65_536);
     collector.plugin("7").unwrap().remove();
     collector.register("one more").unwrap();

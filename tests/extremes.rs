@@ -133,7 +133,7 @@ proptest! {
             if let Some(view) = snapshot.plugin("wild")
                 && matches!(step, Step::Tick(_) | Step::Advance(_)) // else nothing was heard yet
             {
-                let now = [view.event_count(), view.crash_count(), view.restarts()];
+                let now = [view.event_count(), view.crash_count(), view.restart_count()];
                 let down = counters.iter().zip(now).any(|(before, now)| *before > now);
                 prop_assert!(!down, "{:?} after {:?}", now, counters);
                 counters = now;

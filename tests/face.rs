@@ -12,9 +12,9 @@ use std::time::{Duration, Instant, SystemTime};
 use plugmeter::testing::{Observed, Simulation, Usage};
 use plugmeter::{
     Aggregates, Collector, Config, ConfigError, EventCounter, History, InitError, NameError,
-    Plugin, PluginState, PluginView, ProbeKind, Problem, Reader, RegisterError, Run, RunEnd, RunId,
-    Sample, SamplerStats, Snapshot, StartError, Stopped, Summary, SystemMetrics, UnknownState,
-    Window,
+    ParseStateError, Plugin, PluginState, PluginView, ProbeKind, ReadError, Reader, RegisterError,
+    Run, RunEnd, RunId, Sample, SamplerStats, Snapshot, StartError, StoppedError, Summary,
+    SystemMetrics, Window,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -43,7 +43,7 @@ fn values_are_values_errors_are_errors_and_handles_go_to_any_thread() {
     value::<Run>();
     value::<RunEnd>();
     value::<RunId>();
-    value::<Problem>();
+    value::<ReadError>();
     value::<Observed>();
     value::<Usage>();
 
@@ -58,7 +58,7 @@ fn values_are_values_errors_are_errors_and_handles_go_to_any_thread() {
     copy::<SamplerStats>();
     copy::<RunEnd>();
     copy::<RunId>();
-    copy::<Problem>();
+    copy::<ReadError>();
 
     handle::<Reader>();
     handle::<Plugin>();
@@ -72,8 +72,8 @@ fn values_are_values_errors_are_errors_and_handles_go_to_any_thread() {
     error::<InitError>();
     error::<RegisterError>();
     error::<NameError>();
-    error::<Stopped>();
-    error::<UnknownState>();
+    error::<StoppedError>();
+    error::<ParseStateError>();
 
     json_both_ways::<Config>();
     json_both_ways::<ProbeKind>();
@@ -90,7 +90,7 @@ fn values_are_values_errors_are_errors_and_handles_go_to_any_thread() {
     ordered::<RunId>();
     fn shown<T: Display>() {}
     shown::<PluginState>();
-    shown::<Problem>();
+    shown::<ReadError>();
     shown::<Aggregates>();
     shown::<SystemMetrics>();
     shown::<Snapshot>();
@@ -119,8 +119,8 @@ fn every_call_takes_and_gives_what_it_says() {
 
     let _: u64 = snapshot.tick();
     let _: u64 = snapshot.revision();
-    let _: SystemTime = snapshot.taken_at();
-    let _: Instant = snapshot.ticked_at();
+    let _: SystemTime = snapshot.sampled_at();
+    let _: Instant = snapshot.sampled_at_instant();
     let _: Duration = snapshot.poll_interval();
     let _: Duration = snapshot.history_duration();
     let _: SystemTime = snapshot.started_at();
@@ -134,19 +134,19 @@ fn every_call_takes_and_gives_what_it_says() {
         &str,
         Option<&str>,
         Option<&Run>,
-        Option<&Problem>,
+        Option<&ReadError>,
     );
     let (sample, mut history): (Option<Sample<'_>>, History<'_>);
     {
         let view: PluginView<'_> = snapshot.plugin("dice").unwrap();
         (name, version, run_of_view, problem) =
-            (view.name(), view.version(), view.run(), view.problem());
+            (view.name(), view.version(), view.run(), view.read_error());
         (sample, history) = (view.current(), view.history(Window::All));
         let _: Option<u32> = view.pid();
         let _: PluginState = view.state();
         let _: SystemTime = view.state_since();
         let _: Vec<&Run> = view.runs().collect();
-        let _: (u64, u64, u64) = (view.event_count(), view.crash_count(), view.restarts());
+        let _: (u64, u64, u64) = (view.event_count(), view.crash_count(), view.restart_count());
         let _: Option<SystemTime> = view.last_crash();
         let _: Duration = view.cpu_time();
         let all: Aggregates = view.aggregates(Window::All).unwrap();

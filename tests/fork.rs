@@ -14,8 +14,8 @@ use std::thread;
 use std::time::Duration;
 
 use plugmeter::{
-    Collector, Config, Plugin, PluginState, ProbeKind, Reader, RegisterError, Snapshot, Stopped,
-    Window,
+    Collector, Config, Plugin, PluginState, ProbeKind, Reader, RegisterError, Snapshot,
+    StoppedError, Window,
 };
 use support::{Over, on_demand, probes, skipped, sleeper, ticking, wait_for};
 
@@ -36,7 +36,7 @@ fn in_the_child(collector: &Collector, plugin: &plugmeter::Plugin) -> i32 {
         plugin.events().get() == before + 1,
         collector.register("8ball").is_err_and(|error| error == RegisterError::Stopped),
         collector.plugin("dice").is_none(),
-        collector.sample_now() == Err(Stopped),
+        collector.sample_now() == Err(StoppedError),
     ];
     collector.stop();
     let wrong = facts.iter().position(|fact| !fact);
@@ -331,7 +331,8 @@ fn a_forked_child_may_start_a_collector_of_its_own() {
     plugmeter::init(Config::default()).unwrap();
     let code = fork(|| {
         // The process-wide one is the host's, and has no sampler here.
-        let global = plugmeter::global().is_some_and(|global| global.sample_now() == Err(Stopped));
+        let global =
+            plugmeter::global().is_some_and(|global| global.sample_now() == Err(StoppedError));
         let again = plugmeter::init(Config::default()).is_err();
         drop((plugin.clone(), collector.snapshot()));
         let own = probes().into_iter().all(|probe| {

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, OnceLock};
 
 use log::{Level, LevelFilter, Log, Metadata, Record};
-use plugmeter::{Collector, Config, Stopped};
+use plugmeter::{Collector, Config, StoppedError};
 use support::wait_for;
 
 static COLLECTOR: OnceLock<Collector> = OnceLock::new();
@@ -34,7 +34,7 @@ impl Log for Meddler {
         };
         match PANICS.fetch_add(1, Ordering::Relaxed) {
             0 => panic!("a logger that panics"),
-            1 => assert_eq!(collector.sample_now(), Err(Stopped), "it cannot wait for itself"),
+            1 => assert_eq!(collector.sample_now(), Err(StoppedError), "it cannot wait for itself"),
             _ => {
                 collector.stop();
                 STOPPED.store(true, Ordering::Release);
@@ -57,7 +57,7 @@ fn a_logger_may_panic_ask_for_a_sample_and_stop_the_collector_from_the_samplers_
     }
     wait_for("the logger to stop it", || {
         // The answer, or the refusal when it was stopped: what counts is that one comes.
-        let _: Result<_, Stopped> = collector.sample_now();
+        let _: Result<_, StoppedError> = collector.sample_now();
         STOPPED.load(Ordering::Acquire).then_some(())
     });
     collector.stop();

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use plugmeter::testing::{Observed, Simulation, Usage};
 use plugmeter::{
-    Config, Plugin, PluginState, PluginView, Problem, RegisterError, Run, RunEnd, RunId, Sample,
+    Config, Plugin, PluginState, PluginView, ReadError, RegisterError, Run, RunEnd, RunId, Sample,
     Snapshot, Summary, Window,
 };
 use proptest::collection::vec;
@@ -393,7 +393,7 @@ impl Bench {
         Self {
             sim,
             hosts: Hosts::default(),
-            began: first.ticked_at(),
+            began: first.sampled_at_instant(),
             expected: world.overview(),
             world,
             revision: first.revision(),
@@ -518,8 +518,8 @@ impl Bench {
                     Seen::Alive(*cpu, 1 << 20)
                 }
                 Look::Ended(end) => Seen::Ended(end),
-                Look::Denied => Seen::Unread(Problem::Denied),
-                Look::Panics => Seen::Unread(Problem::Unreadable(std::io::ErrorKind::Other)),
+                Look::Denied => Seen::Unread(ReadError::PermissionDenied),
+                Look::Panics => Seen::Unread(ReadError::Io(std::io::ErrorKind::Other)),
             };
             seen.insert(pid, see);
         }
@@ -539,7 +539,7 @@ impl Bench {
                 Seen::Ended(RunEnd::Exited(code)) => Observed::Exited(code),
                 Seen::Ended(RunEnd::Signaled(signal)) => Observed::Signaled(signal),
                 Seen::Ended(_) => Observed::Gone,
-                Seen::Unread(Problem::Denied) => Observed::Denied,
+                Seen::Unread(ReadError::PermissionDenied) => Observed::Denied,
                 // Unlike a panic of its own, this one prints nothing.
                 Seen::Unread(_) => resume_unwind(Box::new("a read that panics")),
             }
@@ -601,10 +601,10 @@ impl Bench {
         prop_assert_eq!(&seen, &expected);
         prop_assert_eq!(snapshot.system().uptime, self.published_at);
         let ticked = expected
-            .taken_at
+            .sampled_at
             .duration_since(snapshot.started_at())
             .expect("ticks come after the start");
-        prop_assert_eq!(snapshot.ticked_at(), self.began + ticked);
+        prop_assert_eq!(snapshot.sampled_at_instant(), self.began + ticked);
         self.expected = expected;
 
         for &window in windows {
@@ -643,7 +643,7 @@ fn run(run: &Run) -> RunSeen {
         pid: run.pid,
         version: run.version.as_deref().map(str::to_owned),
         started_at: run.started_at,
-        seen_at: run.seen_at,
+        reported_at: run.reported_at,
         ended_at: run.ended_at,
         end: run.end,
         cpu_time: run.cpu_time,
@@ -686,9 +686,9 @@ fn plugin(view: PluginView<'_>) -> Result<PluginSeen, TestCaseError> {
         event_count: view.event_count(),
         crash_count: view.crash_count(),
         last_crash: view.last_crash(),
-        restarts: view.restarts(),
+        restarts: view.restart_count(),
         cpu_time: view.cpu_time(),
-        problem: view.problem().copied(),
+        problem: view.read_error().copied(),
         current: current.map(|of_tick| sample(view, of_tick)).transpose()?,
     })
 }
@@ -709,7 +709,7 @@ fn overview(snapshot: &Snapshot) -> Result<Overview, TestCaseError> {
     prop_assert!(!snapshot.is_stopped());
     Ok(Overview {
         tick: snapshot.tick(),
-        taken_at: snapshot.taken_at(),
+        sampled_at: snapshot.sampled_at(),
         failed_reads: sampler.failed_reads,
         plugins_running: system.plugins_running,
         plugins_crashed: system.plugins_crashed,

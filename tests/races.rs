@@ -13,7 +13,8 @@ use std::thread;
 use std::time::Duration;
 
 use plugmeter::{
-    Collector, Config, Plugin, PluginState, ProbeKind, RegisterError, Snapshot, Stopped, Window,
+    Collector, Config, Plugin, PluginState, ProbeKind, RegisterError, Snapshot, StoppedError,
+    Window,
 };
 use support::{on_demand, probes, sleeper, ticking, wait_for};
 
@@ -63,7 +64,7 @@ fn whoever_races_with_stop_is_answered_and_what_was_registered_before_it_is_ther
                             }
                             1 => match collector.sample_now() {
                                 Ok(snapshot) => assert!(snapshot.tick() > 0),
-                                Err(Stopped) => break,
+                                Err(StoppedError) => break,
                             },
                             2 => {
                                 let snapshot = reader.snapshot();
@@ -74,7 +75,7 @@ fn whoever_races_with_stop_is_answered_and_what_was_registered_before_it_is_ther
                             _ if thread < 2 && step > round % 16 => {
                                 collector.stop();
                                 assert!(reader.snapshot().is_stopped(), "stop has returned");
-                                assert_eq!(collector.sample_now(), Err(Stopped));
+                                assert_eq!(collector.sample_now(), Err(StoppedError));
                             }
                             _ => {}
                         }
@@ -207,7 +208,7 @@ fn ten_thousand_plugins_that_come_and_go_at_once_are_all_there_with_all_they_cou
     assert_eq!(full.plugins().len(), BURST);
     for (i, view) in full.plugins().enumerate() {
         assert_eq!((view.name(), view.event_count()), (&*name(i), i as u64));
-        assert_eq!((view.crash_count(), view.restarts()), (u64::from(i % 3 == 1), 0), "{i}");
+        assert_eq!((view.crash_count(), view.restart_count()), (u64::from(i % 3 == 1), 0), "{i}");
         let (version, state) = match i % 3 {
             0 => (format!("{i} again"), PluginState::Running),
             1 => (i.to_string(), PluginState::Crashed),
@@ -215,7 +216,7 @@ fn ten_thousand_plugins_that_come_and_go_at_once_are_all_there_with_all_they_cou
         };
         assert_eq!((view.version(), view.state()), (Some(&*version), state), "{i}");
         assert_eq!(view.pid().is_some(), state == PluginState::Running, "{i}");
-        assert_eq!(view.problem(), None, "{i}");
+        assert_eq!(view.read_error(), None, "{i}");
         if view.pid().is_some() {
             assert!(view.current().unwrap().memory_bytes.is_some(), "{i}");
         }
@@ -282,7 +283,7 @@ fn of_ten_thousand_restarts_no_run_no_crash_and_no_event_is_lost() {
     (0..RESTARTS).for_each(|_| restart(&alone));
     let snapshot = collector.sample_now().unwrap();
     let view = snapshot.plugin("alone").unwrap();
-    assert_eq!((view.crash_count(), view.restarts()), (RESTARTS, RESTARTS - 1));
+    assert_eq!((view.crash_count(), view.restart_count()), (RESTARTS, RESTARTS - 1));
     assert_eq!((view.event_count(), view.runs().count()), (RESTARTS, 256));
 
     // By eight at once: some runs are replaced by another thread's before their end is told.
@@ -297,7 +298,7 @@ fn of_ten_thousand_restarts_no_run_no_crash_and_no_event_is_lost() {
     // A run that the next one has replaced is no crash and no restart, because its process lives and
     // is the next one's. All others end as crashes, and the next one is a restart; the last has none.
     let crashes = view.crash_count();
-    assert_eq!(crashes, view.restarts() + 1);
+    assert_eq!(crashes, view.restart_count() + 1);
     assert!((1..RESTARTS).contains(&crashes), "{crashes} crashes: no run was replaced");
     assert_eq!(view.event_count(), RESTARTS);
     assert_eq!((view.pid(), view.runs().count()), (None, 256));
@@ -371,7 +372,7 @@ fn a_flood_of_commands_ends_no_ticks_and_all_of_it_is_heard() {
             assert_eq!((view.state(), view.event_count()), (PluginState::Unhealthy, EACH));
         }
         let deadlines = |of: &Snapshot| of.sampler().ticks + of.sampler().missed_ticks;
-        let passed = after.ticked_at() - before.ticked_at();
+        let passed = after.sampled_at_instant() - before.sampled_at_instant();
         let passed = passed.as_secs_f64() / INTERVAL.as_secs_f64();
         // Both ends were asked for, and either may have been due as well.
         let counted = (deadlines(&after) - deadlines(&before)) as f64;

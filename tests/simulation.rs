@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use plugmeter::testing::{Observed, Simulation, Usage};
 use plugmeter::{
-    Config, ConfigError, PluginState, Problem, RegisterError, RunEnd, Snapshot, Window,
+    Config, ConfigError, PluginState, ReadError, RegisterError, RunEnd, Snapshot, Window,
 };
 
 const POLL: Duration = Duration::from_secs(5);
@@ -98,7 +98,7 @@ fn ten_samples_of_ten_are_kept_whatever_is_advanced_between() {
     let view = snapshot.plugin("dice").unwrap();
     assert!(view.history(Window::All).map(|sample| sample.event_count).eq(16..=25));
     let oldest = view.history(Window::All).next().unwrap();
-    let age = snapshot.taken_at().duration_since(oldest.timestamp).unwrap();
+    let age = snapshot.sampled_at().duration_since(oldest.timestamp).unwrap();
     assert_eq!(age, POLL * 9);
     // The newest ten stay, also if a machine has slept in between.
     sim.advance(POLL * 1_000);
@@ -117,14 +117,14 @@ fn a_denied_tick_costs_that_tick_and_nothing_of_the_cpu_time() {
     sim.tick(|_| Observed::Denied);
     let snapshot = sim.snapshot();
     let view = snapshot.plugin("dice").unwrap();
-    assert_eq!(view.problem(), Some(&Problem::Denied));
+    assert_eq!(view.read_error(), Some(&ReadError::PermissionDenied));
     let sample = view.current().unwrap();
     assert_eq!((sample.cpu_percent, sample.memory_bytes), (None, None));
     assert_eq!(sample.uptime, Some(POLL * 2));
     sim.tick(|_| usage(2_000, 1));
     let snapshot = sim.snapshot();
     assert_eq!(cpu(&snapshot, "dice"), [Some(20.0), None, Some(10.0)]);
-    assert_eq!(snapshot.plugin("dice").unwrap().problem(), None);
+    assert_eq!(snapshot.plugin("dice").unwrap().read_error(), None);
     assert_eq!(snapshot.plugin("dice").unwrap().cpu_time(), SECOND * 2);
     assert_eq!(snapshot.sampler().failed_reads, 1);
 }
@@ -141,8 +141,8 @@ fn a_read_that_panics_costs_that_plugin_that_tick_and_nobody_else() {
         assert_eq!(cpu(&snapshot, name), [expected]);
     }
     assert_eq!(snapshot.sampler().failed_reads, 1);
-    let problem = snapshot.plugin("b").unwrap().problem();
-    assert_eq!(problem, Some(&Problem::Unreadable(std::io::ErrorKind::Other)));
+    let problem = snapshot.plugin("b").unwrap().read_error();
+    assert_eq!(problem, Some(&ReadError::Io(std::io::ErrorKind::Other)));
     sim.tick(|_| usage(1_000, 7));
     assert_eq!(cpu(&sim.snapshot(), "b"), [None, Some(10.0)]);
 }
@@ -159,7 +159,7 @@ fn a_hot_reload_keeps_history_and_counters_and_is_no_crash() {
     sim.advance(SECOND * 2);
     let snapshot = sim.snapshot();
     let view = snapshot.plugin("dice").unwrap();
-    assert_eq!((view.crash_count(), view.restarts(), view.event_count()), (0, 1, 3));
+    assert_eq!((view.crash_count(), view.restart_count(), view.event_count()), (0, 1, 3));
     let versions = view.history(Window::All).map(|sample| sample.version);
     assert!(versions.eq([Some("1.0"), Some("2.0")]));
     let runs: Vec<_> = view.runs().map(|run| (run.pid, run.end, run.cpu_time)).collect();
@@ -180,7 +180,7 @@ fn the_same_process_named_again_goes_on_from_its_readings() {
     let view = snapshot.plugin("dice").unwrap();
     assert_eq!(cpu(&snapshot, "dice"), [Some(20.0), Some(10.0)]);
     assert_eq!(view.cpu_time(), Duration::from_millis(1_500));
-    assert_eq!((view.restarts(), view.runs().count()), (0, 2));
+    assert_eq!((view.restart_count(), view.runs().count()), (0, 2));
     assert_eq!(view.version(), Some("2.0"));
 }
 
@@ -328,12 +328,12 @@ fn a_number_that_cannot_be_a_process_is_refused_and_ends_the_open_run() {
     let snapshot = sim.snapshot();
     let view = snapshot.plugin("dice").unwrap();
     assert_eq!((view.state(), view.pid()), (PluginState::Failed, None));
-    assert_eq!(view.problem(), Some(&Problem::NotAProcess));
+    assert_eq!(view.read_error(), Some(&ReadError::InvalidPid));
     assert_eq!(view.version(), Some("1.0"), "no run has begun");
     assert_eq!(view.runs().last().unwrap().end, Some(RunEnd::Replaced));
     plugin.started(3, "3.0");
     sim.tick(idle);
-    assert_eq!(sim.snapshot().plugin("dice").unwrap().problem(), None);
+    assert_eq!(sim.snapshot().plugin("dice").unwrap().read_error(), None);
 }
 
 #[test]
@@ -448,7 +448,7 @@ fn runs_are_kept_while_they_overlap_the_history_and_the_newest_256_are_shown() {
     sim.tick(idle);
     let snapshot = sim.snapshot();
     let view = snapshot.plugin("dice").unwrap();
-    assert_eq!((view.runs().count(), view.crash_count(), view.restarts()), (256, 1_000, 999));
+    assert_eq!((view.runs().count(), view.crash_count(), view.restart_count()), (256, 1_000, 999));
     for _ in 0..12 {
         sim.tick(idle);
     }
@@ -482,13 +482,13 @@ fn time_is_the_simulations_own() {
     let mut sim = keeping(10);
     sim.register("dice").unwrap().started(1, "");
     let start = sim.snapshot();
-    assert_eq!((start.tick(), start.taken_at()), (0, start.started_at()));
+    assert_eq!((start.tick(), start.sampled_at()), (0, start.started_at()));
     sim.advance(Duration::from_secs(86_400));
     sim.tick(idle);
     let snapshot = sim.snapshot();
     let passed = Duration::from_secs(86_400) + POLL;
-    assert_eq!(snapshot.taken_at(), start.started_at() + passed);
-    assert_eq!(snapshot.ticked_at(), start.ticked_at() + passed);
+    assert_eq!(snapshot.sampled_at(), start.started_at() + passed);
+    assert_eq!(snapshot.sampled_at_instant(), start.sampled_at_instant() + passed);
     assert_eq!(snapshot.system().uptime, passed);
     let sample = snapshot.plugin("dice").unwrap().current().unwrap();
     assert_eq!(sample.uptime, Some(passed));

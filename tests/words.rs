@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use plugmeter::testing::{Observed, Simulation, Usage};
 use plugmeter::{
-    Collector, Config, ConfigError, InitError, NameError, PluginState, ProbeKind, Problem,
-    RegisterError, RunEnd, StartError, Stopped,
+    Collector, Config, ConfigError, InitError, NameError, PluginState, ProbeKind, ReadError,
+    RegisterError, RunEnd, StartError, StoppedError,
 };
 
 #[track_caller]
@@ -20,9 +20,9 @@ fn says(error: &dyn Error, words: &str) {
 #[test]
 fn what_is_wrong_with_a_config_names_the_value_and_the_bound() {
     let (second, day) = (Duration::from_secs(1), Duration::from_secs(86_400));
-    let shortest = Duration::from_millis(10);
+    let min = Duration::from_millis(10);
     let error = Simulation::new(Config::default().poll_interval(second / 1_000)).unwrap_err();
-    assert_eq!(error, ConfigError::PollInterval { given: second / 1_000, shortest, longest: day });
+    assert_eq!(error, ConfigError::PollInterval { value: second / 1_000, min, max: day });
     says(&error, "poll interval 1ms is not between 10ms and 86400s");
     let error = Simulation::new(Config::default().history_duration(second)).unwrap_err();
     says(&error, "history of 1s is shorter than the poll interval 5s");
@@ -34,7 +34,7 @@ fn what_is_wrong_with_a_config_names_the_value_and_the_bound() {
 
 #[test]
 fn an_error_that_is_anothers_says_what_that_says_once() {
-    let config = ConfigError::HistoryTooLong { samples: 9, most: 8 };
+    let config = ConfigError::HistoryTooLong { samples: 9, max: 8 };
     let start = StartError::from(config);
     says(&start, "history of 9 samples is longer than 8 samples");
     assert!(start.source().is_none(), "its text is there already");
@@ -58,23 +58,23 @@ fn why_a_plugin_is_not_registered_names_the_name_and_the_reason() {
     says(&refused("a\nb"), "\"a\\nb\" cannot be the name of a plugin: it has a control character");
     let too_long = matches!(
         refused(&"x".repeat(129)),
-        RegisterError::InvalidName { reason: NameError::TooLong { most: 128 }, .. }
+        RegisterError::InvalidName { reason: NameError::TooLong { max: 128 }, .. }
     );
     assert!(too_long);
-    says(&NameError::TooLong { most: 128 }, "it is longer than 128 bytes");
+    says(&NameError::TooLong { max: 128 }, "it is longer than 128 bytes");
     sim.register("dice").unwrap();
     says(&refused("dice"), "a plugin named \"dice\" is registered already");
-    says(&RegisterError::TooManyPlugins { most: 7 }, "there are 7 plugins already");
+    says(&RegisterError::TooManyPlugins { max: 7 }, "there are 7 plugins already");
     says(&RegisterError::Stopped, "the collector does not run");
-    says(&Stopped, "the collector does not run");
+    says(&StoppedError, "the collector does not run");
 }
 
 #[test]
 fn problems_ends_and_unknown_states_are_sentences() {
-    says(&Problem::NotAProcess, "the pid is not that of a process");
-    says(&Problem::NotThatProcess, "the process with this pid began after it was named");
-    says(&Problem::Denied, "this user may not read the process");
-    let unreadable = Problem::Unreadable(io::ErrorKind::NotFound);
+    says(&ReadError::InvalidPid, "the pid is not that of a process");
+    says(&ReadError::PidReused, "the process with this pid began after it was named");
+    says(&ReadError::PermissionDenied, "this user may not read the process");
+    let unreadable = ReadError::Io(io::ErrorKind::NotFound);
     says(&unreadable, "the process could not be read: entity not found");
     for (end, words) in [
         (RunEnd::Exited(3), "exit code 3"),

@@ -31,7 +31,7 @@ use std::process::ExitCode;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use plugmeter::{Collector, Config, Snapshot, StartError, Stopped};
+use plugmeter::{Collector, Config, Snapshot, StartError, StoppedError};
 
 use crate::host::Host;
 use crate::options::{Options, Request, UsageError};
@@ -117,9 +117,9 @@ fn look_after(host: &mut Host, collector: &Collector, length: Duration) -> io::R
 }
 
 /// The newest snapshot that is worth reporting while everything is alive.
-fn closing_snapshot(collector: &Collector) -> Result<Snapshot, Stopped> {
+fn closing_snapshot(collector: &Collector) -> Result<Snapshot, StoppedError> {
     let newest = collector.snapshot();
-    if newest.tick() > 0 && newest.ticked_at().elapsed() < FRESH {
+    if newest.tick() > 0 && newest.sampled_at_instant().elapsed() < FRESH {
         Ok(newest)
     } else {
         collector.sample_now()
@@ -189,8 +189,8 @@ impl From<Box<dyn Error>> for Failure {
     }
 }
 
-impl From<Stopped> for Failure {
-    fn from(error: Stopped) -> Self {
+impl From<StoppedError> for Failure {
+    fn from(error: StoppedError) -> Self {
         Self::Run(error.into())
     }
 }

@@ -91,7 +91,7 @@ impl Report {
             Some(aggregates) => writeln!(f, "{aggregates}")?,
             None => writeln!(f, "{}: no sample", view.name())?,
         }
-        if let Some(problem) = view.problem() {
+        if let Some(problem) = view.read_error() {
             writeln!(f, "  problem {problem}")?;
         }
         let runs: Vec<&Run> = self.runs(view.name()).collect();
@@ -100,7 +100,7 @@ impl Report {
             writeln!(f, "  runs    {hidden} earlier ones")?;
         }
         for run in &runs[hidden..] {
-            writeln!(f, "  run     {}", line_of(run, self.ended.taken_at()))?;
+            writeln!(f, "  run     {}", line_of(run, self.ended.sampled_at()))?;
         }
         writeln!(f)
     }
@@ -149,7 +149,7 @@ fn line_of(run: &Run, now: SystemTime) -> String {
     let version = run.version.as_deref().unwrap_or("-");
     let until = run.ended_at.unwrap_or(now);
     // The wall clock may have been set back meanwhile.
-    let seen = until.duration_since(run.seen_at).unwrap_or_default();
+    let seen = until.duration_since(run.reported_at).unwrap_or_default();
     let cpu = match run.cpu_time {
         Some(cpu) => format!("{:6.2} s of CPU", cpu.as_secs_f64()),
         None => format!("{:>6}", "-"),
@@ -160,14 +160,16 @@ fn line_of(run: &Run, now: SystemTime) -> String {
 
 /// What it cost to know all this.
 fn cost(sampler: &SamplerStats) -> String {
-    let SamplerStats { ticks, missed_ticks, last_tick, cpu_time, overhead_percent, .. } = *sampler;
+    let SamplerStats {
+        ticks, missed_ticks, last_tick_duration, cpu_time, overhead_percent, ..
+    } = *sampler;
     let cpu = match (cpu_time, overhead_percent) {
         (Some(time), Some(percent)) => {
             format!("{time:.1?} of CPU time, {percent:.2} % of one core")
         }
         _ => "CPU time unknown".to_owned(),
     };
-    format!("{cpu}; {ticks} ticks, {missed_ticks} missed, the last took {last_tick:.1?}")
+    format!("{cpu}; {ticks} ticks, {missed_ticks} missed, the last took {last_tick_duration:.1?}")
 }
 
 /// The report as JSON.

@@ -87,7 +87,7 @@ impl Checker {
         let now = Last {
             tick: snapshot.tick(),
             revision: snapshot.revision(),
-            at: snapshot.ticked_at(),
+            at: snapshot.sampled_at_instant(),
             deadlines: stats.ticks + stats.missed_ticks,
             failed_reads: stats.failed_reads,
         };
@@ -115,7 +115,7 @@ impl Checker {
         let counters = [
             view.event_count(),
             view.crash_count(),
-            view.restarts(),
+            view.restart_count(),
             view.cpu_time().as_nanos() as u64,
         ];
         let samples = view.history(Window::All).len();

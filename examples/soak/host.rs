@@ -135,7 +135,7 @@ impl Host {
         for Lane { plugin, starts, crashes, .. } in &self.lanes {
             let name = plugin.name();
             let view = last.plugin(name).ok_or_else(|| format!("{name} is not there"))?;
-            let counted = (view.crash_count(), view.restarts());
+            let counted = (view.crash_count(), view.restart_count());
             let expected = (*crashes, starts.saturating_sub(1));
             if counted != expected {
                 return Err(format!("{name}: {counted:?} crashes and restarts, not {expected:?}"));

@@ -96,7 +96,7 @@ fn counts(scene: &Scene<'_>, facts: &Facts<'_>) -> String {
         count(facts.crashes_lately),
         last(scene.lately()),
         count(view.crash_count()),
-        count(view.restarts()),
+        count(view.restart_count()),
     );
     if let Some(crash) = view.last_crash() {
         said += &format!(" · last crash {} ({})", ago(scene.since(crash)), time_of_day(crash));
@@ -204,7 +204,8 @@ fn runs(buf: &mut Buffer, area: Rect, scene: &Scene<'_>, facts: &Facts<'_>, app:
 
 fn line_of(run: &Run, scene: &Scene<'_>) -> String {
     let until = run.ended_at.unwrap_or(scene.now);
-    let lasted = until.duration_since(run.started_at.unwrap_or(run.seen_at)).unwrap_or_default();
+    let lasted =
+        until.duration_since(run.started_at.unwrap_or(run.reported_at)).unwrap_or_default();
     let lasted = if lasted < Duration::from_secs(10) {
         format!("{:.1}s", lasted.as_secs_f64())
     } else {

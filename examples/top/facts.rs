@@ -40,7 +40,7 @@ pub(crate) struct Scene<'a> {
 
 impl<'a> Scene<'a> {
     pub(crate) fn new(snapshot: &'a Snapshot, age: Duration, window: Window) -> Self {
-        Self { snapshot, age, window, now: snapshot.taken_at() + age }
+        Self { snapshot, age, window, now: snapshot.sampled_at() + age }
     }
 
     /// How long ago that was; nothing, if the clock was set back since.
@@ -66,7 +66,7 @@ impl<'a> Scene<'a> {
     pub(crate) fn span(&self) -> Duration {
         let first = |view: PluginView<'a>| view.history(self.window).next();
         let oldest = self.snapshot.plugins().filter_map(first).map(|sample| sample.timestamp).min();
-        let taken = self.snapshot.taken_at();
+        let taken = self.snapshot.sampled_at();
         let long = oldest.and_then(|oldest| taken.duration_since(oldest).ok()).unwrap_or_default();
         long + self.snapshot.poll_interval()
     }
@@ -119,7 +119,7 @@ impl<'a> Facts<'a> {
     fn complain(&mut self, scene: &Scene<'a>) {
         let view = self.view;
         let how_long = spoken(self.since);
-        let mut problem = view.problem();
+        let mut problem = view.read_error();
         match view.state() {
             PluginState::Crashed => {
                 let end = view.runs().next_back().and_then(|run| run.end);

@@ -124,7 +124,7 @@ fn watch(
         let is_fresh = drawn
             .is_some_and(|(revision, at)| revision == snapshot.revision() && at.elapsed() < SECOND);
         if !is_fresh {
-            let age = snapshot.ticked_at().elapsed();
+            let age = snapshot.sampled_at_instant().elapsed();
             screen.draw(|buf| screen::draw(buf, &snapshot, age, &mut app))?;
             drawn = Some((snapshot.revision(), Instant::now()));
             assert!(env::var_os(PANIC).is_none(), "{PANIC} asks for it");

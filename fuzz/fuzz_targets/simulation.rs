@@ -276,16 +276,16 @@ impl Known {
     fn check(&mut self, view: PluginView<'_>, snapshot: &Snapshot, samples: u64) {
         assert_eq!(view.history(Window::All).len() as u64, self.ticks.min(samples));
         let current = view.current().expect("it was sampled");
-        assert_eq!(current.timestamp, snapshot.taken_at(), "one tick");
+        assert_eq!(current.timestamp, snapshot.sampled_at(), "one tick");
         assert_eq!((view.event_count(), current.event_count), (self.events, self.events));
         assert!(current.crash_count <= view.crash_count());
 
         assert!(view.crash_count() >= self.crash_count, "a counter went down");
-        assert!(view.restarts() >= self.restarts && view.cpu_time() >= self.cpu_time);
-        (self.crash_count, self.restarts) = (view.crash_count(), view.restarts());
+        assert!(view.restart_count() >= self.restarts && view.cpu_time() >= self.cpu_time);
+        (self.crash_count, self.restarts) = (view.crash_count(), view.restart_count());
         self.cpu_time = view.cpu_time();
         let runs = self.runs.len() as u64;
-        assert!(view.crash_count() <= runs && view.restarts() <= runs.saturating_sub(1));
+        assert!(view.crash_count() <= runs && view.restart_count() <= runs.saturating_sub(1));
         assert_eq!(view.last_crash().is_some(), view.crash_count() > 0);
         assert!(view.runs().map(|run| run.id).is_sorted());
         assert!(view.runs().all(|run| self.runs.contains(&run.id)), "a run of another plugin");
@@ -314,7 +314,7 @@ fn windows(view: PluginView<'_>, snapshot: &Snapshot, poll: Duration) {
         let within = |sample: &&Sample<'_>| match window {
             Window::All => true,
             Window::Last(last) => {
-                snapshot.taken_at().duration_since(sample.timestamp).expect("older") <= last
+                snapshot.sampled_at().duration_since(sample.timestamp).expect("older") <= last
             }
         };
         let samples: Vec<_> = all.iter().filter(within).copied().collect();

@@ -91,7 +91,7 @@ impl Plugin {
     ///
     /// A pid that cannot be a process (0, the id of a thread, above `i32::MAX`), or whose process
     /// began after this call, is refused: an open run ends, none begins, the state becomes
-    /// [`Failed`](PluginState::Failed), and [`problem`](crate::PluginView::problem) says why.
+    /// [`Failed`](PluginState::Failed), and [`problem`](crate::PluginView::read_error) says why.
     ///
     /// Returns the id of the run, for [`exited`](Self::exited). There is one also where no run begins,
     /// because the pid is refused, the plugin was removed, or the collector was stopped: what is said

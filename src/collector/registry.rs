@@ -9,9 +9,9 @@ use crate::error::{NameError, RegisterError};
 use crate::shared::command::{Change, Command, Line, PluginId};
 
 /// The longest name and version, in bytes.
-pub(crate) const LONGEST_TEXT: usize = 128;
+pub(crate) const MAX_TEXT_BYTES: usize = 128;
 /// As many plugins may be registered at once.
-const MOST_PLUGINS: usize = 65_536;
+const MAX_PLUGINS: usize = 65_536;
 
 /// Which names are registered. Its lock is taken by threads that register, remove and look up
 /// handles, never by the sampler.
@@ -49,10 +49,10 @@ impl Registry {
         if !*open || self.line.is_lost() {
             return Err(RegisterError::Stopped);
         }
-        let full = plugins.len() >= MOST_PLUGINS;
+        let full = plugins.len() >= MAX_PLUGINS;
         match plugins.entry(Arc::from(name)) {
             Entry::Occupied(_) => Err(RegisterError::AlreadyRegistered { name: name.to_owned() }),
-            Entry::Vacant(_) if full => Err(RegisterError::TooManyPlugins { most: MOST_PLUGINS }),
+            Entry::Vacant(_) if full => Err(RegisterError::TooManyPlugins { max: MAX_PLUGINS }),
             Entry::Vacant(vacant) => {
                 *last += 1;
                 let id = PluginId(*last);
@@ -99,8 +99,8 @@ impl Registry {
 fn check_name(name: &str) -> Result<(), RegisterError> {
     let reason = if name.is_empty() {
         NameError::Empty
-    } else if name.len() > LONGEST_TEXT {
-        NameError::TooLong { most: LONGEST_TEXT }
+    } else if name.len() > MAX_TEXT_BYTES {
+        NameError::TooLong { max: MAX_TEXT_BYTES }
     } else if name.contains(char::is_control) {
         NameError::Control
     } else {
@@ -112,7 +112,7 @@ fn check_name(name: &str) -> Result<(), RegisterError> {
 
 /// The first 128 bytes, or a little less: not in the middle of a character.
 fn cut(text: &str) -> &str {
-    &text[..text.floor_char_boundary(LONGEST_TEXT)]
+    &text[..text.floor_char_boundary(MAX_TEXT_BYTES)]
 }
 
 /// A version as it is kept: without control characters, cut to 128 bytes; `None` if there is none.
@@ -120,11 +120,11 @@ pub(crate) fn clean_version(version: &str) -> Option<Arc<str>> {
     if version.is_empty() {
         return None;
     }
-    if version.len() <= LONGEST_TEXT && !version.contains(char::is_control) {
+    if version.len() <= MAX_TEXT_BYTES && !version.contains(char::is_control) {
         return Some(Arc::from(version));
     }
     // Replacing may lengthen it, so it is cut after; what cannot matter is not replaced.
-    let head: String = version.chars().take(LONGEST_TEXT).collect();
+    let head: String = version.chars().take(MAX_TEXT_BYTES).collect();
     let clean = head.replace(char::is_control, "\u{fffd}");
     Some(Arc::from(cut(&clean)))
 }
@@ -155,8 +155,8 @@ mod tests {
         }
         for (bad, expected) in [
             ("", NameError::Empty),
-            (&*"x".repeat(129), NameError::TooLong { most: 128 }),
-            (&*"ä".repeat(65), NameError::TooLong { most: 128 }),
+            (&*"x".repeat(129), NameError::TooLong { max: 128 }),
+            (&*"ä".repeat(65), NameError::TooLong { max: 128 }),
             ("a\0b", NameError::Control),
             ("a\u{85}", NameError::Control),
         ] {

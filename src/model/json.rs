@@ -149,7 +149,7 @@ impl Serialize for Run {
         out.serialize_field("pid", &self.pid)?;
         out.serialize_field("version", &self.version.as_deref())?;
         out.serialize_field("started_at", &self.started_at.map(timestamp))?;
-        out.serialize_field("seen_at", &timestamp(self.seen_at))?;
+        out.serialize_field("reported_at", &timestamp(self.reported_at))?;
         out.serialize_field("ended_at", &self.ended_at.map(timestamp))?;
         out.serialize_field("end", &self.end.map(RunEnd::word))?;
         out.serialize_field("exit_code", &code)?;
@@ -166,7 +166,7 @@ impl Serialize for SamplerStats {
         out.serialize_field("ticks", &self.ticks)?;
         out.serialize_field("missed_ticks", &self.missed_ticks)?;
         out.serialize_field("failed_reads", &self.failed_reads)?;
-        out.serialize_field("last_tick_seconds", &seconds(self.last_tick))?;
+        out.serialize_field("last_tick_seconds", &seconds(self.last_tick_duration))?;
         out.serialize_field("cpu_seconds", &self.cpu_time.map(seconds))?;
         out.serialize_field("overhead_percent", &self.overhead_percent.map(|p| rounded(p, 4)))?;
         out.end()
@@ -189,7 +189,7 @@ impl Serialize for Snapshot {
         }
 
         let mut out = serializer.serialize_struct("Snapshot", 6)?;
-        out.serialize_field("timestamp", &timestamp(self.taken_at()))?;
+        out.serialize_field("timestamp", &timestamp(self.sampled_at()))?;
         out.serialize_field("tick", &self.tick())?;
         out.serialize_field("revision", &self.revision())?;
         out.serialize_field("plugins", &Rows(self))?;
@@ -304,7 +304,7 @@ mod tests {
             ticks: 9,
             missed_ticks: 1,
             failed_reads: 2,
-            last_tick: Duration::from_nanos(123_456_789),
+            last_tick_duration: Duration::from_nanos(123_456_789),
             cpu_time: Some(Duration::from_nanos(1_500_499)),
             overhead_percent: Some(0.002_649),
         };
@@ -354,14 +354,14 @@ mod tests {
             pid: 4_711,
             version: Some(Arc::from("1.0")),
             started_at: Some(at(0)),
-            seen_at: at(12),
+            reported_at: at(12),
             ended_at: Some(at(61_000)),
             end: Some(RunEnd::Exited(3)),
             cpu_time: Some(Duration::from_millis(1_234)),
         };
         assert_json(
             &run,
-            r#"{"id":3,"pid":4711,"version":"1.0","started_at":"1970-01-01T00:00:00.000Z","seen_at":"1970-01-01T00:00:00.012Z","ended_at":"1970-01-01T00:01:01.000Z","end":"exited","exit_code":3,"signal":null,"cpu_seconds":1.23}"#,
+            r#"{"id":3,"pid":4711,"version":"1.0","started_at":"1970-01-01T00:00:00.000Z","reported_at":"1970-01-01T00:00:00.012Z","ended_at":"1970-01-01T00:01:01.000Z","end":"exited","exit_code":3,"signal":null,"cpu_seconds":1.23}"#,
         );
         run.end = Some(RunEnd::Signaled(9));
         let json = serde_json::to_string(&run).unwrap();
@@ -381,7 +381,7 @@ mod tests {
         (run.end, run.cpu_time) = (None, None);
         assert_json(
             &run,
-            r#"{"id":3,"pid":4711,"version":null,"started_at":null,"seen_at":"1970-01-01T00:00:00.012Z","ended_at":null,"end":null,"exit_code":null,"signal":null,"cpu_seconds":null}"#,
+            r#"{"id":3,"pid":4711,"version":null,"started_at":null,"reported_at":"1970-01-01T00:00:00.012Z","ended_at":null,"end":null,"exit_code":null,"signal":null,"cpu_seconds":null}"#,
         );
     }
 }

@@ -10,44 +10,42 @@ use std::io;
 /// [`stopped`](crate::Plugin::stopped) or [`crashed`](crate::Plugin::crashed).
 ///
 /// ```
-/// use plugmeter::Problem;
+/// use plugmeter::ReadError;
 ///
-/// assert_eq!(Problem::NotAProcess.to_string(), "the pid is not that of a process");
+/// assert_eq!(ReadError::InvalidPid.to_string(), "the pid is not that of a process");
 /// ```
 #[non_exhaustive]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Problem {
+pub enum ReadError {
     /// The number cannot be a process: it is 0, too large, or the id of a thread.
-    NotAProcess,
+    InvalidPid,
     /// The process began after the host had named it: the pid belongs to another one now.
-    NotThatProcess,
+    PidReused,
     /// The operating system does not let this user read the process.
-    Denied,
+    PermissionDenied,
     /// Reading failed in another way. [`Unsupported`](io::ErrorKind::Unsupported): the `/proc` that
     /// is mounted here is of another PID namespace. [`Other`](io::ErrorKind::Other): the operating
     /// system gives no more precise reason, or the read panicked.
-    Unreadable(io::ErrorKind),
+    Io(io::ErrorKind),
 }
 
-impl Problem {
+impl ReadError {
     /// It could not be read, and nothing says why.
-    pub(crate) const UNREAD: Self = Self::Unreadable(io::ErrorKind::Other);
+    pub(crate) const UNREAD: Self = Self::Io(io::ErrorKind::Other);
 }
 
-impl fmt::Display for Problem {
+impl fmt::Display for ReadError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NotAProcess => f.write_str("the pid is not that of a process"),
-            Self::NotThatProcess => {
-                f.write_str("the process with this pid began after it was named")
-            }
-            Self::Denied => f.write_str("this user may not read the process"),
-            Self::Unreadable(kind) => write!(f, "the process could not be read: {kind}"),
+            Self::InvalidPid => f.write_str("the pid is not that of a process"),
+            Self::PidReused => f.write_str("the process with this pid began after it was named"),
+            Self::PermissionDenied => f.write_str("this user may not read the process"),
+            Self::Io(kind) => write!(f, "the process could not be read: {kind}"),
         }
     }
 }
 
-impl std::error::Error for Problem {}
+impl std::error::Error for ReadError {}
 
 #[cfg(test)]
 mod tests {
@@ -56,10 +54,10 @@ mod tests {
     #[test]
     fn each_problem_says_what_is_wrong() {
         for (problem, said) in [
-            (Problem::NotAProcess, "not that of a process"),
-            (Problem::NotThatProcess, "began after it was named"),
-            (Problem::Denied, "may not read"),
-            (Problem::Unreadable(io::ErrorKind::TimedOut), "timed out"),
+            (ReadError::InvalidPid, "not that of a process"),
+            (ReadError::PidReused, "began after it was named"),
+            (ReadError::PermissionDenied, "may not read"),
+            (ReadError::Io(io::ErrorKind::TimedOut), "timed out"),
         ] {
             assert!(problem.to_string().contains(said), "{problem}");
         }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use super::problem::Problem;
+use super::problem::ReadError;
 use super::runs::{Entry, RunLog};
 use super::state::PluginState;
 
@@ -23,7 +23,7 @@ pub(crate) struct Record {
     pub restarts: u64,
     /// CPU time of the runs that have ended.
     pub ended_cpu: Duration,
-    pub problem: Option<Problem>,
+    pub problem: Option<ReadError>,
 }
 
 impl Record {

@@ -186,7 +186,7 @@ pub struct Run {
     /// Computed once, so that it does not jitter. With the portable probe it is to the second.
     pub started_at: Option<SystemTime>,
     /// When the sampler heard of the process.
-    pub seen_at: SystemTime,
+    pub reported_at: SystemTime,
     /// When the end was noticed or told; `None` while the run is open.
     pub ended_at: Option<SystemTime>,
     /// How it ended; `None` while the run is open.

@@ -136,7 +136,7 @@ mod tests {
                 pid: 1,
                 version: None,
                 started_at: None,
-                seen_at: SystemTime::UNIX_EPOCH,
+                reported_at: SystemTime::UNIX_EPOCH,
                 ended_at: None,
                 end: None,
                 cpu_time: None,

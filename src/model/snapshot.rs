@@ -103,13 +103,13 @@ impl Snapshot {
 
     /// The wall clock's time of the tick; of the collector's start, before the first.
     #[must_use]
-    pub fn taken_at(&self) -> SystemTime {
+    pub fn sampled_at(&self) -> SystemTime {
         self.0.tick_at().wall
     }
 
-    /// The same on the monotonic clock: `ticked_at().elapsed()` is the age of the data.
+    /// The same on the monotonic clock: `sampled_at_instant().elapsed()` is the age of the data.
     #[must_use]
-    pub fn ticked_at(&self) -> Instant {
+    pub fn sampled_at_instant(&self) -> Instant {
         self.0.tick_at().mono
     }
 

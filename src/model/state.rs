@@ -116,22 +116,22 @@ impl fmt::Display for PluginState {
 /// assert_eq!(error.to_string(), "\"SLEEPY\" is no plugin state");
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct UnknownState(String);
+pub struct ParseStateError(String);
 
-impl fmt::Display for UnknownState {
+impl fmt::Display for ParseStateError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:?} is no plugin state", self.0)
     }
 }
 
-impl std::error::Error for UnknownState {}
+impl std::error::Error for ParseStateError {}
 
 impl FromStr for PluginState {
-    type Err = UnknownState;
+    type Err = ParseStateError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let known = Self::ALL.into_iter().find(|state| state.word() == text);
-        known.ok_or_else(|| UnknownState(text.to_owned()))
+        known.ok_or_else(|| ParseStateError(text.to_owned()))
     }
 }
 

@@ -56,7 +56,7 @@ pub struct SamplerStats {
     /// Reads that failed or panicked; each cost one plugin one tick.
     pub failed_reads: u64,
     /// How long the last tick took, from its moment until all plugins were recorded.
-    pub last_tick: Duration,
+    pub last_tick_duration: Duration,
     /// CPU time of the sampler's thread; `None` where the operating system does not say.
     pub cpu_time: Option<Duration>,
     /// [`cpu_time`](Self::cpu_time) over the time since the start, in percent of one core.

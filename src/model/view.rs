@@ -6,7 +6,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::aggregates::{Aggregates, summarize};
 use super::history::{Counts, History};
-use super::problem::Problem;
+use super::problem::ReadError;
 use super::reading::CpuShare;
 use super::record::Record;
 use super::run::Run;
@@ -149,7 +149,7 @@ impl<'a> PluginView<'a> {
 
     /// Runs after the first, of another process than the one before.
     #[must_use]
-    pub fn restarts(&self) -> u64 {
+    pub fn restart_count(&self) -> u64 {
         self.record.restarts
     }
 
@@ -168,7 +168,7 @@ impl<'a> PluginView<'a> {
     /// Why there is no reading although a process was named; `None` if there is one, or nothing to
     /// read.
     #[must_use]
-    pub fn problem(&self) -> Option<&'a Problem> {
+    pub fn read_error(&self) -> Option<&'a ReadError> {
         self.record.problem.as_ref()
     }
 
@@ -310,7 +310,7 @@ impl<'a> PluginView<'a> {
     pub(crate) fn as_sample(&self) -> Sample<'a> {
         let live = self.live();
         Sample {
-            timestamp: self.taken_at(),
+            timestamp: self.sampled_at(),
             plugin_name: self.name(),
             version: self.version(),
             pid: self.pid(),
@@ -325,7 +325,7 @@ impl<'a> PluginView<'a> {
     }
 
     /// The moment of the tick.
-    fn taken_at(&self) -> SystemTime {
+    fn sampled_at(&self) -> SystemTime {
         self.published.tick_at().wall
     }
 

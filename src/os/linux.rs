@@ -24,7 +24,7 @@ use nix::unistd::Pid;
 use self::hold::{Held, Holder, has_ended, outcome};
 use self::wait::Waiter;
 use super::{Found, Identity, Opened, Probe, Unread, Wait, Wake, clock, procfs};
-use crate::model::problem::Problem;
+use crate::model::problem::ReadError;
 use crate::model::reading::{Bytes, CpuTime, Mono, Reading};
 use crate::model::run::Outcome;
 use crate::model::time::Now;
@@ -83,13 +83,13 @@ impl NativeProbe {
                 if has_ended(&held.pidfd) {
                     return Err(Unread::Ended(outcome(&held.pidfd), last.map(Box::new)));
                 }
-                last.ok_or(Unread::Failed(Problem::UNREAD))
+                last.ok_or(Unread::Failed(ReadError::UNREAD))
             }
             (Ok(pages), Some(cpu_time)) => {
                 let resident = Bytes::known(pages.saturating_mul(self.page_size));
                 Ok(Reading { at, cpu_time, resident })
             }
-            (Ok(_), None) => Err(Unread::Failed(Problem::UNREAD)),
+            (Ok(_), None) => Err(Unread::Failed(ReadError::UNREAD)),
             (Err(error), _) => Err(self.unread(&error, held)),
         }
     }
@@ -170,7 +170,7 @@ impl NativeProbe {
             }
             Ok(_) | Err(hold::Error::NoPidfd(_) | hold::Error::Other(_)) => match pages {
                 Err(hold::Error::Other(error)) => Err(Unread::Failed(problem(&error))),
-                Ok(_) | Err(_) => last.ok_or(Unread::Failed(Problem::UNREAD)),
+                Ok(_) | Err(_) => last.ok_or(Unread::Failed(ReadError::UNREAD)),
             },
         }
     }
@@ -188,7 +188,7 @@ impl NativeProbe {
 }
 
 /// What is under that number in `/proc` is another process.
-pub(super) const FOREIGN: Problem = Problem::Unreadable(io::ErrorKind::Unsupported);
+pub(super) const FOREIGN: ReadError = ReadError::Io(io::ErrorKind::Unsupported);
 
 /// Whether `/proc` was mounted in another PID namespace than this process lives in
 /// (pid_namespaces(7)): then a number there names another process than it does here, and nothing may be
@@ -261,11 +261,11 @@ pub(super) fn no_thread_goes_on(pid: u32) -> bool {
     std::fs::read_dir(format!("/proc/{pid}/task")).is_ok_and(|tasks| tasks.count() <= 1)
 }
 
-fn problem(error: &io::Error) -> Problem {
+fn problem(error: &io::Error) -> ReadError {
     match error.kind() {
         // A mount of /proc with hidepid= says either.
-        io::ErrorKind::PermissionDenied | io::ErrorKind::NotFound => Problem::Denied,
-        kind => Problem::Unreadable(kind),
+        io::ErrorKind::PermissionDenied | io::ErrorKind::NotFound => ReadError::PermissionDenied,
+        kind => ReadError::Io(kind),
     }
 }
 
@@ -283,7 +283,7 @@ impl Probe for NativeProbe {
             return match self.holder.spare(|| hold::open_pidfd(pid)) {
                 Ok(pidfd) if has_ended(&pidfd) => Opened::Gone(outcome(&pidfd)),
                 Err(hold::Error::Gone(outcome)) => Opened::Gone(outcome),
-                Err(hold::Error::NotAProcess) => Opened::Refused(Problem::NotAProcess),
+                Err(hold::Error::NotAProcess) => Opened::Refused(ReadError::InvalidPid),
                 Ok(_) | Err(hold::Error::NoPidfd(_) | hold::Error::Other(_)) => {
                     Opened::Failed(FOREIGN)
                 }
@@ -294,7 +294,7 @@ impl Probe for NativeProbe {
             Some(Ok(held)) => (Some(held), None),
             Some(Err(hold::Error::Gone(outcome))) => return Opened::Gone(outcome),
             Some(Err(hold::Error::NotAProcess)) => {
-                return Opened::Refused(Problem::NotAProcess);
+                return Opened::Refused(ReadError::InvalidPid);
             }
             Some(Err(error @ hold::Error::NoPidfd(_))) => (None, Some(error)),
             Some(Err(error)) if error.is_exhausted() => (None, Some(error)),
@@ -314,7 +314,7 @@ impl Probe for NativeProbe {
             None => match self.holder.spare(|| hold::open_pidfd(pid)) {
                 Ok(pidfd) if has_ended(&pidfd) => return Opened::Gone(outcome(&pidfd)),
                 Err(hold::Error::Gone(outcome)) => return Opened::Gone(outcome),
-                Err(hold::Error::NotAProcess) => return Opened::Refused(Problem::NotAProcess),
+                Err(hold::Error::NotAProcess) => return Opened::Refused(ReadError::InvalidPid),
                 Ok(_) | Err(hold::Error::NoPidfd(_) | hold::Error::Other(_)) => {}
             },
         }
@@ -322,10 +322,10 @@ impl Probe for NativeProbe {
         if let (Some(began), Some(called)) = (began, called)
             && began > called.boot
         {
-            return Opened::Refused(Problem::NotThatProcess);
+            return Opened::Refused(ReadError::PidReused);
         }
         let Some(clock) = clock else {
-            return Opened::Failed(Problem::UNREAD);
+            return Opened::Failed(ReadError::UNREAD);
         };
         if let Some(held) = &held {
             self.waiter.watch(&held.pidfd, token);

@@ -10,7 +10,7 @@ use crossbeam_utils::sync::Parker;
 use sysinfo::{Pid, ProcessRefreshKind, ProcessStatus, ProcessesToUpdate, System};
 
 use super::{Found, Identity, Opened, Probe, Unread, Wait, Wake, clock};
-use crate::model::problem::Problem;
+use crate::model::problem::ReadError;
 use crate::model::reading::{Bytes, CpuTime, Mono, Reading};
 use crate::model::run::Outcome;
 use crate::model::time::Now;
@@ -23,14 +23,14 @@ use super::linux::{
 /// What sysinfo does not tell, and is not known elsewhere.
 #[cfg(not(target_os = "linux"))]
 mod elsewhere {
-    use crate::model::problem::Problem;
+    use crate::model::problem::ReadError;
 
     /// Whether there is a process of that number although sysinfo does not see it.
     pub(super) const fn exists(_pid: u32) -> bool {
         false
     }
 
-    pub(super) const FOREIGN: Problem = Problem::UNREAD;
+    pub(super) const FOREIGN: ReadError = ReadError::UNREAD;
 
     /// There is one world.
     pub(super) const fn is_proc_foreign() -> bool {
@@ -193,14 +193,14 @@ impl SysinfoProbe {
 
     /// Takes in what the refresh of the moment `at` says of the process.
     fn read_at(&self, at: Option<Mono>, known: &mut Known) -> Result<Reading, Unread> {
-        let at = at.ok_or(Unread::Failed(Problem::UNREAD))?;
+        let at = at.ok_or(Unread::Failed(ReadError::UNREAD))?;
         let seen = self.look_up(known.pid, at);
         let is_hidden = match &seen {
             Some(seen) => self.is_hidden(seen),
             None => exists(known.pid),
         };
         if is_hidden {
-            return Err(Unread::Failed(Problem::Denied));
+            return Err(Unread::Failed(ReadError::PermissionDenied));
         }
         // Another start, or CPU time that went down: the number belongs to somebody else now.
         let seen = seen.filter(|seen| {
@@ -235,16 +235,18 @@ impl Probe for SysinfoProbe {
             return if gone { Opened::Gone(Outcome::Unknown) } else { Opened::Failed(FOREIGN) };
         }
         if is_thread(pid) {
-            return Opened::Refused(Problem::NotAProcess);
+            return Opened::Refused(ReadError::InvalidPid);
         }
         let Some(at) = self.refresh_one(pid) else {
-            return Opened::Failed(Problem::UNREAD);
+            return Opened::Failed(ReadError::UNREAD);
         };
         let (start_time, reading) = match self.look_up(pid, at) {
-            Some(seen) if self.is_hidden(&seen) => return Opened::Failed(Problem::Denied),
+            Some(seen) if self.is_hidden(&seen) => {
+                return Opened::Failed(ReadError::PermissionDenied);
+            }
             Some(Seen { start_time, ended: false, reading }) => (start_time, reading),
             // It is hidden, or there was no descriptor to read it with.
-            None if exists(pid) => return Opened::Failed(Problem::Denied),
+            None if exists(pid) => return Opened::Failed(ReadError::PermissionDenied),
             Some(_) | None => return Opened::Gone(Outcome::Unknown),
         };
         let began = self.began(start_time);
@@ -252,7 +254,7 @@ impl Probe for SysinfoProbe {
         if let (Some(began), Some(called)) = (began, called)
             && began > called.boot
         {
-            return Opened::Refused(Problem::NotThatProcess);
+            return Opened::Refused(ReadError::PidReused);
         }
         let process = Known { pid, start_time, cpu_time: reading.cpu_time };
         Opened::Found(Found { process, began, reading: Ok(reading) })
@@ -388,10 +390,10 @@ mod tests {
         // Greater than any number that a kernel gives.
         probe.witness = Some(Pid::from_u32(i32::MAX as u32));
         probe.prepare([&known].into_iter());
-        assert!(matches!(probe.read(&mut known), Err(Unread::Failed(Problem::UNREAD))));
-        assert!(matches!(probe.check(&mut known), Err(Unread::Failed(Problem::UNREAD))));
+        assert!(matches!(probe.read(&mut known), Err(Unread::Failed(ReadError::UNREAD))));
+        assert!(matches!(probe.check(&mut known), Err(Unread::Failed(ReadError::UNREAD))));
         let opened = probe.open(std::process::id(), None, 0);
-        assert!(matches!(opened, Opened::Failed(Problem::UNREAD)));
+        assert!(matches!(opened, Opened::Failed(ReadError::UNREAD)));
         probe.witness = Some(Pid::from_u32(std::process::id()));
         probe.prepare([&known].into_iter());
         assert!(probe.read(&mut known).is_ok());
@@ -433,7 +435,7 @@ mod tests {
         called.boot = found.began.unwrap() - Duration::from_nanos(1);
         assert!(matches!(
             probe.open(std::process::id(), Some(&called), 0),
-            Opened::Refused(Problem::NotThatProcess)
+            Opened::Refused(ReadError::PidReused)
         ));
     }
 }

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use self::open::{NoReading, Open, Read};
 use crate::model::frame::Total;
-use crate::model::problem::Problem;
+use crate::model::problem::ReadError;
 use crate::model::reading::{CpuTime, Meter};
 use crate::model::record::Record;
 use crate::model::run::{Outcome, RunId};
@@ -48,7 +48,7 @@ pub(crate) struct Due {
 #[derive(Debug)]
 pub(crate) struct Notice {
     pub name: Arc<str>,
-    pub problem: Problem,
+    pub problem: ReadError,
 }
 
 /// What plugins leave behind for the roster to see to.
@@ -99,7 +99,7 @@ pub(crate) struct Life<P> {
     seq: u64,
     crash_count: u64,
     state: PluginState,
-    problem: Option<Problem>,
+    problem: Option<ReadError>,
     /// What is shown is not what was published.
     changed: bool,
     meter: Meter,
@@ -117,7 +117,7 @@ struct Cold {
     /// What is known of a process that went on when its run was over by the host's word.
     left: Option<Identity>,
     /// Problems that were logged.
-    logged: Vec<Problem>,
+    logged: Vec<ReadError>,
     /// When the youngest of the runs ended that were counted as crashes.
     last_crash: Option<Instant>,
 }
@@ -220,7 +220,7 @@ impl<P> Life<P> {
         }
     }
 
-    fn set_problem(&mut self, problem: Option<Problem>, desk: &mut Desk) {
+    fn set_problem(&mut self, problem: Option<ReadError>, desk: &mut Desk) {
         if self.problem == problem {
             return;
         }
@@ -305,7 +305,7 @@ impl<P> Life<P> {
         scene: &mut Scene<'_, Pr>,
         tick: &mut Tick<'_>,
     ) {
-        let read = self.open.as_ref().map(|_| Err(NoReading::Failed(Problem::UNREAD)));
+        let read = self.open.as_ref().map(|_| Err(NoReading::Failed(ReadError::UNREAD)));
         self.record(read, scene, tick);
     }
 

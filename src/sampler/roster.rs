@@ -155,7 +155,7 @@ impl<P> Roster<P> {
     /// Takes in what the tick that has just been made has cost.
     pub(crate) fn spent(&mut self, took: Duration, cpu_time: Option<Duration>, now: Instant) {
         let since = now.saturating_duration_since(self.origin.started.mono);
-        self.stats.last_tick = took;
+        self.stats.last_tick_duration = took;
         self.stats.cpu_time = cpu_time;
         self.stats.overhead_percent = cpu_time
             .filter(|_| !since.is_zero())

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::roster::Roster;
-use crate::model::problem::Problem;
+use crate::model::problem::ReadError;
 use crate::model::reading::{Bytes, Mono, Reading};
 use crate::model::run::{Outcome, RunEnd, RunId};
 use crate::model::snapshot::{Origin, Published, Snapshot};
@@ -72,9 +72,9 @@ impl Script {
                 Err(Unread::Ended(outcome, Some(Box::new(reading(cpu)))))
             }
             Is::Gone => Err(Unread::Ended(Outcome::Unknown, None)),
-            Is::Denied => Err(Unread::Failed(Problem::Denied)),
-            Is::NotThatProcess => Err(Unread::Failed(Problem::NotThatProcess)),
-            Is::Mute => Err(Unread::Failed(Problem::UNREAD)),
+            Is::Denied => Err(Unread::Failed(ReadError::PermissionDenied)),
+            Is::NotThatProcess => Err(Unread::Failed(ReadError::PidReused)),
+            Is::Mute => Err(Unread::Failed(ReadError::UNREAD)),
         }
     }
 }
@@ -95,14 +95,12 @@ impl Probe for Script {
                 reading: Ok(reading),
             }),
             Err(Unread::Ended(outcome, _)) => Opened::Gone(outcome),
-            Err(Unread::Failed(problem @ Problem::UNREAD)) => Opened::Found(Found {
+            Err(Unread::Failed(problem @ ReadError::UNREAD)) => Opened::Found(Found {
                 process: Process { pid, began: SECOND },
                 began: Some(SECOND),
                 reading: Err(problem),
             }),
-            Err(Unread::Failed(Problem::NotThatProcess)) => {
-                Opened::Refused(Problem::NotThatProcess)
-            }
+            Err(Unread::Failed(ReadError::PidReused)) => Opened::Refused(ReadError::PidReused),
             Err(Unread::Failed(problem)) => Opened::Failed(problem),
         }
     }
@@ -411,7 +409,7 @@ fn a_read_that_panics_when_a_process_is_named_costs_nobody_the_plugin() {
     for name in ["a", "b"] {
         let view = snapshot.plugin(name).unwrap();
         assert_eq!((view.pid(), view.state()), (Some(5), PluginState::Running));
-        assert_eq!(view.problem(), Some(&Problem::Unreadable(io::ErrorKind::Other)));
+        assert_eq!(view.read_error(), Some(&ReadError::Io(io::ErrorKind::Other)));
         assert!(view.current().is_some());
     }
     assert_eq!(snapshot.sampler().failed_reads, 2);

@@ -142,11 +142,11 @@ fn setting_the_wall_clock_moves_no_tick_no_sample_and_no_value() {
             wall.set(offset);
             let now = after(&collector, &before, 50);
             let what = format!("{probe}, {was:+} to {offset:+}");
-            let elapsed = now.ticked_at() - before.ticked_at();
+            let elapsed = now.sampled_at_instant() - before.sampled_at_instant();
             assert!(elapsed < SOON, "{what}: {elapsed:?}");
 
             // What is shown to people follows the clock as it was set.
-            let shown = seconds(now.taken_at(), before.taken_at());
+            let shown = seconds(now.sampled_at(), before.sampled_at());
             let expected = (offset - was) as f64 + elapsed.as_secs_f64();
             assert!((shown - expected).abs() < 60.0, "{what}: {shown} s, not {expected} s");
 
@@ -158,7 +158,7 @@ fn setting_the_wall_clock_moves_no_tick_no_sample_and_no_value() {
 
             // Windows: those samples that are so old, and no other.
             let view = now.plugin("busy").unwrap();
-            let window = now.ticked_at() - before.ticked_at();
+            let window = now.sampled_at_instant() - before.sampled_at_instant();
             let in_it = view.history(window).len() as u64;
             assert_eq!(in_it, now.tick() - before.tick() + 1, "{what}");
             let all = view.aggregates(Window::All).unwrap();
@@ -269,7 +269,7 @@ fn a_portable_probe_that_starts_after_the_clock_was_set_knows_when_processes_beg
         collector.register("dice").unwrap().started(child.pid(), "1.0");
         let snapshot = collector.sample_now().unwrap();
         let view = snapshot.plugin("dice").unwrap();
-        assert_eq!((view.state(), view.problem()), (PluginState::Running, None), "{by:+}");
+        assert_eq!((view.state(), view.read_error()), (PluginState::Running, None), "{by:+}");
         let uptime = view.current().unwrap().uptime.expect("its start is known");
         assert!(uptime < SOON, "{by:+}: {uptime:?}");
         let began = view.run().unwrap().started_at.unwrap();

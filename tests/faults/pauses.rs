@@ -41,7 +41,7 @@ fn a_host_that_is_stopped_and_goes_on_has_missed_ticks_and_makes_none_up() {
                     && snapshot.sampler().missed_ticks >= before.sampler().missed_ticks + 40)
                     .then_some(snapshot)
             });
-            let elapsed = (now.ticked_at() - before.ticked_at()).as_secs_f64();
+            let elapsed = (now.sampled_at_instant() - before.sampled_at_instant()).as_secs_f64();
             let deadlines = elapsed / INTERVAL.as_secs_f64();
             let counted = (counted(&now) - counted(&before)) as f64;
             assert!(

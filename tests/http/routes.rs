@@ -28,9 +28,9 @@ fn row(snapshot: &Snapshot, view: PluginView<'_>, status: &str) -> Value {
     let time = |time| humantime::format_rfc3339_millis(time).to_string();
     row["status"] = status.into();
     row["state_since"] = time(view.state_since()).into();
-    row["problem"] = view.problem().map(ToString::to_string).into();
+    row["problem"] = view.read_error().map(ToString::to_string).into();
     row["last_crash"] = view.last_crash().map(time).into();
-    row["restart_count"] = view.restarts().into();
+    row["restart_count"] = view.restart_count().into();
     let aggregates = view.aggregates(Window::All);
     let crashes = aggregates.map_or(view.crash_count(), |aggregates| aggregates.crashes);
     row["crashes_in_window"] = crashes.into();
@@ -188,7 +188,11 @@ fn the_age_is_that_of_the_moment_also_where_the_rest_is_kept() {
     let first = age();
     wait_for("the age to grow", || (age() > first).then_some(()));
     let said = age();
-    assert!(said <= with_two_decimals(collector.snapshot().ticked_at().elapsed().as_secs_f64()));
+    assert!(
+        said <= with_two_decimals(
+            collector.snapshot().sampled_at_instant().elapsed().as_secs_f64()
+        )
+    );
 }
 
 #[test]

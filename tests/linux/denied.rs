@@ -3,7 +3,7 @@
 use std::os::unix::process::parent_id;
 use std::process::Command;
 
-use plugmeter::{PluginState, ProbeKind, Problem};
+use plugmeter::{PluginState, ProbeKind, ReadError};
 
 use crate::child::{Actor, signal, tasks};
 use crate::descriptors::open_all;
@@ -27,7 +27,7 @@ fn a_thread_of_a_child_is_no_process() {
                 let snapshot = collector.sample_now().unwrap();
                 let view = snapshot.plugin("dice").unwrap();
                 assert_eq!((view.state(), view.pid()), (PluginState::Failed, None), "{probe}");
-                assert_eq!(view.problem(), Some(&Problem::NotAProcess));
+                assert_eq!(view.read_error(), Some(&ReadError::InvalidPid));
                 assert_eq!(view.current().unwrap().memory_bytes, None);
             }
         }
@@ -51,7 +51,7 @@ fn an_ordinary_user_sees_the_values_of_another_users_process() {
         let cpu = wait_for("a value", || {
             let snapshot = collector.sample_now().unwrap();
             let view = snapshot.plugin("root's").unwrap();
-            assert_eq!((view.pid(), view.problem()), (Some(parent_id()), None), "{probe}");
+            assert_eq!((view.pid(), view.read_error()), (Some(parent_id()), None), "{probe}");
             let sample = view.current().unwrap();
             assert!(sample.memory_bytes.is_some() && sample.uptime.is_some());
             sample.cpu_percent
@@ -80,7 +80,11 @@ fn a_process_that_is_hidden_is_denied_and_is_no_crash() {
             for _ in 0..3 {
                 let snapshot = collector.sample_now().unwrap();
                 let view = snapshot.plugin("root's").unwrap();
-                assert_eq!(view.problem(), Some(&Problem::Denied), "{probe}: {view:?}");
+                assert_eq!(
+                    view.read_error(),
+                    Some(&ReadError::PermissionDenied),
+                    "{probe}: {view:?}"
+                );
                 assert_eq!((view.state(), view.pid()), (PluginState::Running, Some(parent_id())));
                 let sample = view.current().unwrap();
                 assert_eq!((sample.cpu_percent, sample.memory_bytes), (None, None));
@@ -90,7 +94,7 @@ fn a_process_that_is_hidden_is_denied_and_is_no_crash() {
             plugin.started(child.pid(), "");
             let snapshot = collector.sample_now().unwrap();
             let view = snapshot.plugin("root's").unwrap();
-            assert_eq!(view.problem(), None);
+            assert_eq!(view.read_error(), None);
             assert!(view.current().unwrap().memory_bytes.is_some());
         }
         return;
@@ -125,14 +129,14 @@ fn what_is_held_goes_on_while_proc_is_out_of_sight_and_the_rest_afterwards() {
         wait_for("the CPU of what is held", || {
             let snapshot = collector.sample_now().unwrap();
             let view = snapshot.plugin("held").unwrap();
-            assert_eq!((view.pid(), view.problem()), (Some(busy.pid()), None));
+            assert_eq!((view.pid(), view.read_error()), (Some(busy.pid()), None));
             assert!(view.current().unwrap().memory_bytes.is_some());
             view.current().unwrap().cpu_percent
         });
         let snapshot = collector.sample_now().unwrap();
         for name in ["lives", "ends"] {
             let view = snapshot.plugin(name).unwrap();
-            assert_eq!(view.problem(), Some(&Problem::Denied));
+            assert_eq!(view.read_error(), Some(&ReadError::PermissionDenied));
             assert_eq!(view.state(), PluginState::Running);
             let sample = view.current().unwrap();
             assert_eq!((sample.cpu_percent, sample.memory_bytes), (None, None));
@@ -152,7 +156,7 @@ fn what_is_held_goes_on_while_proc_is_out_of_sight_and_the_rest_afterwards() {
         let view = snapshot.plugin("lives").unwrap();
         let sample = view.current().unwrap();
         let all = sample.cpu_percent.is_some() && sample.memory_bytes.is_some();
-        (all && sample.uptime.is_some() && view.problem().is_none()).then_some(())
+        (all && sample.uptime.is_some() && view.read_error().is_none()).then_some(())
     });
     let snapshot = collector.snapshot();
     assert_eq!(snapshot.plugin("lives").unwrap().runs().count(), 1);
@@ -186,7 +190,7 @@ fn goes_on_after<T>(probe: ProbeKind, hide: impl Fn() -> T, show: impl Fn(T)) {
     show(hidden);
     wait_for("values again", has_values);
     let snapshot = collector.snapshot();
-    assert_eq!(snapshot.plugin("dice").unwrap().problem(), None);
+    assert_eq!(snapshot.plugin("dice").unwrap().read_error(), None);
 }
 
 #[test]
@@ -236,7 +240,9 @@ fn of_what_is_not_held_nothing_is_lost_and_each_end_is_found_while_proc_is_out_o
             let seen = (view.state(), view.pid());
             assert_eq!(seen, (PluginState::Running, Some(child.pid())), "{}", view.name());
         }
-        let denied = snapshot.plugins().filter(|view| view.problem() == Some(&Problem::Denied));
+        let denied = snapshot
+            .plugins()
+            .filter(|view| view.read_error() == Some(&ReadError::PermissionDenied));
         assert!(denied.count() >= 5, "what is not held cannot be read");
     }
     for reap in [false, true] {
@@ -256,7 +262,7 @@ fn of_what_is_not_held_nothing_is_lost_and_each_end_is_found_while_proc_is_out_o
     let snapshot = collector.sample_now().unwrap();
     for (number, child) in children.iter().enumerate() {
         let view = snapshot.plugin(&name(number)).unwrap();
-        assert_eq!((view.pid(), view.problem()), (Some(child.pid()), None), "{}", view.name());
+        assert_eq!((view.pid(), view.read_error()), (Some(child.pid()), None), "{}", view.name());
         assert!(view.current().unwrap().memory_bytes.is_some());
         assert_eq!(view.runs().count(), 1);
     }

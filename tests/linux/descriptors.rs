@@ -54,7 +54,7 @@ fn restarts_leave_no_descriptors_behind() {
         plugin.started(child.pid(), "");
         let snapshot = collector.sample_now().unwrap();
         let view = snapshot.plugin("dice").unwrap();
-        assert_eq!(view.restarts(), restarts() as u64, "{probe}");
+        assert_eq!(view.restart_count(), restarts() as u64, "{probe}");
         if probe == ProbeKind::Native {
             assert_eq!(own_descriptors().len(), before.len() + 2, "two of the one that runs");
         }
@@ -118,7 +118,7 @@ fn all_have_values(collector: &Collector, plugins: &[Plugin], what: &str) {
         for plugin in plugins {
             let view = snapshot.plugin(plugin.name()).unwrap();
             assert_eq!(view.state(), PluginState::Running, "{what}: {}", plugin.name());
-            assert_eq!(view.problem(), None, "{what}: {}", plugin.name());
+            assert_eq!(view.read_error(), None, "{what}: {}", plugin.name());
             let sample = view.current().unwrap();
             assert!(sample.memory_bytes.is_some(), "{what}: {}", plugin.name());
             assert!(sample.uptime.is_some(), "{what}: {}", plugin.name());
@@ -279,6 +279,6 @@ fn a_process_is_read_where_there_is_one_descriptor_left() {
     let snapshot = collector.sample_now().unwrap();
     drop(taken);
     let view = snapshot.plugin("dice").unwrap();
-    assert_eq!((view.pid(), view.problem()), (Some(child.pid()), None));
+    assert_eq!((view.pid(), view.read_error()), (Some(child.pid()), None));
     assert!(view.current().unwrap().memory_bytes.is_some());
 }

@@ -153,7 +153,7 @@ fn a_process_that_is_reaped_while_it_is_looked_at_is_a_crash_like_any_other() {
             outlast_the_grace(&collector);
             let snapshot = collector.snapshot();
             let view = snapshot.plugin("dice").unwrap();
-            let seen = (view.state(), view.problem(), view.restarts(), view.crash_count());
+            let seen = (view.state(), view.read_error(), view.restart_count(), view.crash_count());
             let expected = (PluginState::Crashed, None, EACH - 1, EACH);
             assert_eq!(seen, expected, "{probe}, zombie: {zombie}");
         }
@@ -231,7 +231,7 @@ fn a_run_goes_on_when_its_process_becomes_another_program() {
                 let pages = crate::child::resident_pages(pid);
                 assert_eq!(sample.memory_bytes, Some(pages * page), "of the new program");
                 assert!(sample.uptime.is_some());
-                assert_eq!(view.problem(), None);
+                assert_eq!(view.read_error(), None);
             }
             let used = collector.snapshot().plugin("dice").unwrap().cpu_time();
             assert!(used <= cpu_time(pid));
@@ -241,7 +241,7 @@ fn a_run_goes_on_when_its_process_becomes_another_program() {
             let snapshot = collector.sample_now().unwrap();
             let view = snapshot.plugin("dice").unwrap();
             assert_eq!(view.run().map(|run| run.id), Some(next));
-            assert_eq!((view.version(), view.restarts()), (Some("2.0"), 0));
+            assert_eq!((view.version(), view.restart_count()), (Some("2.0"), 0));
             let ends: Vec<_> = view.runs().map(|run| run.end).collect();
             assert_eq!(ends, [Some(RunEnd::Replaced), None]);
             outlast_the_grace(&collector);
@@ -273,7 +273,7 @@ fn a_process_that_is_named_again_after_the_host_said_it_was_over_is_no_restart()
             collector.sample_now().unwrap();
             plugin.stopped();
             let snapshot = collector.sample_now().unwrap();
-            assert_eq!(snapshot.plugin("dice").unwrap().restarts(), restarts, "{probe}");
+            assert_eq!(snapshot.plugin("dice").unwrap().restart_count(), restarts, "{probe}");
         }
     }
 }
@@ -317,7 +317,7 @@ fn a_process_whose_first_thread_has_ended_lives_as_long_as_another_one() {
                         Some(run),
                         "{probe}, {name}: {view:?}"
                     );
-                    assert_eq!((view.state(), view.problem()), (PluginState::Running, None));
+                    assert_eq!((view.state(), view.read_error()), (PluginState::Running, None));
                     // statm says zero, which would be made up: its pages are not known any more.
                     assert_ne!(view.current().unwrap().memory_bytes, Some(0));
                     let has_share = view.current().unwrap().cpu_percent? > 0.0;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use plugmeter::{Collector, Plugin, PluginState, ProbeKind, Problem, RunEnd, Window};
+use plugmeter::{Collector, Plugin, PluginState, ProbeKind, ReadError, RunEnd, Window};
 
 use crate::child::{Actor, HEAVY, cpu_time};
 use crate::gate;
@@ -153,7 +153,7 @@ fn a_process_that_began_after_its_number_was_named_is_refused() {
             let snapshot = collector.sample_now().unwrap();
             let view = snapshot.plugin("dice").unwrap();
             assert_eq!((view.state(), view.pid()), (PluginState::Failed, None), "{probe}");
-            assert_eq!(view.problem(), Some(&Problem::NotThatProcess));
+            assert_eq!(view.read_error(), Some(&ReadError::PidReused));
             assert_eq!(view.runs().count(), 0, "no run begins");
             let sample = view.current().unwrap();
             assert_eq!((sample.cpu_percent, sample.memory_bytes), (None, None));
@@ -163,9 +163,9 @@ fn a_process_that_began_after_its_number_was_named_is_refused() {
         plugin.started(stranger.pid(), "1.1");
         let snapshot = collector.sample_now().unwrap();
         let view = snapshot.plugin("dice").unwrap();
-        assert_eq!((view.state(), view.problem()), (PluginState::Running, None));
+        assert_eq!((view.state(), view.read_error()), (PluginState::Running, None));
         assert!(view.current().unwrap().memory_bytes.unwrap() >= HEAVY as u64);
-        assert_eq!((view.crash_count(), view.restarts()), (0, 0));
+        assert_eq!((view.crash_count(), view.restart_count()), (0, 0));
     }
 }
 
@@ -199,7 +199,7 @@ fn the_next_process_may_have_the_number_of_the_last_one() {
         let view = snapshot.plugin("dice").unwrap();
         let ends: Vec<_> = view.runs().map(|run| (run.pid, run.end)).collect();
         assert_eq!(ends, [(pid, Some(RunEnd::Unknown)), (pid, None)], "{probe}");
-        assert_eq!((view.crash_count(), view.restarts()), (1, 1));
+        assert_eq!((view.crash_count(), view.restart_count()), (1, 1));
         let first = view.runs().next().unwrap().cpu_time.unwrap_or_default();
         assert!(first < Duration::from_millis(50), "{probe}: {first:?} of one that sleeps");
         assert!(view.current().unwrap().memory_bytes.unwrap() >= HEAVY as u64);

@@ -41,7 +41,7 @@ fn crash_loop(probe: ProbeKind, with_clean_ends: bool, told: bool) {
     let snapshot = collector.sample_now().unwrap();
     let view = snapshot.plugin("dice").unwrap();
     assert_eq!(view.crash_count(), crashes, "{probe}, told: {told}");
-    assert_eq!(view.restarts(), RUNS as u64 - 1, "{probe}, told: {told}");
+    assert_eq!(view.restart_count(), RUNS as u64 - 1, "{probe}, told: {told}");
     assert_eq!(view.event_count(), RUNS as u64);
     assert_eq!(view.runs().count(), 256, "the newest");
     assert!(view.runs().all(|run| run.end.is_some()));

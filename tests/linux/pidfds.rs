@@ -49,7 +49,7 @@ fn read_without_pidfds() {
         let has_values = |number: usize| {
             let view = snapshot.plugin(&number.to_string()).unwrap();
             let sample = view.current().unwrap();
-            assert_eq!((view.problem(), view.state()), (None, PluginState::Running));
+            assert_eq!((view.read_error(), view.state()), (None, PluginState::Running));
             sample.cpu_percent.is_some() && sample.memory_bytes.is_some()
         };
         (0..3).all(has_values).then_some(())

@@ -218,7 +218,7 @@ fn an_interval_that_is_too_short_for_the_clock_gives_no_value_and_goes_on() {
                 let now = Instant::now();
                 let view = snapshot.plugin("busy").unwrap();
                 if view.current().unwrap().cpu_percent.is_some()
-                    && let Some(last) = last.replace(snapshot.ticked_at())
+                    && let Some(last) = last.replace(snapshot.sampled_at_instant())
                 {
                     let interval = now - last;
                     assert!(interval >= shortest, "{probe}: a value of {interval:?} at most");

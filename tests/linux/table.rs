@@ -196,7 +196,7 @@ impl Trial {
         let crash = seen.counted.then_some(run.ended_at.unwrap());
         assert_eq!(view.last_crash(), crash, "{probe}, {:?}", self.case);
         let next = self.next.as_ref().map(Reaped::pid);
-        assert_eq!((view.pid(), view.restarts()), (next, u64::from(next.is_some())));
+        assert_eq!((view.pid(), view.restart_count()), (next, u64::from(next.is_some())));
     }
 }
 

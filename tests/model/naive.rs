@@ -4,7 +4,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use plugmeter::{PluginState, Problem, RunEnd, RunId, Window};
+use plugmeter::{PluginState, ReadError, RunEnd, RunId, Window};
 
 /// An end that the host has not explained counts once so much time has passed.
 const GRACE: Duration = Duration::from_secs(1);
@@ -42,7 +42,7 @@ pub(crate) enum Seen {
     /// It has ended.
     Ended(RunEnd),
     /// There is no reading, and this is why.
-    Unread(Problem),
+    Unread(ReadError),
 }
 
 /// One process of a plugin.
@@ -52,7 +52,7 @@ struct Run {
     pid: u32,
     version: &'static str,
     process_began: Duration,
-    seen_at: Duration,
+    reported_at: Duration,
     /// When it ended, and how, as far as is known by now.
     ended: Option<(Duration, RunEnd)>,
     /// Nothing that is learnt from now on changes whether it counts as a crash.
@@ -124,7 +124,7 @@ struct Life {
     present: bool,
     state: PluginState,
     state_since: Duration,
-    problem: Option<Problem>,
+    problem: Option<ReadError>,
     runs: Vec<Run>,
     samples: Vec<Recorded>,
     /// All events so far, also those since the last tick.
@@ -197,7 +197,7 @@ impl Life {
             (!dead).then(|| run.clone())
         });
         if pid == 0 || i32::try_from(pid).is_err() {
-            self.problem = Some(Problem::NotAProcess);
+            self.problem = Some(ReadError::InvalidPid);
             self.enter(PluginState::Failed, now);
             return;
         }
@@ -207,7 +207,7 @@ impl Life {
             pid,
             version,
             process_began: same.as_ref().map_or(now, |run| run.process_began),
-            seen_at: now,
+            reported_at: now,
             ended: None,
             settled: false,
             suspected: false,
@@ -494,7 +494,7 @@ pub(crate) struct RunSeen {
     pub(crate) pid: u32,
     pub(crate) version: Option<String>,
     pub(crate) started_at: Option<SystemTime>,
-    pub(crate) seen_at: SystemTime,
+    pub(crate) reported_at: SystemTime,
     pub(crate) ended_at: Option<SystemTime>,
     pub(crate) end: Option<RunEnd>,
     pub(crate) cpu_time: Option<Duration>,
@@ -531,7 +531,7 @@ pub(crate) struct PluginSeen {
     pub(crate) last_crash: Option<SystemTime>,
     pub(crate) restarts: u64,
     pub(crate) cpu_time: Duration,
-    pub(crate) problem: Option<Problem>,
+    pub(crate) problem: Option<ReadError>,
     pub(crate) current: Option<SampleSeen>,
 }
 
@@ -539,7 +539,7 @@ pub(crate) struct PluginSeen {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Overview {
     pub(crate) tick: u64,
-    pub(crate) taken_at: SystemTime,
+    pub(crate) sampled_at: SystemTime,
     pub(crate) failed_reads: u64,
     pub(crate) plugins_running: usize,
     pub(crate) plugins_crashed: usize,
@@ -638,7 +638,7 @@ impl World {
             pid: run.pid,
             version: some(run.version),
             started_at: Some(self.wall(run.process_began)),
-            seen_at: self.wall(run.seen_at),
+            reported_at: self.wall(run.reported_at),
             ended_at: run.ended.map(|(at, _)| self.wall(at)),
             end: run.ended.map(|(_, end)| end),
             cpu_time: known.then(|| differences.iter().sum()),
@@ -706,7 +706,7 @@ impl World {
         let newest = || lives.iter().filter_map(|life| life.samples.last());
         Overview {
             tick: self.ticks.len() as u64,
-            taken_at: self.wall(self.ticks.last().copied().unwrap_or_default()),
+            sampled_at: self.wall(self.ticks.last().copied().unwrap_or_default()),
             failed_reads: self.failed_reads,
             plugins_running: in_state(PluginState::Running).filter(open).count(),
             plugins_crashed: in_state(PluginState::Crashed).count(),

@@ -29,9 +29,9 @@ fn said(sim: &Simulation) -> (String, Vec<String>) {
 
 /// The clock's time of the simulation's tick, less so many seconds: as the page says it in UTC.
 fn clock(sim: &Simulation, ago: u64) -> String {
-    let at = sim.snapshot().taken_at() - Duration::from_secs(ago);
+    let at = sim.snapshot().sampled_at() - Duration::from_secs(ago);
     let text = humantime::format_rfc3339_seconds(at).to_string();
-    let today = humantime::format_rfc3339_seconds(sim.snapshot().taken_at()).to_string();
+    let today = humantime::format_rfc3339_seconds(sim.snapshot().sampled_at()).to_string();
     if text[..10] == today[..10] {
         text[11..16].to_owned()
     } else {

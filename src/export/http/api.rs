@@ -9,7 +9,7 @@ use serde::{Serialize, Serializer};
 use super::judge::{self, Status, Thresholds};
 use super::thin::Thinner;
 use crate::model::json::{SAMPLE_FIELDS, sample_fields, timestamp, two};
-use crate::{PluginView, Problem, Snapshot, Window};
+use crate::{PluginView, ReadError, Snapshot, Window};
 
 /// Rises when a field changes its meaning or goes.
 const SCHEMA: u32 = 1;
@@ -72,9 +72,9 @@ impl Serialize for Row<'_> {
         sample_fields(&mut out, &view.as_sample())?;
         out.serialize_field("status", &Status::of(snapshot, view, thresholds))?;
         out.serialize_field("state_since", &timestamp(view.state_since()))?;
-        out.serialize_field("problem", &view.problem().map(Problem::to_string))?;
+        out.serialize_field("problem", &view.read_error().map(ReadError::to_string))?;
         out.serialize_field("last_crash", &view.last_crash().map(timestamp))?;
-        out.serialize_field("restart_count", &view.restarts())?;
+        out.serialize_field("restart_count", &view.restart_count())?;
         out.serialize_field("crashes_in_window", &view.crashes(Window::All))?;
         let rate = judge::events_per_second(snapshot, view);
         out.serialize_field("events_per_second", &two(rate))?;
@@ -86,7 +86,7 @@ impl Serialize for Row<'_> {
 pub(super) fn metrics_head(snapshot: &Snapshot, age_seconds: f64) -> Bytes {
     let mut head = Document::new(256);
     head.field("schema", &SCHEMA);
-    head.field("timestamp", &timestamp(snapshot.taken_at()));
+    head.field("timestamp", &timestamp(snapshot.sampled_at()));
     head.field("started_at", &timestamp(snapshot.started_at()));
     head.field("tick", &snapshot.tick());
     head.field("revision", &snapshot.revision());
@@ -126,7 +126,7 @@ pub(super) async fn plugin(
 ) -> Bytes {
     let mut out = Document::new(4_096);
     out.field("schema", &SCHEMA);
-    out.field("timestamp", &timestamp(snapshot.taken_at()));
+    out.field("timestamp", &timestamp(snapshot.sampled_at()));
     out.field("tick", &snapshot.tick());
     out.field("revision", &snapshot.revision());
     out.field("name", &view.name());

@@ -16,7 +16,7 @@ pub(super) enum Ailment {
 
 /// Since the tick of the snapshot, on the monotonic clock.
 pub(super) fn age(snapshot: &Snapshot) -> Duration {
-    snapshot.ticked_at().elapsed()
+    snapshot.sampled_at_instant().elapsed()
 }
 
 /// What is wrong, if something is. A publication between ticks makes nothing younger.

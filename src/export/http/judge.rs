@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::model::mebibytes;
 use crate::model::view::Live;
-use crate::{PluginState, PluginView, Problem, Run, RunEnd, Sample, Snapshot, Window};
+use crate::{PluginState, PluginView, ReadError, Run, RunEnd, Sample, Snapshot, Window};
 
 /// A crash is worth a warning for so long.
 const RECENT: Duration = Duration::from_secs(60 * 60);
@@ -49,7 +49,7 @@ impl Status {
         let warned = state == Self::Warning
             || cpu.is_some_and(|cpu| cpu > cpu_percent)
             || memory.is_some_and(|mb| mb > memory_mb)
-            || view.problem().is_some()
+            || view.read_error().is_some()
             || crashed_lately(snapshot, view);
         if warned { Self::Warning } else { Self::Ok }
     }
@@ -59,7 +59,7 @@ impl Status {
 fn crashed_lately(snapshot: &Snapshot, view: PluginView<'_>) -> bool {
     view.last_crash().is_some_and(|crash| {
         // Also where the clock was set back meanwhile.
-        snapshot.taken_at().duration_since(crash).map_or(true, |ago| ago <= RECENT)
+        snapshot.sampled_at().duration_since(crash).map_or(true, |ago| ago <= RECENT)
     })
 }
 
@@ -90,7 +90,7 @@ pub(crate) enum Concern {
         since: SystemTime,
         end: Option<RunEnd>,
     },
-    Problem(Problem),
+    Problem(ReadError),
     Unhealthy {
         since: SystemTime,
     },
@@ -135,7 +135,7 @@ pub(crate) fn concerns(
         | PluginState::Running
         | PluginState::Stopping => {}
     }
-    if let Some(problem) = view.problem() {
+    if let Some(problem) = view.read_error() {
         out.push(Concern::Problem(*problem));
     }
     if crashed_lately(snapshot, view)
@@ -174,13 +174,14 @@ fn over_since(
     let run = view.run();
     let id = run.map(|run| run.id);
     let mut history = view.history(Window::All).rev().peekable();
-    let mut oldest = snapshot.taken_at();
+    let mut oldest = snapshot.sampled_at();
     while let Some(sample) = history.next_if(|sample| sample.run == id && over(sample)) {
         oldest = sample.timestamp;
     }
     // The first sample of a run is of the first tick after its beginning.
     let interval = snapshot.poll_interval();
-    let is_older = |run: &Run| oldest.duration_since(run.seen_at).is_ok_and(|ago| ago > interval);
+    let is_older =
+        |run: &Run| oldest.duration_since(run.reported_at).is_ok_and(|ago| ago > interval);
     let was_over_before = history.peek().is_none() && run.is_some_and(is_older);
     if was_over_before { Since::Before(oldest) } else { Since::At(oldest) }
 }
@@ -264,10 +265,10 @@ mod tests {
         let snapshot = sim.snapshot();
         let expected = Growth { bytes: 20 << 20, from: 50 << 20, over: interval * 2 };
         let hour = Duration::from_secs(3_600);
-        let newest = snapshot.taken_at();
+        let newest = snapshot.sampled_at();
         for wall in [newest, newest - hour, newest + hour] {
             let snapshot = with_newest_at(&snapshot, wall);
-            assert_eq!(snapshot.taken_at(), wall);
+            assert_eq!(snapshot.sampled_at(), wall);
             let view = snapshot.plugin("dice").unwrap();
             assert_eq!(Growth::of(view, Window::All), Some(expected));
             assert_eq!(Growth::of(view, Duration::ZERO), None, "one sample is no growth");

@@ -304,7 +304,7 @@ async fn plugin_data(State(site): State<Arc<Site>>, uri: Uri) -> Result<Response
         started: words::millis(snapshot.started_at()),
         revision: snapshot.revision(),
         tick: snapshot.tick(),
-        now: words::millis(snapshot.taken_at()),
+        now: words::millis(snapshot.sampled_at()),
         stopped: snapshot.is_stopped(),
         detail: Detail::of(&snapshot, view, &site.thresholds, window),
     };

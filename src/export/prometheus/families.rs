@@ -97,7 +97,7 @@ pub(super) const PLUGIN: [Family<OfPlugin>; 11] = [
         Some(Number::Integer(row.view.crash_count()))
     }),
     value(Kind::Counter, "plugin_restarts", None, "Processes after the first.", |row| {
-        Some(Number::Integer(row.view.restarts()))
+        Some(Number::Integer(row.view.restart_count()))
     }),
     value(Kind::Gauge, "plugin_up", None, "1 with a live process, else 0.", |row| {
         Some(Number::Integer(u64::from(row.view.run().is_some())))
@@ -151,14 +151,16 @@ pub(super) const SAMPLER: [Family<OfSampler>; 10] = [
         "plugmeter_last_tick_timestamp_seconds",
         SECONDS,
         "Unix time of the last tick.",
-        |snapshot| (snapshot.tick() > 0).then(|| Number::from(snapshot.taken_at())),
+        |snapshot| (snapshot.tick() > 0).then(|| Number::from(snapshot.sampled_at())),
     ),
     sampler(
         Kind::Gauge,
         "plugmeter_last_tick_duration_seconds",
         SECONDS,
         "How long the last tick took.",
-        |snapshot| (snapshot.tick() > 0).then(|| Number::from(snapshot.sampler().last_tick)),
+        |snapshot| {
+            (snapshot.tick() > 0).then(|| Number::from(snapshot.sampler().last_tick_duration))
+        },
     ),
     sampler(Kind::Counter, "plugmeter_ticks", None, "Ticks so far.", |snapshot| {
         Some(Number::Integer(snapshot.sampler().ticks))

@@ -57,7 +57,7 @@ impl<P> Life<P> {
                 pid: named.pid,
                 version: named.version,
                 started_at: open.about.began.and_then(|began| now.wall_of(began)),
-                seen_at: now.wall,
+                reported_at: now.wall,
                 ended_at: None,
                 end: None,
                 cpu_time: None,

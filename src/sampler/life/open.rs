@@ -3,7 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
-use crate::model::problem::Problem;
+use crate::model::problem::ReadError;
 use crate::model::reading::{CpuTime, Reading, Span};
 use crate::model::run::{Outcome, RunId};
 use crate::model::time::Now;
@@ -33,7 +33,7 @@ pub(crate) struct About {
     token: u64,
     /// Start of the process on the boot clock.
     pub began: Option<Duration>,
-    pub problem: Option<Problem>,
+    pub problem: Option<ReadError>,
     /// The first tick that may have a row of it.
     pub first_tick: u64,
 }
@@ -50,8 +50,8 @@ pub(crate) enum Look {
 }
 
 /// Calls the probe. One that panics has failed, and nothing else has.
-pub(crate) fn guarded<T>(call: impl FnOnce() -> T) -> Result<T, Problem> {
-    catch_unwind(AssertUnwindSafe(call)).map_err(|_| Problem::UNREAD)
+pub(crate) fn guarded<T>(call: impl FnOnce() -> T) -> Result<T, ReadError> {
+    catch_unwind(AssertUnwindSafe(call)).map_err(|_| ReadError::UNREAD)
 }
 
 impl<P> Open<P> {
@@ -66,7 +66,7 @@ impl<P> Open<P> {
     /// tell; a problem with reading it is noted.
     pub(crate) fn find<Pr: Probe<Process = P>>(&mut self, probe: &mut Pr) -> Opened<()> {
         if !os::is_plausible(self.about.pid) {
-            return Opened::Refused(Problem::NotAProcess);
+            return Opened::Refused(ReadError::InvalidPid);
         }
         match guarded(|| self.open(probe)).unwrap_or_else(Opened::Failed) {
             Opened::Found(Found { process, began, reading }) => {
@@ -188,7 +188,7 @@ impl<P> Open<P> {
             }
             Opened::Gone(outcome) => Err(Unread::Ended(outcome, None)),
             // What was named has ended before it could be read, and its number was used again.
-            Opened::Refused(Problem::NotThatProcess) => Err(Unread::Ended(Outcome::Unknown, None)),
+            Opened::Refused(ReadError::PidReused) => Err(Unread::Ended(Outcome::Unknown, None)),
             Opened::Refused(problem) | Opened::Failed(problem) => Err(Unread::Failed(problem)),
         }
     }
@@ -209,5 +209,5 @@ pub(crate) enum NoReading {
     Gone(Outcome),
     /// It has ended, and that is on the list already.
     ListedBefore,
-    Failed(Problem),
+    Failed(ReadError),
 }

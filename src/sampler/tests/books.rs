@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use super::{Is, PLUGIN, SECOND, Stage};
-use crate::model::problem::Problem;
+use crate::model::problem::ReadError;
 use crate::model::run::{Outcome, RunId};
 use crate::model::state::PluginState;
 use crate::shared::command::{Change, Named, PluginId, Word};
 use crate::shared::counter::EventCounter;
 
 /// What there is for the log.
-fn told(stage: &mut Stage) -> Vec<Problem> {
+fn told(stage: &mut Stage) -> Vec<ReadError> {
     stage.roster.notices().map(|notice| notice.problem).collect()
 }
 
@@ -20,19 +20,22 @@ fn a_cause_is_told_once_however_often_it_comes_back() {
     stage.pid_is(1, Is::Denied);
     stage.started(1);
     stage.tick();
-    assert_eq!(told(&mut stage), [Problem::Denied]);
+    assert_eq!(told(&mut stage), [ReadError::PermissionDenied]);
     for _ in 0..3 {
         stage.alive(1, 0);
-        assert_eq!(stage.tick().plugin("dice").unwrap().problem(), None);
+        assert_eq!(stage.tick().plugin("dice").unwrap().read_error(), None);
         stage.pid_is(1, Is::Denied);
-        assert_eq!(stage.tick().plugin("dice").unwrap().problem(), Some(&Problem::Denied));
+        assert_eq!(
+            stage.tick().plugin("dice").unwrap().read_error(),
+            Some(&ReadError::PermissionDenied)
+        );
     }
     assert_eq!(told(&mut stage), []);
     // Another cause is news.
     stage.pid_is(2, Is::NotThatProcess);
     stage.started(2);
     stage.tick();
-    assert_eq!(told(&mut stage), [Problem::NotThatProcess]);
+    assert_eq!(told(&mut stage), [ReadError::PidReused]);
 }
 
 #[test]
@@ -77,7 +80,7 @@ fn what_a_tick_has_cost_is_shown_as_it_was_said() {
     let end = started.after(SECOND * 4).mono;
     stage.roster.spent(SECOND / 8, Some(SECOND / 2), end);
     let stats = stage.tick().sampler();
-    assert_eq!((stats.last_tick, stats.cpu_time), (SECOND / 8, Some(SECOND / 2)));
+    assert_eq!((stats.last_tick_duration, stats.cpu_time), (SECOND / 8, Some(SECOND / 2)));
     // Half a second in four, of one core.
     assert_eq!((stats.overhead_percent, stats.missed_ticks), (Some(12.5), 7));
     // No time at all has no share.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{Is, SECOND, Stage};
-use crate::model::problem::Problem;
+use crate::model::problem::ReadError;
 use crate::model::run::{Outcome, RunEnd};
 use crate::model::state::PluginState;
 use crate::shared::command::Word;
@@ -15,14 +15,14 @@ fn what_cannot_be_opened_is_tried_again_in_every_tick() {
     stage.started(1);
     let snapshot = stage.tick();
     let view = snapshot.plugin("dice").unwrap();
-    assert_eq!((view.problem(), view.pid()), (Some(&Problem::Denied), Some(1)));
+    assert_eq!((view.read_error(), view.pid()), (Some(&ReadError::PermissionDenied), Some(1)));
     assert_eq!(view.run().unwrap().started_at, None);
     assert_eq!(snapshot.sampler().failed_reads, 1);
 
     stage.alive(1, 100);
     let snapshot = stage.tick();
     let view = snapshot.plugin("dice").unwrap();
-    assert_eq!(view.problem(), None);
+    assert_eq!(view.read_error(), None);
     assert!(view.current().unwrap().memory_bytes.is_some());
     assert_eq!(view.current().unwrap().uptime, Some(Duration::from_secs(992)));
     assert_eq!(view.run().unwrap().started_at, stage.now.wall_of(Duration::from_secs(10)));
@@ -47,11 +47,11 @@ fn what_is_found_late_and_says_nothing_yet_has_its_start_when_it_says_something(
     stage.tick();
     stage.pid_is(1, Is::Mute);
     let snapshot = stage.tick();
-    assert_eq!(snapshot.plugin("dice").unwrap().problem(), Some(&Problem::UNREAD));
+    assert_eq!(snapshot.plugin("dice").unwrap().read_error(), Some(&ReadError::UNREAD));
     stage.alive(1, 100);
     let snapshot = stage.tick();
     let view = snapshot.plugin("dice").unwrap();
-    assert_eq!(view.problem(), None);
+    assert_eq!(view.read_error(), None);
     assert_eq!(view.run().unwrap().started_at, stage.now.wall_of(Duration::from_secs(10)));
     assert_eq!(view.current().unwrap().uptime, Some(Duration::from_secs(993)));
 }
@@ -135,7 +135,7 @@ fn a_process_that_is_not_the_one_that_was_named_is_refused() {
     let snapshot = stage.tick();
     let view = snapshot.plugin("dice").unwrap();
     assert_eq!(view.state(), PluginState::Failed);
-    assert_eq!(view.problem(), Some(&Problem::NotThatProcess));
+    assert_eq!(view.read_error(), Some(&ReadError::PidReused));
     assert_eq!(view.runs().map(|run| run.end).collect::<Vec<_>>(), [Some(RunEnd::Replaced)]);
 }
 
@@ -147,19 +147,19 @@ fn a_process_that_goes_on_when_its_run_was_over_by_the_hosts_word_is_no_other_pr
     stage.say(Word::Stopped);
     stage.started(1);
     let snapshot = stage.tick();
-    assert_eq!(snapshot.plugin("dice").unwrap().restarts(), 0);
+    assert_eq!(snapshot.plugin("dice").unwrap().restart_count(), 0);
     // Its run was replaced by what is no process.
     stage.started(0);
     stage.started(1);
     let snapshot = stage.tick();
     let view = snapshot.plugin("dice").unwrap();
-    assert_eq!((view.restarts(), view.runs().count()), (0, 3));
+    assert_eq!((view.restart_count(), view.runs().count()), (0, 3));
     // The same number, and another start.
     stage.say(Word::Stopped);
     stage.pid_is(1, Is::Alive { began: Duration::from_secs(1_001), cpu: Duration::ZERO });
     stage.started(1);
     let snapshot = stage.tick();
-    assert_eq!(snapshot.plugin("dice").unwrap().restarts(), 1);
+    assert_eq!(snapshot.plugin("dice").unwrap().restart_count(), 1);
 }
 
 #[test]
@@ -178,7 +178,7 @@ fn every_process_that_was_gone_before_it_could_be_read_is_counted_however_many_c
         stage.pass(SECOND);
         let snapshot = stage.tick();
         let view = snapshot.plugin("dice").unwrap();
-        assert_eq!((view.crash_count(), view.restarts()), (1_000, 999));
+        assert_eq!((view.crash_count(), view.restart_count()), (1_000, 999));
         assert_eq!(view.state(), PluginState::Crashed);
     }
 }

@@ -10,7 +10,7 @@ use crossbeam_utils::sync::Parker;
 
 use crate::Window;
 use crate::config::Config;
-use crate::model::problem::Problem;
+use crate::model::problem::ReadError;
 use crate::model::reading::{Bytes, Reading};
 use crate::model::run::Outcome;
 use crate::model::snapshot::Snapshot;
@@ -106,8 +106,10 @@ impl Probe for Faulty {
     fn read(&mut self, process: &mut Process) -> Result<Reading, Unread> {
         match self.fault() {
             Fault::Slow(time) => thread::sleep(time),
-            Fault::AllFail => return Err(Unread::Failed(Problem::Denied)),
-            Fault::OneFails if process.pid == ILL => return Err(Unread::Failed(Problem::Denied)),
+            Fault::AllFail => return Err(Unread::Failed(ReadError::PermissionDenied)),
+            Fault::OneFails if process.pid == ILL => {
+                return Err(Unread::Failed(ReadError::PermissionDenied));
+            }
             Fault::AllPanic => panics(),
             Fault::OnePanics if process.pid == ILL => panics(),
             Fault::None
@@ -227,7 +229,7 @@ impl Drop for Stage {
 /// for in a burst.
 fn assert_paced(before: &Snapshot, after: &Snapshot) {
     let deadlines = |of: &Snapshot| of.sampler().ticks + of.sampler().missed_ticks;
-    let passed = after.ticked_at() - before.ticked_at();
+    let passed = after.sampled_at_instant() - before.sampled_at_instant();
     let passed = passed.as_secs_f64() / INTERVAL.as_secs_f64();
     // The tick of `before` was asked for, and had no deadline of its own.
     let counted = (deadlines(after) - deadlines(before)) as f64;
@@ -247,12 +249,12 @@ fn a_tick_slower_than_its_interval_misses_those_after_it_and_makes_none_up() {
     // Four of them: 24 ms a tick, at an interval of ten.
     let slow = Duration::from_millis(6);
     let [before, ill, after] = stage.ticks_with(Fault::Slow(slow), 20);
-    assert!(ill.sampler().last_tick >= slow, "{:?}", ill.sampler());
+    assert!(ill.sampler().last_tick_duration >= slow, "{:?}", ill.sampler());
     let missed = ill.sampler().missed_ticks - before.sampler().missed_ticks;
     assert!(missed >= 20, "twenty ticks of 24 ms have missed {missed} deadlines");
     assert_paced(&before, &after);
     for view in after.plugins() {
-        assert_eq!((view.state(), view.problem()), (PluginState::Running, None));
+        assert_eq!((view.state(), view.read_error()), (PluginState::Running, None));
         let with_values =
             view.history(Window::All).skip(1).all(|sample| sample.memory_bytes.is_some());
         assert!(with_values, "a slow read is a read");
@@ -263,10 +265,10 @@ fn a_tick_slower_than_its_interval_misses_those_after_it_and_makes_none_up() {
 #[test]
 fn a_read_that_fails_or_panics_costs_that_plugin_that_tick_and_all_else_goes_on() {
     for (fault, ill_ones, problem) in [
-        (Fault::OneFails, 1, Problem::Denied),
-        (Fault::OnePanics, 1, Problem::Unreadable(io::ErrorKind::Other)),
-        (Fault::AllFail, PLUGINS, Problem::Denied),
-        (Fault::AllPanic, PLUGINS, Problem::Unreadable(io::ErrorKind::Other)),
+        (Fault::OneFails, 1, ReadError::PermissionDenied),
+        (Fault::OnePanics, 1, ReadError::Io(io::ErrorKind::Other)),
+        (Fault::AllFail, PLUGINS, ReadError::PermissionDenied),
+        (Fault::AllPanic, PLUGINS, ReadError::Io(io::ErrorKind::Other)),
     ] {
         let stage = Stage::new();
         let [before, ill, after] = stage.ticks_with(fault, 30);
@@ -276,7 +278,7 @@ fn a_read_that_fails_or_panics_costs_that_plugin_that_tick_and_all_else_goes_on(
         assert_eq!(failed, ticks * u64::from(ill_ones), "{fault:?}: in {ticks} ticks");
         for (view, pid) in ill.plugins().zip(1..) {
             let is_ill = ill_ones == PLUGINS || pid == ILL;
-            assert_eq!(view.problem(), is_ill.then_some(&problem), "{fault:?}");
+            assert_eq!(view.read_error(), is_ill.then_some(&problem), "{fault:?}");
             let current = view.current().unwrap();
             assert_eq!(current.memory_bytes.is_none(), is_ill, "{fault:?}");
             assert_eq!((view.pid(), view.state()), (Some(pid), PluginState::Running), "{fault:?}");
@@ -284,7 +286,7 @@ fn a_read_that_fails_or_panics_costs_that_plugin_that_tick_and_all_else_goes_on(
         // And then it is as if nothing had been, CPU time included: that of the ticks between is
         // known when there is a reading again.
         for view in after.plugins() {
-            assert_eq!((view.problem(), view.crash_count()), (None, 0), "{fault:?}");
+            assert_eq!((view.read_error(), view.crash_count()), (None, 0), "{fault:?}");
             assert_eq!(view.runs().count(), 1, "{fault:?}");
             let well = view.history(Window::All).filter(|sample| sample.cpu_percent.is_some());
             assert!(well.count() >= 5, "{fault:?}");

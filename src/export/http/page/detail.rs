@@ -103,7 +103,7 @@ impl<'a> Detail<'a> {
             let state = Piece::Text(format!("{} since ", row.state));
             pieces.splice(0..0, [state, Piece::Time(row.since), Piece::Text("; ".to_owned())]);
         }
-        let now = snapshot.taken_at();
+        let now = snapshot.sampled_at();
         let runs = view.runs().rev().map(|run| RunRow::of(run, Moment { at: now, now }));
         let (from, to) = span(snapshot, window);
         let times = [from, f64::midpoint(from, to), to].map(|at| (at * 1_000.0) as u64);
@@ -125,7 +125,7 @@ fn facts(view: PluginView<'_>, row: &Row<'_>, aggregates: Option<&Aggregates>) -
         words::length(view.cpu_time()),
         words::count(view.event_count()),
         row.crashes.to_string(),
-        view.restarts().to_string(),
+        view.restart_count().to_string(),
         or_none(row.version),
         view.pid().map_or_else(|| NONE.to_owned(), |pid| pid.to_string()),
         aggregates.map_or(0, |aggregates| aggregates.sample_count).to_string(),
@@ -144,7 +144,7 @@ pub(super) fn length(snapshot: &Snapshot, window: Window) -> Duration {
 
 /// The edges of the charts. Before the collector was started there is nothing to be seen.
 pub(super) fn span(snapshot: &Snapshot, window: Window) -> (f64, f64) {
-    let to = seconds(snapshot.taken_at());
+    let to = seconds(snapshot.sampled_at());
     let from = to - length(snapshot, window).as_secs_f64();
     match window {
         Window::All => (from.max(seconds(snapshot.started_at()).min(to - 1.0)), to),
@@ -286,7 +286,7 @@ fn between(low: f64, high: f64) -> (f64, f64) {
 
 impl<'a> RunRow<'a> {
     fn of(run: &'a Run, now: Moment) -> Self {
-        let began = run.started_at.unwrap_or(run.seen_at);
+        let began = run.started_at.unwrap_or(run.reported_at);
         let until = run.ended_at.unwrap_or(now.at);
         let moment = |at| Moment { at, ..now };
         let lasted = until.duration_since(began).map_or_else(|_| UNKNOWN.to_owned(), words::length);
@@ -351,5 +351,5 @@ pub(super) fn choices(snapshot: &Snapshot, window: Window) -> Vec<Choice> {
 /// A moment beside the axis of time.
 pub(super) fn moment(millis: u64, snapshot: &Snapshot) -> Moment {
     let at = std::time::UNIX_EPOCH + Duration::from_millis(millis);
-    Moment { at, now: snapshot.taken_at() }
+    Moment { at, now: snapshot.sampled_at() }
 }

@@ -155,7 +155,7 @@ pub(super) async fn data(snapshot: &Snapshot, thresholds: &Thresholds) -> Bytes 
         started: words::millis(snapshot.started_at()),
         revision: snapshot.revision(),
         tick: snapshot.tick(),
-        now: words::millis(snapshot.taken_at()),
+        now: words::millis(snapshot.sampled_at()),
         stopped: snapshot.is_stopped(),
         verdict: &overview.verdict,
         sentences,
@@ -239,7 +239,7 @@ pub(super) const WITH_LINES: usize = 100;
 
 /// The moment of the snapshot.
 pub(super) fn moment(snapshot: &Snapshot) -> Moment {
-    Moment { at: snapshot.taken_at(), now: snapshot.taken_at() }
+    Moment { at: snapshot.sampled_at(), now: snapshot.sampled_at() }
 }
 
 /// Pieces as a template takes them.

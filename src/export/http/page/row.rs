@@ -66,7 +66,7 @@ impl<'a> Row<'a> {
             name: view.name(),
             status,
             state: state(view.state()),
-            since: Moment { at: view.state_since(), now: snapshot.taken_at() },
+            since: Moment { at: view.state_since(), now: snapshot.sampled_at() },
             cpu: or_absent(live.cpu_percent.map(words::percent)),
             p95: cpu.map_or_else(String::new, |cpu| format!("p95 {}", words::percent(cpu.p95))),
             memory: or_absent(live.memory_bytes.map(words::memory)),
