@@ -1,30 +1,32 @@
-//! The host's side: the collector, which owns the sampler's thread.
+//! The host's side: the collector, which owns the sampler's thread, and the plugins' handles.
 
+mod freshness;
 mod global;
 pub(crate) mod plugin;
 pub(crate) mod registry;
 
 use std::fmt;
-use std::mem;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::{self, JoinHandle, ThreadId};
+use std::sync::Arc;
 
 pub use self::global::{global, init};
 pub use self::plugin::Plugin;
 use self::registry::Registry;
-use crate::config::Config;
+use crate::config::{Config, Settings};
 use crate::error::{RegisterError, StartError, StoppedError};
-use crate::model::snapshot::{Published, Snapshot};
 use crate::os::clock;
-use crate::sampler::{self, Running};
-use crate::shared::command::{Command, Line};
-use crate::shared::publish::{Publisher, Reader};
+use crate::sampler::{self, RunningSampler};
+use crate::snapshot::Snapshot;
+use crate::snapshot::inner::SnapshotInner;
+use crate::snapshot::system::CollectorStatus;
+use crate::sync::command::{Command, CommandSender, SampleRequest};
+use crate::sync::publish::{Publisher, Reader};
+use crate::sync::worker::Worker;
 
-/// Samples the registered plugins in a thread of its own, until it is stopped or dropped.
+/// Samples the registered plugins on its own thread, until it is stopped or dropped.
 ///
-/// It is `Send` and `Sync`; none of its methods but [`stop`](Self::stop), `drop` and
-/// [`sample_now`](Self::sample_now) wait for the sampler. In a child forked from the process that
-/// started it there is no sampler: reading and counting works there, all else returns at once.
+/// It is `Send` and `Sync`. Only [`stop`](Self::stop), `drop` and [`sample_now`](Self::sample_now)
+/// wait for the sampler. In a child forked from the process that started it there is no sampler:
+/// reading and counting work there, every other call returns immediately.
 ///
 /// ```
 /// use plugmeter::{Collector, Config, Window};
@@ -41,12 +43,11 @@ use crate::shared::publish::{Publisher, Reader};
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct Collector {
-    line: Arc<Line>,
+    sender: Arc<CommandSender>,
     reader: Reader,
     registry: Arc<Registry>,
-    /// Taken by whoever joins it.
-    thread: Mutex<Option<JoinHandle<()>>>,
-    thread_id: Option<ThreadId>,
+    /// The sampler's thread; `None` if the collector is disabled.
+    worker: Option<Worker>,
 }
 
 impl Collector {
@@ -54,38 +55,33 @@ impl Collector {
     ///
     /// # Errors
     ///
-    /// [`StartError::Config`] if the config asks for what cannot be, [`StartError::Thread`] if the
-    /// operating system does not give what is needed. Nothing is left running.
+    /// [`StartError::Config`] if a value of the config is out of range, [`StartError::Thread`] if
+    /// the operating system does not provide the thread or the descriptors. Nothing is left running.
     pub fn start(config: Config) -> Result<Self, StartError> {
-        let plan = config.plan()?;
-        if !plan.enabled {
-            return Ok(Self::without_sampler(&plan));
+        let settings = config.validate()?;
+        if !settings.enabled {
+            return Ok(Self::disabled(&settings));
         }
-        let Running { line, reader, thread } = sampler::start(&plan).map_err(StartError::Thread)?;
+        let RunningSampler { sender, reader, worker } =
+            sampler::start(&settings).map_err(StartError::Thread)?;
         log::info!(
             "sampling every {:?}, keeping {} samples of each plugin",
-            plan.poll_interval,
-            plan.samples,
+            settings.poll_interval,
+            settings.samples,
         );
-        Ok(Self {
-            registry: Arc::new(Registry::new(Arc::clone(&line), || Some(clock::now()))),
-            line,
-            reader,
-            thread_id: Some(thread.thread().id()),
-            thread: Mutex::new(Some(thread)),
-        })
+        let registry = Arc::new(Registry::new(Arc::clone(&sender), || Some(clock::now())));
+        Ok(Self { sender, reader, registry, worker: Some(worker) })
     }
 
-    fn without_sampler(plan: &crate::config::Plan) -> Self {
-        let (line, _) = Line::new(Box::new(|| ()), false);
-        let line = Arc::new(line);
-        let first = Published::before_the_first_tick(sampler::origin(plan), true);
+    fn disabled(settings: &Settings) -> Self {
+        let sender = Arc::new(CommandSender::disabled());
+        let info = sampler::collector_info(settings);
+        let only = SnapshotInner::before_first_tick(info, CollectorStatus::Disabled);
         Self {
-            registry: Arc::new(Registry::new(Arc::clone(&line), || Some(clock::now()))),
-            line,
-            reader: Publisher::new(first).reader(),
-            thread: Mutex::new(None),
-            thread_id: None,
+            registry: Arc::new(Registry::new(Arc::clone(&sender), || Some(clock::now()))),
+            sender,
+            reader: Publisher::new(only).reader(),
+            worker: None,
         }
     }
 
@@ -95,105 +91,88 @@ impl Collector {
     ///
     /// # Errors
     ///
-    /// See [`RegisterError`]. What is registered stays as it is.
+    /// See [`RegisterError`]. Registered plugins are not affected.
     pub fn register(&self, name: &str) -> Result<Plugin, RegisterError> {
         self.registry.register(name)
     }
 
-    /// Another handle of the plugin of that name; `None` if none is registered, and in a forked child.
+    /// Another handle of the plugin with that name; `None` if none is registered, and in a forked
+    /// child.
     #[must_use]
     pub fn plugin(&self, name: &str) -> Option<Plugin> {
         self.registry.plugin(name)
     }
 
-    /// What any thread reads snapshots with.
+    /// A reader of snapshots, for any thread.
     #[must_use]
     pub fn reader(&self) -> Reader {
         self.reader.clone()
     }
 
-    /// The newest snapshot; the same as `reader().snapshot()`.
+    /// The newest snapshot: `reader().snapshot()`.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
         self.reader.snapshot()
     }
 
-    /// Samples once more, now, and waits for the snapshot.
+    /// Takes an extra sample now, and waits for its snapshot.
     ///
-    /// It is a tick like any other, an extra one that moves no deadline. All that this thread has
-    /// told the sampler before is in it.
+    /// It is a full tick that moves no deadline. All earlier reports of this thread are applied
+    /// before it.
     ///
-    /// Its CPU value is `None` if too little time has passed since the last one: less than 1 ms with
-    /// the native probe; with the portable one 100 ms on Linux, 157 ms on Windows, 10 ms elsewhere. To
-    /// read the newest values that there are without waiting, use [`snapshot`](Self::snapshot).
+    /// Its CPU value is `None` if too little time has passed since the previous one: less than 1 ms
+    /// with the native probe; with the portable one 100 ms on Linux, 157 ms on Windows, 10 ms
+    /// elsewhere. For the newest values without waiting, use [`snapshot`](Self::snapshot).
     ///
     /// # Errors
     ///
-    /// [`StoppedError`] if there is no sampler (any more); also when it is called from the sampler's own
-    /// thread, as a logger may be, which cannot wait for itself.
+    /// [`StoppedError`] if there is no sampler (any more), and on the sampler's own thread, as in a
+    /// logger, which cannot wait for itself.
     pub fn sample_now(&self) -> Result<Snapshot, StoppedError> {
-        if !self.line.is_open() || self.is_sampler() {
+        let is_sampler = self.worker.as_ref().is_some_and(Worker::is_current);
+        if !self.sender.is_open() || is_sampler {
             return Err(StoppedError);
         }
-        let (reply, answer) = crossbeam_channel::bounded(1);
-        self.line.tell(Command::Sample(reply));
-        // If the sampler ends before it answers, or was told to end before it was asked, the
-        // question is dropped, and `reply` with it.
-        answer.recv().map_err(|_| StoppedError)
+        let (request, reply) = SampleRequest::new();
+        self.sender.send(Command::SampleNow(request));
+        // A sampler that ends first drops the request.
+        reply.wait().ok_or(StoppedError)
     }
 
-    /// Stops sampling, and waits until the sampler has ended: at once, but for a read in progress.
+    /// Stops sampling, and waits until the sampler has ended: immediately, unless a read is in
+    /// progress.
     ///
-    /// Snapshots stay readable and say [`is_stopped`](Snapshot::is_stopped). Stopping twice, or from
-    /// several threads, is the same as stopping once; from the sampler's own thread, as a logger
-    /// may, it does not wait.
+    /// Snapshots stay readable; their [`status`](Snapshot::status) is `Stopped`. Stopping twice, or
+    /// from several threads, is the same as stopping once; on the sampler's own thread, as in a
+    /// logger, it does not wait.
     pub fn stop(&self) {
-        if !self.line.is_home() {
+        if !self.sender.in_owner_process() {
             return;
         }
-        if self.registry.close() {
-            self.line.close();
-            self.line.send(Command::Stop);
-        }
-        if self.is_sampler() {
-            return;
-        }
-        let joined = {
-            // Held while joining: whoever stops second waits here for the first.
-            let mut thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner);
-            thread.take().map(JoinHandle::join)
-        };
-        // And not while logging: the host's logger may stop the collector too.
-        match joined {
+        // First, so that every successful registration lies before the Stop command.
+        self.registry.close();
+        // No lock is held while logging: the host's logger may stop the collector too.
+        match self.worker.as_ref().and_then(Worker::stop) {
             Some(Ok(())) => log::info!("sampling has stopped"),
-            Some(Err(_)) => log::error!("the sampler has panicked, and does not sample any more"),
+            Some(Err(_)) => log::error!("the sampler has panicked: no further samples"),
             None => {}
         }
-    }
-
-    fn is_sampler(&self) -> bool {
-        self.thread_id == Some(thread::current().id())
     }
 }
 
 impl Drop for Collector {
     fn drop(&mut self) {
-        if self.line.is_home() {
-            self.stop();
-        } else if let Ok(thread) = self.thread.get_mut() {
-            // A forked child: the thread that this names does not exist here.
-            mem::forget(thread.take());
-        }
+        self.stop();
     }
 }
 
 impl fmt::Debug for Collector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Snapshot(published) = self.snapshot();
+        let Snapshot(inner) = self.snapshot();
         f.debug_struct("Collector")
-            .field("tick", &published.timeline.newest)
-            .field("plugins", &published.table.records.len())
-            .field("running", &self.line.is_open())
+            .field("tick", &inner.timeline.newest)
+            .field("plugins", &inner.table.records.len())
+            .field("running", &self.sender.is_open())
             .finish()
     }
 }

@@ -1,4 +1,4 @@
-//! What the host asks for, and what the sampler runs with.
+//! The host's configuration, and the checked settings that the sampler uses.
 
 use std::fmt;
 use std::num::NonZeroUsize;
@@ -15,14 +15,13 @@ const MAX_POLL_INTERVAL: Duration = Duration::from_secs(24 * 60 * 60);
 /// The longest history, in samples.
 const MAX_SAMPLES: u64 = 1_048_576;
 
-/// What a collector is to do. It is checked by [`Collector::start`](crate::Collector::start).
+/// The configuration of a collector. [`Collector::start`](crate::Collector::start) checks it.
 ///
-/// The default is to be enabled, with a poll interval of 5 seconds, a history of one hour and the
-/// native probe.
+/// Default: enabled, a poll interval of 5 seconds, a history of one hour, and the native probe.
 ///
-/// By serde it is `{"enabled": true, "poll_interval": 5, "history_duration": 3600, "probe":
+/// Its serde form is `{"enabled": true, "poll_interval": 5, "history_duration": 3600, "probe":
 /// "native"}`: times are in seconds, whole or fractional; a missing key takes its default; an
-/// unknown key is an error. The format has to say what a value is, as JSON and TOML do.
+/// unknown key is an error. The format must be self-describing, as JSON and TOML are.
 ///
 /// ```
 /// use plugmeter::Config;
@@ -58,20 +57,20 @@ impl Default for Config {
 }
 
 impl Config {
-    /// Whether to sample at all. If not, there is no thread: counters work, all else that is said
-    /// to handles is dropped, and snapshots are empty.
+    /// Whether to sample at all. If not, there is no thread: counters work, other reports are
+    /// dropped, and snapshots are empty.
     pub const fn enabled(mut self, enabled: bool) -> Self {
         self.enabled = enabled;
         self
     }
 
-    /// The time from one tick to the next: 10 milliseconds to one day.
+    /// The time between ticks: 10 milliseconds to one day.
     pub const fn poll_interval(mut self, interval: Duration) -> Self {
         self.poll_interval = interval;
         self
     }
 
-    /// How long samples are kept: from one poll interval to 1,048,576 poll intervals. That is
+    /// How long samples are kept: one to 1,048,576 poll intervals. That is
     /// `floor(history_duration / poll_interval)` samples of each plugin, of about 24 bytes each.
     pub const fn history_duration(mut self, length: Duration) -> Self {
         self.history_duration = length;
@@ -84,8 +83,8 @@ impl Config {
         self
     }
 
-    /// Checks everything, once. What comes out cannot be wrong.
-    pub(crate) fn plan(&self) -> Result<Plan, ConfigError> {
+    /// Checks all values, once: settings cannot be invalid.
+    pub(crate) fn validate(&self) -> Result<Settings, ConfigError> {
         let &Self { enabled, poll_interval, history_duration, probe } = self;
         if !(MIN_POLL_INTERVAL..=MAX_POLL_INTERVAL).contains(&poll_interval) {
             return Err(ConfigError::PollInterval {
@@ -105,13 +104,13 @@ impl Config {
         if !crate::os::is_built(probe) {
             return Err(ConfigError::ProbeNotBuilt(probe));
         }
-        Ok(Plan { enabled, poll_interval, history_duration, samples, probe })
+        Ok(Settings { enabled, poll_interval, history_duration, samples, probe })
     }
 }
 
-/// A config that was checked.
+/// A checked config.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Plan {
+pub(crate) struct Settings {
     pub enabled: bool,
     /// 10 ms to one day.
     pub poll_interval: Duration,
@@ -119,7 +118,7 @@ pub(crate) struct Plan {
     pub history_duration: Duration,
     /// Samples kept of each plugin.
     pub samples: NonZeroUsize,
-    /// One that is part of this build.
+    /// Part of this build.
     pub probe: ProbeKind,
 }
 
@@ -135,7 +134,7 @@ pub(crate) struct Plan {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ProbeKind {
-    /// The best there is for the platform.
+    /// The best one for the platform.
     #[default]
     Native,
     /// By the crate sysinfo (feature `portable`), on any platform.
@@ -151,7 +150,7 @@ impl fmt::Display for ProbeKind {
     }
 }
 
-/// Seconds: whole ones as an integer, so that what a person wrote comes back as they wrote it.
+/// Seconds: whole ones as an integer, so that a value written by hand is read back unchanged.
 fn write_seconds<S: Serializer>(time: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
     match time.subsec_nanos() {
         0 => serializer.serialize_u64(time.as_secs()),
@@ -166,7 +165,7 @@ fn read_seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, 
         type Value = Duration;
 
         fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("a number of seconds that is not negative")
+            f.write_str("a non-negative number of seconds")
         }
 
         fn visit_u64<E: de::Error>(self, seconds: u64) -> Result<Duration, E> {
@@ -199,19 +198,19 @@ mod tests {
 
     #[test]
     fn the_default_is_an_hour_at_five_seconds() {
-        let plan = Config::default().plan().unwrap();
-        assert!(plan.enabled);
-        assert_eq!(plan.samples.get(), 720);
+        let settings = Config::default().validate().unwrap();
+        assert!(settings.enabled);
+        assert_eq!(settings.samples.get(), 720);
     }
 
     #[test]
     fn a_poll_interval_is_ten_milliseconds_to_a_day_and_the_error_names_value_and_bounds() {
         for good in [MIN_POLL_INTERVAL, MAX_POLL_INTERVAL] {
-            assert!(config(good, good).plan().is_ok());
+            assert!(config(good, good).validate().is_ok());
         }
         let ns = Duration::from_nanos(1);
         for bad in [Duration::ZERO, MIN_POLL_INTERVAL - ns, MAX_POLL_INTERVAL + ns, Duration::MAX] {
-            let error = config(bad, Duration::MAX).plan().unwrap_err();
+            let error = config(bad, Duration::MAX).validate().unwrap_err();
             let expected = ConfigError::PollInterval {
                 value: bad,
                 min: MIN_POLL_INTERVAL,
@@ -226,11 +225,11 @@ mod tests {
     fn a_history_holds_one_sample_at_least() {
         let second = Duration::from_secs(1);
         for (length, samples) in [(second, 1), (second * 2 - Duration::from_nanos(1), 1)] {
-            assert_eq!(config(second, length).plan().unwrap().samples.get(), samples);
+            assert_eq!(config(second, length).validate().unwrap().samples.get(), samples);
         }
         for value in [Duration::ZERO, Duration::from_millis(999)] {
             assert_eq!(
-                config(second, value).plan().unwrap_err(),
+                config(second, value).validate().unwrap_err(),
                 ConfigError::HistoryTooShort { value, poll_interval: second }
             );
         }
@@ -239,12 +238,12 @@ mod tests {
     #[test]
     fn a_history_holds_a_mebi_of_samples_at_most() {
         let most = 1_048_576u32;
-        assert_eq!(config(DAY, DAY * most).plan().unwrap().samples.get(), most as usize);
+        assert_eq!(config(DAY, DAY * most).validate().unwrap().samples.get(), most as usize);
         for (length, samples) in
             [(MIN_POLL_INTERVAL * (most + 1), u64::from(most) + 1), (Duration::MAX, u64::MAX)]
         {
             assert_eq!(
-                config(MIN_POLL_INTERVAL, length).plan().unwrap_err(),
+                config(MIN_POLL_INTERVAL, length).validate().unwrap_err(),
                 ConfigError::HistoryTooLong { samples, max: u64::from(most) }
             );
         }
@@ -252,7 +251,7 @@ mod tests {
 
     #[test]
     fn a_config_is_checked_also_if_it_is_disabled() {
-        assert!(config(Duration::ZERO, DAY).enabled(false).plan().is_err());
+        assert!(config(Duration::ZERO, DAY).enabled(false).validate().is_err());
     }
 
     #[test]

@@ -123,18 +123,23 @@
 
 mod collector;
 mod config;
+mod engine;
 mod error;
 #[cfg(feature = "prometheus")]
 mod export;
+mod format;
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub mod fuzzing;
-mod model;
+mod history;
+mod name;
 mod os;
 mod sampler;
-mod shared;
+mod snapshot;
+mod sync;
 #[cfg(feature = "testing")]
 pub mod testing;
+mod time;
 
 pub use collector::{Collector, Plugin, global, init};
 pub use config::{Config, ProbeKind};
@@ -143,14 +148,16 @@ pub use error::{ConfigError, InitError, NameError, RegisterError, StartError, St
 pub use export::http;
 #[cfg(feature = "prometheus")]
 pub use export::prometheus;
-pub use model::aggregates::{Aggregates, Summary};
-pub use model::history::History;
-pub use model::problem::ReadError;
-pub use model::run::{Run, RunEnd, RunId};
-pub use model::sample::Sample;
-pub use model::snapshot::Snapshot;
-pub use model::state::{ParseStateError, PluginState};
-pub use model::system::{SamplerStats, SystemMetrics};
-pub use model::view::{PluginView, Window};
-pub use shared::counter::EventCounter;
-pub use shared::publish::Reader;
+pub use snapshot::Snapshot;
+pub use snapshot::aggregates::{Aggregates, Summary};
+pub use snapshot::downsample::{Downsampler, Point, ValueRange};
+pub use snapshot::history::History;
+pub use snapshot::plugin_view::{CurrentUsage, PluginView};
+pub use snapshot::query::Window;
+pub use snapshot::read_error::ReadError;
+pub use snapshot::run::{Run, RunEnd, RunId};
+pub use snapshot::sample::Sample;
+pub use snapshot::state::{ParseStateError, PluginState};
+pub use snapshot::system::{CollectorStatus, SamplerStats, SystemMetrics};
+pub use sync::counter::EventCounter;
+pub use sync::publish::Reader;

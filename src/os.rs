@@ -1,106 +1,113 @@
-//! The operating system: reading processes, clocks, waiting. All that is conditional on the
-//! platform is in this folder.
+//! The operating system: reading processes, clocks, waiting. All platform-specific code is in this
+//! folder.
 
 pub(crate) mod clock;
-pub(crate) mod exit;
+pub(crate) mod exit_status;
 #[cfg(target_os = "linux")]
 pub(crate) mod linux;
-#[cfg(feature = "portable")]
-pub(crate) mod portable;
 #[cfg_attr(not(target_os = "linux"), allow(dead_code))] // its tests run everywhere
 pub(crate) mod procfs;
+mod pid;
+pub(crate) mod reading;
+#[cfg(feature = "portable")]
+pub(crate) mod sysinfo;
 
 #[cfg(not(any(target_os = "linux", feature = "portable")))]
 compile_error!("on this platform plugmeter needs its feature `portable`");
 
 use std::io;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use self::reading::Reading;
 use crate::config::ProbeKind;
-use crate::model::problem::ReadError;
-use crate::model::reading::Reading;
-use crate::model::run::Outcome;
-use crate::model::time::Now;
+use crate::snapshot::read_error::ReadError;
+use crate::snapshot::run::ProcessExit;
+use crate::sync::command::Wake;
+use crate::time::{MonoNanos, TimePoint};
 
-/// Where readings come from: the operating system, or a script in a simulation.
+/// A source of readings: the operating system, or a script in a simulation.
 pub(crate) trait Probe {
-    /// What is held of a process while it is watched.
+    /// What is held open of an attached process.
     type Process;
 
     /// The shortest time between two readings that gives a CPU share: 1 ms, or ten steps of the
     /// clock that CPU time comes from.
-    fn shortest_interval(&self) -> Duration;
+    fn min_interval(&self) -> Duration;
 
-    /// Finds the process `pid` and reads it once. One that began after `called` is another one.
-    /// `token` is what the waiter names the process by when it ends.
-    fn open(&mut self, pid: u32, called: Option<&Now>, token: u64) -> Opened<Found<Self::Process>>;
+    /// Attaches the process `pid` and reads it once. A process that started after `reported_at` is
+    /// another one. The waiter reports the exit of the process by `token`.
+    fn attach(
+        &mut self,
+        pid: u32,
+        reported_at: Option<&TimePoint>,
+        token: u64,
+    ) -> Attach<FoundProcess<Self::Process>>;
 
-    /// Is called once a tick before the processes are read.
-    fn prepare<'p>(&mut self, processes: impl Iterator<Item = &'p Self::Process>)
+    /// Called once a tick, before the processes are read.
+    fn begin_tick<'p>(&mut self, processes: impl Iterator<Item = &'p Self::Process>)
     where
         Self::Process: 'p;
 
     /// Reads a process in a tick.
-    fn read(&mut self, process: &mut Self::Process) -> Result<Reading, Unread>;
+    fn read(&mut self, process: &mut Self::Process) -> Result<Reading, ReadFailure>;
 
-    /// Reads a process between ticks, because it is said to end or to be replaced. Without a
-    /// reading where it lives but there is nothing to read it from.
-    fn check(&mut self, process: &mut Self::Process) -> Result<Option<Reading>, Unread>;
+    /// Reads a process between ticks, because its run is about to end. `Ok(None)` if it lives and
+    /// there is no source for a reading.
+    fn read_between_ticks(
+        &mut self,
+        process: &mut Self::Process,
+    ) -> Result<Option<Reading>, ReadFailure>;
 
-    /// What tells a process from another one that has its number later, as well as can be told
-    /// when nothing is held of it any more. `None` where nothing does.
+    /// Identifies a process after it was released. `None` if that is not possible.
     fn identity(&self, process: &Self::Process) -> Option<Identity>;
 }
 
-/// Number and start, on the boot clock. Not proof: two processes may share both within one step of
-/// the kernel's clock.
+/// Pid and start on the boot clock. Not a proof of identity: two processes may share both within
+/// one step of the kernel's clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Identity {
     pub pid: u32,
-    pub began: Duration,
+    pub process_start: Duration,
 }
 
-/// What became of the attempt to find a process.
+/// The result of attaching a process.
 #[derive(Debug)]
-pub(crate) enum Opened<T> {
+pub(crate) enum Attach<T> {
     Found(T),
-    /// There is none: it has ended.
-    Gone(Outcome),
-    /// It is not what was named, and will not be.
-    Refused(ReadError),
-    /// Nothing can be said of it now; another attempt may do better.
+    /// There is no such process: it has exited.
+    Exited(ProcessExit),
+    /// It is not the reported process, and never will be.
+    Rejected(ReadError),
+    /// Unknown for now; a later attempt may succeed.
     Failed(ReadError),
 }
 
-/// A process that was found.
+/// A process that was attached.
 #[derive(Debug)]
-pub(crate) struct Found<P> {
+pub(crate) struct FoundProcess<P> {
     pub process: P,
-    /// When it began, on the boot clock.
-    pub began: Option<Duration>,
+    /// When it started, on the boot clock.
+    pub process_start: Option<Duration>,
     pub reading: Result<Reading, ReadError>,
 }
 
 /// Why there is no reading.
 #[derive(Debug)]
-pub(crate) enum Unread {
-    /// The process has ended; sometimes its last reading can still be had.
-    Ended(Outcome, Option<Box<Reading>>),
+pub(crate) enum ReadFailure {
+    /// The process has exited; in some cases its last reading is still available.
+    Exited(ProcessExit, Option<Box<Reading>>),
     Failed(ReadError),
 }
 
-/// What the sampler waits with. The probe does it, since on some platforms the end of a process is
-/// something to wait for.
-pub(crate) trait Wait {
-    /// Returns when woken, when a process has ended, or at `until`; sooner at times.
-    fn wait(&mut self, until: Option<Instant>);
+/// Waits on the sampler's thread. Part of the probe, because on some platforms it can wait for the
+/// exits of processes.
+pub(crate) trait ExitWaiter {
+    /// Returns when woken, when a process has exited, or at `until`; sometimes earlier.
+    fn wait(&mut self, until: Option<MonoNanos>);
 
-    /// Hands out the tokens of processes that have ended since the last call.
-    fn learn_ends(&mut self, each: impl FnMut(u64));
+    /// Calls `each` with the tokens of processes that have exited since the last call.
+    fn drain_exits(&mut self, each: impl FnMut(u64));
 }
-
-/// What wakes the sampler, from any thread.
-pub(crate) type Wake = Box<dyn Fn() + Send + Sync>;
 
 /// Whether this build has the probe.
 pub(crate) const fn is_built(probe: ProbeKind) -> bool {
@@ -110,36 +117,36 @@ pub(crate) const fn is_built(probe: ProbeKind) -> bool {
     }
 }
 
-/// Runs `sampler` with the probe asked for.
-pub(crate) trait WithProbe {
+/// Code that runs with a probe of any kind.
+pub(crate) trait UseProbe {
     type Output;
 
-    fn run<P: Probe + Wait + Send + 'static>(self, probe: P, wake: Wake) -> Self::Output
+    fn run<P: Probe + ExitWaiter + Send + 'static>(self, probe: P, wake: Wake) -> Self::Output
     where
         P::Process: Send;
 }
 
-/// Makes the probe, and hands it on. An error where the operating system does not give what the
-/// probe needs.
-pub(crate) fn with_probe<W: WithProbe>(kind: ProbeKind, with: W) -> io::Result<W::Output> {
+/// Creates the probe of this kind and runs `user` with it. An error if the operating system does
+/// not provide what the probe needs.
+pub(crate) fn with_probe<U: UseProbe>(kind: ProbeKind, user: U) -> io::Result<U::Output> {
     match kind {
         #[cfg(target_os = "linux")]
         ProbeKind::Native => {
             let (probe, wake) = linux::NativeProbe::new()?;
-            Ok(with.run(probe, wake))
+            Ok(user.run(probe, wake))
         }
-        // Where there is no probe of its own, the portable one is the best there is.
+        // On a platform without a native probe the portable one is the best.
         #[cfg(feature = "portable")]
         _ => {
-            let (probe, wake) = portable::SysinfoProbe::new()?;
-            Ok(with.run(probe, wake))
+            let (probe, wake) = sysinfo::SysinfoProbe::new()?;
+            Ok(user.run(probe, wake))
         }
         #[cfg(not(feature = "portable"))]
         _ => Err(io::ErrorKind::Unsupported.into()),
     }
 }
 
-/// Whether the number may belong to a process at all.
-pub(crate) const fn is_plausible(pid: u32) -> bool {
+/// Whether the number can be the pid of a process.
+pub(crate) const fn is_valid_pid(pid: u32) -> bool {
     pid != 0 && pid <= i32::MAX as u32
 }

@@ -1,237 +1,213 @@
-//! The one thread. What it does is in the roster; here is when.
-//!
-//! A pass: wait; learn which processes have ended; apply the commands that are queued at that
-//! moment, in order; act on the ends; count the crashes that are due; tick, if due; publish, if
-//! anything changed. What the host said first is applied first, because ends are only acted on when
-//! the queue was drained after they were learnt of.
+//! The sampler's thread: wait, run a pass, publish, answer requests, log.
 
-pub(crate) mod life;
-mod pacer;
-mod pool;
-pub(crate) mod roster;
-mod slots;
-mod store;
+pub(crate) mod schedule;
 #[cfg(test)]
 mod tests;
 
 use std::io;
+use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::thread::{Builder, JoinHandle};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use crossbeam_channel::Sender;
-
-use self::pacer::Pacer;
-use self::roster::Roster;
-use crate::config::Plan;
-use crate::model::snapshot::{Origin, Published, Snapshot};
+use self::schedule::TickSchedule;
+use crate::config::Settings;
+use crate::engine::Engine;
+use crate::engine::pass::{Environment, TickCost};
 use crate::os::clock;
-use crate::os::{Probe, Wait, Wake, WithProbe, with_probe};
-use crate::shared::command::{Command, Commands, Line};
-use crate::shared::publish::{Publisher, Reader};
+use crate::os::{ExitWaiter, Probe, UseProbe, with_probe};
+use crate::snapshot::inner::{CollectorInfo, SnapshotInner};
+use crate::snapshot::system::CollectorStatus;
+use crate::sync::command::{Command, CommandReceiver, CommandSender, Wake};
+use crate::sync::publish::{Publisher, Reader};
+use crate::sync::worker::Worker;
+use crate::time::{MonoNanos, TimePoint};
 
-/// Changes between ticks are published at once, but not more often than so.
+/// Changes between ticks are published immediately, but not more often than this.
 const PUBLISH_INTERVAL: Duration = Duration::from_millis(10);
 
-/// A sampler that runs.
+/// A running sampler.
 #[derive(Debug)]
-pub(crate) struct Running {
-    pub line: Arc<Line>,
+pub(crate) struct RunningSampler {
+    pub sender: Arc<CommandSender>,
     pub reader: Reader,
-    pub thread: JoinHandle<()>,
+    pub worker: Worker,
 }
 
-/// Starts the thread, and with it the sampling. If it cannot be started, nothing is left.
-pub(crate) fn start(plan: &Plan) -> io::Result<Running> {
-    with_probe(plan.probe, Start(*plan))?
+/// Starts the sampler's thread. On an error nothing is left running.
+pub(crate) fn start(settings: &Settings) -> io::Result<RunningSampler> {
+    with_probe(settings.probe, StartSampler(*settings))?
 }
 
-struct Start(Plan);
+/// The sampler's start, once the probe is there.
+struct StartSampler(Settings);
 
-impl WithProbe for Start {
-    type Output = io::Result<Running>;
+impl UseProbe for StartSampler {
+    type Output = io::Result<RunningSampler>;
 
-    fn run<P: Probe + Wait + Send + 'static>(self, probe: P, wake: Wake) -> Self::Output
+    fn run<P: Probe + ExitWaiter + Send + 'static>(self, probe: P, wake: Wake) -> Self::Output
     where
         P::Process: Send,
     {
-        let Self(plan) = self;
-        let (line, commands) = Line::new(wake, true);
-        let line = Arc::new(line);
-        let origin = origin(&plan);
-        let publisher = Publisher::new(Published::before_the_first_tick(origin, false));
+        let Self(settings) = self;
+        let (sender, commands) = CommandSender::new(wake);
+        let sender = Arc::new(sender);
+        let info = collector_info(&settings);
+        let first = SnapshotInner::before_first_tick(info, CollectorStatus::Running);
+        let publisher = Publisher::new(first);
         let reader = publisher.reader();
         let sampler = Sampler {
-            roster: Roster::new(origin, plan.samples.get()),
-            probe,
-            commands,
-            publisher,
-            pacer: Pacer::new(origin.started.mono, plan.poll_interval),
-            published: None,
-            asked: Vec::new(),
-            line: Arc::clone(&line),
+            engine: Engine::new(info, settings.samples.get()),
+            thread: SamplerThread {
+                probe,
+                commands,
+                publisher,
+                schedule: TickSchedule::new(info.started.mono, settings.poll_interval),
+                published: None,
+            },
+            sender: Arc::clone(&sender),
         };
-        let name = "plugmeter".to_owned();
-        let thread = Builder::new().name(name).spawn(move || sampler.run())?;
-        Ok(Running { line, reader, thread })
+        let stopper = Arc::clone(&sender);
+        let request_stop = move || stopper.close_and_stop();
+        let worker = Worker::spawn("plugmeter", request_stop, move || sampler.run())?;
+        Ok(RunningSampler { sender, reader, worker })
     }
 }
 
-/// What does not change while a collector lives.
-pub(crate) fn origin(plan: &Plan) -> Origin {
-    Origin {
-        started: clock::now(),
-        poll_interval: plan.poll_interval,
-        history_duration: plan.history_duration,
+/// The values that do not change while the collector lives.
+pub(crate) fn collector_info(settings: &Settings) -> CollectorInfo {
+    let (started, started_instant) = clock::now_with_instant();
+    CollectorInfo {
+        started,
+        started_instant,
+        poll_interval: settings.poll_interval,
+        history_duration: settings.history_duration,
     }
 }
 
 struct Sampler<P: Probe> {
-    roster: Roster<P::Process>,
+    engine: Engine<P::Process>,
+    thread: SamplerThread<P>,
+    /// The sampler keeps one sender, so that no handle holds the last one: in a forked child, where
+    /// handles are dropped too, dropping the last one would take the channel's lock.
+    sender: Arc<CommandSender>,
+}
+
+/// The environment of the engine's passes on the sampler's thread.
+struct SamplerThread<P> {
     probe: P,
-    commands: Commands,
+    commands: CommandReceiver,
     publisher: Publisher,
-    pacer: Pacer,
-    /// The last publication.
-    published: Option<Instant>,
-    /// Who waits for the snapshot of the next tick.
-    asked: Vec<Sender<Snapshot>>,
-    /// As long as the sampler lives the channel has a sender: in a forked child, where handles are
-    /// dropped too, none of them is the last, and none takes the channel's lock to say so.
-    line: Arc<Line>,
+    schedule: TickSchedule,
+    /// When the last snapshot was published.
+    published: Option<MonoNanos>,
 }
 
-/// Whether the sampler goes on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Next {
-    GoOn,
-    Stop,
-}
-
-impl<P: Probe + Wait> Sampler<P> {
+impl<P: Probe + ExitWaiter> Sampler<P> {
     fn run(mut self) {
-        // The loop has no panic of its own: reads and logs, which are others' code, are guarded.
-        // If there is one after all, nobody may wait for a sampler that is gone.
-        let run = catch_unwind(AssertUnwindSafe(|| while self.pass() == Next::GoOn {}));
-        // Also after a panic, of which nobody has said that it is the end.
-        self.line.close();
-        self.roster.settle(None);
-        self.roster.publish(&clock::now(), true, &mut self.publisher);
-        self.log();
+        // The loop itself does not panic: the calls into other code, reads and log lines, are
+        // guarded. If it does after all, no caller may wait for a sampler that is gone.
+        let run = catch_unwind(AssertUnwindSafe(|| while self.run_once().is_continue() {}));
+        // Needed after a panic, where no Stop command has closed the queue.
+        self.sender.close();
+        let status = match run {
+            Ok(()) => CollectorStatus::Stopped,
+            Err(_) => CollectorStatus::Failed,
+        };
+        self.engine.finish(status, &mut self.thread);
+        self.log_warnings();
         if run.is_err() {
-            guarded_log(|| log::error!("the sampler has panicked and does not sample any more"));
+            guarded_log(|| log::error!("the sampler has panicked: no further samples"));
         }
     }
 
-    /// When there is something to do although nothing happens.
-    fn wake_at(&self) -> Option<Instant> {
-        let to_publish = if self.roster.is_changed() {
-            self.published.and_then(|at| at.checked_add(PUBLISH_INTERVAL))
+    /// Waits until there is something to do, and does it.
+    fn run_once(&mut self) -> ControlFlow<()> {
+        // The deadline is checked first: a stream of commands must not delay a tick.
+        let is_idle = self.thread.commands.is_empty() && !self.engine.has_work();
+        let until = self.next_wakeup();
+        if is_idle && until.is_none_or(|until| until > clock::mono()) {
+            self.thread.probe.wait(until);
+        }
+        let pass = self.engine.run_pass(&mut self.thread);
+        self.log_warnings();
+        if !pass.requests.is_empty() {
+            let reader = self.thread.publisher.reader();
+            for request in pass.requests {
+                request.answer(reader.snapshot());
+            }
+        }
+        pass.flow
+    }
+
+    /// The next time at which there is something to do even if nothing arrives.
+    fn next_wakeup(&self) -> Option<MonoNanos> {
+        let to_publish = if self.engine.is_changed() {
+            self.thread.published.and_then(|at| at.checked_add(PUBLISH_INTERVAL))
         } else {
             None
         };
-        [self.pacer.deadline(), self.roster.next_due(), to_publish].into_iter().flatten().min()
+        let deadline = self.thread.schedule.deadline();
+        [deadline, self.engine.next_crash_due(), to_publish].into_iter().flatten().min()
     }
 
-    fn pass(&mut self) -> Next {
-        // The clock first: a stream of commands must not keep a tick from its time.
-        let idle = self.commands.is_empty() && self.asked.is_empty() && !self.roster.has_ends();
-        let until = self.wake_at();
-        if idle && until.is_none_or(|until| until > Instant::now()) {
-            self.probe.wait(until);
-        }
-        let mut next = self.hear();
-        if next == Next::GoOn && self.roster.has_ends() {
-            // A process that was named was found to have ended: now the host has been heard.
-            next = self.hear();
-        }
-        self.roster.settle(Some(Instant::now()));
-        if next == Next::Stop {
-            // Who asks for a sample now is told by the end of the channel.
-            return next;
-        }
-        let asked = std::mem::take(&mut self.asked);
-        let ticked = !asked.is_empty() || self.pacer.is_due(Instant::now());
-        let mut next = Next::GoOn;
-        if ticked {
-            self.tick();
-        }
-        if !asked.is_empty() && self.roster.has_ends() {
-            // An end that this very tick found belongs into the snapshot that was asked for; but
-            // what the host has said of it meanwhile is heard first.
-            next = self.hear();
-        }
-        self.publish(ticked);
-        self.log();
-        let snapshot = self.publisher.reader();
-        for reply in asked {
-            // Who does not wait any more does not mind.
-            let _: Result<(), _> = reply.try_send(snapshot.snapshot());
-        }
-        next
-    }
-
-    /// Learns which processes have ended, then applies what is queued at this moment, then acts on
-    /// those ends.
-    ///
-    /// In between more may be learnt of: a process may be gone when the word comes that names it. Such
-    /// an end is younger than the look at the queue, and so may be what the host has said of it
-    /// before: it stays on the list until the queue was applied once more.
-    fn hear(&mut self) -> Next {
-        let Self { roster, probe, commands, asked, .. } = self;
-        let mut ended = Vec::new();
-        probe.learn_ends(|token| ended.push(token));
-        let now = clock::now();
-        for token in ended {
-            roster.learn_end(token, now, probe);
-        }
-        let known = roster.listed();
-        let queued = commands.len();
-        for command in commands.try_iter().take(queued) {
-            match command {
-                Command::Change(change) => roster.apply(change, now, probe),
-                Command::Sample(reply) => asked.push(reply),
-                Command::Stop => {
-                    // Nobody is heard any more.
-                    roster.act_on_ends(usize::MAX);
-                    return Next::Stop;
-                }
-            }
-        }
-        roster.act_on_ends(known);
-        Next::GoOn
-    }
-
-    fn tick(&mut self) {
-        let now = clock::now();
-        self.pacer.tick(now.mono);
-        self.roster.missed(self.pacer.missed());
-        self.roster.tick(now, &mut self.probe);
-        let end = Instant::now();
-        let took = end.duration_since(now.mono);
-        self.roster.spent(took, clock::thread_cpu_time(), end);
-        guarded_log(|| log::trace!("a tick took {took:?}"));
-    }
-
-    fn publish(&mut self, ticked: bool) {
-        let now = clock::now();
-        let recent =
-            self.published.is_some_and(|at| now.mono.duration_since(at) < PUBLISH_INTERVAL);
-        if ticked || (self.roster.is_changed() && !recent) {
-            self.roster.publish(&now, false, &mut self.publisher);
-            self.published = Some(now.mono);
-        }
-    }
-
-    fn log(&mut self) {
-        for notice in self.roster.notices() {
-            guarded_log(|| log::warn!("plugin {:?}: {}", notice.name, notice.problem));
+    fn log_warnings(&mut self) {
+        for warning in self.engine.take_warnings() {
+            guarded_log(|| log::warn!("plugin {:?}: {}", warning.plugin, warning.error));
         }
     }
 }
 
-/// Calls the host's logger, whose panics are its own.
+impl<P: Probe + ExitWaiter> Environment for SamplerThread<P> {
+    type Probe = P;
+
+    fn now(&mut self) -> TimePoint {
+        clock::now()
+    }
+
+    fn probe(&mut self) -> &mut P {
+        &mut self.probe
+    }
+
+    fn drain_exits(&mut self, each: impl FnMut(u64)) {
+        self.probe.drain_exits(each);
+    }
+
+    fn queued_commands(&self) -> usize {
+        self.commands.len()
+    }
+
+    fn next_command(&mut self) -> Option<Command> {
+        self.commands.try_next()
+    }
+
+    fn is_tick_due(&self, now: MonoNanos) -> bool {
+        self.schedule.is_due(now)
+    }
+
+    fn begin_tick(&mut self, now: MonoNanos) -> u64 {
+        self.schedule.tick(now);
+        self.schedule.missed()
+    }
+
+    fn tick_cost(&mut self, began: MonoNanos) -> Option<TickCost> {
+        let end = clock::mono();
+        let duration = end.since(began);
+        guarded_log(|| log::trace!("tick took {duration:?}"));
+        Some(TickCost { duration, cpu_time: clock::thread_cpu_time(), end })
+    }
+
+    fn may_publish(&self, now: MonoNanos) -> bool {
+        self.published.is_none_or(|at| now.since(at) >= PUBLISH_INTERVAL)
+    }
+
+    fn publish(&mut self, next: Arc<SnapshotInner>, now: MonoNanos) -> Arc<SnapshotInner> {
+        self.published = Some(now);
+        self.publisher.publish(next)
+    }
+}
+
+/// Calls the host's logger, and ignores its panics.
 fn guarded_log(log: impl FnOnce()) {
     let _: Result<(), _> = catch_unwind(AssertUnwindSafe(log));
 }

@@ -1,4 +1,4 @@
-//! The sampler without thread, clock and operating system, for the tests of hosts.
+//! A simulated collector, for the tests of hosts.
 
 use std::fmt;
 use std::sync::Arc;
@@ -7,29 +7,34 @@ use std::time::Duration;
 use crate::collector::Plugin;
 use crate::collector::registry::Registry;
 use crate::config::Config;
+use crate::engine::Engine;
+use crate::engine::pass::{Environment, TickCost};
 use crate::error::{ConfigError, RegisterError};
-use crate::model::problem::ReadError;
-use crate::model::reading::{Bytes, CpuTime, Mono, Reading};
-use crate::model::run::Outcome;
-use crate::model::snapshot::{Published, Snapshot};
-use crate::model::time::Now;
-use crate::os::{Found, Identity, Opened, Probe, Unread};
-use crate::sampler::origin;
-use crate::sampler::roster::Roster;
-use crate::shared::command::{Command, Commands, Line};
-use crate::shared::publish::{Publisher, Reader};
+use crate::history::units::{CpuTime, ResidentBytes};
+use crate::os::reading::Reading;
+use crate::os::{Attach, FoundProcess, Identity, Probe, ReadFailure};
+use crate::sampler::collector_info;
+use crate::snapshot::Snapshot;
+use crate::snapshot::inner::SnapshotInner;
+use crate::snapshot::read_error::ReadError;
+use crate::snapshot::run::ProcessExit;
+use crate::snapshot::system::CollectorStatus;
+use crate::sync::command::{Command, CommandReceiver, CommandSender};
+use crate::sync::publish::{Publisher, Reader};
+use crate::time::{MonoNanos, TimePoint};
 
-/// A collector whose time and processes are yours: a week of a crash loop takes a millisecond.
+/// A collector with simulated time and processes: a week of a crash loop takes a millisecond.
 ///
-/// It drives the very code that the sampler's thread drives, and its handles are the same. What is
-/// said to them is applied, in order, when time next moves: by a [`tick`](Self::tick) or by
-/// [`advance`](Self::advance). A process starts, with no CPU time used, at the simulated moment at
-/// which [`started`](Plugin::started) was called; it lives until a tick's answer, or the host, says
-/// otherwise.
+/// It runs the code that the sampler's thread runs, and its handles are the same. Reports are
+/// applied, in order, when time next moves: by [`tick`](Self::tick) or by
+/// [`advance`](Self::advance). A process starts, with no CPU time used, at the simulated time at
+/// which [`started`](Plugin::started) was called; it lives until the observation of a tick, or a
+/// report, ends it.
 ///
-/// No real clock is asked but once, when the simulation is made: from then
-/// [`sampled_at`](Snapshot::sampled_at) and [`sampled_at_instant`](Snapshot::sampled_at_instant) count. Of a config that is
-/// not [enabled](Config::enabled) it is the same as of a collector: no time passes, and nothing is seen.
+/// Real clocks are read once, when the simulation is created: from then on
+/// [`sampled_at`](Snapshot::sampled_at) and [`sampled_at_instant`](Snapshot::sampled_at_instant)
+/// count simulated time. With a config that is not [enabled](Config::enabled) it behaves like a
+/// collector with that config: no time passes, and snapshots are empty.
 ///
 /// ```
 /// use plugmeter::testing::{Observed, Simulation, Usage};
@@ -54,15 +59,15 @@ use crate::shared::publish::{Publisher, Reader};
 /// ```
 pub struct Simulation {
     registry: Arc<Registry>,
-    commands: Commands,
-    roster: Roster<Simulated>,
+    commands: CommandReceiver,
+    engine: Engine<SimulatedProcess>,
     publisher: Publisher,
-    now: Now,
+    now: TimePoint,
     poll_interval: Duration,
     enabled: bool,
 }
 
-/// What a tick finds of a process.
+/// What a tick observes of a process.
 ///
 /// ```
 /// use plugmeter::testing::{Observed, Usage};
@@ -77,17 +82,17 @@ pub struct Simulation {
 pub enum Observed {
     /// It lives.
     Running(Usage),
-    /// It has ended with this exit code.
+    /// It has exited with this code.
     Exited(i32),
-    /// This signal has ended it.
+    /// This signal has terminated it.
     Signaled(i32),
-    /// It is gone, and nobody knows how.
+    /// It is gone, and its exit status is unknown.
     Gone,
-    /// It may not be read.
+    /// There is no permission to read it.
     Denied,
 }
 
-/// What a living process has used.
+/// The usage of a living process.
 ///
 /// ```
 /// use plugmeter::testing::Usage;
@@ -96,7 +101,7 @@ pub enum Observed {
 /// let usage = Usage { cpu_time: Duration::from_secs(1), memory_bytes: 1 << 20 };
 /// assert_eq!(usage, usage.clone());
 /// ```
-#[allow(clippy::exhaustive_structs)] // made by hosts, in literals
+#[allow(clippy::exhaustive_structs)] // constructed by hosts, in literals
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Usage {
     /// CPU time since the process started.
@@ -122,19 +127,24 @@ impl Simulation {
     ///
     /// # Errors
     ///
-    /// What [`Collector::start`](crate::Collector::start) would refuse.
+    /// Those of [`Collector::start`](crate::Collector::start) for the config.
     pub fn new(config: Config) -> Result<Self, ConfigError> {
-        let plan = config.plan()?;
-        let (line, commands) = Line::new(Box::new(|| ()), plan.enabled);
-        let origin = origin(&plan);
+        let settings = config.validate()?;
+        let info = collector_info(&settings);
+        let (sender, commands) = CommandSender::new(Box::new(|| ()));
+        let (sender, status) = if settings.enabled {
+            (sender, CollectorStatus::Running)
+        } else {
+            (CommandSender::disabled(), CollectorStatus::Disabled)
+        };
         Ok(Self {
-            registry: Arc::new(Registry::new(Arc::new(line), || None)),
+            registry: Arc::new(Registry::new(Arc::new(sender), || None)),
             commands,
-            roster: Roster::new(origin, plan.samples.get()),
-            publisher: Publisher::new(Published::before_the_first_tick(origin, !plan.enabled)),
-            now: origin.started,
-            poll_interval: plan.poll_interval,
-            enabled: plan.enabled,
+            engine: Engine::new(info, settings.samples.get()),
+            publisher: Publisher::new(SnapshotInner::before_first_tick(info, status)),
+            now: info.started,
+            poll_interval: settings.poll_interval,
+            enabled: settings.enabled,
         })
     }
 
@@ -142,13 +152,13 @@ impl Simulation {
     ///
     /// # Errors
     ///
-    /// The same.
+    /// Those of [`Collector::register`](crate::Collector::register).
     pub fn register(&self, name: &str) -> Result<Plugin, RegisterError> {
         self.registry.register(name)
     }
 
-    /// Lets one poll interval pass, and samples. `observe` is called with the pid of each open run,
-    /// once a run, and answers what the tick is to see of that process.
+    /// Lets one poll interval pass, and samples. `observe` is called with the pid of each active
+    /// run, once a run, and returns what the tick observes of that process.
     ///
     /// If it panics, that plugin's read has failed, as a real one would have: the sample has no
     /// values, and [`failed_reads`](crate::SamplerStats::failed_reads) counts it.
@@ -157,31 +167,24 @@ impl Simulation {
             return;
         }
         let mut observe = |pid| observe(pid).into();
-        self.hear();
+        // Reports belong to the time before this interval.
+        self.run_pass(Pass::ApplyReports, &mut |_| Observed::Gone);
         self.now = self.now.after(self.poll_interval);
-        self.roster.settle(Some(self.now.mono));
-        let mut world = World::new(self.now, &mut observe);
-        self.roster.tick(self.now, &mut world);
-        // An end that the tick found is acted on when the host has been heard.
-        self.hear();
-        self.publish();
+        self.run_pass(Pass::Tick, &mut observe);
     }
 
-    /// Lets time pass without a tick: a late one, a sleeping machine. Crashes that are due by then
-    /// are counted. No tick is missed by it: the schedule moves with it.
+    /// Lets time pass without a tick: a late one, a sleeping machine. Crashes that become due are
+    /// counted. No tick is missed: the schedule moves too.
     pub fn advance(&mut self, time: Duration) {
         if !self.enabled {
             return;
         }
-        self.hear();
+        self.run_pass(Pass::ApplyReports, &mut |_| Observed::Gone);
         self.now = self.now.after(time);
-        self.roster.settle(Some(self.now.mono));
-        if self.roster.is_changed() {
-            self.publish();
-        }
+        self.run_pass(Pass::Publish, &mut |_| Observed::Gone);
     }
 
-    /// What reads snapshots, from any thread.
+    /// A reader of snapshots, for any thread.
     #[must_use]
     pub fn reader(&self) -> Reader {
         self.publisher.reader()
@@ -193,29 +196,18 @@ impl Simulation {
         self.reader().snapshot()
     }
 
-    /// Applies what was said, and acts on the ends that are known.
-    fn hear(&mut self) {
-        let mut unseen = |_| Observed::Gone;
-        let mut world = World::new(self.now, &mut unseen);
-        // Once more for the ends that are learnt of in applying what was said.
-        for _ in 0..2 {
-            let (known, queued) = (self.roster.listed(), self.commands.len());
-            for command in self.commands.try_iter().take(queued) {
-                match command {
-                    Command::Change(change) => self.roster.apply(change, self.now, &mut world),
-                    // Nobody has a collector to ask for these with.
-                    Command::Sample(_) | Command::Stop => {}
-                }
-            }
-            self.roster.act_on_ends(known);
-        }
-        self.roster.settle(Some(self.now.mono));
-    }
-
-    fn publish(&mut self) {
-        self.roster.publish(&self.now, false, &mut self.publisher);
-        for notice in self.roster.notices() {
-            log::warn!("plugin {:?}: {}", notice.name, notice.problem);
+    fn run_pass(&mut self, pass: Pass, observe: &mut dyn FnMut(u32) -> Observed) {
+        let mut env = SimulatedEnvironment {
+            now: self.now,
+            pass,
+            commands: &self.commands,
+            publisher: &mut self.publisher,
+            probe: SimulatedProbe { now: self.now, observe },
+        };
+        // No handle of a simulation sends Stop or SampleNow, so the result is empty.
+        self.engine.run_pass(&mut env);
+        for warning in self.engine.take_warnings() {
+            log::warn!("plugin {:?}: {}", warning.plugin, warning.error);
         }
     }
 }
@@ -226,65 +218,130 @@ impl fmt::Debug for Simulation {
     }
 }
 
-/// A process that is nothing but a number.
+/// What a pass may do besides processing commands, exits and crashes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Pass {
+    /// Nothing.
+    ApplyReports,
+    /// Publish changes.
+    Publish,
+    /// Tick, and publish.
+    Tick,
+}
+
+/// One simulated time, and a script.
+struct SimulatedEnvironment<'a> {
+    now: TimePoint,
+    pass: Pass,
+    commands: &'a CommandReceiver,
+    publisher: &'a mut Publisher,
+    probe: SimulatedProbe<'a>,
+}
+
+impl<'a> Environment for SimulatedEnvironment<'a> {
+    type Probe = SimulatedProbe<'a>;
+
+    fn now(&mut self) -> TimePoint {
+        self.now
+    }
+
+    fn probe(&mut self) -> &mut Self::Probe {
+        &mut self.probe
+    }
+
+    fn drain_exits(&mut self, _each: impl FnMut(u64)) {
+        // Exits of simulated processes are observed by ticks.
+    }
+
+    fn queued_commands(&self) -> usize {
+        self.commands.len()
+    }
+
+    fn next_command(&mut self) -> Option<Command> {
+        self.commands.try_next()
+    }
+
+    fn is_tick_due(&self, _now: MonoNanos) -> bool {
+        self.pass == Pass::Tick
+    }
+
+    fn begin_tick(&mut self, _now: MonoNanos) -> u64 {
+        0
+    }
+
+    fn tick_cost(&mut self, _began: MonoNanos) -> Option<TickCost> {
+        None
+    }
+
+    fn may_publish(&self, _now: MonoNanos) -> bool {
+        self.pass == Pass::Publish
+    }
+
+    fn publish(&mut self, next: Arc<SnapshotInner>, _now: MonoNanos) -> Arc<SnapshotInner> {
+        self.publisher.publish(next)
+    }
+}
+
+/// A process that consists of a pid.
 #[derive(Debug)]
-struct Simulated {
+struct SimulatedProcess {
     pid: u32,
 }
 
-/// The probe of a simulation: one moment, and a script.
-struct World<'a> {
-    now: Now,
-    /// The same moment, for readings.
-    at: Mono,
+/// The probe of a simulation.
+struct SimulatedProbe<'a> {
+    now: TimePoint,
     observe: &'a mut dyn FnMut(u32) -> Observed,
 }
 
-impl<'a> World<'a> {
-    fn new(now: Now, observe: &'a mut dyn FnMut(u32) -> Observed) -> Self {
-        // All simulated clocks go alike; this one counts in nanoseconds anyway.
-        Self { now, at: Mono(CpuTime::from(now.boot).0), observe }
-    }
-}
+impl Probe for SimulatedProbe<'_> {
+    type Process = SimulatedProcess;
 
-impl Probe for World<'_> {
-    type Process = Simulated;
-
-    fn shortest_interval(&self) -> Duration {
+    fn min_interval(&self) -> Duration {
         Duration::from_millis(1)
     }
 
-    fn open(&mut self, pid: u32, _called: Option<&Now>, _token: u64) -> Opened<Found<Simulated>> {
-        Opened::Found(Found {
-            process: Simulated { pid },
-            began: Some(self.now.boot),
-            reading: Ok(Reading { at: self.at, cpu_time: CpuTime::default(), resident: None }),
+    fn attach(
+        &mut self,
+        pid: u32,
+        _reported_at: Option<&TimePoint>,
+        _token: u64,
+    ) -> Attach<FoundProcess<SimulatedProcess>> {
+        let (at, cpu_time) = (self.now.mono, CpuTime::default());
+        Attach::Found(FoundProcess {
+            process: SimulatedProcess { pid },
+            process_start: Some(self.now.boot),
+            reading: Ok(Reading { at, cpu_time, resident: None }),
         })
     }
 
-    fn prepare<'p>(&mut self, _processes: impl Iterator<Item = &'p Simulated>) {}
+    fn begin_tick<'p>(&mut self, _processes: impl Iterator<Item = &'p SimulatedProcess>) {}
 
     #[inline]
-    fn read(&mut self, process: &mut Simulated) -> Result<Reading, Unread> {
+    fn read(&mut self, process: &mut SimulatedProcess) -> Result<Reading, ReadFailure> {
+        let exited = |exit| Err(ReadFailure::Exited(exit, None));
         match (self.observe)(process.pid) {
             Observed::Running(usage) => Ok(Reading {
-                at: self.at,
+                at: self.now.mono,
                 cpu_time: usage.cpu_time.into(),
-                resident: Bytes::known(usage.memory_bytes),
+                resident: ResidentBytes::new(usage.memory_bytes),
             }),
-            Observed::Exited(code) => Err(Unread::Ended(Outcome::Exited(code), None)),
-            Observed::Signaled(signal) => Err(Unread::Ended(Outcome::Signaled(signal), None)),
-            Observed::Gone => Err(Unread::Ended(Outcome::Unknown, None)),
-            Observed::Denied => Err(Unread::Failed(ReadError::PermissionDenied)),
+            Observed::Exited(code) => exited(ProcessExit::Exited(code)),
+            Observed::Signaled(signal) => exited(ProcessExit::Signaled(signal)),
+            Observed::Gone => exited(ProcessExit::Unknown),
+            Observed::Denied => Err(ReadFailure::Failed(ReadError::PermissionDenied)),
         }
     }
 
-    fn check(&mut self, _process: &mut Simulated) -> Result<Option<Reading>, Unread> {
+    fn read_between_ticks(
+        &mut self,
+        _process: &mut SimulatedProcess,
+    ) -> Result<Option<Reading>, ReadFailure> {
         Ok(None)
     }
 
-    fn identity(&self, _process: &Simulated) -> Option<Identity> {
-        // A process that is named when none is open has just started.
+    fn identity(&self, _process: &SimulatedProcess) -> Option<Identity> {
+        // A process that is reported without an active run has just started.
         None
     }
 }

@@ -8,11 +8,11 @@ use crate::error::InitError;
 
 static GLOBAL: OnceCell<Collector> = OnceCell::new();
 
-/// Starts the process-wide collector, for hosts that would otherwise hand one through everywhere.
+/// Starts the process-wide collector, for hosts that would otherwise pass one through every layer.
 ///
-/// It runs until it is [stopped](Collector::stop) or the process ends. One that was stopped stays so:
-/// [`global`] still returns it, and this says that there is one. So it is in a forked child, where its
-/// parent's does not sample.
+/// It runs until it is [stopped](Collector::stop) or the process exits. A stopped one stays:
+/// [`global`] still returns it, and `init` returns an error. The same holds in a forked child, where
+/// the parent's collector does not sample.
 ///
 /// # Errors
 ///
@@ -28,12 +28,12 @@ static GLOBAL: OnceCell<Collector> = OnceCell::new();
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn init(config: Config) -> Result<&'static Collector, InitError> {
-    let mut ours = false;
+    let mut is_new = false;
     let collector = GLOBAL.get_or_try_init(|| {
-        ours = true;
+        is_new = true;
         Collector::start(config).map_err(InitError::Start)
     })?;
-    if ours { Ok(collector) } else { Err(InitError::AlreadyInitialized) }
+    if is_new { Ok(collector) } else { Err(InitError::AlreadyInitialized) }
 }
 
 /// The process-wide collector, if [`init`] has started it.

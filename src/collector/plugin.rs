@@ -4,21 +4,22 @@ use std::fmt;
 use std::process::ExitStatus;
 use std::sync::{Arc, Weak};
 
-use super::registry::{Registry, clean_version};
-use crate::model::run::RunId;
-use crate::model::state::PluginState;
-use crate::model::time::Now;
-use crate::os::exit;
-use crate::shared::command::{Change, Command, Line, Named, PluginId, Word};
-use crate::shared::counter::{EventCounter, next_run_id};
+use super::registry::Registry;
+use crate::name::clean_version;
+use crate::os::exit_status;
+use crate::snapshot::run::RunId;
+use crate::snapshot::state::PluginState;
+use crate::sync::command::{Command, CommandSender, PluginId, PluginUpdate, ProcessStart};
+use crate::sync::counter::{EventCounter, next_run_id};
+use crate::time::TimePoint;
 
-/// A registered plugin: what the host says of it, and its event counter.
+/// A handle of a registered plugin: for the host's reports, and for the event counter.
 ///
-/// It is cheap to clone, `Send` and `Sync`. Nothing that is said to it waits for the sampler, and
-/// what one thread says is applied in that order. Readers see it within about ten milliseconds; it
-/// takes no tick. What is said after the collector was stopped, or
-/// after the plugin was [removed](Self::remove), does nothing; the counter goes on. Dropping handles
-/// removes nothing.
+/// It is cheap to clone, `Send` and `Sync`. No report waits for the sampler, and the reports of one
+/// thread are applied in their order. Readers see their effect within about ten milliseconds,
+/// without a tick. Reports after the collector was stopped, or after the plugin was
+/// [removed](Self::remove), have no effect; the counter still counts. Dropping handles removes
+/// nothing.
 ///
 /// ```
 /// use plugmeter::{Collector, Config, PluginState};
@@ -30,7 +31,7 @@ use crate::shared::counter::{EventCounter, next_run_id};
 ///
 /// let mut child = Command::new("cat").stdin(Stdio::piped()).spawn()?;
 /// let run = plugin.started(child.id(), "9.1");
-/// drop(child.stdin.take()); // end of input: it ends by itself
+/// drop(child.stdin.take()); // end of input: it exits by itself
 /// plugin.exited(run, child.wait()?);
 ///
 /// let snapshot = collector.sample_now()?;
@@ -46,105 +47,110 @@ struct Handle {
     name: Arc<str>,
     id: PluginId,
     events: EventCounter,
-    line: Arc<Line>,
+    sender: Arc<CommandSender>,
     registry: Weak<Registry>,
-    clock: Clock,
+    clock: ReportClock,
 }
 
-/// Tells when a process was named; `None` in a simulation, where no time passes but the simulated.
-pub(crate) type Clock = fn() -> Option<Now>;
+/// The time of a report; `None` in a simulation, where only simulated time passes.
+pub(crate) type ReportClock = fn() -> Option<TimePoint>;
 
 impl Plugin {
     pub(crate) fn new(
         name: Arc<str>,
         id: PluginId,
-        line: Arc<Line>,
+        sender: Arc<CommandSender>,
         registry: Weak<Registry>,
-        clock: Clock,
+        clock: ReportClock,
     ) -> Self {
-        Self(Arc::new(Handle { name, id, events: EventCounter::new(), line, registry, clock }))
+        let events = EventCounter::new();
+        Self(Arc::new(Handle { name, id, events, sender, registry, clock }))
     }
 
     pub(crate) fn id(&self) -> PluginId {
         self.0.id
     }
 
-    fn say(&self, word: Word) {
-        self.0.line.tell(Command::Change(Change::Plugin(self.0.id, word)));
+    fn send(&self, update: PluginUpdate) {
+        self.0.sender.send(Command::Update(self.0.id, update));
     }
 
-    /// The name that was registered.
+    /// The registered name.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.0.name
     }
 
-    /// A process of this plugin runs: a new run begins, and the state is
+    /// Reports that a process of this plugin is running: a new run begins, and the state becomes
     /// [`Running`](PluginState::Running).
     ///
-    /// `version` is shown with it, `""` where there is none; over 128 bytes it is cut, and control
-    /// characters are replaced. Call it *before* you reap the process: afterwards its pid may be
-    /// another one's.
+    /// `version` is shown with the run, `""` for none; it is cut to 128 bytes, and control
+    /// characters are replaced. Call this *before* you reap the process: afterwards its pid may
+    /// belong to another one.
     ///
-    /// If a run is open and its process lives, this ends it as [replaced](crate::RunEnd::Replaced),
-    /// which is no crash: a hot reload. The same process may be named again under a new version.
+    /// If a run is active and its process lives, the run ends as
+    /// [replaced](crate::RunEnd::Replaced), which is not a crash: a hot reload. The same process may
+    /// be reported again under a new version.
     ///
     /// A pid that cannot be a process (0, the id of a thread, above `i32::MAX`), or whose process
-    /// began after this call, is refused: an open run ends, none begins, the state becomes
-    /// [`Failed`](PluginState::Failed), and [`problem`](crate::PluginView::read_error) says why.
+    /// started after this call, is rejected: an active run ends, none begins, the state becomes
+    /// [`Failed`](PluginState::Failed), and [`read_error`](crate::PluginView::read_error) has the
+    /// reason.
     ///
-    /// Returns the id of the run, for [`exited`](Self::exited). There is one also where no run begins,
-    /// because the pid is refused, the plugin was removed, or the collector was stopped: what is said
-    /// of it does nothing.
+    /// Returns the id of the run, for [`exited`](Self::exited). An id is returned even if no run
+    /// begins, because the pid is rejected, the plugin was removed, or the collector was stopped:
+    /// reports about it have no effect.
     pub fn started(&self, pid: u32, version: &str) -> RunId {
         let run = next_run_id();
-        if self.0.line.is_open() {
-            let called = (self.0.clock)();
-            self.say(Word::Started(Named { run, pid, version: clean_version(version), called }));
+        if self.0.sender.is_open() {
+            let reported_at = (self.0.clock)();
+            let version = clean_version(version);
+            self.send(PluginUpdate::Started(ProcessStart { run, pid, version, reported_at }));
         }
         run
     }
 
-    /// The process of `run` has ended, and this is what waiting for it returned.
+    /// Reports that the process of `run` has exited, with the status that waiting for it returned.
     ///
-    /// Exit code 0, and the signals that ask a process to end (HUP, INT, TERM, PIPE), are a clean
-    /// end; everything else is counted as a crash, at once, unless the plugin was
-    /// [`Stopping`](PluginState::Stopping). The state changes only if `run` is the newest one. Of a
-    /// run whose end was settled before this tells how it ended, and counts nothing.
+    /// Exit code 0 and the signals that request termination (HUP, INT, TERM, PIPE) are a clean end;
+    /// every other end counts as a crash immediately, unless the plugin was
+    /// [`Stopping`](PluginState::Stopping). The state changes only if `run` is the newest run. If
+    /// the end of the run was already classified, this only records the exit status; the crash count
+    /// does not change.
     pub fn exited(&self, run: RunId, status: ExitStatus) {
-        self.say(Word::Exited(run, exit::outcome(status)));
+        self.send(PluginUpdate::Exited(run, exit_status::process_exit(status)));
     }
 
-    /// The newest run has ended as it should: for hosts that have no exit status.
+    /// Reports that the newest run has ended as intended: for hosts without an exit status.
     pub fn stopped(&self) {
-        self.say(Word::Stopped);
+        self.send(PluginUpdate::Stopped);
     }
 
-    /// The newest run has crashed: for hosts that have no exit status. It is counted, unless its
-    /// end was settled before; without such a run only the state changes.
+    /// Reports that the newest run has crashed: for hosts without an exit status. It is counted,
+    /// unless its end was classified before; without such a run only the state changes.
     pub fn crashed(&self) {
-        self.say(Word::Crashed);
+        self.send(PluginUpdate::Crashed);
     }
 
-    /// Says what the plugin is doing.
+    /// Sets the state.
     ///
-    /// With `Starting`, `Running`, `Unhealthy` and `Stopping` the run goes on. `Stopped` and
+    /// With `Starting`, `Running`, `Unhealthy` and `Stopping` the run continues. `Stopped` and
     /// `Crashed` are [`stopped`](Self::stopped) and [`crashed`](Self::crashed). `Failed` ends the
-    /// open run, uncounted.
+    /// active run without counting it.
     pub fn set_state(&self, state: PluginState) {
-        self.say(Word::State(state));
+        self.send(PluginUpdate::State(state));
     }
 
-    /// The counter of this plugin's events; clone it to wherever they happen.
+    /// The counter of this plugin's events. Clone it to where they happen.
     #[must_use]
     pub fn events(&self) -> &EventCounter {
         &self.0.events
     }
 
-    /// Removes the plugin: it is in no snapshot from the next one on; those before keep it.
+    /// Removes the plugin: it is gone from the next snapshot on; older snapshots keep it.
     ///
-    /// The name is free at once. Whoever registers it again gets a new plugin, with a history of its
-    /// own and counters that begin at 0. Other handles of this one do nothing any more.
+    /// The name is free immediately. Registering it again creates a new plugin, with its own history
+    /// and counters from 0. Other handles of this plugin have no effect any more.
     pub fn remove(&self) {
         if let Some(registry) = self.0.registry.upgrade() {
             registry.remove(&self.0.name, self.0.id);

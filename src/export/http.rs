@@ -83,7 +83,6 @@ mod page;
 pub(crate) mod query;
 mod routes;
 mod server;
-mod thin;
 
 use axum::Router;
 

@@ -1,41 +1,44 @@
-//! The clocks. Twin implementations with one face.
+//! The clocks, on each platform.
 
 use std::time::{Instant, SystemTime};
 
-use crate::model::time::Now;
+pub(crate) use self::platform::{mono, thread_cpu_time};
+use crate::time::TimePoint;
 
-pub(crate) use self::platform::thread_cpu_time;
-
-/// This moment on the monotonic clock, for readings.
-pub(crate) use self::platform::mono;
-
-/// This moment.
-pub(crate) fn now() -> Now {
-    Now { mono: Instant::now(), wall: SystemTime::now(), boot: platform::boot() }
+/// The current time on all clocks.
+pub(crate) fn now() -> TimePoint {
+    TimePoint { mono: mono(), wall: SystemTime::now(), boot: platform::boot() }
 }
 
-#[cfg(all(target_os = "linux", not(miri)))] // Miri has two clocks, those of the other twin
+/// The current time, and the same time as an `Instant`.
+pub(crate) fn now_with_instant() -> (TimePoint, Instant) {
+    let instant = Instant::now();
+    (now(), instant)
+}
+
+#[cfg(all(target_os = "linux", not(miri)))] // Miri has the two clocks of the other implementation
 mod platform {
     use std::time::Duration;
 
     use rustix::time::{ClockId, Timespec, clock_gettime};
 
-    use crate::model::reading::Mono;
+    use crate::time::MonoNanos;
 
     fn duration(time: Timespec) -> Duration {
         let (secs, nanos) = (u64::try_from(time.tv_sec), u32::try_from(time.tv_nsec));
         Duration::new(secs.unwrap_or(0), nanos.unwrap_or(0))
     }
 
-    /// Time since the machine was started, also that during which it slept: `CLOCK_BOOTTIME`, see
+    /// Time since the machine was started, including suspension: `CLOCK_BOOTTIME`, see
     /// clock_gettime(2). It is the clock of the start times in `/proc/PID/stat`.
     pub(super) fn boot() -> Duration {
         duration(clock_gettime(ClockId::Boottime))
     }
 
-    pub(crate) fn mono() -> Mono {
+    /// `CLOCK_MONOTONIC`, which is also the clock of `Instant`.
+    pub(crate) fn mono() -> MonoNanos {
         let Timespec { tv_sec, tv_nsec } = clock_gettime(ClockId::Monotonic);
-        Mono(tv_sec as u64 * 1_000_000_000 + tv_nsec as u64)
+        MonoNanos(tv_sec as u64 * 1_000_000_000 + tv_nsec as u64)
     }
 
     /// CPU time of the calling thread: `CLOCK_THREAD_CPUTIME_ID`.
@@ -49,26 +52,26 @@ mod platform {
     use std::sync::OnceLock;
     use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-    use crate::model::reading::{CpuTime, Mono};
+    use crate::time::{MonoNanos, duration_nanos};
 
     fn since_1970() -> Duration {
         SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
     }
 
-    /// Time since 1970 as the wall clock said it first, and from then on by the monotonic clock.
+    /// Time since 1970: the wall clock's at the first call, continued by the monotonic clock.
     fn anchored() -> Duration {
         static ANCHOR: OnceLock<(Instant, Duration)> = OnceLock::new();
         let (at, since) = ANCHOR.get_or_init(|| (Instant::now(), since_1970()));
         *since + at.elapsed()
     }
 
-    pub(crate) fn mono() -> Mono {
-        Mono(CpuTime::from(anchored()).0)
+    pub(crate) fn mono() -> MonoNanos {
+        MonoNanos(duration_nanos(anchored()))
     }
 
-    /// Time since 1970, which is what start times are said in here. By the wall clock where that is
-    /// ahead: the monotonic clock of macOS stands still while the machine sleeps, and a process that was
-    /// started after that must not seem to begin in the future. Where the wall clock was set back, by
+    /// Time since 1970, in which start times are reported here. By the wall clock where that is
+    /// ahead: the monotonic clock of macOS does not advance while the machine sleeps, and a process
+    /// started after that must not seem to start in the future. If the wall clock was set back, by
     /// the monotonic one.
     pub(super) fn boot() -> Duration {
         anchored().max(since_1970())

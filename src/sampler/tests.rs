@@ -1,416 +1,376 @@
-//! Tests of the roster with a scripted probe: what a simulation cannot be told, because there a
-//! process is always found, and is only looked at in ticks. And of its thread: see `thread`.
+//! Tests of the sampler's thread, on the real clock, with a probe that is slow, fails or panics.
 
-mod thread;
-
-mod books;
-mod found;
-mod order;
-mod threads;
-
-use std::collections::HashMap;
 use std::io;
-use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::panic::resume_unwind;
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
 
-use super::roster::Roster;
-use crate::model::problem::ReadError;
-use crate::model::reading::{Bytes, Mono, Reading};
-use crate::model::run::{Outcome, RunEnd, RunId};
-use crate::model::snapshot::{Origin, Published, Snapshot};
-use crate::model::state::PluginState;
-use crate::model::time::Now;
-use crate::os::{Found, Identity, Opened, Probe, Unread};
-use crate::shared::command::{Change, Named, PluginId, Word};
-use crate::shared::counter::EventCounter;
-use crate::shared::publish::Publisher;
+use crossbeam_utils::sync::Parker;
 
-/// What a number is to be.
-#[derive(Clone, Copy)]
-enum Is {
-    /// A process that began so long ago and has used so much.
-    Alive {
-        began: Duration,
-        cpu: Duration,
-    },
-    /// One that has just ended; its last reading can be had.
-    Zombie {
-        cpu: Duration,
-        outcome: Outcome,
-    },
-    Gone,
-    Denied,
-    NotThatProcess,
-    /// It is found, and says nothing.
-    Mute,
+use crate::Window;
+use crate::config::Config;
+use crate::snapshot::read_error::ReadError;
+use crate::engine::cpu_meter::{ResidentBytes, Reading};
+use crate::snapshot::run::ProcessExit;
+use crate::snapshot::Snapshot;
+use crate::snapshot::state::PluginState;
+use crate::time::TimePoint;
+use crate::os::{Found, Identity, Attach, Probe, ReadFailure, ExitWaiter, WithProbe, clock};
+use crate::sampler::{Running, Start};
+use crate::sync::command::{Change, Command, CommandSender, ProcessStart, PluginId, PluginUpdate};
+use crate::sync::counter::{EventCounter, next_run_id};
+
+const INTERVAL: Duration = Duration::from_millis(10);
+const PLUGINS: u32 = 4;
+/// The one that has the fault, where one has it.
+const ILL: u32 = 2;
+
+/// What happens when processes are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fault {
+    None,
+    /// Each read takes so long.
+    Slow(Duration),
+    AllFail,
+    OneFails,
+    OnePanics,
+    AllPanic,
+    /// Not the read, but what comes before all of them.
+    PreparePanics,
+    /// Not a read at all, but what nobody expects to.
+    WaitPanics,
 }
 
-#[derive(Default)]
-struct Script {
-    now: Option<Now>,
-    /// The processes that were to be read in the last tick.
-    prepared: Vec<u32>,
-    /// What the waiter was told to name each process by.
-    tokens: HashMap<u32, u64>,
-    processes: HashMap<u32, Is>,
+/// Processes that use 10 ms of CPU time between any two readings, in 1 MB.
+struct Faulty {
+    fault: Arc<Mutex<Fault>>,
+    /// Said by the host in the middle of the look for a process that has ended by then.
+    said: Arc<Mutex<Option<Said>>>,
+    parker: Parker,
 }
+
+/// Where it is said, and what.
+type Said = (Arc<CommandSender>, Command);
+
+/// The number of processes that have ended when they are looked for.
+const GONE: u32 = 99;
 
 struct Process {
     pid: u32,
-    began: Duration,
+    readings: u32,
 }
 
-impl Script {
-    fn look(&self, pid: u32) -> Result<(Duration, Reading), Unread> {
-        let Now { boot, .. } = self.now.expect("time has begun");
-        let at = Mono(boot.as_nanos() as u64);
-        let reading =
-            |cpu: Duration| Reading { at, cpu_time: cpu.into(), resident: Bytes::known(1_024) };
-        match self.processes.get(&pid).copied().unwrap_or(Is::Gone) {
-            Is::Alive { began, cpu } => Ok((began, reading(cpu))),
-            Is::Zombie { cpu, outcome } => {
-                Err(Unread::Ended(outcome, Some(Box::new(reading(cpu)))))
-            }
-            Is::Gone => Err(Unread::Ended(Outcome::Unknown, None)),
-            Is::Denied => Err(Unread::Failed(ReadError::PermissionDenied)),
-            Is::NotThatProcess => Err(Unread::Failed(ReadError::PidReused)),
-            Is::Mute => Err(Unread::Failed(ReadError::UNREAD)),
-        }
+impl Faulty {
+    fn fault(&self) -> Fault {
+        *self.fault.lock().unwrap()
+    }
+
+    fn reading(process: &mut Process) -> Reading {
+        process.readings += 1;
+        let cpu_time = Duration::from_millis(10) * process.readings;
+        Reading { at: clock::mono(), cpu_time: cpu_time.into(), resident: ResidentBytes::known(1 << 20) }
     }
 }
 
-impl Probe for Script {
+/// Past the hook, which would print a line for each.
+fn panics() -> ! {
+    resume_unwind(Box::new("a probe that panics"))
+}
+
+impl Probe for Faulty {
     type Process = Process;
 
-    fn shortest_interval(&self) -> Duration {
+    fn min_interval(&self) -> Duration {
         Duration::from_millis(1)
     }
 
-    fn open(&mut self, pid: u32, _called: Option<&Now>, token: u64) -> Opened<Found<Process>> {
-        self.tokens.insert(pid, token);
-        match self.look(pid) {
-            Ok((began, reading)) => Opened::Found(Found {
-                process: Process { pid, began },
-                began: Some(began),
-                reading: Ok(reading),
-            }),
-            Err(Unread::Ended(outcome, _)) => Opened::Gone(outcome),
-            Err(Unread::Failed(problem @ ReadError::UNREAD)) => Opened::Found(Found {
-                process: Process { pid, began: SECOND },
-                began: Some(SECOND),
-                reading: Err(problem),
-            }),
-            Err(Unread::Failed(ReadError::PidReused)) => Opened::Refused(ReadError::PidReused),
-            Err(Unread::Failed(problem)) => Opened::Failed(problem),
+    fn open(&mut self, pid: u32, _: Option<&TimePoint>, _: u64) -> Attach<Found<Process>> {
+        if pid == GONE {
+            if let Some((line, command)) = self.said.lock().unwrap().take() {
+                line.tell(command);
+            }
+            return Attach::Gone(ProcessExit::Unknown);
+        }
+        let mut process = Process { pid, readings: 0 };
+        let reading = Ok(Self::reading(&mut process));
+        Attach::Found(Found { process, began: Some(Duration::ZERO), reading })
+    }
+
+    fn prepare<'p>(&mut self, _: impl Iterator<Item = &'p Process>) {
+        if self.fault() == Fault::PreparePanics {
+            panics();
         }
     }
 
-    fn prepare<'p>(&mut self, processes: impl Iterator<Item = &'p Process>) {
-        self.prepared = processes.map(|process| process.pid).collect();
+    fn read(&mut self, process: &mut Process) -> Result<Reading, ReadFailure> {
+        match self.fault() {
+            Fault::Slow(time) => thread::sleep(time),
+            Fault::AllFail => return Err(ReadFailure::Failed(ReadError::PermissionDenied)),
+            Fault::OneFails if process.pid == ILL => {
+                return Err(ReadFailure::Failed(ReadError::PermissionDenied));
+            }
+            Fault::AllPanic => panics(),
+            Fault::OnePanics if process.pid == ILL => panics(),
+            Fault::None
+            | Fault::OneFails
+            | Fault::OnePanics
+            | Fault::PreparePanics
+            | Fault::WaitPanics => {}
+        }
+        Ok(Self::reading(process))
     }
 
-    fn read(&mut self, process: &mut Process) -> Result<Reading, Unread> {
-        self.look(process.pid).map(|(_, reading)| reading)
-    }
-
-    fn check(&mut self, process: &mut Process) -> Result<Option<Reading>, Unread> {
+    fn check(&mut self, process: &mut Process) -> Result<Option<Reading>, ReadFailure> {
         self.read(process).map(Some)
     }
 
-    fn identity(&self, process: &Process) -> Option<Identity> {
-        Some(Identity { pid: process.pid, began: process.began })
+    fn identity(&self, _: &Process) -> Option<Identity> {
+        None
     }
 }
 
-const SECOND: Duration = Duration::from_secs(1);
-const PLUGIN: PluginId = PluginId(1);
+impl ExitWaiter for Faulty {
+    fn wait(&mut self, until: Option<Instant>) {
+        if self.fault() == Fault::WaitPanics {
+            panics();
+        }
+        // As late as a machine may be, and never for ever.
+        let limit = Instant::now() + Duration::from_millis(50);
+        self.parker.park_deadline(until.unwrap_or(limit).min(limit));
+    }
 
-/// One plugin, and a world of processes.
+    fn drain_exits(&mut self, _: impl FnMut(u64)) {}
+}
+
+/// A sampler that runs, with four plugins.
 struct Stage {
-    roster: Roster<Process>,
-    script: Script,
-    publisher: Publisher,
-    events: EventCounter,
-    now: Now,
-    runs: u64,
+    running: Option<Running>,
+    fault: Arc<Mutex<Fault>>,
+    said: Arc<Mutex<Option<Said>>>,
 }
 
 impl Stage {
     fn new() -> Self {
-        Self::keeping(100)
-    }
-
-    fn keeping(samples: u32) -> Self {
-        let now = Now {
-            mono: Instant::now(),
-            wall: SystemTime::UNIX_EPOCH,
-            boot: Duration::from_secs(1_000),
-        };
-        let origin =
-            Origin { started: now, poll_interval: SECOND, history_duration: SECOND * samples };
-        let events = EventCounter::new();
-        let mut stage = Self {
-            roster: Roster::new(origin, samples as usize),
-            script: Script::default(),
-            publisher: Publisher::new(Published::before_the_first_tick(origin, false)),
-            events: events.clone(),
-            now,
-            runs: 0,
-        };
-        stage.apply(Change::Register { id: PLUGIN, name: Arc::from("dice"), events });
+        let config = Config::default().poll_interval(INTERVAL).history_duration(INTERVAL * 10_000);
+        let fault = Arc::new(Mutex::new(Fault::None));
+        let parker = Parker::new();
+        let unparker = parker.unparker().clone();
+        let said = Arc::new(Mutex::new(None));
+        let probe = Faulty { fault: Arc::clone(&fault), said: Arc::clone(&said), parker };
+        let wake = Box::new(move || unparker.unpark());
+        let running = Start(config.plan().unwrap()).run(probe, wake).unwrap();
+        for pid in 1..=PLUGINS {
+            let id = PluginId(pid.into());
+            let (name, events) = (Arc::from(pid.to_string()), EventCounter::new());
+            running.line.tell(Command::Change(Change::Register { id, name, events }));
+            let named = ProcessStart { run: next_run_id(), pid, version: None, reported_at: None };
+            running.line.tell(Command::Change(Change::Plugin(id, PluginUpdate::Started(named))));
+        }
+        let stage = Self { running: Some(running), fault, said };
+        stage.sample().unwrap();
         stage
     }
 
-    fn apply(&mut self, change: Change) {
-        self.script.now = Some(self.now);
-        self.roster.apply(change, self.now, &mut self.script);
+    fn running(&self) -> &Running {
+        self.running.as_ref().unwrap()
     }
 
-    fn say(&mut self, word: Word) {
-        self.apply(Change::Plugin(PLUGIN, word));
+    fn set(&self, fault: Fault) {
+        *self.fault.lock().unwrap() = fault;
     }
 
-    fn started(&mut self, pid: u32) -> RunId {
-        self.runs += 1;
-        let run = RunId(self.runs);
-        self.say(Word::Started(Named { run, pid, version: None, called: Some(self.now) }));
-        run
+    /// What `Collector::sample_now` does.
+    fn sample(&self) -> Option<Snapshot> {
+        let (reply, answer) = crossbeam_channel::bounded(1);
+        self.running().line.tell(Command::Sample(reply));
+        answer.recv().ok()
     }
 
-    fn pid_is(&mut self, pid: u32, is: Is) {
-        self.script.processes.insert(pid, is);
+    /// A snapshot that is so many ticks younger than `before`.
+    fn after(&self, before: &Snapshot, ticks: u64) -> Snapshot {
+        let start = Instant::now();
+        loop {
+            let snapshot = self.running().reader.snapshot();
+            if snapshot.tick() >= before.tick() + ticks {
+                return snapshot;
+            }
+            assert!(start.elapsed() < Duration::from_secs(60), "the sampler does not go on");
+            thread::sleep(Duration::from_millis(1));
+        }
     }
 
-    fn alive(&mut self, pid: u32, cpu_ms: u64) {
-        let (began, cpu) = (Duration::from_secs(10), Duration::from_millis(cpu_ms));
-        self.pid_is(pid, Is::Alive { began, cpu });
-    }
-
-    fn pass(&mut self, time: Duration) {
-        self.now = self.now.after(time);
-    }
-
-    fn tick(&mut self) -> Snapshot {
-        self.pass(SECOND);
-        self.roster.act_on_ends(usize::MAX);
-        self.roster.settle(Some(self.now.mono));
-        self.read_all();
-        self.roster.act_on_ends(usize::MAX);
-        self.publish()
-    }
-
-    fn read_all(&mut self) {
-        self.script.now = Some(self.now);
-        self.roster.tick(self.now, &mut self.script);
-    }
-
-    fn publish(&mut self) -> Snapshot {
-        self.roster.publish(&self.now, false, &mut self.publisher);
-        self.publisher.reader().snapshot()
+    /// Lets the sampler make so many ticks with this fault, and some without it. The snapshots of the
+    /// first and of one of the last with it, and of one without it.
+    fn ticks_with(&self, fault: Fault, ticks: u64) -> [Snapshot; 3] {
+        self.set(fault);
+        // Asked for when the fault is there already, so all of its reads have it.
+        let before = self.sample().unwrap();
+        let ill = self.after(&before, ticks);
+        self.set(Fault::None);
+        let after = self.after(&ill, 10);
+        [before, ill, after]
     }
 }
 
-fn cpu(snapshot: &Snapshot) -> Option<f64> {
-    snapshot.plugin("dice").unwrap().current().unwrap().cpu_percent
+/// However the test ends.
+impl Drop for Stage {
+    fn drop(&mut self) {
+        if let Some(Running { line, thread, .. }) = self.running.take() {
+            self.set(Fault::None);
+            line.close();
+            line.send(Command::Stop);
+            assert!(thread.join().is_ok(), "the thread itself never panics");
+        }
+    }
 }
 
-#[test]
-fn two_runs_in_one_interval_share_its_cpu_value() {
-    let mut stage = Stage::new();
-    stage.alive(1, 5_000);
-    stage.started(1);
-    stage.tick();
-    stage.alive(1, 5_200);
-    stage.pass(Duration::from_millis(400));
-    stage.alive(2, 0);
-    stage.started(2); // the last reading of 1: 200 ms more
-    stage.alive(2, 300);
-    let snapshot = stage.tick();
-    // 200 ms and 300 ms, over the 1.4 s from the first of these readings to the last.
-    assert_eq!(cpu(&snapshot), Some(35.714));
-    let view = snapshot.plugin("dice").unwrap();
-    assert_eq!(view.cpu_time(), Duration::from_millis(500));
-    let used: Vec<_> = view.runs().map(|run| run.cpu_time).collect();
-    assert_eq!(used, [Some(Duration::from_millis(200)), None], "what it used before is not its");
-}
-
-#[test]
-fn a_plugin_without_a_process_is_shown_without_the_cpu_time_that_its_last_one_left() {
-    let mut stage = Stage::new();
-    stage.alive(1, 0);
-    stage.started(1);
-    stage.tick();
-    stage.pid_is(1, Is::Zombie { cpu: SECOND / 2, outcome: Outcome::Exited(3) });
-    stage.tick();
-    let snapshot = stage.tick();
-    assert_eq!(cpu(&snapshot), Some(50.0), "the sample has it");
-    let shown = serde_json::to_value(snapshot.plugin("dice").unwrap()).unwrap();
-    for key in ["cpu_percent", "memory_mb", "uptime_seconds", "pid"] {
-        assert!(shown[key].is_null(), "{key}: {shown}");
+/// Each deadline between the two has had its tick, or was counted as missed; and no two were made up
+/// for in a burst.
+fn assert_paced(before: &Snapshot, after: &Snapshot) {
+    let deadlines = |of: &Snapshot| of.sampler().ticks + of.sampler().missed_ticks;
+    let passed = after.sampled_at_instant() - before.sampled_at_instant();
+    let passed = passed.as_secs_f64() / INTERVAL.as_secs_f64();
+    // The tick of `before` was asked for, and had no deadline of its own.
+    let counted = (deadlines(after) - deadlines(before)) as f64;
+    assert!((counted - passed).abs() <= 1.0, "{counted} of {passed} deadlines");
+    // A tick is within the interval after its deadline or makes those missed: so the next but one is
+    // more than an interval later.
+    let at = |tick| after.0.timeline.at(tick).unwrap().mono;
+    for tick in before.tick() + 1..after.tick() - 1 {
+        let apart = at(tick + 2) - at(tick);
+        assert!(apart > INTERVAL, "three ticks within {apart:?}");
     }
 }
 
 #[test]
-fn the_last_cpu_time_of_a_process_lands_in_its_run_and_in_the_next_sample() {
-    let mut stage = Stage::new();
-    stage.alive(1, 0);
-    stage.started(1);
-    stage.tick();
-    stage.pid_is(1, Is::Zombie { cpu: SECOND / 2, outcome: Outcome::Exited(3) });
-    let snapshot = stage.tick();
-    assert_eq!(cpu(&snapshot), None, "an end that the tick finds leaves no values");
-    let run = snapshot.plugin("dice").unwrap().runs().next().unwrap();
-    assert_eq!((run.end, run.cpu_time), (Some(RunEnd::Exited(3)), Some(SECOND / 2)));
-    let snapshot = stage.tick();
-    assert_eq!(cpu(&snapshot), Some(50.0), "a sample may have CPU and no process");
-    assert_eq!(snapshot.plugin("dice").unwrap().cpu_time(), SECOND / 2);
+fn a_tick_slower_than_its_interval_misses_those_after_it_and_makes_none_up() {
+    let stage = Stage::new();
+    // Four of them: 24 ms a tick, at an interval of ten.
+    let slow = Duration::from_millis(6);
+    let [before, ill, after] = stage.ticks_with(Fault::Slow(slow), 20);
+    assert!(ill.sampler().last_tick_duration >= slow, "{:?}", ill.sampler());
+    let missed = ill.sampler().missed_ticks - before.sampler().missed_ticks;
+    assert!(missed >= 20, "twenty ticks of 24 ms have missed {missed} deadlines");
+    assert_paced(&before, &after);
+    for view in after.plugins() {
+        assert_eq!((view.state(), view.read_error()), (PluginState::Running, None));
+        let with_values =
+            view.history(Window::All).skip(1).all(|sample| sample.memory_bytes.is_some());
+        assert!(with_values, "a slow read is a read");
+    }
+    assert_eq!(after.sampler().failed_reads, 0);
 }
 
 #[test]
-fn an_end_that_is_told_when_the_process_is_a_zombie_keeps_its_last_reading() {
-    let mut stage = Stage::new();
-    stage.alive(1, 0);
-    stage.started(1);
-    stage.pid_is(1, Is::Zombie { cpu: SECOND, outcome: Outcome::Signaled(9) });
-    stage.say(Word::Stopped);
-    let snapshot = stage.tick();
-    let view = snapshot.plugin("dice").unwrap();
-    let run = view.runs().next().unwrap();
-    assert_eq!((run.end, run.cpu_time), (Some(RunEnd::Signaled(9)), Some(SECOND)));
-    assert_eq!((view.state(), view.crash_count()), (PluginState::Stopped, 0));
-}
-
-#[test]
-fn a_tick_names_the_processes_that_it_will_read_before_it_does() {
-    let mut stage = Stage::new();
-    stage.alive(1, 0);
-    stage.started(1);
-    stage.tick();
-    assert_eq!(stage.script.prepared, [1]);
-    stage.say(Word::Stopped);
-    stage.tick();
-    assert!(stage.script.prepared.is_empty());
-}
-
-#[test]
-fn what_changes_nothing_is_no_news() {
-    let mut stage = Stage::new();
-    stage.alive(1, 0);
-    stage.started(1);
-    stage.tick();
-    assert!(!stage.roster.is_changed());
-    stage.say(Word::State(PluginState::Running));
-    stage.say(Word::Exited(RunId(99), Outcome::Exited(3)));
-    assert!(!stage.roster.is_changed(), "it runs already, and nobody is the 99th");
-    stage.say(Word::State(PluginState::Unhealthy));
-    assert!(stage.roster.is_changed());
-}
-
-#[test]
-fn what_the_host_says_after_an_end_was_learnt_of_is_heard_before_it_is_acted_on() {
-    for (word, state) in [
-        (Word::State(PluginState::Stopping), PluginState::Stopped),
-        (Word::Stopped, PluginState::Stopped),
+fn a_read_that_fails_or_panics_costs_that_plugin_that_tick_and_all_else_goes_on() {
+    for (fault, ill_ones, problem) in [
+        (Fault::OneFails, 1, ReadError::PermissionDenied),
+        (Fault::OnePanics, 1, ReadError::Io(io::ErrorKind::Other)),
+        (Fault::AllFail, PLUGINS, ReadError::PermissionDenied),
+        (Fault::AllPanic, PLUGINS, ReadError::Io(io::ErrorKind::Other)),
     ] {
-        let mut stage = Stage::new();
-        stage.alive(1, 0);
-        stage.started(1);
-        stage.tick();
-        stage.pid_is(1, Is::Zombie { cpu: SECOND, outcome: Outcome::Signaled(9) });
-        stage.script.now = Some(stage.now);
-        stage.roster.learn_end(1, stage.now, &mut stage.script);
-        stage.say(word);
-        stage.tick();
-        stage.pass(SECOND);
-        let snapshot = stage.tick();
-        let view = snapshot.plugin("dice").unwrap();
-        assert_eq!((view.state(), view.crash_count()), (state, 0));
+        let stage = Stage::new();
+        let [before, ill, after] = stage.ticks_with(fault, 30);
+        assert_paced(&before, &after);
+        let failed = ill.sampler().failed_reads - before.sampler().failed_reads;
+        let ticks = ill.tick() - before.tick();
+        assert_eq!(failed, ticks * u64::from(ill_ones), "{fault:?}: in {ticks} ticks");
+        for (view, pid) in ill.plugins().zip(1..) {
+            let is_ill = ill_ones == PLUGINS || pid == ILL;
+            assert_eq!(view.read_error(), is_ill.then_some(&problem), "{fault:?}");
+            let current = view.current().unwrap();
+            assert_eq!(current.memory_bytes.is_none(), is_ill, "{fault:?}");
+            assert_eq!((view.pid(), view.state()), (Some(pid), PluginState::Running), "{fault:?}");
+        }
+        // And then it is as if nothing had been, CPU time included: that of the ticks between is
+        // known when there is a reading again.
+        for view in after.plugins() {
+            assert_eq!((view.read_error(), view.crash_count()), (None, 0), "{fault:?}");
+            assert_eq!(view.runs().count(), 1, "{fault:?}");
+            let well = view.history(Window::All).filter(|sample| sample.cpu_percent.is_some());
+            assert!(well.count() >= 5, "{fault:?}");
+            let read = view.history(Window::All).filter(|sample| sample.memory_bytes.is_some());
+            // One reading more, when the process was named; and CPU time is between readings.
+            assert_eq!(view.cpu_time(), Duration::from_millis(10) * read.count() as u32);
+        }
+        assert_eq!(after.tick(), after.sampler().ticks);
     }
 }
 
 #[test]
-fn the_last_crash_is_the_youngest_one_also_if_the_wall_clock_was_set_back_between_two() {
-    let mut stage = Stage::new();
-    stage.now.wall += 3_600 * SECOND;
-    for pid in 1..=2 {
-        stage.alive(pid, 0);
-        stage.started(pid);
-        stage.say(Word::Crashed);
-        stage.pass(SECOND);
-        stage.now.wall -= 1_800 * SECOND;
-    }
-    let snapshot = stage.tick();
-    let view = snapshot.plugin("dice").unwrap();
-    let ended: Vec<_> = view.runs().map(|run| run.ended_at).collect();
-    assert!(ended[1] < ended[0], "{ended:?}");
-    assert_eq!((view.crash_count(), view.last_crash()), (2, ended[1]));
+fn a_probe_that_panics_before_the_reads_costs_nothing_but_what_it_had_to_prepare() {
+    let stage = Stage::new();
+    let [before, _, after] = stage.ticks_with(Fault::PreparePanics, 30);
+    assert_paced(&before, &after);
+    assert_eq!(after.sampler().failed_reads, 0);
 }
 
 #[test]
-fn a_late_word_of_an_end_does_not_touch_the_next_run() {
+fn a_stop_waits_for_the_tick_that_is_under_way_and_for_no_other() {
     let mut stage = Stage::new();
-    stage.alive(1, 0);
-    stage.alive(2, 0);
-    stage.started(1);
-    stage.started(2);
-    stage.script.now = Some(stage.now);
-    // The first run's token, and one of a slot that nobody has.
-    stage.roster.learn_end(1, stage.now, &mut stage.script);
-    stage.roster.learn_end(7 << 32 | 1, stage.now, &mut stage.script);
-    let snapshot = stage.tick();
-    assert_eq!(snapshot.plugin("dice").unwrap().pid(), Some(2));
+    let before = stage.sample().unwrap();
+    stage.set(Fault::Slow(Duration::from_millis(50)));
+    stage.after(&before, 1);
+    let Running { line, reader, thread } = stage.running.take().unwrap();
+    line.close();
+    line.send(Command::Stop);
+    let then = reader.snapshot().tick();
+    thread.join().unwrap();
+    let last = reader.snapshot();
+    assert!(last.is_stopped());
+    assert!(last.tick() <= then + 1, "{} ticks after it was told", last.tick() - then);
+    // It ends no run.
+    assert!(
+        last.plugins().all(|view| view.state() == PluginState::Running && view.run().is_some())
+    );
 }
 
 #[test]
-fn a_read_that_panics_when_a_process_is_named_costs_nobody_the_plugin() {
-    struct Panics(Script);
-
-    impl Probe for Panics {
-        type Process = Process;
-
-        fn shortest_interval(&self) -> Duration {
-            self.0.shortest_interval()
-        }
-
-        fn open(&mut self, _: u32, _: Option<&Now>, _: u64) -> Opened<Found<Process>> {
-            panic!("a probe that panics")
-        }
-
-        fn prepare<'p>(&mut self, _: impl Iterator<Item = &'p Process>) {
-            panic!("a probe that panics")
-        }
-
-        fn read(&mut self, _: &mut Process) -> Result<Reading, Unread> {
-            panic!("a probe that panics")
-        }
-
-        fn check(&mut self, _: &mut Process) -> Result<Option<Reading>, Unread> {
-            panic!("a probe that panics")
-        }
-
-        fn identity(&self, _: &Process) -> Option<Identity> {
-            None
-        }
+fn nobody_waits_for_a_sampler_that_has_panicked_after_all() {
+    let stage = Stage::new();
+    stage.set(Fault::WaitPanics);
+    let start = Instant::now();
+    while !stage.running().reader.snapshot().is_stopped() {
+        assert!(start.elapsed() < Duration::from_secs(60), "readers are not told");
+        thread::sleep(Duration::from_millis(1));
     }
+    assert!(stage.sample().is_none(), "who asks is told that there is nobody");
+    assert!(stage.running().line.is_lost(), "and so is who registers");
+    // What it knew can still be read, and what is said to it is said to nobody.
+    let last = stage.running().reader.snapshot();
+    assert_eq!(last.plugins().len(), PLUGINS as usize);
+    let change = Change::Plugin(PluginId(1), PluginUpdate::Stopped);
+    stage.running().line.tell(Command::Change(change));
+    assert_eq!(stage.running().reader.snapshot(), last);
+}
 
-    let mut stage = Stage::new();
-    let mut panics = Panics(Script::default());
-    for (i, name) in ["a", "b"].into_iter().enumerate() {
-        let id = PluginId(i as u64 + 2);
-        let register = Change::Register { id, name: Arc::from(name), events: EventCounter::new() };
-        stage.apply(register);
-        let named = Named { run: RunId(i as u64 + 9), pid: 5, version: None, called: None };
-        let change = Change::Plugin(id, Word::Started(named));
-        stage.roster.apply(change, stage.now, &mut panics);
-    }
-    stage.roster.tick(stage.now, &mut panics);
-    stage.roster.publish(&stage.now, false, &mut stage.publisher);
-    let snapshot = stage.publisher.reader().snapshot();
-    for name in ["a", "b"] {
-        let view = snapshot.plugin(name).unwrap();
-        assert_eq!((view.pid(), view.state()), (Some(5), PluginState::Running));
-        assert_eq!(view.read_error(), Some(&ReadError::Io(io::ErrorKind::Other)));
-        assert!(view.current().is_some());
-    }
-    assert_eq!(snapshot.sampler().failed_reads, 2);
+#[test]
+fn what_the_host_says_while_a_process_is_looked_for_comes_before_the_end_that_is_found() {
+    let stage = Stage::new();
+    let line = &stage.running().line;
+    let name = |plugin, command: fn(ProcessStart) -> PluginUpdate| {
+        let named = ProcessStart { run: next_run_id(), pid: GONE, version: None, reported_at: None };
+        Command::Change(Change::Plugin(PluginId(plugin), command(named)))
+    };
+    // The host names a process, announces its end and ends it, all of that before the sampler has
+    // found out that it is gone; but when it looked at the queue, only the first was in there.
+    let announced = Change::Plugin(PluginId(1), PluginUpdate::State(PluginState::Stopping));
+    *stage.said.lock().unwrap() = Some((Arc::clone(line), Command::Change(announced)));
+    line.tell(name(1, PluginUpdate::Started));
+    let snapshot = stage.sample().unwrap();
+    assert_eq!(snapshot.plugin("1").unwrap().state(), PluginState::Stopped);
+    // Of this one nothing is said. When its crash counts, the other's would have counted too.
+    line.tell(name(2, PluginUpdate::Started));
+    let begun = Instant::now();
+    let snapshot = loop {
+        let snapshot = stage.sample().unwrap();
+        if snapshot.plugin("2").unwrap().crash_count() == 1 {
+            break snapshot;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(60), "it is never counted");
+        thread::sleep(Duration::from_millis(10));
+    };
+    let view = snapshot.plugin("1").unwrap();
+    assert_eq!((view.state(), view.crash_count()), (PluginState::Stopped, 0));
 }

@@ -7,9 +7,9 @@ use serde::ser::SerializeStruct as _;
 use serde::{Serialize, Serializer};
 
 use super::judge::{self, Status, Thresholds};
-use super::thin::Thinner;
-use crate::model::json::{SAMPLE_FIELDS, sample_fields, timestamp, two};
-use crate::{PluginView, ReadError, Snapshot, Window};
+use crate::format::json::{SAMPLE_FIELDS, sample_fields};
+use crate::format::number::{megabytes, round2, timestamp};
+use crate::{Downsampler, PluginView, Point, ReadError, Snapshot, Window};
 
 /// Rises when a field changes its meaning or goes.
 const SCHEMA: u32 = 1;
@@ -77,7 +77,7 @@ impl Serialize for Row<'_> {
         out.serialize_field("restart_count", &view.restart_count())?;
         out.serialize_field("crashes_in_window", &view.crashes(Window::All))?;
         let rate = judge::events_per_second(snapshot, view);
-        out.serialize_field("events_per_second", &two(rate))?;
+        out.serialize_field("events_per_second", &round2(rate))?;
         out.end()
     }
 }
@@ -90,7 +90,7 @@ pub(super) fn metrics_head(snapshot: &Snapshot, age_seconds: f64) -> Bytes {
     head.field("started_at", &timestamp(snapshot.started_at()));
     head.field("tick", &snapshot.tick());
     head.field("revision", &snapshot.revision());
-    head.field("age_seconds", &two(age_seconds));
+    head.field("age_seconds", &round2(age_seconds));
     head.0.into()
 }
 
@@ -114,6 +114,26 @@ pub(super) async fn metrics_rest(snapshot: &Snapshot, thresholds: &Thresholds) -
     rest.field("sampler", &snapshot.sampler());
     rest.0.push(b'}');
     rest.0.into()
+}
+
+/// A point of the history: the largest values of its samples, and the average of CPU.
+struct HistoryPoint(Point);
+
+impl Serialize for HistoryPoint {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self(point) = self;
+        let mut out = serializer.serialize_struct("Point", 8)?;
+        out.serialize_field("timestamp", &timestamp(point.timestamp))?;
+        out.serialize_field("cpu_percent", &point.cpu_percent.map(|cpu| round2(cpu.max)))?;
+        out.serialize_field("cpu_average", &point.cpu_percent.map(|cpu| round2(cpu.avg)))?;
+        let memory = point.memory.map(|memory| megabytes(memory.max as u64));
+        out.serialize_field("memory_mb", &memory)?;
+        out.serialize_field("event_count", &point.event_count)?;
+        out.serialize_field("crash_count", &point.crash_count)?;
+        out.serialize_field("state", &point.state)?;
+        out.serialize_field("run", &point.run)?;
+        out.end()
+    }
 }
 
 /// One plugin, with its history.
@@ -144,18 +164,18 @@ pub(super) async fn plugin(
     let history = view.history(window);
     // A tick records a sample of every plugin that is registered: they have no gap.
     let mut tick = snapshot.tick() + 1 - history.len() as u64;
-    let mut thinner = Thinner::new(tick, snapshot.tick(), points);
+    let mut downsampler = Downsampler::new(tick, snapshot.tick(), points);
     for sample in history {
-        if let Some(point) = thinner.take(tick, &sample) {
-            out.element(&point);
+        if let Some(point) = downsampler.push(tick, &sample) {
+            out.element(&HistoryPoint(point));
         }
         tick += 1;
         if tick.is_multiple_of(SAMPLES as u64) {
             turn().await;
         }
     }
-    if let Some(point) = thinner.finish() {
-        out.element(&point);
+    if let Some(point) = downsampler.finish() {
+        out.element(&HistoryPoint(point));
     }
     out.0.extend_from_slice(b"]}");
     out.0.into()

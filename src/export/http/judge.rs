@@ -4,8 +4,8 @@ use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
 
-use crate::model::mebibytes;
-use crate::model::view::Live;
+use crate::format::number::mebibytes;
+use crate::CurrentUsage;
 use crate::{PluginState, PluginView, ReadError, Run, RunEnd, Sample, Snapshot, Window};
 
 /// A crash is worth a warning for so long.
@@ -44,7 +44,7 @@ impl Status {
             | PluginState::Running
             | PluginState::Stopping => Self::Ok,
         };
-        let Live { cpu_percent: cpu, memory_bytes, .. } = view.live();
+        let CurrentUsage { cpu_percent: cpu, memory_bytes, .. } = view.usage();
         let memory = memory_bytes.map(mebibytes);
         let warned = state == Self::Warning
             || cpu.is_some_and(|cpu| cpu > cpu_percent)
@@ -65,7 +65,7 @@ fn crashed_lately(snapshot: &Snapshot, view: PluginView<'_>) -> bool {
 
 /// Events per second over the last minute, at least two intervals; 0 with fewer than two samples.
 pub(crate) fn events_per_second(snapshot: &Snapshot, view: PluginView<'_>) -> f64 {
-    view.events_per_second(MINUTE.max(snapshot.poll_interval().saturating_mul(2)))
+    view.event_rate(MINUTE.max(snapshot.poll_interval().saturating_mul(2)))
 }
 
 /// How long the crashes are counted that are shown as recent: an hour, or as long as the history is.
@@ -142,14 +142,14 @@ pub(crate) fn concerns(
         && let Some(last) = view.last_crash()
     {
         let soon = SOON.min(snapshot.history_duration());
-        let within = if view.crashes_lately(soon) > 1 { soon } else { recent(snapshot) };
-        let count = view.crashes_lately(within);
+        let within = if view.crashes(soon) > 1 { soon } else { recent(snapshot) };
+        let count = view.crashes(within);
         let is_told = state == PluginState::Crashed && count <= 1;
         if !is_told {
             out.push(Concern::Crashes { count, within, last });
         }
     }
-    let Live { cpu_percent, memory_bytes, .. } = view.live();
+    let CurrentUsage { cpu_percent, memory_bytes, .. } = view.usage();
     let limit = thresholds.cpu_percent;
     if let Some(percent) = cpu_percent.filter(|&percent| percent > limit) {
         let over = |sample: &Sample<'_>| sample.cpu_percent.is_some_and(|cpu| cpu > limit);
@@ -200,13 +200,13 @@ impl Growth {
     /// Between the first and the last sample of the window that are of the process running now;
     /// `None` with fewer than two. Processes are not compared with each other.
     pub(crate) fn of(view: PluginView<'_>, window: impl Into<Window>) -> Option<Self> {
-        let now = view.live().memory_bytes?;
+        let now = view.usage().memory_bytes?;
         let run = view.run()?.id;
         let mut samples = view.history(window);
         let mut of_run = samples.by_ref().filter(|sample| sample.run == Some(run));
         let from = of_run.find_map(|sample| sample.memory_bytes)?;
         // By the clock that nobody sets; of the newest sample it is zero.
-        let over = view.age_of_sample(samples.len()).filter(|over| !over.is_zero())?;
+        let over = view.sample_age(samples.len()).filter(|over| !over.is_zero())?;
         let bytes = i64::try_from(now).ok()?.checked_sub(i64::try_from(from).ok()?)?;
         Some(Self { bytes, from, over })
     }
@@ -223,10 +223,10 @@ mod tests {
 
     use super::*;
     use crate::Config;
-    use crate::model::frame::Frame;
-    use crate::model::snapshot::Published;
-    use crate::model::time::Now;
-    use crate::model::timeline::Timeline;
+    use crate::history::frame::Frame;
+    use crate::snapshot::Published;
+    use crate::time::Now;
+    use crate::history::timeline::Timeline;
     use crate::testing::{Simulation, Usage};
 
     /// The same, but for what the wall clock says at the newest tick.

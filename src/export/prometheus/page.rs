@@ -6,14 +6,14 @@ use std::ops::Range;
 use super::families::{Family, Kind, OfPlugin, OfSampler, PLUGIN, SAMPLER};
 use super::format::Format;
 use super::number::Number;
-use crate::model::view::Live;
+use crate::CurrentUsage;
 use crate::{PluginState, PluginView, Snapshot};
 
 /// What the series of one plugin are made of.
 pub(super) struct Row<'a> {
     pub view: PluginView<'a>,
     /// Of the open run, and of no other.
-    pub live: Live,
+    pub live: CurrentUsage,
     name: Range<usize>,
 }
 
@@ -36,7 +36,7 @@ impl<'a> Page<'a> {
             let begin = names.len();
             escape(view.name(), &mut names);
             names.push('"');
-            rows.push(Row { view, live: view.live(), name: begin..names.len() });
+            rows.push(Row { view, live: view.usage(), name: begin..names.len() });
         }
         Self { snapshot, prefix, rows, names }
     }
@@ -165,7 +165,7 @@ impl<'a> Page<'a> {
         // How the line of a state ends that it is not in, and that it is in.
         let label = [self.prefix, family.name].concat();
         let tails = PluginState::ALL
-            .map(|state| [0, 1].map(|is| format!(",{label}=\"{}\"}} {is}\n", state.word())));
+            .map(|state| [0, 1].map(|is| format!(",{label}=\"{}\"}} {is}\n", state)));
         for row in &self.rows {
             let (name, now) = (&self.names[row.name.clone()], row.view.state());
             for (state, tail) in PluginState::ALL.into_iter().zip(&tails) {

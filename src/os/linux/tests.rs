@@ -9,14 +9,14 @@ fn sleeper() -> std::process::Child {
 }
 
 fn opened(probe: &mut NativeProbe, pid: u32) -> Process {
-    match probe.open(pid, None, 0) {
-        Opened::Found(found) => found.process,
+    match probe.attach(pid, None, 0) {
+        Attach::Found(found) => found.process,
         other => panic!("it lives: {other:?}"),
     }
 }
 
-fn is_gone(read: &Result<Reading, Unread>) -> bool {
-    matches!(read, Err(Unread::Ended(Outcome::Unknown, None)))
+fn is_gone(read: &Result<Reading, ReadFailure>) -> bool {
+    matches!(read, Err(ReadFailure::Exited(ProcessExit::Unknown, None)))
 }
 
 #[test]

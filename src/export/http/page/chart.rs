@@ -3,8 +3,7 @@
 use std::fmt::Write as _;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use super::super::thin::{Point, Thinner};
-use crate::{RunId, Sample};
+use crate::{Downsampler, Point, RunId, Sample};
 
 /// A moment and a value, in seconds since 1970. `None` breaks the line.
 pub(super) type Dot = (f64, Option<f64>);
@@ -42,7 +41,7 @@ impl Trace {
         let mut trace = Self::default();
         let longest = interval.as_secs_f64() * 1.5;
         let newest = (oldest + samples.len() as u64).saturating_sub(1).max(oldest);
-        let mut thinner = Thinner::new(oldest, newest, points);
+        let mut downsampler = Downsampler::new(oldest, newest, points);
         let mut before: Option<Sample<'_>> = None;
         let mut run: Option<RunId> = None;
         let mut events: Option<(f64, u64)> = None;
@@ -50,7 +49,7 @@ impl Trace {
         let mut gap = None;
         for (tick, sample) in (oldest..).zip(samples) {
             let at = seconds(sample.timestamp);
-            let closed = thinner.take(tick, &sample);
+            let closed = downsampler.push(tick, &sample);
             if let Some(point) = closed {
                 trace.push(&point, gap.take(), &mut events);
             }
@@ -71,8 +70,8 @@ impl Trace {
             }
             before = Some(sample);
         }
-        let is_cut = !(newest + 1).is_multiple_of(thinner.size());
-        if let Some(point) = thinner.finish() {
+        let is_cut = !(newest + 1).is_multiple_of(downsampler.bucket_ticks());
+        if let Some(point) = downsampler.finish() {
             let joins = is_cut && gap.is_none() && trace.run_of_last == point.run;
             trace.push(&point, gap, &mut events);
             if joins {
@@ -106,8 +105,8 @@ impl Trace {
             (passed > 0.0).then(|| point.event_count.saturating_sub(count) as f64 / passed)
         });
         *events = Some((at, point.event_count));
-        self.cpu.push((at, point.cpu_percent));
-        self.memory.push((at, point.memory_bytes.map(|bytes| bytes as f64)));
+        self.cpu.push((at, point.cpu_percent.map(|cpu| cpu.max)));
+        self.memory.push((at, point.memory.map(|memory| memory.max)));
         self.rate.push((at, rate));
     }
 }

@@ -10,7 +10,7 @@ use super::super::judge::{self, Concern, Growth, Status, Thresholds};
 use super::chart::{Scale, Trace, largest, smallest};
 use super::detail::span;
 use super::words::{self, Moment, NONE, UNKNOWN};
-use crate::model::text::human;
+use crate::format::number::human_duration;
 use crate::{PluginState, PluginView, Snapshot, Window};
 
 /// All but what RFC 3986 leaves unreserved.
@@ -55,7 +55,7 @@ pub(super) struct Keys {
 
 impl<'a> Row<'a> {
     pub(super) fn of(snapshot: &Snapshot, view: PluginView<'a>, thresholds: &Thresholds) -> Self {
-        let (live, status) = (view.live(), Status::of(snapshot, view, thresholds));
+        let (live, status) = (view.usage(), Status::of(snapshot, view, thresholds));
         let growth = Growth::of(view, Window::All);
         // What a process has and nobody knows; what there cannot be without a process.
         let absent = if view.run().is_some() { UNKNOWN } else { NONE };
@@ -72,15 +72,15 @@ impl<'a> Row<'a> {
             memory: or_absent(live.memory_bytes.map(words::memory)),
             change: growth.map_or_else(String::new, |growth| words::change(growth.bytes)),
             rate: words::rate(rate),
-            crashes_lately: view.crashes_lately(judge::recent(snapshot)),
+            crashes_lately: view.crashes(judge::recent(snapshot)),
             crashes: view.crash_count(),
-            uptime: or_absent(live.uptime.map(human)),
+            uptime: or_absent(live.uptime.map(human_duration)),
             version: view.version().unwrap_or_default(),
             pid: view.pid().map_or_else(String::new, |pid| format!("pid {pid}")),
             concerns: judge::concerns(snapshot, view, thresholds, growth),
             keys: Keys {
                 cpu: live.cpu_percent,
-                memory: live.memory_bytes.map(crate::model::mebibytes),
+                memory: live.memory_bytes.map(crate::format::number::mebibytes),
                 rate,
                 uptime: live.uptime.map(|uptime| uptime.as_secs_f64()),
             },

@@ -124,12 +124,12 @@ impl Writer {
             Concern::Memory { bytes, limit_mb, since } => {
                 self.is_on_memory = true;
                 let whole = |mb: f64| format!("{mb:.0}\u{a0}MB");
-                let mb = whole(crate::model::mebibytes(*bytes));
+                let mb = whole(crate::format::number::mebibytes(*bytes));
                 self.text(format!("memory {mb}, over {}", whole(*limit_mb)));
                 self.since(*since);
             }
             Concern::Growth(growth) => {
-                let mb = crate::model::mebibytes(growth.bytes.unsigned_abs());
+                let mb = crate::format::number::mebibytes(growth.bytes.unsigned_abs());
                 let span = words::span(growth.over);
                 // Of what, was said just before where it is over the threshold too.
                 let of = if self.is_on_memory { "" } else { "memory " };

@@ -2,8 +2,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use crate::model::json::timestamp;
-use crate::model::{mebibytes, text::human};
+use crate::format::number::{human_duration, mebibytes, timestamp};
 
 /// In the place of a value that a process should have, and that is not known.
 pub(super) const UNKNOWN: &str = "unknown";
@@ -106,7 +105,7 @@ pub(super) fn count(count: u64) -> String {
 
 /// How long something took: to the tenth where it was short.
 pub(super) fn length(time: Duration) -> String {
-    if time < Duration::from_secs(60) { format!("{:.1}s", time.as_secs_f64()) } else { human(time) }
+    if time < Duration::from_secs(60) { format!("{:.1}s", time.as_secs_f64()) } else { human_duration(time) }
 }
 
 /// `Data 3 s old`.

@@ -1,0 +1,181 @@
+//! The CPU share between readings of one plugin's processes.
+
+use std::time::Duration;
+
+use crate::history::units::{CpuShare, CpuTime};
+use crate::os::reading::Reading;
+use crate::time::{MonoNanos, duration_nanos};
+
+/// The readings of one run since its plugin's last sample with a CPU value: the parts of the first
+/// and the last reading that a share needs.
+///
+/// The two times stand side by side, and so do the two CPU times: then copying the last to the
+/// first is two words. As one double word the copy would wait for its halves, stored just before,
+/// to reach the cache, and that wait was measured to be longer than all other recording of a plugin.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ReadingSpan {
+    first_at: MonoNanos,
+    last_at: MonoNanos,
+    first_cpu: CpuTime,
+    last_cpu: CpuTime,
+}
+
+impl ReadingSpan {
+    pub(crate) const fn starting_with(reading: &Reading) -> Self {
+        let &Reading { at, cpu_time, .. } = reading;
+        Self { first_at: at, last_at: at, first_cpu: cpu_time, last_cpu: cpu_time }
+    }
+
+    /// A span that begins where this one ends.
+    pub(crate) const fn continued(mut self) -> Self {
+        self.restart();
+        self
+    }
+
+    #[inline]
+    const fn restart(&mut self) {
+        self.first_at = self.last_at;
+        self.first_cpu = self.last_cpu;
+    }
+
+    /// Adds a later reading, and returns the CPU time since the previous one.
+    ///
+    /// `None` if CPU time went down: then the counter was reset, and the difference is unknown. The
+    /// span restarts with this reading.
+    #[inline]
+    pub(crate) fn push(&mut self, reading: &Reading) -> Option<CpuTime> {
+        let used = reading.cpu_time.0.checked_sub(self.last_cpu.0);
+        (self.last_at, self.last_cpu) = (reading.at, reading.cpu_time);
+        if used.is_none() {
+            self.restart();
+        }
+        used.map(CpuTime)
+    }
+
+    /// The interval from the first to the last reading and its CPU time; `None` with one reading.
+    #[inline]
+    fn measured(&self) -> Option<BusyInterval> {
+        (self.last_at > self.first_at).then(|| BusyInterval {
+            start: self.first_at,
+            end: self.last_at,
+            busy: CpuTime(self.last_cpu.0 - self.first_cpu.0),
+        })
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+struct BusyInterval {
+    start: MonoNanos,
+    end: MonoNanos,
+    busy: CpuTime,
+}
+
+impl BusyInterval {
+    fn and(self, other: Self) -> Self {
+        Self {
+            start: self.start.min(other.start),
+            end: self.end.max(other.end),
+            busy: CpuTime(self.busy.0.saturating_add(other.busy.0)),
+        }
+    }
+}
+
+/// The CPU share of one plugin over all of its runs, from one sample to the next.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct CpuMeter {
+    /// Of the runs that have ended since the last sample with a value.
+    ended: Option<BusyInterval>,
+}
+
+impl CpuMeter {
+    /// Keeps the interval of a run that has ended.
+    pub(crate) fn keep(&mut self, span: &ReadingSpan) {
+        self.ended = match (self.ended, span.measured()) {
+            (Some(ended), Some(more)) => Some(ended.and(more)),
+            (ended, more) => ended.or(more),
+        };
+    }
+
+    /// The share since the last value; a new interval begins. `None` if the interval is shorter than
+    /// `min_interval`: then it continues.
+    #[inline]
+    pub(crate) fn take(
+        &mut self,
+        active: Option<&mut ReadingSpan>,
+        min_interval: Duration,
+    ) -> Option<CpuShare> {
+        let running = active.as_ref().and_then(|span| span.measured());
+        let all = match (self.ended, running) {
+            (Some(ended), Some(running)) => ended.and(running),
+            (ended, running) => ended.or(running)?,
+        };
+        let wall = all.end.0.saturating_sub(all.start.0);
+        if wall < duration_nanos(min_interval) {
+            return None;
+        }
+        self.ended = None;
+        if let Some(span) = active {
+            span.restart();
+        }
+        CpuShare::from_times(all.busy, wall)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    fn reading(at_ms: u32, cpu_ms: u32) -> Reading {
+        Reading {
+            at: MonoNanos(1_000_000 * u64::from(at_ms)),
+            cpu_time: (cpu_ms * MS).into(),
+            resident: None,
+        }
+    }
+
+    #[test]
+    fn short_interval_gives_no_value_and_continues() {
+        let mut span = ReadingSpan::starting_with(&reading(0, 0));
+        let mut meter = CpuMeter::default();
+        span.push(&reading(50, 50));
+        assert_eq!(meter.take(Some(&mut span), 100 * MS), None);
+        span.push(&reading(100, 50));
+        assert_eq!(meter.take(Some(&mut span), 100 * MS), Some(CpuShare(50_000)));
+        span.push(&reading(200, 75));
+        assert_eq!(meter.take(Some(&mut span), 100 * MS), Some(CpuShare(25_000)));
+    }
+
+    /// Over the time from the first to the last reading.
+    #[test]
+    fn two_runs_in_one_interval_are_summed() {
+        let mut meter = CpuMeter::default();
+        let mut first = ReadingSpan::starting_with(&reading(0, 0));
+        first.push(&reading(100, 40));
+        meter.keep(&first);
+        let mut second = ReadingSpan::starting_with(&reading(150, 0));
+        second.push(&reading(200, 10));
+        // 40 ms and 10 ms over the 200 ms from the first reading to the last.
+        assert_eq!(meter.take(Some(&mut second), MS), Some(CpuShare(25_000)));
+        assert_eq!(meter.take(None, MS), None);
+    }
+
+    #[test]
+    fn run_with_one_reading_is_not_part_of_interval() {
+        let mut meter = CpuMeter::default();
+        meter.keep(&ReadingSpan::starting_with(&reading(0, 700)));
+        let mut second = ReadingSpan::starting_with(&reading(900, 0));
+        assert_eq!(meter.take(Some(&mut second), MS), None);
+        second.push(&reading(1_000, 30));
+        assert_eq!(meter.take(Some(&mut second), MS), Some(CpuShare(30_000)));
+    }
+
+    #[test]
+    fn decreasing_cpu_time_restarts_span() {
+        let mut span = ReadingSpan::starting_with(&reading(0, 500));
+        assert_eq!(span.push(&reading(100, 20)), None);
+        assert_eq!(span.push(&reading(200, 30)), Some((10 * MS).into()));
+        assert_eq!(CpuMeter::default().take(Some(&mut span), MS), Some(CpuShare(10_000)));
+    }
+}

@@ -1,0 +1,46 @@
+//! What leaves the trackers: exits and crashes to process later, warnings to log.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use crate::snapshot::read_error::ReadError;
+use crate::snapshot::run::{ProcessExit, RunId};
+use crate::sync::command::PluginId;
+use crate::time::{MonoNanos, TimePoint};
+
+/// A detected exit that is not processed yet. It is queued where it is detected and processed once
+/// the commands that were sent before it are applied.
+#[derive(Debug)]
+pub(crate) struct PendingExit {
+    pub plugin: PluginId,
+    pub run: RunId,
+    pub exit: ProcessExit,
+    /// When it was detected.
+    pub at: TimePoint,
+}
+
+/// A crash that will be counted at the end of its grace period, unless the run is classified by
+/// then.
+#[derive(Debug)]
+pub(crate) struct PendingCrash {
+    pub due: MonoNanos,
+    pub plugin: PluginId,
+    pub run: RunId,
+}
+
+/// A condition to log once per cause.
+#[derive(Debug)]
+pub(crate) struct Warning {
+    pub plugin: Arc<str>,
+    pub error: ReadError,
+}
+
+/// What the trackers hand to the engine.
+#[derive(Debug, Default)]
+pub(crate) struct Effects {
+    pub pending_exits: Vec<PendingExit>,
+    /// In order of time.
+    pub pending_crashes: VecDeque<PendingCrash>,
+    pub warnings: Vec<Warning>,
+    pub failed_reads: u64,
+}

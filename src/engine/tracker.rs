@@ -1,0 +1,251 @@
+//! The state machine of one plugin: its state, its runs, how they ended, and the crash count.
+//!
+//! Inputs are calls with the time as an argument: a report of the host ([`PluginTracker::apply`]), a
+//! tick ([`PluginTracker::sample`]), an exit that was detected before
+//! ([`PluginTracker::process_exit`]), the end of a crash grace period
+//! ([`PluginTracker::confirm_crash`]).
+
+pub(crate) mod active_run;
+mod exit;
+pub(crate) mod record;
+mod start;
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use self::active_run::ActiveRun;
+use super::cpu_meter::CpuMeter;
+use super::effects::{Effects, PendingCrash, Warning};
+use crate::history::frame::TickTotals;
+use crate::history::plugin_record::PluginRecord;
+use crate::history::run_log::RunRecord;
+use crate::os::{Identity, Probe};
+use crate::snapshot::read_error::ReadError;
+use crate::snapshot::run::RunId;
+use crate::snapshot::state::PluginState;
+use crate::sync::command::{PluginId, PluginUpdate};
+use crate::sync::counter::EventCounter;
+use crate::time::{MonoNanos, TimePoint};
+
+/// The surroundings of a tracker while it processes an input.
+pub(crate) struct TrackerContext<'a, P> {
+    pub probe: &'a mut P,
+    pub effects: &'a mut Effects,
+    pub now: TimePoint,
+    /// The newest tick.
+    pub tick: u64,
+}
+
+/// A plugin, from its registration to its removal. The fields that a tick needs come first.
+#[derive(Debug)]
+pub(crate) struct PluginTracker<P> {
+    active: Option<ActiveRun<P>>,
+    events: EventCounter,
+    /// The counters as recorded in samples so far: never more than the counters themselves, and
+    /// less only where a tick's increment did not fit into a sample.
+    recorded: TickTotals,
+    /// The number of the newest run; 0 before the first.
+    run_number: u64,
+    crash_count: u64,
+    state: PluginState,
+    read_error: Option<ReadError>,
+    /// Something differs from the published record.
+    is_changed: bool,
+    meter: CpuMeter,
+    details: Box<TrackerDetails>,
+}
+
+/// The parts of a tracker that a tick does not need.
+#[derive(Debug)]
+struct TrackerDetails {
+    id: PluginId,
+    /// The public values. State, crash count and read error are updated at publication, the rest
+    /// immediately.
+    record: PluginRecord,
+    published: Option<Arc<PluginRecord>>,
+    /// Identity of a process that lives on although its run ended by a report of the host.
+    surviving_process: Option<Identity>,
+    /// Read errors that were logged.
+    logged: Vec<ReadError>,
+    /// When the newest run that counted as a crash ended.
+    last_crash: Option<MonoNanos>,
+}
+
+impl<P> PluginTracker<P> {
+    pub(crate) fn new(
+        id: PluginId,
+        name: Arc<str>,
+        events: EventCounter,
+        slot: u32,
+        first_tick: u64,
+        now: &TimePoint,
+    ) -> Self {
+        let record = PluginRecord {
+            name,
+            slot,
+            first_tick,
+            state: PluginState::Stopped,
+            state_since: now.wall,
+            runs: Default::default(),
+            crash_count: 0,
+            last_crash: None,
+            restart_count: 0,
+            ended_cpu: Duration::ZERO,
+            read_error: None,
+        };
+        let details = TrackerDetails {
+            id,
+            record,
+            published: None,
+            surviving_process: None,
+            logged: Vec::new(),
+            last_crash: None,
+        };
+        Self {
+            active: None,
+            events,
+            recorded: TickTotals::default(),
+            run_number: 0,
+            crash_count: 0,
+            state: PluginState::Stopped,
+            read_error: None,
+            is_changed: true,
+            meter: CpuMeter::default(),
+            details: Box::new(details),
+        }
+    }
+
+    pub(crate) const fn id(&self) -> PluginId {
+        self.details.id
+    }
+
+    pub(crate) const fn first_tick(&self) -> u64 {
+        self.details.record.first_tick
+    }
+
+    pub(crate) const fn name(&self) -> &Arc<str> {
+        &self.details.record.name
+    }
+
+    pub(crate) const fn state(&self) -> PluginState {
+        self.state
+    }
+
+    pub(crate) const fn has_active_run(&self) -> bool {
+        self.active.is_some()
+    }
+
+    /// Whether something differs from the published record.
+    pub(crate) const fn is_changed(&self) -> bool {
+        self.is_changed
+    }
+
+    /// The record to publish.
+    pub(crate) fn record(&mut self) -> &Arc<PluginRecord> {
+        let TrackerDetails { record, published, .. } = &mut *self.details;
+        if std::mem::replace(&mut self.is_changed, false) {
+            record.state = self.state;
+            record.crash_count = self.crash_count;
+            record.read_error = self.read_error;
+            *published = None;
+        }
+        published.get_or_insert_with(|| Arc::new(record.clone()))
+    }
+
+    /// The process to be read in a tick.
+    pub(crate) fn process(&self) -> Option<&P> {
+        self.active.as_ref()?.process.as_ref()
+    }
+
+    /// Removes runs that neither a sample refers to nor a query shows.
+    pub(crate) fn prune_runs(&mut self, oldest_tick: u64) {
+        // Queries show the same as before: no publication is needed.
+        self.details.record.runs.prune(oldest_tick);
+    }
+
+    fn change(&mut self) -> &mut PluginRecord {
+        self.is_changed = true;
+        &mut self.details.record
+    }
+
+    fn set_state(&mut self, state: PluginState, at: SystemTime) {
+        if self.state != state {
+            self.state = state;
+            self.change().state_since = at;
+        }
+    }
+
+    fn set_read_error(&mut self, error: Option<ReadError>, effects: &mut Effects) {
+        if self.read_error == error {
+            return;
+        }
+        self.read_error = error;
+        self.is_changed = true;
+        if let Some(error) = error
+            && !self.details.logged.contains(&error)
+        {
+            self.details.logged.push(error);
+            effects.warnings.push(Warning { plugin: Arc::clone(self.name()), error });
+        }
+    }
+
+    /// Counts a crash; `end` is when its run ended.
+    fn count_crash(&mut self, end: Option<(MonoNanos, SystemTime)>) {
+        self.crash_count += 1;
+        self.is_changed = true;
+        // An older run may be counted after a newer one, and the wall clock may have been set back
+        // between the two.
+        if let Some((mono, wall)) = end
+            && self.details.last_crash.is_none_or(|last| last <= mono)
+        {
+            self.details.last_crash = Some(mono);
+            self.details.record.last_crash = Some(wall);
+        }
+    }
+
+    fn is_newest(&self, run: RunId) -> bool {
+        self.details.record.runs.last().is_some_and(|record| record.run.id == run)
+    }
+
+    /// The run, mutable.
+    fn run_mut(&mut self, run: RunId) -> Option<&mut RunRecord> {
+        let record = self.details.record.runs.get_mut(run);
+        self.is_changed |= record.is_some();
+        record
+    }
+
+    /// Counts a crash that is due, unless its run was classified during the grace period.
+    pub(crate) fn confirm_crash(&mut self, crash: &PendingCrash) {
+        let Some(record) = self.details.record.runs.get_mut(crash.run) else { return };
+        record.crash_pending = false;
+        if !std::mem::replace(&mut record.classified, true) {
+            let end = record.end_times();
+            self.count_crash(end);
+        }
+    }
+
+    /// Applies a report of the host.
+    pub(crate) fn apply<Pr: Probe<Process = P>>(
+        &mut self,
+        update: PluginUpdate,
+        context: &mut TrackerContext<'_, Pr>,
+    ) {
+        match update {
+            PluginUpdate::Started(start) => self.start_run(start, context),
+            PluginUpdate::Exited(run, exit) => self.exited(run, exit, context),
+            PluginUpdate::Stopped | PluginUpdate::State(PluginState::Stopped) => {
+                self.stopped(context);
+            }
+            PluginUpdate::Crashed | PluginUpdate::State(PluginState::Crashed) => {
+                self.crashed(context);
+            }
+            PluginUpdate::State(PluginState::Failed) => self.failed(context),
+            PluginUpdate::State(
+                state @ (PluginState::Starting
+                | PluginState::Running
+                | PluginState::Unhealthy
+                | PluginState::Stopping),
+            ) => self.set_state(state, context.now.wall),
+        }
+    }
+}

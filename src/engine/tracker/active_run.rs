@@ -1,0 +1,234 @@
+//! The active run of a plugin: its process and its readings.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
+
+use crate::engine::cpu_meter::ReadingSpan;
+use crate::history::units::CpuTime;
+use crate::os::reading::Reading;
+use crate::os::{self, Attach, FoundProcess, Identity, Probe, ReadFailure};
+use crate::snapshot::read_error::ReadError;
+use crate::snapshot::run::{ProcessExit, RunId};
+use crate::time::TimePoint;
+
+/// A run that has not ended. The fields that a tick needs come first.
+#[derive(Debug)]
+pub(crate) struct ActiveRun<P> {
+    /// `None` as long as it could not be attached; then every tick tries again.
+    pub process: Option<P>,
+    /// Its readings since the last sample with a CPU value.
+    pub span: Option<ReadingSpan>,
+    /// CPU time between the first and the last reading; `None` until there are two.
+    pub cpu_used: Option<CpuTime>,
+    /// The exit of its process was detected and queued.
+    exit_detected: bool,
+    pub about: Box<RunDetails>,
+}
+
+/// The parts of an active run that a tick does not need.
+#[derive(Debug)]
+pub(crate) struct RunDetails {
+    pub run: RunId,
+    pub pid: u32,
+    /// When the host reported the process.
+    reported_at: Option<TimePoint>,
+    token: u64,
+    /// Start of the process on the boot clock.
+    pub process_start: Option<Duration>,
+    pub read_error: Option<ReadError>,
+    /// The first tick that may have a sample of it.
+    pub first_tick: u64,
+}
+
+/// The result of checking a process.
+#[derive(Debug)]
+pub(crate) enum Liveness {
+    /// It lives, or nothing proves the opposite.
+    Alive,
+    /// It has exited, and this is the first detection.
+    Exited(ProcessExit),
+    /// It has exited, and that was detected before.
+    AlreadyExited,
+}
+
+/// Calls the probe, and turns a panic into a failed read.
+pub(crate) fn catch_probe_panic<T>(call: impl FnOnce() -> T) -> Result<T, ReadError> {
+    catch_unwind(AssertUnwindSafe(call)).map_err(|_| ReadError::UNKNOWN)
+}
+
+impl<P> ActiveRun<P> {
+    /// A run without a reading.
+    pub(crate) fn new(
+        run: RunId,
+        pid: u32,
+        reported_at: Option<TimePoint>,
+        token: u64,
+        tick: u64,
+    ) -> Self {
+        let about = RunDetails {
+            run,
+            pid,
+            reported_at,
+            token,
+            process_start: None,
+            read_error: None,
+            first_tick: tick + 1,
+        };
+        let about = Box::new(about);
+        Self { process: None, span: None, cpu_used: None, exit_detected: false, about }
+    }
+
+    /// Attaches the reported process. The caller handles exits and rejections; a read error is
+    /// recorded here.
+    pub(crate) fn attach<Pr: Probe<Process = P>>(&mut self, probe: &mut Pr) -> Attach<()> {
+        if !os::is_valid_pid(self.about.pid) {
+            return Attach::Rejected(ReadError::InvalidPid);
+        }
+        match catch_probe_panic(|| self.call_attach(probe)).unwrap_or_else(Attach::Failed) {
+            Attach::Found(FoundProcess { process, process_start, reading }) => {
+                self.process = Some(process);
+                self.about.process_start = process_start;
+                match reading {
+                    Ok(reading) => self.push(&reading),
+                    Err(error) => self.about.read_error = Some(error),
+                }
+                Attach::Found(())
+            }
+            Attach::Exited(exit) => {
+                self.exit_detected = true;
+                Attach::Exited(exit)
+            }
+            Attach::Rejected(error) => Attach::Rejected(error),
+            Attach::Failed(error) => {
+                self.about.read_error = Some(error);
+                Attach::Failed(error)
+            }
+        }
+    }
+
+    fn call_attach<Pr: Probe<Process = P>>(&self, probe: &mut Pr) -> Attach<FoundProcess<P>> {
+        let RunDetails { pid, reported_at, token, .. } = &*self.about;
+        probe.attach(*pid, reported_at.as_ref(), *token)
+    }
+
+    #[inline]
+    fn push(&mut self, reading: &Reading) {
+        match &mut self.span {
+            Some(span) => {
+                if let Some(CpuTime(more)) = span.push(reading) {
+                    let CpuTime(used) = self.cpu_used.unwrap_or_default();
+                    self.cpu_used = Some(CpuTime(used.saturating_add(more)));
+                }
+            }
+            None => self.span = Some(ReadingSpan::starting_with(reading)),
+        }
+    }
+
+    /// Identifies its process after the process was released.
+    pub(crate) fn identity<Pr: Probe<Process = P>>(&self, probe: &Pr) -> Option<Identity> {
+        self.process.as_ref().and_then(|process| probe.identity(process))
+    }
+
+    /// Reads the process between ticks, because its run is about to end, and checks if it lives.
+    pub(crate) fn check<Pr: Probe<Process = P>>(&mut self, probe: &mut Pr) -> Liveness {
+        if self.exit_detected {
+            return Liveness::AlreadyExited;
+        }
+        let Some(process) = &mut self.process else {
+            return match catch_probe_panic(|| self.attach_late(probe)) {
+                Ok(Err(ReadFailure::Exited(exit, _))) => {
+                    self.exit_detected = true;
+                    Liveness::Exited(exit)
+                }
+                Ok(Ok(_) | Err(ReadFailure::Failed(_))) | Err(_) => Liveness::Alive,
+            };
+        };
+        match catch_probe_panic(|| probe.read_between_ticks(process)) {
+            Ok(Ok(Some(reading))) => {
+                self.push(&reading);
+                Liveness::Alive
+            }
+            Ok(Err(ReadFailure::Exited(exit, last))) => {
+                if let Some(last) = last {
+                    self.push(&last);
+                }
+                self.exit_detected = true;
+                Liveness::Exited(exit)
+            }
+            // A failed read does not prove that it has exited.
+            Ok(Ok(None) | Err(ReadFailure::Failed(_))) | Err(_) => Liveness::Alive,
+        }
+    }
+
+    /// Reads the process in a tick; tries to attach it if that failed before. Panics are caught by
+    /// the engine: once a tick, because once a process would double the cost of a tick.
+    #[inline]
+    pub(crate) fn read<Pr: Probe<Process = P>>(
+        &mut self,
+        probe: &mut Pr,
+    ) -> Result<TickReading, NoReading> {
+        if self.exit_detected {
+            // Its pid may belong to another process by now.
+            return Err(NoReading::AlreadyExited);
+        }
+        let attached_now = self.process.is_none();
+        let read = match &mut self.process {
+            Some(process) => probe.read(process),
+            None => self.attach_late(probe),
+        };
+        match read {
+            Ok(reading) => {
+                self.push(&reading);
+                Ok(TickReading { reading, attached_now })
+            }
+            Err(ReadFailure::Exited(exit, last)) => {
+                if let Some(last) = last {
+                    self.push(&last);
+                }
+                self.exit_detected = true;
+                Err(NoReading::Exited(exit))
+            }
+            Err(ReadFailure::Failed(error)) => Err(NoReading::Failed(error)),
+        }
+    }
+
+    /// Attaches a process that could not be attached at its report.
+    fn attach_late<Pr: Probe<Process = P>>(
+        &mut self,
+        probe: &mut Pr,
+    ) -> Result<Reading, ReadFailure> {
+        match self.call_attach(probe) {
+            Attach::Found(FoundProcess { process, process_start, reading }) => {
+                // It is attached once it can be read: then the run gets its start.
+                let reading = reading.map_err(ReadFailure::Failed)?;
+                self.process = Some(process);
+                self.about.process_start = process_start;
+                Ok(reading)
+            }
+            Attach::Exited(exit) => Err(ReadFailure::Exited(exit, None)),
+            // The reported process exited before it could be read, and its pid was reused.
+            Attach::Rejected(ReadError::PidReused) => {
+                Err(ReadFailure::Exited(ProcessExit::Unknown, None))
+            }
+            Attach::Rejected(error) | Attach::Failed(error) => Err(ReadFailure::Failed(error)),
+        }
+    }
+}
+
+/// A reading of a tick.
+#[derive(Debug)]
+pub(crate) struct TickReading {
+    pub reading: Reading,
+    /// The process could not be attached before.
+    pub attached_now: bool,
+}
+
+/// Why a tick has no reading of a process.
+#[derive(Debug)]
+pub(crate) enum NoReading {
+    /// It has exited, and this is the first detection.
+    Exited(ProcessExit),
+    /// It has exited, and that was detected before.
+    AlreadyExited,
+    Failed(ReadError),
+}

@@ -1,0 +1,202 @@
+//! How a run ends, and whether it counts as a crash.
+
+use std::time::{Duration, SystemTime};
+
+use super::active_run::{ActiveRun, Liveness};
+use super::{PluginTracker, TrackerContext};
+use crate::engine::effects::{Effects, PendingCrash, PendingExit};
+use crate::history::packed::run_key;
+use crate::history::run_log::RunRecord;
+use crate::os::Probe;
+use crate::snapshot::run::{ExitClass, ProcessExit, RunEnd, RunId};
+use crate::snapshot::state::PluginState;
+use crate::time::{MonoNanos, TimePoint};
+
+/// A crash that only the sampler has detected is counted after this time: until then the host may
+/// report that it was none.
+const CRASH_GRACE_PERIOD: Duration = Duration::from_secs(1);
+
+impl<P> PluginTracker<P> {
+    /// The host has waited for the process of `run`.
+    pub(super) fn exited<Pr: Probe<Process = P>>(
+        &mut self,
+        run: RunId,
+        exit: ProcessExit,
+        context: &mut TrackerContext<'_, Pr>,
+    ) {
+        let is_newest = self.is_newest(run);
+        let is_announced = is_newest && self.state() == PluginState::Stopping;
+        let is_clean = exit.class() == ExitClass::Clean;
+        // The host has reaped it: nothing is left to read, and the pid may belong to another one.
+        if is_newest {
+            self.details.surviving_process = None;
+        }
+        let record = match self.active.take_if(|active| active.about.run == run) {
+            Some(active) => self.finish_run(active, context.now, context.tick),
+            None => match self.run_mut(run) {
+                Some(record) => record,
+                None => return,
+            },
+        };
+        record.update_end(exit.run_end());
+        let end = record.end_times();
+        if std::mem::replace(&mut record.classified, true) {
+            return;
+        }
+        if is_newest {
+            let state = if is_announced || is_clean {
+                PluginState::Stopped
+            } else {
+                PluginState::Crashed
+            };
+            self.set_state(state, context.now.wall);
+        }
+        if !is_announced && !is_clean {
+            self.count_crash(end);
+        }
+    }
+
+    pub(super) fn stopped<Pr: Probe<Process = P>>(
+        &mut self,
+        context: &mut TrackerContext<'_, Pr>,
+    ) {
+        self.classify_newest(RunEnd::Stopped, context);
+        self.set_state(PluginState::Stopped, context.now.wall);
+        self.set_read_error(None, context.effects);
+    }
+
+    pub(super) fn crashed<Pr: Probe<Process = P>>(
+        &mut self,
+        context: &mut TrackerContext<'_, Pr>,
+    ) {
+        if let Some(end) = self.classify_newest(RunEnd::Crashed, context) {
+            self.count_crash(Some(end));
+        }
+        self.set_state(PluginState::Crashed, context.now.wall);
+        self.set_read_error(None, context.effects);
+    }
+
+    /// Ends the active run without counting it. A crash that is already pending stays pending.
+    pub(super) fn failed<Pr: Probe<Process = P>>(
+        &mut self,
+        context: &mut TrackerContext<'_, Pr>,
+    ) {
+        if let Some(active) = self.active.take() {
+            self.end_by_report(active, RunEnd::Unknown, context);
+        }
+        self.set_state(PluginState::Failed, context.now.wall);
+    }
+
+    /// Classifies the newest run by a report without a status, and returns when it ended; `None` if
+    /// there is no run, or if it was classified before.
+    fn classify_newest<Pr: Probe<Process = P>>(
+        &mut self,
+        end: RunEnd,
+        context: &mut TrackerContext<'_, Pr>,
+    ) -> Option<(MonoNanos, SystemTime)> {
+        if let Some(active) = self.active.take() {
+            self.end_by_report(active, end, context);
+            return Some((context.now.mono, context.now.wall));
+        }
+        let newest = self.details.record.runs.last().filter(|record| !record.classified)?.run.id;
+        let record = self.run_mut(newest)?;
+        record.classified = true;
+        record.update_end(end);
+        record.end_times()
+    }
+
+    /// Ends the active run because of a report without a status.
+    fn end_by_report<Pr: Probe<Process = P>>(
+        &mut self,
+        mut active: ActiveRun<P>,
+        end: RunEnd,
+        context: &mut TrackerContext<'_, Pr>,
+    ) {
+        let liveness = active.check(context.probe);
+        if let Liveness::Alive = liveness {
+            self.details.surviving_process = active.identity(context.probe);
+        }
+        let record = self.finish_run(active, context.now, context.tick);
+        record.classified = true;
+        record.update_end(end);
+        if let Liveness::Exited(exit) = liveness {
+            record.update_end(exit.run_end());
+        }
+    }
+
+    /// Records the end of a run: its time and its CPU time.
+    pub(super) fn finish_run(
+        &mut self,
+        active: ActiveRun<P>,
+        at: TimePoint,
+        tick: u64,
+    ) -> &mut RunRecord {
+        if let Some(span) = &active.span {
+            self.meter.keep(span);
+        }
+        // A read error ends with the run to which it belongs.
+        self.read_error = None;
+        let cpu_time = active.cpu_used.map(Duration::from);
+        let plugin = self.change();
+        plugin.ended_cpu += cpu_time.unwrap_or_default();
+        let record = plugin.runs.get_mut(active.about.run).expect("an active run is in the log");
+        let last_tick = if tick >= active.about.first_tick { tick } else { 0 };
+        record.finish(&at, last_tick);
+        record.run.cpu_time = cpu_time;
+        record
+    }
+
+    /// Queues a detected exit, to be processed after the host's earlier reports.
+    pub(super) fn queue_exit<Pr>(
+        &self,
+        run: RunId,
+        exit: ProcessExit,
+        context: &mut TrackerContext<'_, Pr>,
+    ) {
+        let plugin = self.details.id;
+        context.effects.pending_exits.push(PendingExit { plugin, run, exit, at: context.now });
+    }
+
+    /// The process of the run with this key is reported to have exited: checks it, and queues the
+    /// exit. The notification may be late, and the run no longer active.
+    pub(crate) fn on_exit_notification<Pr: Probe<Process = P>>(
+        &mut self,
+        key: u32,
+        context: &mut TrackerContext<'_, Pr>,
+    ) {
+        if run_key(self.run_number) != key {
+            return;
+        }
+        let Some(active) = &mut self.active else { return };
+        let run = active.about.run;
+        if let Liveness::Exited(exit) = active.check(context.probe) {
+            self.queue_exit(run, exit, context);
+        }
+    }
+
+    /// Processes an exit that was queued.
+    pub(crate) fn process_exit(&mut self, pending: &PendingExit, effects: &mut Effects, tick: u64) {
+        let class = pending.exit.class();
+        let is_announced = self.state() == PluginState::Stopping;
+        let record = match self.active.take_if(|active| active.about.run == pending.run) {
+            Some(active) => {
+                self.set_state(self.state().after_exit(class), pending.at.wall);
+                let record = self.finish_run(active, pending.at, tick);
+                record.classified = is_announced;
+                record
+            }
+            // A report has ended the run since the exit was queued.
+            None => match self.run_mut(pending.run) {
+                Some(record) => record,
+                None => return,
+            },
+        };
+        record.update_end(pending.exit.run_end());
+        record.crash_pending = !record.classified && class != ExitClass::Clean;
+        if record.crash_pending {
+            let due = pending.at.mono.checked_add(CRASH_GRACE_PERIOD).unwrap_or(pending.at.mono);
+            let crash = PendingCrash { due, plugin: self.details.id, run: pending.run };
+            effects.pending_crashes.push_back(crash);
+        }
+    }
+}

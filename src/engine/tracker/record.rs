@@ -1,0 +1,104 @@
+//! Records one plugin's sample of a tick.
+
+use super::active_run::{NoReading, TickReading};
+use super::{PluginTracker, TrackerContext};
+use crate::history::frame::TickTotals;
+use crate::history::packed::{Memory, PackedSample};
+use crate::history::units::CpuTime;
+use crate::os::Probe;
+use crate::snapshot::read_error::ReadError;
+
+/// The samples and totals of a tick, filled plugin by plugin.
+#[derive(Debug)]
+pub(crate) struct TickRecorder<'a> {
+    pub samples: &'a mut Vec<PackedSample>,
+    pub totals: &'a mut Vec<TickTotals>,
+    /// Some plugin differs from its published record.
+    pub is_changed: bool,
+}
+
+impl TickRecorder<'_> {
+    /// Records that no plugin has this slot.
+    pub(crate) fn skip(&mut self) {
+        self.samples.push(PackedSample::MISSING);
+        self.totals.push(TickTotals::default());
+    }
+}
+
+impl<P> PluginTracker<P> {
+    /// Reads the process, and records a sample and the plugin's totals.
+    #[inline]
+    pub(crate) fn sample<Pr: Probe<Process = P>>(
+        &mut self,
+        context: &mut TrackerContext<'_, Pr>,
+        recorder: &mut TickRecorder<'_>,
+    ) {
+        let reading = self.active.as_mut().map(|active| active.read(context.probe));
+        self.record_sample(reading, context, recorder);
+    }
+
+    /// Records a sample without values because the read has panicked.
+    pub(crate) fn sample_after_panic<Pr: Probe<Process = P>>(
+        &mut self,
+        context: &mut TrackerContext<'_, Pr>,
+        recorder: &mut TickRecorder<'_>,
+    ) {
+        let failed = self.active.as_ref().map(|_| Err(NoReading::Failed(ReadError::UNKNOWN)));
+        self.record_sample(failed, context, recorder);
+    }
+
+    #[inline]
+    fn record_sample<Pr: Probe<Process = P>>(
+        &mut self,
+        reading: Option<Result<TickReading, NoReading>>,
+        context: &mut TrackerContext<'_, Pr>,
+        recorder: &mut TickRecorder<'_>,
+    ) {
+        let mut memory = Memory::Unknown;
+        let mut cpu = None;
+        let min_interval = context.probe.min_interval();
+        if let (Some(active), Some(reading)) = (&mut self.active, reading) {
+            match reading {
+                Ok(TickReading { reading, attached_now }) => {
+                    memory = reading.resident.map_or(Memory::Unknown, Memory::Resident);
+                    cpu = self.meter.take(active.span.as_mut(), min_interval);
+                    self.set_read_error(None, context.effects);
+                    if attached_now {
+                        self.set_process_start(&context.now);
+                    }
+                }
+                // The sample has no values; the CPU interval continues.
+                Err(NoReading::Exited(exit)) => {
+                    memory = Memory::Exited;
+                    let run = active.about.run;
+                    self.queue_exit(run, exit, context);
+                }
+                Err(NoReading::AlreadyExited) => memory = Memory::Exited,
+                Err(NoReading::Failed(error)) => {
+                    cpu = self.meter.take(active.span.as_mut(), min_interval);
+                    context.effects.failed_reads += 1;
+                    self.set_read_error(Some(error), context.effects);
+                }
+            }
+        } else {
+            cpu = self.meter.take(None, min_interval);
+        }
+        let increment =
+            |now: u64, recorded: u64| u32::try_from(now.saturating_sub(recorded)).unwrap_or(u32::MAX);
+        let events = increment(self.events.get(), self.recorded.events);
+        let crashes = increment(self.crash_count, self.recorded.crashes);
+        let (run, run_cpu) = match &self.active {
+            Some(active) => (self.run_number, active.cpu_used.unwrap_or_default()),
+            None => (0, CpuTime::default()),
+        };
+        recorder.samples.push(PackedSample::pack(cpu, memory, events, crashes, run, self.state));
+        let totals = TickTotals {
+            events: self.recorded.events + u64::from(events),
+            crashes: self.recorded.crashes + u64::from(crashes),
+            run_cpu,
+        };
+        self.recorded = totals;
+        recorder.totals.push(totals);
+        recorder.is_changed |= self.is_changed;
+    }
+}

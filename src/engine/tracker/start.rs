@@ -1,0 +1,146 @@
+//! How a run begins: the host reports a process.
+
+use std::time::Duration;
+
+use super::active_run::{ActiveRun, Liveness};
+use super::{PluginTracker, TrackerContext};
+use crate::engine::cpu_meter::ReadingSpan;
+use crate::history::packed::{next_run_number, run_key};
+use crate::history::run_log::RunRecord;
+use crate::os::{Attach, Probe};
+use crate::snapshot::run::{Run, RunEnd};
+use crate::snapshot::state::PluginState;
+use crate::sync::command::ProcessStart;
+use crate::time::TimePoint;
+
+impl<P> PluginTracker<P> {
+    /// A process was reported: it is the next run, and the active one ends.
+    pub(super) fn start_run<Pr: Probe<Process = P>>(
+        &mut self,
+        start: ProcessStart,
+        context: &mut TrackerContext<'_, Pr>,
+    ) {
+        let number = next_run_number(self.run_number);
+        let token = (u64::from(self.details.record.slot) << 32) | u64::from(run_key(number));
+        let mut active =
+            ActiveRun::new(start.run, start.pid, start.reported_at, token, context.tick);
+        let attach = active.attach(context.probe);
+        // The new process is attached first: if the old one lives after that and has the same pid,
+        // the two are one process.
+        let previous = self.active.take().map(|old| self.replace(old, start.pid, context));
+        match attach {
+            Attach::Rejected(error) => {
+                self.set_state(PluginState::Failed, context.now.wall);
+                self.set_read_error(Some(error), context.effects);
+                return;
+            }
+            Attach::Exited(exit) => self.queue_exit(start.run, exit, context),
+            Attach::Found(()) | Attach::Failed(_) => {}
+        }
+        let survivor = self.details.surviving_process.take();
+        let is_same_process = match previous {
+            Some(Previous::SameProcess { span, process_start }) => {
+                active.span = span.or(active.span);
+                active.about.process_start = process_start.or(active.about.process_start);
+                true
+            }
+            Some(Previous::OtherProcess) => false,
+            None => survivor.is_some() && survivor == active.identity(context.probe),
+        };
+        if self.run_number != 0 && !is_same_process {
+            self.change().restart_count += 1;
+        }
+        self.run_number = number;
+        let now = context.now;
+        let process_start = active.about.process_start;
+        let record = RunRecord {
+            run: Run {
+                id: start.run,
+                pid: start.pid,
+                version: start.version,
+                started_at: process_start.and_then(|start| now.wall_of(start)),
+                reported_at: now.wall,
+                ended_at: None,
+                end: None,
+                cpu_time: None,
+            },
+            number,
+            process_start,
+            ended: None,
+            last_tick: 0,
+            classified: false,
+            crash_pending: false,
+        };
+        let error = active.about.read_error;
+        self.active = Some(active);
+        let plugin = self.change();
+        plugin.runs.push(record);
+        plugin.state_since = now.wall;
+        self.state = PluginState::Running;
+        self.set_read_error(error, context.effects);
+    }
+
+    /// Ends the run `old` because the process `pid` was reported. The run counts as replaced if its
+    /// own process still lives.
+    fn replace<Pr: Probe<Process = P>>(
+        &mut self,
+        mut old: ActiveRun<P>,
+        pid: u32,
+        context: &mut TrackerContext<'_, Pr>,
+    ) -> Previous {
+        let is_announced = self.state() == PluginState::Stopping;
+        let liveness = old.check(context.probe);
+        let (run, old_pid) = (old.about.run, old.about.pid);
+        let (span, process_start) =
+            (old.span.map(|span| span.continued()), old.about.process_start);
+        if let Liveness::Alive = liveness {
+            // For the run after the next, in case the reported process is rejected.
+            self.details.surviving_process = old.identity(context.probe);
+        }
+        let record = self.finish_run(old, context.now, context.tick);
+        match liveness {
+            Liveness::Alive => {
+                record.update_end(RunEnd::Replaced);
+                record.classified = true;
+                if pid == old_pid {
+                    Previous::SameProcess { span, process_start }
+                } else {
+                    Previous::OtherProcess
+                }
+            }
+            // The exit is processed after the host's earlier reports. Whether it was announced can
+            // only be decided now, because the next run begins with a state of its own.
+            Liveness::Exited(exit) => {
+                record.update_end(exit.run_end());
+                (record.classified, record.crash_pending) = (is_announced, !is_announced);
+                self.queue_exit(run, exit, context);
+                Previous::OtherProcess
+            }
+            Liveness::AlreadyExited => {
+                record.update_end(RunEnd::Unknown);
+                (record.classified, record.crash_pending) = (is_announced, !is_announced);
+                Previous::OtherProcess
+            }
+        }
+    }
+
+    /// Records the start of the active run's process, which could not be attached at its report.
+    pub(super) fn set_process_start(&mut self, now: &TimePoint) {
+        let Some(about) = self.active.as_ref().map(|active| &active.about) else { return };
+        let (run, Some(start)) = (about.run, about.process_start) else { return };
+        let Some(record) = self.run_mut(run) else { return };
+        record.process_start = Some(start);
+        record.run.started_at = now.wall_of(start);
+    }
+}
+
+/// The active run at the report of the next one.
+#[derive(Clone, Copy, Debug)]
+enum Previous {
+    /// Its process is the reported one: readings continue, and the start is the same.
+    SameProcess {
+        span: Option<ReadingSpan>,
+        process_start: Option<Duration>,
+    },
+    OtherProcess,
+}

@@ -1,0 +1,5 @@
+//! Numbers, durations and times as text; `Display` and `Serialize` of the public values.
+
+pub(crate) mod json;
+pub(crate) mod number;
+pub(crate) mod text;

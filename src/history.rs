@@ -1,0 +1,12 @@
+//! How the history is stored: packed samples, frames, blocks, and their reuse. Values only.
+
+pub(crate) mod block;
+pub(crate) mod frame;
+pub(crate) mod metric;
+pub(crate) mod packed;
+pub(crate) mod plugin_record;
+mod pool;
+pub(crate) mod run_log;
+pub(crate) mod timeline;
+pub(crate) mod units;
+pub(crate) mod writer;

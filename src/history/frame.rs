@@ -1,0 +1,29 @@
+//! One tick of all plugins.
+
+use super::packed::PackedSample;
+use super::units::CpuTime;
+use crate::time::TimePoint;
+
+/// The samples of all plugins at one tick, by slot.
+#[derive(Debug)]
+pub(crate) struct Frame {
+    pub tick: u64,
+    pub at: TimePoint,
+    pub samples: Vec<PackedSample>,
+}
+
+impl Frame {
+    /// The sample of `slot`; missing where the frame is older than the slot.
+    pub(crate) fn sample(&self, slot: u32) -> PackedSample {
+        self.samples.get(slot as usize).copied().unwrap_or(PackedSample::MISSING)
+    }
+}
+
+/// A plugin's counters at a tick. Samples hold only the increments of their tick.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct TickTotals {
+    pub events: u64,
+    pub crashes: u64,
+    /// CPU time of the run that was active.
+    pub run_cpu: CpuTime,
+}

@@ -1,0 +1,56 @@
+//! One plugin at one revision, and the table of all plugins.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use super::run_log::{RunLog, RunRecord};
+use crate::snapshot::read_error::ReadError;
+use crate::snapshot::state::PluginState;
+
+/// A plugin's values that change between ticks. The values of ticks are in the samples of `slot`.
+#[derive(Clone, Debug)]
+pub(crate) struct PluginRecord {
+    pub name: Arc<str>,
+    pub slot: u32,
+    /// The first tick whose sample in `slot` belongs to this plugin; earlier samples belong to the
+    /// slot's previous owner.
+    pub first_tick: u64,
+    pub state: PluginState,
+    pub state_since: SystemTime,
+    pub runs: RunLog,
+    pub crash_count: u64,
+    pub last_crash: Option<SystemTime>,
+    pub restart_count: u64,
+    /// CPU time of the runs that have ended.
+    pub ended_cpu: Duration,
+    pub read_error: Option<ReadError>,
+}
+
+impl PluginRecord {
+    /// The active run: only the newest run can be active.
+    pub(crate) fn active_run(&self) -> Option<&RunRecord> {
+        self.runs.last().filter(|record| record.ended.is_none())
+    }
+}
+
+/// The position of each name in a [`PluginTable`].
+#[derive(Debug, Default)]
+pub(crate) struct NameIndex(HashMap<Arc<str>, u32, foldhash::fast::RandomState>);
+
+impl NameIndex {
+    pub(crate) fn from_sorted(names: impl Iterator<Item = Arc<str>>) -> Self {
+        Self(names.zip(0..).collect())
+    }
+
+    pub(crate) fn position(&self, name: &str) -> Option<usize> {
+        self.0.get(name).map(|&at| at as usize)
+    }
+}
+
+/// All plugins at one revision, by name. Changes of state make a new list but share the index.
+#[derive(Debug, Default)]
+pub(crate) struct PluginTable {
+    pub records: Vec<Arc<PluginRecord>>,
+    pub names: Arc<NameIndex>,
+}

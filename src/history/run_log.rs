@@ -1,0 +1,205 @@
+//! The runs of one plugin, as they are stored and published.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use crate::snapshot::run::{Run, RunEnd, RunId};
+use crate::time::{MonoNanos, TimePoint};
+
+/// A run, with what the engine and the queries need besides its public values.
+#[derive(Clone, Debug)]
+pub(crate) struct RunRecord {
+    pub run: Run,
+    /// Numbers the runs of this plugin; a sample refers to a run by its low bits.
+    pub number: u64,
+    /// Start of the process on the boot clock.
+    pub process_start: Option<Duration>,
+    /// When it ended, on the monotonic clock.
+    pub ended: Option<MonoNanos>,
+    /// The last tick whose sample refers to it; 0 for none. Set once it has ended.
+    pub last_tick: u64,
+    /// Crash or no crash is decided: no later report or exit counts the run.
+    pub classified: bool,
+    /// The run counts as a crash after the grace period, unless it is classified by then.
+    pub crash_pending: bool,
+}
+
+impl RunRecord {
+    /// Records that the run has ended.
+    pub(crate) const fn finish(&mut self, at: &TimePoint, last_tick: u64) {
+        self.run.ended_at = Some(at.wall);
+        self.ended = Some(at.mono);
+        self.last_tick = last_tick;
+    }
+
+    /// When it ended, on both clocks: one for the order, one for display.
+    pub(crate) fn end_times(&self) -> Option<(MonoNanos, SystemTime)> {
+        self.ended.zip(self.run.ended_at)
+    }
+
+    /// Records how it ended, as far as that is better than what is recorded already.
+    pub(crate) const fn update_end(&mut self, end: RunEnd) {
+        self.run.end = Some(match self.run.end {
+            Some(recorded) => recorded.improved_by(end),
+            None => end,
+        });
+    }
+}
+
+/// The runs of one plugin, oldest first, in chunks: a publication copies one pointer for each
+/// sixty-four runs, and a change copies one chunk.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct RunLog {
+    chunks: Vec<Arc<Vec<RunRecord>>>,
+}
+
+/// Runs in one chunk.
+const CHUNK_LEN: usize = 64;
+
+/// The number of newest runs that a query shows.
+pub(crate) const MAX_SHOWN: usize = 256;
+
+impl RunLog {
+    pub(crate) fn push(&mut self, record: RunRecord) {
+        match self.chunks.last_mut() {
+            Some(chunk) if chunk.len() < CHUNK_LEN => Arc::make_mut(chunk).push(record),
+            // Most plugins have one run: no room for sixty-four is reserved ahead.
+            Some(_) | None => self.chunks.push(Arc::new(vec![record])),
+        }
+    }
+
+    pub(crate) fn iter(&self) -> impl DoubleEndedIterator<Item = &RunRecord> + Clone {
+        self.chunks.iter().flat_map(|chunk| chunk.iter())
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.chunks.iter().map(|chunk| chunk.len()).sum()
+    }
+
+    pub(crate) fn last(&self) -> Option<&RunRecord> {
+        self.chunks.last()?.last()
+    }
+
+    /// The run with this key, which is the run's number under `mask`. Samples refer to runs by it.
+    pub(crate) fn by_key(&self, key: u32, mask: u32) -> Option<&RunRecord> {
+        let newest = self.last()?.number;
+        // The newest number with these bits: a window has far fewer than 2^29 runs.
+        let number = newest.checked_sub((newest.wrapping_sub(u64::from(key))) & u64::from(mask))?;
+        let chunk = self.chunks.partition_point(|chunk| chunk[0].number <= number);
+        let chunk = &self.chunks[chunk.checked_sub(1)?];
+        let at = chunk.binary_search_by_key(&number, |record| record.number).ok()?;
+        Some(&chunk[at])
+    }
+
+    /// The run `id`, mutable, if it is still in the log.
+    pub(crate) fn get_mut(&mut self, id: RunId) -> Option<&mut RunRecord> {
+        // Newest first, because it is the usual target. Ids are assigned by the host's threads and
+        // may arrive out of order, so a binary search is not possible.
+        let (chunk, at) = self.chunks.iter().enumerate().rev().find_map(|(i, chunk)| {
+            chunk.iter().rposition(|record| record.run.id == id).map(|at| (i, at))
+        })?;
+        Some(&mut Arc::make_mut(&mut self.chunks[chunk])[at])
+    }
+
+    /// Removes all runs but the newest [`MAX_SHOWN`], those to which a sample since `oldest_tick`
+    /// refers, and those with a pending crash.
+    ///
+    /// The newest stay regardless of age, because the host may still report how they ended. The
+    /// cost is linear in the log, so nothing happens until a whole chunk can be removed.
+    pub(crate) fn prune(&mut self, oldest_tick: u64) {
+        let full = self.chunks.last().is_some_and(|chunk| chunk.len() == CHUNK_LEN);
+        let hidden = self.len().saturating_sub(MAX_SHOWN);
+        if !full || hidden < CHUNK_LEN {
+            return;
+        }
+        let needed = |record: &RunRecord| {
+            let in_history = record.last_tick != 0 && record.last_tick >= oldest_tick;
+            in_history || record.crash_pending || record.ended.is_none()
+        };
+        let kept = self.iter().enumerate().filter(|(i, record)| *i >= hidden || needed(record));
+        if self.len() - kept.clone().count() < CHUNK_LEN {
+            return;
+        }
+        let mut log = Self::default();
+        kept.for_each(|(_, record)| log.push(record.clone()));
+        *self = log;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const END: TimePoint =
+        TimePoint { mono: MonoNanos(1), wall: SystemTime::UNIX_EPOCH, boot: Duration::ZERO };
+
+    fn record(number: u64) -> RunRecord {
+        RunRecord {
+            run: Run {
+                id: RunId(number * 10),
+                pid: 1,
+                version: None,
+                started_at: None,
+                reported_at: SystemTime::UNIX_EPOCH,
+                ended_at: None,
+                end: None,
+                cpu_time: None,
+            },
+            number,
+            process_start: None,
+            ended: None,
+            last_tick: 0,
+            classified: false,
+            crash_pending: false,
+        }
+    }
+
+    fn log(numbers: impl IntoIterator<Item = u64>) -> RunLog {
+        let mut log = RunLog::default();
+        for number in numbers {
+            let mut record = record(number);
+            record.finish(&END, number);
+            log.push(record);
+        }
+        log
+    }
+
+    #[test]
+    fn run_is_found_by_key_after_key_wraps() {
+        let log = log((250..=700).filter(|number| number % 3 != 0));
+        for number in (460..=700u64).filter(|number| number % 3 != 0) {
+            let found = log.by_key((number & 0xff) as u32, 0xff).map(|record| record.number);
+            // The newest of the numbers with these eight bits.
+            let newest = (250..=700u64).rev().find(|n| n & 0xff == number & 0xff).unwrap();
+            let is_logged = newest % 3 != 0;
+            assert_eq!(found, is_logged.then_some(newest), "{number}");
+        }
+    }
+
+    #[test]
+    fn prune_keeps_runs_referred_to_by_samples() {
+        let mut log = log(1..=1_024);
+        log.prune(500);
+        let kept: Vec<u64> = log.iter().map(|record| record.number).collect();
+        assert_eq!(kept, (500..=1_024).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn prune_keeps_newest_runs_and_pending_crashes() {
+        let mut log = log(1..=1_024);
+        log.get_mut(RunId(50)).unwrap().crash_pending = true;
+        log.prune(10_000);
+        let kept: Vec<u64> = log.iter().map(|record| record.number).collect();
+        let newest = 1_024 - MAX_SHOWN as u64 + 1..=1_024;
+        assert_eq!(kept, std::iter::once(5).chain(newest).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn changed_run_leaves_published_log_unchanged() {
+        let mut log = log(1..=3);
+        let published = log.clone();
+        log.get_mut(RunId(20)).unwrap().update_end(RunEnd::Exited(7));
+        assert_eq!(published.iter().nth(1).unwrap().run.end, None);
+        assert_eq!(log.iter().nth(1).unwrap().run.end, Some(RunEnd::Exited(7)));
+    }
+}

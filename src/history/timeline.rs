@@ -1,0 +1,170 @@
+//! The history as a snapshot holds it: blocks, and the frames since the last of them.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use super::block::{BLOCK_TICKS, Block};
+use super::frame::Frame;
+use super::metric::Metric;
+use super::packed::PackedSample;
+use crate::time::{MonoNanos, TimePoint};
+
+/// Consecutive blocks without a gap, oldest first.
+pub(crate) type BlockList = VecDeque<Arc<Block>>;
+
+/// Consecutive ticks without a gap: first those in blocks, then those in frames.
+#[derive(Debug)]
+pub(crate) struct Timeline {
+    pub blocks: Arc<BlockList>,
+    pub frames: Vec<Arc<Frame>>,
+    /// The oldest tick that is part of the history; the oldest block may begin before it.
+    pub oldest: u64,
+    /// The newest tick; 0 before the first.
+    pub newest: u64,
+}
+
+/// Where the samples of a tick are stored.
+enum Location<'a> {
+    Block(&'a Block, usize),
+    Frame(&'a Frame),
+}
+
+impl Timeline {
+    pub(crate) fn empty() -> Self {
+        Self { blocks: Arc::default(), frames: Vec::new(), oldest: 1, newest: 0 }
+    }
+
+    fn locate(&self, tick: u64) -> Option<Location<'_>> {
+        if let Some(first) = self.frames.first()
+            && tick >= first.tick
+        {
+            let frame = self.frames.get((tick - first.tick) as usize)?;
+            return Some(Location::Frame(frame));
+        }
+        let offset = tick.checked_sub(self.blocks.front()?.first)? as usize;
+        let block = self.blocks.get(offset / BLOCK_TICKS)?;
+        Some(Location::Block(block, offset % BLOCK_TICKS))
+    }
+
+    /// The time of `tick`, if it is stored.
+    pub(crate) fn at(&self, tick: u64) -> Option<&TimePoint> {
+        self.locate(tick).map(|location| match location {
+            Location::Block(block, k) => &block.at[k],
+            Location::Frame(frame) => &frame.at,
+        })
+    }
+
+    /// The sample of `slot` at `tick`; missing where there is none.
+    pub(crate) fn sample(&self, tick: u64, slot: u32) -> PackedSample {
+        match self.locate(tick) {
+            Some(Location::Block(block, k)) => block.sample(slot, k),
+            Some(Location::Frame(frame)) => frame.sample(slot),
+            None => PackedSample::MISSING,
+        }
+    }
+
+    /// The first tick of the history at or after `cutoff`.
+    pub(crate) fn first_since(&self, cutoff: MonoNanos) -> u64 {
+        let (mut low, mut high) = (self.oldest, self.newest + 1);
+        while low < high {
+            let middle = low + (high - low) / 2;
+            if self.at(middle).is_some_and(|at| at.mono < cutoff) {
+                low = middle + 1;
+            } else {
+                high = middle;
+            }
+        }
+        low
+    }
+
+    /// Calls `each` with the pieces of one column of one plugin from tick `from` on, in order of
+    /// time.
+    pub(crate) fn column(
+        &self,
+        slot: u32,
+        metric: Metric,
+        from: u64,
+        mut each: impl FnMut(&[u32]),
+    ) {
+        if let Some(front) = self.blocks.front() {
+            let offset = from.saturating_sub(front.first) as usize;
+            let mut skip = offset % BLOCK_TICKS;
+            for block in self.blocks.iter().skip(offset / BLOCK_TICKS) {
+                each(block.column(slot, metric).get(skip..).unwrap_or(&[]));
+                skip = 0;
+            }
+        }
+        for frame in self.frames.iter().filter(|frame| frame.tick >= from) {
+            each(&[frame.sample(slot).get(metric)]);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, SystemTime};
+
+    use super::*;
+
+    /// `blocks` full blocks and `frames` frames; the CPU column of slot 0 holds the tick.
+    fn timeline(blocks: u64, frames: u64) -> Timeline {
+        let start = TimePoint {
+            mono: MonoNanos(0),
+            wall: SystemTime::UNIX_EPOCH,
+            boot: Duration::ZERO,
+        };
+        let frame = |tick: u64| {
+            let sample = PackedSample::from_columns(|metric| match metric {
+                Metric::Cpu => tick as u32,
+                Metric::RunAndState => 3,
+                Metric::Memory | Metric::Events | Metric::Crashes => 0,
+            });
+            let at = start.after(Duration::from_secs(tick));
+            Arc::new(Frame { tick, at, samples: vec![sample] })
+        };
+        let first = 7;
+        let list = (0..blocks).map(|b| {
+            let ticks = first + b * BLOCK_TICKS as u64..first + (b + 1) * BLOCK_TICKS as u64;
+            let mut block = Block::new(start);
+            block.fill(&ticks.map(frame).collect::<Vec<_>>());
+            Arc::new(block)
+        });
+        let since = first + blocks * BLOCK_TICKS as u64;
+        Timeline {
+            blocks: Arc::new(list.collect()),
+            frames: (since..since + frames).map(frame).collect(),
+            oldest: first,
+            newest: since + frames - 1,
+        }
+    }
+
+    #[test]
+    fn every_tick_is_found_in_block_or_frame() {
+        for (blocks, frames) in [(0, 1), (0, 29), (1, 0), (2, 5), (3, 29)] {
+            let timeline = timeline(blocks, frames);
+            for tick in timeline.oldest..=timeline.newest {
+                assert_eq!(timeline.sample(tick, 0).get(Metric::Cpu), tick as u32);
+                let MonoNanos(at) = timeline.at(tick).unwrap().mono;
+                assert_eq!(timeline.first_since(MonoNanos(at)), tick);
+                assert_eq!(timeline.first_since(MonoNanos(at + 1)), tick + 1);
+                let mut column = Vec::new();
+                timeline.column(0, Metric::Cpu, tick, |piece| column.extend_from_slice(piece));
+                assert_eq!(column, (tick as u32..=timeline.newest as u32).collect::<Vec<_>>());
+            }
+            for tick in [0, timeline.oldest - 1, timeline.newest + 1, u64::MAX] {
+                assert!(timeline.at(tick).is_none(), "tick {tick}");
+                assert_eq!(timeline.sample(tick, 0), PackedSample::MISSING);
+            }
+        }
+    }
+
+    #[test]
+    fn slot_outside_history_has_no_values() {
+        let timeline = timeline(2, 5);
+        let mut values = 0;
+        timeline.column(9, Metric::Memory, timeline.oldest, |piece| {
+            values += piece.iter().filter(|&&value| value != 0).count();
+        });
+        assert_eq!(values, 0);
+    }
+}

@@ -1,0 +1,474 @@
+//! Writes the history: frames, blocks, and the parts of a publication, with their reuse.
+//!
+//! Path of a tick: a frame is begun from a recycled one, filled by the engine, and committed; every
+//! thirty frames are sealed into a block. A publication is a recycled snapshot that is brought up to
+//! date: it receives the frames it does not have yet, and pointers to the rest.
+
+use std::sync::Arc;
+
+use super::block::{BLOCK_TICKS, Block};
+use super::frame::{Frame, TickTotals};
+use super::packed::PackedSample;
+use super::plugin_record::PluginTable;
+use super::pool::{Pool, PoolLimits};
+use super::timeline::{BlockList, Timeline};
+use crate::snapshot::inner::{CollectorInfo, SnapshotInner};
+use crate::snapshot::system::{CollectorStatus, SamplerStats, SystemMetrics};
+use crate::time::TimePoint;
+
+/// Retired snapshots, lists and tables that are kept for readers. A host that leaks more of them
+/// pays for freeing them itself.
+const MAX_RETIRED: usize = 64;
+
+/// A value from a pool has no other owner, by the pool's definition.
+const UNIQUE: &str = "a value from a pool has one owner";
+
+/// The history as the engine writes it, and the current parts of a publication.
+#[derive(Debug)]
+pub(crate) struct HistoryWriter {
+    /// Samples kept of each plugin.
+    max_samples: u64,
+    tick: u64,
+    frames: Vec<Arc<Frame>>,
+    blocks: Arc<BlockList>,
+    totals: Arc<Vec<TickTotals>>,
+    table: Arc<PluginTable>,
+    empty: EmptyParts,
+    pools: RecyclePools,
+}
+
+/// The parts that a recycled snapshot holds in place of its old ones.
+#[derive(Debug, Default)]
+struct EmptyParts {
+    blocks: Arc<BlockList>,
+    totals: Arc<Vec<TickTotals>>,
+    table: Arc<PluginTable>,
+}
+
+#[derive(Debug)]
+struct RecyclePools {
+    snapshots: Pool<SnapshotInner>,
+    lists: Pool<BlockList>,
+    tables: Pool<PluginTable>,
+    totals: Pool<Vec<TickTotals>>,
+    frames: Pool<Frame>,
+    blocks: Pool<Block>,
+}
+
+/// A tick that is being recorded.
+#[derive(Debug)]
+pub(crate) struct PendingTick {
+    frame: Arc<Frame>,
+    totals: Arc<Vec<TickTotals>>,
+}
+
+impl PendingTick {
+    /// The samples and totals to fill, by slot.
+    pub(crate) fn parts(&mut self) -> (&mut Frame, &mut Vec<TickTotals>) {
+        let frame = Arc::get_mut(&mut self.frame).expect(UNIQUE);
+        (frame, Arc::get_mut(&mut self.totals).expect(UNIQUE))
+    }
+}
+
+/// Clears `values` and reserves room for `len` of them, releasing room that is no longer needed.
+fn clear_and_reserve<T>(values: &mut Vec<T>, len: usize) {
+    values.clear();
+    if values.capacity() > 4 * len + 64 {
+        values.shrink_to(len);
+    }
+    values.reserve_exact(len);
+}
+
+impl HistoryWriter {
+    pub(crate) fn new(max_samples: usize) -> Self {
+        let empty = EmptyParts::default();
+        let small = PoolLimits { free: 2, waiting: MAX_RETIRED, ticks: max_samples as u64 };
+        // Frames that left the window wait for one more window; then their readers free them.
+        let waiting = max_samples.max(BLOCK_TICKS) + BLOCK_TICKS;
+        let frames = PoolLimits { free: BLOCK_TICKS + 4, waiting, ..small };
+        // One block leaves the window whenever a new one is needed.
+        let blocks = PoolLimits { free: 1, waiting: max_samples / BLOCK_TICKS + 2, ..small };
+        Self {
+            max_samples: max_samples as u64,
+            tick: 0,
+            frames: Vec::new(),
+            blocks: Arc::clone(&empty.blocks),
+            totals: Arc::clone(&empty.totals),
+            table: Arc::clone(&empty.table),
+            empty,
+            pools: RecyclePools {
+                snapshots: Pool::new(small),
+                lists: Pool::new(small),
+                tables: Pool::new(small),
+                totals: Pool::new(small),
+                frames: Pool::new(frames),
+                blocks: Pool::new(blocks),
+            },
+        }
+    }
+
+    /// The newest tick; 0 before the first.
+    pub(crate) const fn tick(&self) -> u64 {
+        self.tick
+    }
+
+    /// The oldest tick that is part of the history.
+    pub(crate) fn oldest(&self) -> u64 {
+        (self.tick + 1).saturating_sub(self.max_samples).max(1)
+    }
+
+    /// The newest tick's sample and totals of `slot`, unless the tick is before `first_tick`.
+    pub(crate) fn newest(&self, slot: u32, first_tick: u64) -> Option<(PackedSample, TickTotals)> {
+        if self.tick < first_tick {
+            return None;
+        }
+        let sample = match (self.frames.last(), self.blocks.back()) {
+            (Some(frame), _) => frame.sample(slot),
+            (None, Some(block)) => block.sample(slot, BLOCK_TICKS - 1),
+            (None, None) => return None,
+        };
+        Some((sample, *self.totals.get(slot as usize)?))
+    }
+
+    /// Begins the next tick with room for `slots` samples; [`commit`](Self::commit) completes it.
+    pub(crate) fn begin_tick(&mut self, at: TimePoint, slots: usize) -> PendingTick {
+        let tick = self.tick + 1;
+        let new = || Arc::new(Frame { tick, at, samples: Vec::new() });
+        let frame = self.pools.frames.take().unwrap_or_else(new);
+        let totals = self.pools.totals.take().unwrap_or_default();
+        let mut pending = PendingTick { frame, totals };
+        let (frame, totals) = pending.parts();
+        (frame.tick, frame.at) = (tick, at);
+        clear_and_reserve(&mut frame.samples, slots);
+        clear_and_reserve(totals, slots);
+        pending
+    }
+
+    /// Makes `pending` the newest tick.
+    pub(crate) fn commit(&mut self, pending: PendingTick) {
+        self.tick = pending.frame.tick;
+        self.frames.push(pending.frame);
+        let old = std::mem::replace(&mut self.totals, pending.totals);
+        self.pools.totals.retire(old, self.tick);
+        // A history shorter than a block never has one: its frames leave one by one.
+        let oldest = self.oldest();
+        let expired = self.frames.iter().take_while(|frame| frame.tick < oldest).count();
+        for frame in self.frames.drain(..expired) {
+            self.pools.frames.retire(frame, self.tick);
+        }
+        if self.frames.len() == BLOCK_TICKS {
+            self.seal_block();
+        }
+    }
+
+    /// Turns the thirty frames into a block, and retires the blocks that have left the window.
+    fn seal_block(&mut self) {
+        let at = self.frames[0].at;
+        let mut block = self.pools.blocks.take().unwrap_or_else(|| Arc::new(Block::new(at)));
+        Arc::get_mut(&mut block).expect(UNIQUE).fill(&self.frames);
+
+        let mut list = self.pools.lists.take().unwrap_or_default();
+        let blocks = Arc::get_mut(&mut list).expect(UNIQUE);
+        sync_blocks(blocks, &self.blocks);
+        blocks.push_back(block);
+        let oldest = self.oldest();
+        while blocks.front().is_some_and(|block| block.end() <= oldest) {
+            if let Some(block) = blocks.pop_front() {
+                self.pools.blocks.retire(block, self.tick);
+            }
+        }
+        let old = std::mem::replace(&mut self.blocks, list);
+        self.pools.lists.retire(old, self.tick);
+        for frame in self.frames.drain(..) {
+            self.pools.frames.retire(frame, self.tick);
+        }
+        // Free values must not hold the values retired above, or those would never become free.
+        for list in self.pools.lists.free_mut() {
+            trim_blocks(list, &self.blocks);
+        }
+        for snapshot in self.pools.snapshots.free_mut() {
+            snapshot.timeline.frames.clear();
+        }
+    }
+
+    /// Replaces the plugin table. `fill` receives a table to change, empty or an older one that is
+    /// mostly still valid, and the current one.
+    pub(crate) fn update_table(&mut self, fill: impl FnOnce(&mut PluginTable, &PluginTable)) {
+        let mut table = self.pools.tables.take().unwrap_or_default();
+        fill(Arc::get_mut(&mut table).expect(UNIQUE), &self.table);
+        let old = std::mem::replace(&mut self.table, table);
+        self.pools.tables.retire(old, self.tick);
+    }
+
+    /// Builds the snapshot of the current state. The caller publishes it and hands the replaced one
+    /// to [`retire_snapshot`](Self::retire_snapshot).
+    pub(crate) fn build_snapshot(&mut self, header: SnapshotHeader) -> Arc<SnapshotInner> {
+        let SnapshotHeader { info, revision, status, system, sampler } = header;
+        let new = || Arc::new(SnapshotInner::before_first_tick(info, status));
+        let mut next = self.pools.snapshots.take().unwrap_or_else(new);
+        let snapshot = Arc::get_mut(&mut next).expect(UNIQUE);
+        let mut frames = std::mem::take(&mut snapshot.timeline.frames);
+        sync_frames(&mut frames, &self.frames);
+        *snapshot = SnapshotInner {
+            info,
+            revision,
+            status,
+            timeline: Timeline {
+                blocks: Arc::clone(&self.blocks),
+                frames,
+                oldest: self.oldest(),
+                newest: self.tick,
+            },
+            totals: Arc::clone(&self.totals),
+            table: Arc::clone(&self.table),
+            system,
+            sampler,
+        };
+        next
+    }
+
+    /// Keeps a snapshot that was replaced, and recovers retired values that readers have released.
+    pub(crate) fn retire_snapshot(&mut self, old: Arc<SnapshotInner>) {
+        self.pools.snapshots.retire(old, self.tick);
+        self.sweep();
+    }
+
+    /// Recovers retired values that readers have released. Containers come before their contents.
+    fn sweep(&mut self) {
+        let Self { tick, pools, empty, frames, blocks, table, .. } = self;
+        pools.snapshots.sweep(*tick, |snapshot| {
+            snapshot.timeline.blocks = Arc::clone(&empty.blocks);
+            snapshot.totals = Arc::clone(&empty.totals);
+            snapshot.table = Arc::clone(&empty.table);
+            trim_frames(&mut snapshot.timeline.frames, frames);
+        });
+        pools.lists.sweep(*tick, |list| trim_blocks(list, blocks));
+        pools.tables.sweep(*tick, |old| {
+            // A table of the same set of plugins is reused with few changes; others are not useful.
+            if !Arc::ptr_eq(&old.names, &table.names) {
+                *old = PluginTable::default();
+            }
+        });
+        pools.totals.sweep(*tick, |_| ());
+        pools.frames.sweep(*tick, |_| ());
+        pools.blocks.sweep(*tick, |_| ());
+    }
+}
+
+/// The parts of a publication besides history and table.
+#[derive(Debug)]
+pub(crate) struct SnapshotHeader {
+    pub info: CollectorInfo,
+    pub revision: u64,
+    pub status: CollectorStatus,
+    pub system: SystemMetrics,
+    pub sampler: SamplerStats,
+}
+
+/// Removes from `list` the blocks before those of `current`.
+fn trim_blocks(list: &mut BlockList, current: &BlockList) {
+    let first = current.front().map_or(u64::MAX, |block| block.first);
+    while list.front().is_some_and(|block| block.first < first) {
+        list.pop_front();
+    }
+}
+
+/// Makes `list`, an older state of `current`, equal to it. They differ at the ends only, so the
+/// cost depends on what happened since, not on the length of the history.
+fn sync_blocks(list: &mut BlockList, current: &BlockList) {
+    trim_blocks(list, current);
+    list.extend(current.iter().skip(list.len()).cloned());
+}
+
+/// Makes `frames`, an older state of `current`, equal to it.
+fn sync_frames(frames: &mut Vec<Arc<Frame>>, current: &[Arc<Frame>]) {
+    trim_frames(frames, current);
+    frames.extend(current.iter().skip(frames.len()).cloned());
+}
+
+/// Removes from `frames` those before the frames of `current`.
+fn trim_frames(frames: &mut Vec<Arc<Frame>>, current: &[Arc<Frame>]) {
+    let first = current.first().map_or(u64::MAX, |frame| frame.tick);
+    let expired = frames.iter().take_while(|frame| frame.tick < first).count();
+    frames.drain(..expired);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant, SystemTime};
+
+    use super::*;
+    use crate::history::metric::Metric;
+    use crate::snapshot::Snapshot;
+    use crate::time::MonoNanos;
+
+    struct Harness {
+        writer: HistoryWriter,
+        published: Arc<SnapshotInner>,
+        info: CollectorInfo,
+    }
+
+    impl Harness {
+        fn new(max_samples: usize) -> Self {
+            let second = Duration::from_secs(1);
+            let started = TimePoint {
+                mono: MonoNanos(0),
+                wall: SystemTime::UNIX_EPOCH,
+                boot: Duration::ZERO,
+            };
+            let info = CollectorInfo {
+                started,
+                started_instant: Instant::now(),
+                poll_interval: second,
+                history_duration: second * max_samples as u32,
+            };
+            let first = SnapshotInner::before_first_tick(info, CollectorStatus::Running);
+            Self { writer: HistoryWriter::new(max_samples), published: Arc::new(first), info }
+        }
+
+        /// One tick of `slots` samples, whose CPU column holds the tick.
+        fn tick(&mut self, slots: usize) {
+            let tick = self.writer.tick() + 1;
+            let at = self.info.started.after(Duration::from_secs(tick));
+            let mut pending = self.writer.begin_tick(at, slots);
+            let (frame, totals) = pending.parts();
+            let sample = PackedSample::from_columns(|metric| match metric {
+                Metric::Cpu => tick as u32,
+                Metric::RunAndState => 3,
+                Metric::Memory | Metric::Events | Metric::Crashes => 0,
+            });
+            frame.samples.resize(slots, sample);
+            totals.resize(slots, TickTotals { events: tick, ..TickTotals::default() });
+            self.writer.commit(pending);
+            self.publish();
+        }
+
+        fn publish(&mut self) {
+            let next = self.writer.build_snapshot(SnapshotHeader {
+                info: self.info,
+                revision: self.writer.tick(),
+                status: CollectorStatus::Running,
+                system: SystemMetrics::default(),
+                sampler: SamplerStats::default(),
+            });
+            let old = std::mem::replace(&mut self.published, next);
+            self.writer.retire_snapshot(old);
+        }
+
+        fn snapshot(&self) -> Snapshot {
+            Snapshot(Arc::clone(&self.published))
+        }
+    }
+
+    fn assert_holds(snapshot: &Snapshot, samples: u64) {
+        let timeline = &snapshot.0.timeline;
+        assert_eq!(timeline.newest - timeline.oldest + 1, samples.min(timeline.newest));
+        for tick in timeline.oldest..=timeline.newest {
+            assert_eq!(timeline.sample(tick, 0).get(Metric::Cpu), tick as u32, "{timeline:?}");
+        }
+        assert_eq!(snapshot.0.totals[0].events, timeline.newest);
+    }
+
+    #[test]
+    fn history_of_any_length_holds_newest_samples() {
+        for samples in [1, 2, 10, 29, 30, 31, 59, 60, 61, 95] {
+            let mut harness = Harness::new(samples);
+            for _ in 0..4 * BLOCK_TICKS + 7 {
+                harness.tick(2);
+                assert_holds(&harness.snapshot(), samples as u64);
+            }
+        }
+    }
+
+    #[test]
+    fn held_snapshot_is_unchanged_by_later_ticks() {
+        let mut harness = Harness::new(70);
+        for _ in 0..45 {
+            harness.tick(1);
+        }
+        let held = harness.snapshot();
+        for _ in 0..500 {
+            harness.tick(1);
+        }
+        assert_eq!(held.tick(), 45);
+        assert_holds(&held, 45);
+        assert_holds(&harness.snapshot(), 70);
+    }
+
+    #[test]
+    fn retired_values_without_readers_are_reused() {
+        let mut harness = Harness::new(60);
+        let mut addresses = std::collections::HashSet::new();
+        for tick in 0..1_000 {
+            harness.tick(1);
+            if tick >= 200 {
+                let snapshot = harness.snapshot();
+                addresses.insert(Arc::as_ptr(&snapshot.0) as usize);
+                let timeline = &snapshot.0.timeline;
+                addresses.insert(Arc::as_ptr(&timeline.blocks) as usize);
+                addresses.insert(Arc::as_ptr(&snapshot.0.totals) as usize);
+                addresses.extend(timeline.blocks.iter().map(|block| Arc::as_ptr(block) as usize));
+                addresses.extend(timeline.frames.iter().map(|frame| Arc::as_ptr(frame) as usize));
+            }
+        }
+        // Two snapshots, three lists, three totals; three or four blocks, and frames for thirty
+        // ticks and for those that the last snapshots before a seal still held.
+        assert!(addresses.len() <= 2 + 3 + 3 + 5 + BLOCK_TICKS + 8, "{}", addresses.len());
+    }
+
+    #[test]
+    fn reader_is_never_last_owner_of_old_snapshot() {
+        let mut harness = Harness::new(60);
+        for _ in 0..100 {
+            harness.tick(1);
+        }
+        let held = harness.snapshot();
+        let frames: Vec<_> = held.0.timeline.frames.iter().map(Arc::downgrade).collect();
+        let blocks: Vec<_> = held.0.timeline.blocks.iter().map(Arc::downgrade).collect();
+        for _ in 0..50 {
+            harness.tick(1);
+        }
+        drop(held);
+        assert!(frames.iter().all(|frame| frame.strong_count() > 0));
+        assert!(blocks.iter().all(|block| block.strong_count() > 0));
+    }
+
+    #[test]
+    fn snapshot_held_for_a_window_leaves_pools_bounded() {
+        let mut harness = Harness::new(600);
+        for _ in 0..700 {
+            harness.tick(1);
+        }
+        let kept = |harness: &Harness| {
+            let RecyclePools { snapshots, lists, frames, blocks, .. } = &harness.writer.pools;
+            (snapshots.len(), lists.len(), frames.len(), blocks.len())
+        };
+        let held = harness.snapshot();
+        for _ in 0..600 {
+            harness.tick(1);
+        }
+        let (.., blocks) = kept(&harness);
+        assert!(blocks >= 19, "blocks held by a reader are kept: {blocks}");
+        drop(held);
+        for _ in 0..100 {
+            harness.tick(1);
+        }
+        let (snapshots, lists, frames, blocks) = kept(&harness);
+        assert!(snapshots <= 3 && lists <= 3 && blocks <= 3, "{snapshots} {lists} {blocks}");
+        assert!(frames <= 2 * BLOCK_TICKS + 4, "{frames} frames");
+    }
+
+    #[test]
+    fn unused_room_of_frames_is_released() {
+        let mut harness = Harness::new(60);
+        for _ in 0..40 {
+            harness.tick(1_000);
+        }
+        for _ in 0..200 {
+            harness.tick(1);
+        }
+        let snapshot = harness.snapshot();
+        let room = snapshot.0.timeline.frames.iter().map(|frame| frame.samples.capacity());
+        assert!(room.max().unwrap_or(0) < 100);
+    }
+}

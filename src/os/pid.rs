@@ -1,0 +1,20 @@
+//! Facts about a pid that need no held descriptor, on each platform.
+
+#[cfg(target_os = "linux")]
+mod linux;
+#[cfg(not(target_os = "linux"))]
+mod other;
+
+use std::io;
+
+#[cfg(target_os = "linux")]
+use self::linux as platform;
+#[cfg(not(target_os = "linux"))]
+use self::other as platform;
+pub(super) use self::platform::{exists, is_proc_foreign, is_thread};
+#[cfg(feature = "portable")]
+pub(super) use self::platform::{has_exited_as_zombie, start_in_seconds};
+use crate::snapshot::read_error::ReadError;
+
+/// The pids in `/proc` belong to another PID namespace: see [`is_proc_foreign`].
+pub(super) const FOREIGN_PROC: ReadError = ReadError::Io(io::ErrorKind::Unsupported);

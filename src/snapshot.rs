@@ -1,0 +1,162 @@
+//! Public values, and the queries on them, which run on the reader's thread. No thread, no clock,
+//! no I/O, no atomics.
+
+pub(crate) mod aggregates;
+pub(crate) mod downsample;
+pub(crate) mod history;
+pub(crate) mod inner;
+pub(crate) mod plugin_view;
+pub(crate) mod query;
+pub(crate) mod read_error;
+mod rows;
+pub(crate) mod run;
+pub(crate) mod sample;
+pub(crate) mod state;
+pub(crate) mod system;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use self::inner::SnapshotInner;
+use self::plugin_view::PluginView;
+use self::system::{CollectorStatus, SamplerStats, SystemMetrics};
+
+/// The history up to a tick, and the state of every plugin at a revision.
+///
+/// A snapshot does not change and outlives the collector. All of its samples and totals belong to
+/// one tick, all states, runs and crash counts to one revision. Cloning is cheap; take one from a
+/// [`Reader`](crate::Reader) and query it as often as needed: no query waits, takes a lock or makes
+/// a system call.
+///
+/// [`Display`](fmt::Display) writes a table of all plugins.
+///
+/// ```
+/// use plugmeter::{Collector, Config};
+///
+/// let collector = Collector::start(Config::default())?;
+/// let plugin = collector.register("dice")?;
+/// plugin.started(std::process::id(), "1.0");
+///
+/// let snapshot = collector.sample_now()?;
+/// drop(collector);
+/// let dice = snapshot.plugin("dice").expect("it is registered");
+/// assert_eq!(dice.version(), Some("1.0"));
+/// println!("{snapshot}");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone)]
+pub struct Snapshot(pub(crate) Arc<SnapshotInner>);
+
+impl Snapshot {
+    /// Number of the newest tick of the history; 0 before the first.
+    #[must_use]
+    pub fn tick(&self) -> u64 {
+        self.0.timeline.newest
+    }
+
+    /// Number of the publication. It increases with each tick, and between ticks when a plugin is
+    /// registered or removed, or when its state, a run, its crash count or a read error changes.
+    /// Such changes are published immediately, but not more often than every 10 ms.
+    #[must_use]
+    pub fn revision(&self) -> u64 {
+        self.0.revision
+    }
+
+    /// The wall-clock time of the tick; of the collector's start, before the first.
+    #[must_use]
+    pub fn sampled_at(&self) -> SystemTime {
+        self.0.sampled_at().wall
+    }
+
+    /// The time of the tick on the monotonic clock; of the collector's start, before the first.
+    #[must_use]
+    pub fn sampled_at_instant(&self) -> Instant {
+        let info = &self.0.info;
+        let since_start = self.0.sampled_at().mono.since(info.started.mono);
+        info.started_instant.checked_add(since_start).unwrap_or(info.started_instant)
+    }
+
+    /// Whether the collector still samples, and if not, why.
+    #[must_use]
+    pub fn status(&self) -> CollectorStatus {
+        self.0.status
+    }
+
+    /// Whether no newer snapshot will follow: the [status](Self::status) is anything but
+    /// [`Running`](CollectorStatus::Running).
+    #[must_use]
+    pub fn is_stopped(&self) -> bool {
+        self.0.status != CollectorStatus::Running
+    }
+
+    /// The collector's poll interval.
+    #[must_use]
+    pub fn poll_interval(&self) -> Duration {
+        self.0.info.poll_interval
+    }
+
+    /// The collector's configured length of the history.
+    #[must_use]
+    pub fn history_duration(&self) -> Duration {
+        self.0.info.history_duration
+    }
+
+    /// When the collector was started.
+    #[must_use]
+    pub fn started_at(&self) -> SystemTime {
+        self.0.info.started.wall
+    }
+
+    /// All plugins, by name.
+    #[must_use = "iterators are lazy"]
+    pub fn plugins(
+        &self,
+    ) -> impl DoubleEndedIterator<Item = PluginView<'_>> + ExactSizeIterator + Clone {
+        self.0.table.records.iter().map(|record| PluginView::new(&self.0, record))
+    }
+
+    /// The plugin with that name; `None` if none is registered.
+    ///
+    /// # Cost
+    ///
+    /// One look-up in a hash table.
+    #[must_use]
+    pub fn plugin(&self, name: &str) -> Option<PluginView<'_>> {
+        let table = &self.0.table;
+        let record = table.records.get(table.names.position(name)?)?;
+        Some(PluginView::new(&self.0, record))
+    }
+
+    /// Totals over all plugins.
+    #[must_use]
+    pub fn system(&self) -> SystemMetrics {
+        self.0.system
+    }
+
+    /// The sampler's own work and cost, as of the tick.
+    #[must_use]
+    pub fn sampler(&self) -> SamplerStats {
+        self.0.sampler
+    }
+}
+
+/// Two snapshots are equal if they are the same publication.
+impl PartialEq for Snapshot {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for Snapshot {}
+
+impl fmt::Debug for Snapshot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Snapshot")
+            .field("tick", &self.tick())
+            .field("revision", &self.revision())
+            .field("plugins", &self.0.table.records.len())
+            .field("status", &self.status())
+            .finish()
+    }
+}

@@ -1,0 +1,71 @@
+//! The contents of one publication.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::system::{CollectorStatus, SamplerStats, SystemMetrics};
+use crate::history::frame::TickTotals;
+use crate::history::plugin_record::{PluginRecord, PluginTable};
+use crate::history::timeline::Timeline;
+use crate::time::{MonoNanos, TimePoint};
+
+/// Values that do not change while a collector lives.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct CollectorInfo {
+    pub started: TimePoint,
+    /// The same time as an `Instant`.
+    pub started_instant: Instant,
+    pub poll_interval: Duration,
+    pub history_duration: Duration,
+}
+
+/// One publication. Nothing in it is atomic, locked or mutable: it is immutable by type.
+#[derive(Debug)]
+pub(crate) struct SnapshotInner {
+    pub info: CollectorInfo,
+    pub revision: u64,
+    pub status: CollectorStatus,
+    pub timeline: Timeline,
+    /// By slot, of the newest tick.
+    pub totals: Arc<Vec<TickTotals>>,
+    pub table: Arc<PluginTable>,
+    pub system: SystemMetrics,
+    pub sampler: SamplerStats,
+}
+
+impl SnapshotInner {
+    /// The snapshot before the first tick; the only one where there is no sampler.
+    pub(crate) fn before_first_tick(info: CollectorInfo, status: CollectorStatus) -> Self {
+        Self {
+            info,
+            revision: 0,
+            status,
+            timeline: Timeline::empty(),
+            totals: Arc::default(),
+            table: Arc::default(),
+            system: SystemMetrics::default(),
+            sampler: SamplerStats::default(),
+        }
+    }
+
+    /// The time of the newest tick; of the start, before the first.
+    pub(crate) fn sampled_at(&self) -> &TimePoint {
+        self.timeline.at(self.timeline.newest).unwrap_or(&self.info.started)
+    }
+
+    /// The counters of a plugin at the newest tick, if it was registered by then.
+    pub(crate) fn totals_of(&self, record: &PluginRecord) -> Option<&TickTotals> {
+        let is_sampled = record.first_tick <= self.timeline.newest;
+        self.totals.get(record.slot as usize).filter(|_| is_sampled)
+    }
+
+    /// The beginning of the history: runs that ended before it are not part of it.
+    ///
+    /// It lies the configured length before the tick; further back where ticks were late or the
+    /// machine was suspended, so that the oldest sample is older. `None`: before the clock's origin.
+    pub(crate) fn history_start(&self) -> Option<MonoNanos> {
+        let configured = self.sampled_at().mono.checked_sub(self.info.history_duration)?;
+        let oldest = self.timeline.at(self.timeline.oldest).map(|at| at.mono);
+        Some(oldest.map_or(configured, |oldest| oldest.min(configured)))
+    }
+}

@@ -1,0 +1,239 @@
+//! One plugin of a snapshot: its current values.
+
+use std::fmt;
+use std::time::{Duration, SystemTime};
+
+use super::inner::SnapshotInner;
+use super::read_error::ReadError;
+use super::rows::PluginRows;
+use super::run::Run;
+use super::sample::Sample;
+use super::state::PluginState;
+use crate::history::packed::run_key;
+use crate::history::plugin_record::PluginRecord;
+use crate::history::run_log::{MAX_SHOWN, RunRecord};
+
+/// One plugin of a [`Snapshot`](crate::Snapshot): its state at the revision, its history up to the
+/// tick.
+///
+/// ```
+/// use plugmeter::{Collector, Config, PluginState, Window};
+///
+/// let collector = Collector::start(Config::default())?;
+/// let plugin = collector.register("dice")?;
+/// plugin.started(std::process::id(), "1.0");
+/// let snapshot = collector.sample_now()?;
+///
+/// let dice = snapshot.plugin("dice").expect("it is registered");
+/// assert_eq!(dice.state(), PluginState::Running);
+/// assert_eq!(dice.pid(), Some(std::process::id()));
+/// for sample in dice.history(Window::All) {
+///     println!("{:?} {:?}", sample.timestamp, sample.cpu_percent);
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Copy)]
+pub struct PluginView<'a> {
+    pub(super) rows: PluginRows<'a>,
+}
+
+/// CPU, memory and uptime of the process of the active run, as of the newest sample.
+///
+/// [`PluginView::usage`] returns it. A value is `None` if it is unknown, without an active run, and
+/// if the newest sample belongs to another run.
+///
+/// ```
+/// use plugmeter::{Collector, Config};
+///
+/// let collector = Collector::start(Config::default())?;
+/// let plugin = collector.register("dice")?;
+/// plugin.started(std::process::id(), "1.0");
+/// let snapshot = collector.sample_now()?;
+/// let usage = snapshot.plugin("dice").unwrap().usage();
+/// assert!(usage.memory_bytes.is_some_and(|bytes| bytes > 0));
+///
+/// plugin.stopped();
+/// let snapshot = collector.sample_now()?;
+/// assert_eq!(snapshot.plugin("dice").unwrap().usage().memory_bytes, None);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[non_exhaustive]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct CurrentUsage {
+    /// In percent of one core: see [`Sample::cpu_percent`].
+    pub cpu_percent: Option<f64>,
+    /// Resident memory in bytes: see [`Sample::memory_bytes`].
+    pub memory_bytes: Option<u64>,
+    /// Time since the process started.
+    pub uptime: Option<Duration>,
+}
+
+impl<'a> PluginView<'a> {
+    pub(crate) const fn new(inner: &'a SnapshotInner, record: &'a PluginRecord) -> Self {
+        Self { rows: PluginRows { inner, record } }
+    }
+
+    const fn record(&self) -> &'a PluginRecord {
+        self.rows.record
+    }
+
+    /// The registered name.
+    #[must_use]
+    pub fn name(&self) -> &'a str {
+        &self.record().name
+    }
+
+    /// Version of the newest run, active or not; `None` if the host reported none.
+    #[must_use]
+    pub fn version(&self) -> Option<&'a str> {
+        self.record().runs.last()?.run.version.as_deref()
+    }
+
+    /// Process id of the active run; `None` without one.
+    #[must_use]
+    pub fn pid(&self) -> Option<u32> {
+        self.run().map(|run| run.pid)
+    }
+
+    /// The plugin's state.
+    #[must_use]
+    pub fn state(&self) -> PluginState {
+        self.record().state
+    }
+
+    /// When the state last changed, or the newest run began, whichever is later.
+    #[must_use]
+    pub fn state_since(&self) -> SystemTime {
+        self.record().state_since
+    }
+
+    /// The active run; `None` if no process was reported, or if it has ended.
+    #[must_use]
+    pub fn run(&self) -> Option<&'a Run> {
+        self.record().active_run().map(|record| &record.run)
+    }
+
+    /// The runs that overlap the history, oldest first; at most the newest 256 of them.
+    ///
+    /// The history reaches back to its oldest sample, and at least its configured length.
+    #[must_use = "iterators are lazy"]
+    pub fn runs(&self) -> impl DoubleEndedIterator<Item = &'a Run> + Clone + use<'a> {
+        let start = self.rows.inner.history_start();
+        let overlaps = |record: &&RunRecord| {
+            record.ended.is_none_or(|ended| start.is_none_or(|start| ended >= start))
+        };
+        // Runs end in order, so those that overlap the history are the newest ones.
+        let runs = &self.record().runs;
+        let first = runs.iter().rev().take(MAX_SHOWN).take_while(overlaps).last();
+        let first = first.map_or(u64::MAX, |record| record.number);
+        runs.iter().filter(move |record| record.number >= first).map(|record| &record.run)
+    }
+
+    /// The event counter at the tick; 0 before the plugin's first sample.
+    #[must_use]
+    pub fn event_count(&self) -> u64 {
+        self.rows.counters().map_or(0, |counters| counters.events)
+    }
+
+    /// Crashes of all runs so far.
+    #[must_use]
+    pub fn crash_count(&self) -> u64 {
+        self.record().crash_count
+    }
+
+    /// When the newest run that counted as a crash ended; `None` if none did.
+    #[must_use]
+    pub fn last_crash(&self) -> Option<SystemTime> {
+        self.record().last_crash
+    }
+
+    /// Runs after the first whose process differs from that of the previous run.
+    #[must_use]
+    pub fn restart_count(&self) -> u64 {
+        self.record().restart_count
+    }
+
+    /// CPU time of all runs together, as far as it was read. Never decreases.
+    #[must_use]
+    pub fn cpu_time(&self) -> Duration {
+        let active = self.record().active_run().and_then(|active| {
+            // The tick may be older than the active run.
+            let run_of_tick = self.rows.newest_packed()?.run()?;
+            let totals = self.rows.inner.totals_of(self.record())?;
+            (run_of_tick == run_key(active.number)).then(|| Duration::from(totals.run_cpu))
+        });
+        self.record().ended_cpu + active.unwrap_or_default()
+    }
+
+    /// Why there is no reading although a process was reported; `None` if there is one, or nothing
+    /// to read.
+    #[must_use]
+    pub fn read_error(&self) -> Option<&'a ReadError> {
+        self.record().read_error.as_ref()
+    }
+
+    /// The newest sample, which belongs to the tick. `None` before the plugin's first.
+    ///
+    /// State, pid and version of a sample are its tick's; the view's own may be newer.
+    #[must_use]
+    pub fn current(&self) -> Option<Sample<'a>> {
+        let packed = self.rows.newest_packed()?;
+        let newest = self.rows.inner.timeline.newest;
+        self.rows.unpack(newest, packed, self.rows.counters()?, &mut None)
+    }
+
+    /// CPU, memory and uptime of the process that is running now. After a publication between ticks
+    /// the newest sample may belong to a run that has ended: its values are not part of it.
+    #[must_use]
+    pub fn usage(&self) -> CurrentUsage {
+        let active = self.run().map(|run| run.id);
+        match self.current() {
+            Some(sample) if active.is_some() && sample.run == active => CurrentUsage {
+                cpu_percent: sample.cpu_percent,
+                memory_bytes: sample.memory_bytes,
+                uptime: sample.uptime,
+            },
+            Some(_) | None => CurrentUsage::default(),
+        }
+    }
+
+    /// The plugin's row in a serialized snapshot: state, run and crashes of the revision, events of
+    /// the tick, and the values of the process that is running.
+    pub(crate) fn as_sample(&self) -> Sample<'a> {
+        let usage = self.usage();
+        Sample {
+            timestamp: self.rows.inner.sampled_at().wall,
+            plugin_name: self.name(),
+            version: self.version(),
+            pid: self.pid(),
+            run: self.run().map(|run| run.id),
+            state: self.state(),
+            cpu_percent: usage.cpu_percent,
+            memory_bytes: usage.memory_bytes,
+            uptime: usage.uptime,
+            event_count: self.event_count(),
+            crash_count: self.crash_count(),
+        }
+    }
+}
+
+impl PartialEq for PluginView<'_> {
+    /// Two views are equal if they show the same plugin of the same publication.
+    fn eq(&self, other: &Self) -> bool {
+        std::ptr::eq(self.rows.inner, other.rows.inner)
+            && std::ptr::eq(self.rows.record, other.rows.record)
+    }
+}
+
+impl Eq for PluginView<'_> {}
+
+impl fmt::Debug for PluginView<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PluginView")
+            .field("name", &self.name())
+            .field("state", &self.state())
+            .field("pid", &self.pid())
+            .field("tick", &self.rows.inner.timeline.newest)
+            .finish()
+    }
+}

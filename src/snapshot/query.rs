@@ -1,0 +1,265 @@
+//! Queries over a window of one plugin's history.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::aggregates::{Aggregates, summarize};
+use super::downsample::{Downsampler, Point};
+use super::history::History;
+use super::plugin_view::PluginView;
+use super::rows::Counters;
+use crate::history::metric::Metric;
+
+/// The part of the history that a query covers.
+///
+/// A window is counted back from the snapshot's tick on the monotonic clock; a sample of exactly
+/// that age is included. It converts from a `Duration` and from an `Option<Duration>` (`None` is
+/// all).
+///
+/// ```
+/// use plugmeter::Window;
+/// use std::time::Duration;
+///
+/// assert_eq!(Window::from(Duration::from_secs(60)), Window::Last(Duration::from_secs(60)));
+/// assert_eq!(Window::from(None), Window::All);
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Window {
+    /// The whole history.
+    #[default]
+    All,
+    /// The newest part of it.
+    Last(Duration),
+}
+
+impl From<Duration> for Window {
+    fn from(last: Duration) -> Self {
+        Self::Last(last)
+    }
+}
+
+impl From<Option<Duration>> for Window {
+    fn from(last: Option<Duration>) -> Self {
+        last.map_or(Self::All, Self::Last)
+    }
+}
+
+impl<'a> PluginView<'a> {
+    /// The samples of `window`, oldest first.
+    ///
+    /// # Cost
+    ///
+    /// Linear in the window: one pass over its event counts, then a few nanoseconds a sample.
+    /// Allocates nothing.
+    #[must_use = "iterators are lazy"]
+    pub fn history(&self, window: impl Into<Window>) -> History<'a> {
+        let newest = self.rows.inner.timeline.newest;
+        let from = self.first_tick(window.into());
+        let back = self.rows.counters().unwrap_or_default();
+        let front = back.minus(Counters {
+            events: self.rows.increments_after(from, Metric::Events),
+            crashes: self.rows.increments_after(from, Metric::Crashes),
+        });
+        History::new(self.rows, from, newest, front, back)
+    }
+
+    /// The samples of `window` in at most `max` buckets, oldest first: what a chart needs.
+    ///
+    /// Buckets cover a power of two of ticks and begin at multiples of it, so that later queries
+    /// put the same samples into the same buckets: a chart that is drawn again moves on without
+    /// flickering. Where there is room, a new run begins a new bucket. With `max` of 0 there are no
+    /// buckets.
+    ///
+    /// # Cost
+    ///
+    /// That of [`history`](Self::history), and the returned vector.
+    #[must_use]
+    pub fn points(&self, window: impl Into<Window>, max: usize) -> Vec<Point> {
+        if max == 0 {
+            return Vec::new();
+        }
+        let history = self.history(window);
+        let newest = self.rows.inner.timeline.newest;
+        // Every tick records a sample of every registered plugin: there are no gaps.
+        let oldest = newest + 1 - history.len() as u64;
+        let mut points = Vec::with_capacity(max.min(history.len()));
+        let mut downsampler = Downsampler::new(oldest, newest, max);
+        points.extend((oldest..).zip(history).filter_map(|(tick, s)| downsampler.push(tick, &s)));
+        points.extend(downsampler.finish());
+        points
+    }
+
+    /// CPU and memory of this plugin over `window`, its events and crashes; `None` if the window
+    /// holds no sample.
+    ///
+    /// # Cost
+    ///
+    /// Linear in the samples of the window. Allocates nothing in steady state: each calling thread
+    /// keeps buffers for the largest window that it has queried, eight bytes a sample. It works on
+    /// this snapshot, so it never waits and always agrees with other queries on the same one.
+    #[must_use]
+    pub fn aggregates(&self, window: impl Into<Window>) -> Option<Aggregates> {
+        let timeline = &self.rows.inner.timeline;
+        let record = self.rows.record;
+        let from = self.first_tick(window.into());
+        let time_span = self.time_span(from)?;
+        let events = self.rows.increments_after(from, Metric::Events);
+        let summary = |metric| {
+            summarize(metric, |values| {
+                timeline.column(record.slot, metric, from, |piece| {
+                    values.extend_from_slice(piece);
+                });
+            })
+        };
+        Some(Aggregates {
+            plugin_name: Arc::clone(&record.name),
+            sample_count: (timeline.newest - from + 1) as usize,
+            time_span,
+            cpu: summary(Metric::Cpu),
+            memory: summary(Metric::Memory),
+            events,
+            events_per_second: per_second(events, time_span),
+            crashes: self.crashes_since(from),
+        })
+    }
+
+    /// Events per second over `window`, as in [`aggregates`](Self::aggregates) but cheaper; 0 with
+    /// fewer than two samples.
+    #[must_use]
+    pub fn event_rate(&self, window: impl Into<Window>) -> f64 {
+        let from = self.first_tick(window.into());
+        let span = self.time_span(from);
+        span.map_or(0.0, |span| per_second(self.rows.increments_after(from, Metric::Events), span))
+    }
+
+    /// Crashes counted in `window`, up to the snapshot's revision; cheaper than
+    /// [`aggregates`](Self::aggregates).
+    ///
+    /// Where the window reaches back to a tick before the plugin's first sample, this includes the
+    /// crashes before that sample; aggregates, which cover samples, do not.
+    #[must_use]
+    pub fn crashes(&self, window: impl Into<Window>) -> u64 {
+        let first = self.window_start(window.into());
+        if first == 1 || first < self.rows.record.first_tick {
+            self.rows.record.crash_count
+        } else {
+            self.crashes_since(first)
+        }
+    }
+
+    /// The time from the sample that is `back` ticks before the newest one to the newest one, on
+    /// the monotonic clock: setting the wall clock does not change it. `None` if the history does
+    /// not reach that far back.
+    ///
+    /// ```
+    /// # #[cfg(feature = "testing")] {
+    /// use plugmeter::Config;
+    /// use plugmeter::testing::Simulation;
+    /// use std::time::Duration;
+    ///
+    /// let mut sim = Simulation::new(Config::default().poll_interval(Duration::from_secs(5)))?;
+    /// sim.register("dice")?;
+    /// (0..3).for_each(|_| sim.tick(|_pid| None));
+    /// let snapshot = sim.snapshot();
+    /// let dice = snapshot.plugin("dice").unwrap();
+    /// assert_eq!(dice.sample_age(2), Some(Duration::from_secs(10)));
+    /// assert_eq!(dice.sample_age(3), None);
+    /// # }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn sample_age(&self, back: usize) -> Option<Duration> {
+        let newest = self.rows.inner.timeline.newest;
+        let tick = newest.checked_sub(u64::try_from(back).ok()?)?;
+        let first = self.rows.inner.timeline.oldest.max(self.rows.record.first_tick);
+        self.time_span(tick).filter(|_| tick >= first)
+    }
+
+    /// From the sample of tick `from` to the newest; `None` if there is none.
+    fn time_span(&self, from: u64) -> Option<Duration> {
+        let timeline = &self.rows.inner.timeline;
+        if from > timeline.newest {
+            return None;
+        }
+        Some(timeline.at(timeline.newest)?.mono.since(timeline.at(from)?.mono))
+    }
+
+    /// Crashes that are not counted in the sample of tick `from`.
+    fn crashes_since(&self, from: u64) -> u64 {
+        let count = self.rows.record.crash_count;
+        // Most plugins have none, and then there is nothing to sum up.
+        if count == 0 {
+            return 0;
+        }
+        let at_newest = self.rows.counters().map_or(0, |counters| counters.crashes);
+        count.saturating_sub(at_newest - self.rows.increments_after(from, Metric::Crashes))
+    }
+
+    /// The first tick of this plugin in the window; one after the newest if there is none.
+    fn first_tick(&self, window: Window) -> u64 {
+        let first = self.window_start(window);
+        first.max(self.rows.record.first_tick).min(self.rows.inner.timeline.newest + 1)
+    }
+
+    /// The first tick in the window, of any plugin.
+    fn window_start(&self, window: Window) -> u64 {
+        let timeline = &self.rows.inner.timeline;
+        match window {
+            Window::All => timeline.oldest,
+            // A window that reaches back before the origin of the clock holds everything.
+            Window::Last(last) => match self.rows.inner.sampled_at().mono.checked_sub(last) {
+                Some(cutoff) => timeline.first_since(cutoff),
+                None => timeline.oldest,
+            },
+        }
+    }
+}
+
+fn per_second(events: u64, span: Duration) -> f64 {
+    if span.is_zero() { 0.0 } else { events as f64 / span.as_secs_f64() }
+}
+
+#[cfg(all(test, feature = "testing"))]
+mod tests {
+    use std::time::Duration;
+
+    use crate::testing::{Simulation, Usage};
+    use crate::{Config, Window};
+
+    /// The crashes before the first sample count where the window reaches back to an earlier tick.
+    #[test]
+    fn crashes_before_first_sample_count_in_wide_window() {
+        let second = Duration::from_secs(1);
+        let config = Config::default().poll_interval(second).history_duration(second * 10);
+        let mut sim = Simulation::new(config).unwrap();
+        let tick = |sim: &mut Simulation, times| {
+            for _ in 0..times {
+                sim.tick(|_pid| Usage { cpu_time: Duration::ZERO, memory_bytes: 1 });
+            }
+        };
+        tick(&mut sim, 3);
+        let plugin = sim.register("dice").unwrap();
+        plugin.started(1, "");
+        plugin.crashed();
+        plugin.started(2, "");
+        tick(&mut sim, 3);
+        plugin.crashed();
+        tick(&mut sim, 1);
+        // Its first sample is the fourth tick's, of seven.
+        let snapshot = sim.snapshot();
+        let view = snapshot.plugin("dice").unwrap();
+        for (seconds, crashes) in [(3, 1), (4, 2), (6, 2)] {
+            let window = Window::Last(second * seconds);
+            assert_eq!(view.aggregates(window).unwrap().crashes, 1, "{seconds} s");
+            assert_eq!(view.crashes(window), crashes, "{seconds} s");
+        }
+        assert_eq!(view.aggregates(Window::All).unwrap().crashes, 1);
+        assert_eq!(view.crashes(Window::All), 2);
+        // Once the first crash has left the history, only the later one remains, and then none.
+        for (ticks, crashes) in [(7, 1), (10, 0)] {
+            tick(&mut sim, ticks);
+            let snapshot = sim.snapshot();
+            assert_eq!(snapshot.plugin("dice").unwrap().crashes(Window::All), crashes);
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! One plugin's stored samples in a snapshot: the common ground of views and histories.
+
+use crate::history::frame::TickTotals;
+use crate::history::metric::Metric;
+use crate::history::packed::{PackedSample, RUN_KEY_MASK, run_key};
+use crate::history::plugin_record::PluginRecord;
+use crate::history::run_log::RunRecord;
+use crate::history::units::CpuShare;
+use crate::snapshot::inner::SnapshotInner;
+use crate::snapshot::sample::Sample;
+
+/// A plugin's counters at a tick.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Counters {
+    pub events: u64,
+    pub crashes: u64,
+}
+
+impl From<&TickTotals> for Counters {
+    fn from(totals: &TickTotals) -> Self {
+        Self { events: totals.events, crashes: totals.crashes }
+    }
+}
+
+impl Counters {
+    /// The increments of one tick.
+    pub(super) const fn increments_of(sample: PackedSample) -> Self {
+        Self {
+            events: sample.get(Metric::Events) as u64,
+            crashes: sample.get(Metric::Crashes) as u64,
+        }
+    }
+
+    pub(super) const fn plus(self, other: Self) -> Self {
+        Self { events: self.events + other.events, crashes: self.crashes + other.crashes }
+    }
+
+    pub(super) const fn minus(self, other: Self) -> Self {
+        Self {
+            events: self.events.saturating_sub(other.events),
+            crashes: self.crashes.saturating_sub(other.crashes),
+        }
+    }
+}
+
+/// The samples of one plugin in one snapshot.
+#[derive(Clone, Copy)]
+pub(super) struct PluginRows<'a> {
+    pub inner: &'a SnapshotInner,
+    pub record: &'a PluginRecord,
+}
+
+impl<'a> PluginRows<'a> {
+    /// The plugin's counters at the newest tick; `None` before its first sample.
+    pub(super) fn counters(&self) -> Option<Counters> {
+        self.inner.totals_of(self.record).map(Counters::from)
+    }
+
+    pub(super) fn packed(&self, tick: u64) -> PackedSample {
+        self.inner.timeline.sample(tick, self.record.slot)
+    }
+
+    /// The packed sample of the newest tick; `None` before the plugin's first.
+    pub(super) fn newest_packed(&self) -> Option<PackedSample> {
+        let newest = self.inner.timeline.newest;
+        (self.record.first_tick <= newest).then(|| self.packed(newest))
+    }
+
+    /// The sum of a counter's increments in the ticks after `tick`.
+    pub(super) fn increments_after(&self, tick: u64, metric: Metric) -> u64 {
+        let mut sum = 0;
+        self.inner.timeline.column(self.record.slot, metric, tick + 1, |piece| {
+            sum += piece.iter().map(|&added| u64::from(added)).sum::<u64>();
+        });
+        sum
+    }
+
+    /// Unpacks a sample. `last_run` caches the run of the previous call: usually it is the same.
+    pub(super) fn unpack(
+        &self,
+        tick: u64,
+        packed: PackedSample,
+        counters: Counters,
+        last_run: &mut Option<&'a RunRecord>,
+    ) -> Option<Sample<'a>> {
+        let at = self.inner.timeline.at(tick)?;
+        let state = packed.state()?;
+        let run = packed.run().and_then(|key| match last_run {
+            Some(record) if run_key(record.number) == key => Some(*record),
+            _ => {
+                *last_run = self.record.runs.by_key(key, RUN_KEY_MASK);
+                *last_run
+            }
+        });
+        let process_start =
+            run.and_then(|record| record.process_start).filter(|_| !packed.is_exited());
+        Some(Sample {
+            timestamp: at.wall,
+            plugin_name: &self.record.name,
+            version: run.and_then(|record| record.run.version.as_deref()),
+            pid: run.map(|record| record.run.pid),
+            run: run.map(|record| record.run.id),
+            state,
+            cpu_percent: packed.cpu().map(CpuShare::percent),
+            memory_bytes: packed.resident(),
+            // Where two clocks disagree, a process may seem to start in the future.
+            uptime: process_start.map(|start| at.boot.saturating_sub(start)),
+            event_count: counters.events,
+            crash_count: counters.crashes,
+        })
+    }
+}

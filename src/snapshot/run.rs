@@ -1,0 +1,267 @@
+//! One process of a plugin, and how it ended.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use serde::Serialize;
+
+/// Identifies one run: one process of one plugin. Unique in this process, in order of creation.
+///
+/// [`Plugin::started`](crate::Plugin::started) returns it;
+/// [`Plugin::exited`](crate::Plugin::exited) takes it.
+///
+/// ```
+/// use plugmeter::{Collector, Config};
+///
+/// let collector = Collector::start(Config::default())?;
+/// let plugin = collector.register("dice")?;
+/// let first = plugin.started(std::process::id(), "1.0");
+/// let second = plugin.started(std::process::id(), "1.1");
+/// assert!(first < second);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(transparent)]
+pub struct RunId(pub(crate) u64);
+
+impl fmt::Display for RunId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// How a run ended.
+///
+/// `Exited` and `Signaled` come from an exit status. `Replaced`, `Stopped` and `Crashed` come from
+/// reports of the host, where there is no status. A status that arrives later replaces them.
+///
+/// ```
+/// use plugmeter::RunEnd;
+///
+/// assert_eq!(RunEnd::Exited(3).to_string(), "exit code 3");
+/// assert_eq!(RunEnd::Signaled(9).to_string(), "signal 9");
+/// ```
+#[non_exhaustive]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum RunEnd {
+    /// The process exited with this code.
+    Exited(i32),
+    /// This signal terminated the process.
+    Signaled(i32),
+    /// The host reported another process, or another version, during the run: a hot reload.
+    Replaced,
+    /// The host reported [`stopped`](crate::Plugin::stopped).
+    Stopped,
+    /// The host reported [`crashed`](crate::Plugin::crashed).
+    Crashed,
+    /// Unknown: the process was gone, and its exit status with it.
+    Unknown,
+}
+
+impl RunEnd {
+    /// The name in JSON.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Exited(_) => "exited",
+            Self::Signaled(_) => "signaled",
+            Self::Replaced => "replaced",
+            Self::Stopped => "stopped",
+            Self::Crashed => "crashed",
+            Self::Unknown => "unknown",
+        }
+    }
+
+    /// Whether the process failed: an exit code other than 0, a signal other than HUP, INT, TERM
+    /// and PIPE, or the host's report of a crash.
+    ///
+    /// It does not depend on whether the host had announced the end: see
+    /// [`crash_count`](crate::PluginView::crash_count) for the runs that counted as crashes.
+    ///
+    /// ```
+    /// use plugmeter::RunEnd;
+    ///
+    /// assert!(RunEnd::Exited(1).is_unclean() && RunEnd::Signaled(11).is_unclean());
+    /// assert!(!RunEnd::Exited(0).is_unclean() && !RunEnd::Signaled(15).is_unclean());
+    /// ```
+    #[must_use]
+    pub const fn is_unclean(self) -> bool {
+        let exit = match self {
+            Self::Exited(code) => ProcessExit::Exited(code),
+            Self::Signaled(signal) => ProcessExit::Signaled(signal),
+            Self::Crashed => return true,
+            Self::Replaced | Self::Stopped | Self::Unknown => return false,
+        };
+        matches!(exit.class(), ExitClass::Unclean)
+    }
+
+    /// The better of what is recorded and what is reported next: a status replaces a report of the
+    /// host, a report replaces `Unknown`, and otherwise the first stays.
+    pub(crate) const fn improved_by(self, next: Self) -> Self {
+        match (self, next) {
+            (Self::Exited(_) | Self::Signaled(_), _) => self,
+            (_, Self::Exited(_) | Self::Signaled(_)) => next,
+            (Self::Unknown, Self::Replaced | Self::Stopped | Self::Crashed) => next,
+            (Self::Unknown, Self::Unknown) => self,
+            (Self::Replaced | Self::Stopped | Self::Crashed, _) => self,
+        }
+    }
+}
+
+impl fmt::Display for RunEnd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exited(code) => write!(f, "exit code {code}"),
+            Self::Signaled(signal) => write!(f, "signal {signal}"),
+            Self::Replaced | Self::Stopped | Self::Crashed | Self::Unknown => {
+                f.pad(self.as_str())
+            }
+        }
+    }
+}
+
+/// How a process exited, as far as its status is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ProcessExit {
+    Exited(i32),
+    Signaled(i32),
+    /// The process is gone and its status is not available.
+    Unknown,
+}
+
+/// What a [`ProcessExit`] means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ExitClass {
+    Clean,
+    Unclean,
+    Unknown,
+}
+
+impl ProcessExit {
+    /// Clean is exit code 0 or a signal that requests termination. The rule is systemd's:
+    /// systemd.service(5), `SuccessExitStatus=`: "the exit status 0 and the signals SIGHUP,
+    /// SIGINT, SIGTERM, and SIGPIPE". Their numbers are the same on every Unix.
+    pub(crate) const fn class(self) -> ExitClass {
+        const HUP: i32 = 1;
+        const INT: i32 = 2;
+        const PIPE: i32 = 13;
+        const TERM: i32 = 15;
+        match self {
+            Self::Exited(0) | Self::Signaled(HUP | INT | PIPE | TERM) => ExitClass::Clean,
+            Self::Exited(_) | Self::Signaled(_) => ExitClass::Unclean,
+            Self::Unknown => ExitClass::Unknown,
+        }
+    }
+
+    pub(crate) const fn run_end(self) -> RunEnd {
+        match self {
+            Self::Exited(code) => RunEnd::Exited(code),
+            Self::Signaled(signal) => RunEnd::Signaled(signal),
+            Self::Unknown => RunEnd::Unknown,
+        }
+    }
+}
+
+/// One process of a plugin, from the host's report to its end.
+///
+/// A restart is a new run of the same plugin, and so is the same process under a new version.
+///
+/// ```
+/// # #[cfg(feature = "testing")] {
+/// use plugmeter::testing::{Observed, Simulation, Usage};
+/// use plugmeter::{Config, RunEnd};
+/// use std::time::Duration;
+///
+/// let mut sim = Simulation::new(Config::default())?;
+/// let plugin = sim.register("dice")?;
+/// plugin.started(4711, "1.0");
+/// sim.tick(|_pid| Usage { cpu_time: Duration::from_secs(1), memory_bytes: 1 << 20 });
+/// sim.tick(|_pid| Observed::Exited(3));
+///
+/// let snapshot = sim.snapshot();
+/// let run = snapshot.plugin("dice").unwrap().runs().next().unwrap();
+/// assert_eq!(run.pid, 4711);
+/// assert_eq!(run.end, Some(RunEnd::Exited(3)));
+/// assert_eq!(run.cpu_time, Some(Duration::from_secs(1)));
+/// # }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[non_exhaustive]
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Run {
+    /// Identifies the run.
+    pub id: RunId,
+    /// Process id.
+    pub pid: u32,
+    /// As reported by the host; `None` if it reported none.
+    pub version: Option<Arc<str>>,
+    /// When the process started, as the operating system reports it; `None` if it does not.
+    /// Computed once, so that it does not jitter. With the portable probe its resolution is one
+    /// second.
+    pub started_at: Option<SystemTime>,
+    /// When the sampler processed the host's report of the process.
+    pub reported_at: SystemTime,
+    /// When the end was detected or reported; `None` while the run is active.
+    pub ended_at: Option<SystemTime>,
+    /// How it ended; `None` while the run is active.
+    pub end: Option<RunEnd>,
+    /// CPU time that the process is known to have used in this run, once the run has ended.
+    /// `None` without two readings.
+    pub cpu_time: Option<Duration>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clean_exit_is_code_zero_or_termination_signal() {
+        assert_eq!(ProcessExit::Exited(0).class(), ExitClass::Clean);
+        assert_eq!(ProcessExit::Exited(1).class(), ExitClass::Unclean);
+        for signal in 1..=64 {
+            let clean = [1, 2, 13, 15].contains(&signal);
+            let expected = if clean { ExitClass::Clean } else { ExitClass::Unclean };
+            assert_eq!(ProcessExit::Signaled(signal).class(), expected, "signal {signal}");
+        }
+        assert_eq!(ProcessExit::Unknown.class(), ExitClass::Unknown);
+    }
+
+    #[test]
+    fn unclean_run_end_follows_exit_class_or_report() {
+        for end in [RunEnd::Exited(1), RunEnd::Signaled(9), RunEnd::Crashed] {
+            assert!(end.is_unclean(), "{end}");
+        }
+        let clean = [RunEnd::Exited(0), RunEnd::Signaled(15), RunEnd::Replaced, RunEnd::Stopped];
+        for end in clean.into_iter().chain([RunEnd::Unknown]) {
+            assert!(!end.is_unclean(), "{end}");
+        }
+    }
+
+    #[test]
+    fn run_end_and_run_id_display() {
+        assert_eq!(RunId(12).to_string(), "12");
+        for (end, text) in [
+            (RunEnd::Exited(-1), "exit code -1"),
+            (RunEnd::Signaled(11), "signal 11"),
+            (RunEnd::Replaced, "replaced"),
+            (RunEnd::Unknown, "unknown"),
+        ] {
+            assert_eq!(end.to_string(), text);
+        }
+    }
+
+    #[test]
+    fn status_replaces_report_and_report_replaces_unknown() {
+        use RunEnd::{Exited, Replaced, Signaled, Stopped, Unknown};
+        for (recorded, next, expected) in [
+            (Unknown, Stopped, Stopped),
+            (Stopped, Unknown, Stopped),
+            (Replaced, Exited(0), Exited(0)),
+            (Stopped, Signaled(9), Signaled(9)),
+            (Signaled(9), Stopped, Signaled(9)),
+            (Signaled(9), Unknown, Signaled(9)),
+        ] {
+            assert_eq!(recorded.improved_by(next), expected, "{recorded:?} then {next:?}");
+        }
+    }
+}

@@ -1,0 +1,7 @@
+//! What crosses threads: commands, the publication, counters, and owned threads.
+
+pub(crate) mod command;
+pub(crate) mod counter;
+pub(crate) mod fork;
+pub(crate) mod publish;
+pub(crate) mod worker;
