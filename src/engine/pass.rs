@@ -171,12 +171,7 @@ impl<P> Engine<P> {
         }
     }
 
-    fn publish<E: Environment>(
-        &mut self,
-        now: &TimePoint,
-        status: CollectorStatus,
-        env: &mut E,
-    ) {
+    fn publish<E: Environment>(&mut self, now: &TimePoint, status: CollectorStatus, env: &mut E) {
         let next = self.build_snapshot(now, status);
         let old = env.publish(next, now.mono);
         self.retire_snapshot(old);

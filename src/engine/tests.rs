@@ -1,7 +1,6 @@
 //! Tests of the roster with a scripted probe: what a simulation cannot be told, because there a
 //! process is always found, and is only looked at in ticks. And of its thread: see `thread`.
 
-
 mod books;
 mod found;
 mod order;
@@ -13,16 +12,16 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::roster::Engine;
+use crate::engine::cpu_meter::{MonoNanos, Reading, ResidentBytes};
+use crate::os::{Attach, Found, Identity, Probe, ReadFailure};
 use crate::snapshot::read_error::ReadError;
-use crate::engine::cpu_meter::{ResidentBytes, MonoNanos, Reading};
 use crate::snapshot::run::{ProcessExit, RunEnd, RunId};
-use crate::snapshot::{CollectorInfo, SnapshotInner, Snapshot};
 use crate::snapshot::state::PluginState;
-use crate::time::TimePoint;
-use crate::os::{Found, Identity, Attach, Probe, ReadFailure};
-use crate::sync::command::{Change, ProcessStart, PluginId, PluginUpdate};
+use crate::snapshot::{CollectorInfo, Snapshot, SnapshotInner};
+use crate::sync::command::{Change, PluginId, PluginUpdate, ProcessStart};
 use crate::sync::counter::EventCounter;
 use crate::sync::publish::Publisher;
+use crate::time::TimePoint;
 
 /// What a number is to be.
 #[derive(Clone, Copy)]
@@ -63,8 +62,11 @@ impl Script {
     fn look(&self, pid: u32) -> Result<(Duration, Reading), ReadFailure> {
         let TimePoint { boot, .. } = self.now.expect("time has begun");
         let at = MonoNanos(boot.as_nanos() as u64);
-        let reading =
-            |cpu: Duration| Reading { at, cpu_time: cpu.into(), resident: ResidentBytes::known(1_024) };
+        let reading = |cpu: Duration| Reading {
+            at,
+            cpu_time: cpu.into(),
+            resident: ResidentBytes::known(1_024),
+        };
         match self.processes.get(&pid).copied().unwrap_or(Is::Gone) {
             Is::Alive { began, cpu } => Ok((began, reading(cpu))),
             Is::Zombie { cpu, outcome } => {
@@ -85,7 +87,12 @@ impl Probe for Script {
         Duration::from_millis(1)
     }
 
-    fn open(&mut self, pid: u32, _called: Option<&TimePoint>, token: u64) -> Attach<Found<Process>> {
+    fn open(
+        &mut self,
+        pid: u32,
+        _called: Option<&TimePoint>,
+        token: u64,
+    ) -> Attach<Found<Process>> {
         self.tokens.insert(pid, token);
         match self.look(pid) {
             Ok((began, reading)) => Attach::Found(Found {
@@ -145,8 +152,11 @@ impl Stage {
             wall: SystemTime::UNIX_EPOCH,
             boot: Duration::from_secs(1_000),
         };
-        let origin =
-            CollectorInfo { started: now, poll_interval: SECOND, history_duration: SECOND * samples };
+        let origin = CollectorInfo {
+            started: now,
+            poll_interval: SECOND,
+            history_duration: SECOND * samples,
+        };
         let events = EventCounter::new();
         let mut stage = Self {
             roster: Engine::new(origin, samples as usize),
@@ -172,7 +182,12 @@ impl Stage {
     fn started(&mut self, pid: u32) -> RunId {
         self.runs += 1;
         let run = RunId(self.runs);
-        self.say(PluginUpdate::Started(ProcessStart { run, pid, version: None, reported_at: Some(self.now) }));
+        self.say(PluginUpdate::Started(ProcessStart {
+            run,
+            pid,
+            version: None,
+            reported_at: Some(self.now),
+        }));
         run
     }
 
@@ -398,7 +413,8 @@ fn a_read_that_panics_when_a_process_is_named_costs_nobody_the_plugin() {
         let id = PluginId(i as u64 + 2);
         let register = Change::Register { id, name: Arc::from(name), events: EventCounter::new() };
         stage.apply(register);
-        let named = ProcessStart { run: RunId(i as u64 + 9), pid: 5, version: None, reported_at: None };
+        let named =
+            ProcessStart { run: RunId(i as u64 + 9), pid: 5, version: None, reported_at: None };
         let change = Change::Plugin(id, PluginUpdate::Started(named));
         stage.roster.apply(change, stage.now, &mut panics);
     }

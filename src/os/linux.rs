@@ -8,10 +8,10 @@
 //! goes by number and would read whoever has the number later; so it is read *first*, and counts only
 //! if the held `statm` can be read *after* it: then the number was still ours.
 
+mod epoll;
 mod fds;
 #[cfg(test)]
 mod tests;
-mod epoll;
 
 use std::fs::File;
 use std::io;
@@ -237,7 +237,12 @@ impl Probe for NativeProbe {
         Duration::from_millis(1)
     }
 
-    fn attach(&mut self, pid: u32, reported_at: Option<&TimePoint>, token: u64) -> Attach<FoundProcess<Process>> {
+    fn attach(
+        &mut self,
+        pid: u32,
+        reported_at: Option<&TimePoint>,
+        token: u64,
+    ) -> Attach<FoundProcess<Process>> {
         if self.foreign {
             return match self.holder.with_reserve_fd(|| fds::open_pidfd(pid)) {
                 Ok(pidfd) if has_ended(&pidfd) => Attach::Exited(outcome(&pidfd)),
@@ -304,7 +309,10 @@ impl Probe for NativeProbe {
         self.read_process(process)
     }
 
-    fn read_between_ticks(&mut self, process: &mut Process) -> Result<Option<Reading>, ReadFailure> {
+    fn read_between_ticks(
+        &mut self,
+        process: &mut Process,
+    ) -> Result<Option<Reading>, ReadFailure> {
         // An end that is a moment old shows first at the pidfd, and then the status can be had.
         if let Some(held) = &process.held
             && has_ended(&held.pidfd)

@@ -155,7 +155,11 @@ impl SysinfoProbe {
     }
 
     /// Takes in what the refresh of the moment `at` says of the process.
-    fn read_at(&self, at: Option<MonoNanos>, known: &mut TrackedProcess) -> Result<Reading, ReadFailure> {
+    fn read_at(
+        &self,
+        at: Option<MonoNanos>,
+        known: &mut TrackedProcess,
+    ) -> Result<Reading, ReadFailure> {
         let at = at.ok_or(ReadFailure::Failed(ReadError::UNKNOWN))?;
         let seen = self.look_up(known.pid, at);
         let is_hidden = match &seen {
@@ -192,10 +196,19 @@ impl Probe for SysinfoProbe {
         10 * STEP
     }
 
-    fn attach(&mut self, pid: u32, reported_at: Option<&TimePoint>, _token: u64) -> Attach<FoundProcess<TrackedProcess>> {
+    fn attach(
+        &mut self,
+        pid: u32,
+        reported_at: Option<&TimePoint>,
+        _token: u64,
+    ) -> Attach<FoundProcess<TrackedProcess>> {
         if self.foreign {
             let gone = !exists(pid);
-            return if gone { Attach::Exited(ProcessExit::Unknown) } else { Attach::Failed(FOREIGN_PROC) };
+            return if gone {
+                Attach::Exited(ProcessExit::Unknown)
+            } else {
+                Attach::Failed(FOREIGN_PROC)
+            };
         }
         if is_thread(pid) {
             return Attach::Rejected(ReadError::InvalidPid);
@@ -244,7 +257,10 @@ impl Probe for SysinfoProbe {
         self.read_at(self.fresh, known)
     }
 
-    fn read_between_ticks(&mut self, known: &mut TrackedProcess) -> Result<Option<Reading>, ReadFailure> {
+    fn read_between_ticks(
+        &mut self,
+        known: &mut TrackedProcess,
+    ) -> Result<Option<Reading>, ReadFailure> {
         let at = self.refresh_one(known.pid);
         self.read_at(at, known).map(Some)
     }
@@ -281,7 +297,10 @@ mod tests {
         assert!(first.reading.unwrap().resident.is_some());
         let process_start = first.process_start.unwrap();
         assert!(process_start <= now.boot);
-        assert!(now.boot - process_start < Duration::from_secs(24 * 60 * 60), "{process_start:?} of {now:?}");
+        assert!(
+            now.boot - process_start < Duration::from_secs(24 * 60 * 60),
+            "{process_start:?} of {now:?}"
+        );
         let Attach::Found(second) = probe.attach(std::process::id(), Some(&now), 0) else {
             panic!("this process lives");
         };

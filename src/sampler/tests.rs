@@ -10,16 +10,16 @@ use crossbeam_utils::sync::Parker;
 
 use crate::Window;
 use crate::config::Config;
-use crate::snapshot::read_error::ReadError;
-use crate::engine::cpu_meter::{ResidentBytes, Reading};
-use crate::snapshot::run::ProcessExit;
-use crate::snapshot::Snapshot;
-use crate::snapshot::state::PluginState;
-use crate::time::TimePoint;
-use crate::os::{Found, Identity, Attach, Probe, ReadFailure, ExitWaiter, WithProbe, clock};
+use crate::engine::cpu_meter::{Reading, ResidentBytes};
+use crate::os::{Attach, ExitWaiter, Found, Identity, Probe, ReadFailure, WithProbe, clock};
 use crate::sampler::{Running, Start};
-use crate::sync::command::{Change, Command, CommandSender, ProcessStart, PluginId, PluginUpdate};
+use crate::snapshot::Snapshot;
+use crate::snapshot::read_error::ReadError;
+use crate::snapshot::run::ProcessExit;
+use crate::snapshot::state::PluginState;
+use crate::sync::command::{Change, Command, CommandSender, PluginId, PluginUpdate, ProcessStart};
 use crate::sync::counter::{EventCounter, next_run_id};
+use crate::time::TimePoint;
 
 const INTERVAL: Duration = Duration::from_millis(10);
 const PLUGINS: u32 = 4;
@@ -69,7 +69,11 @@ impl Faulty {
     fn reading(process: &mut Process) -> Reading {
         process.readings += 1;
         let cpu_time = Duration::from_millis(10) * process.readings;
-        Reading { at: clock::mono(), cpu_time: cpu_time.into(), resident: ResidentBytes::known(1 << 20) }
+        Reading {
+            at: clock::mono(),
+            cpu_time: cpu_time.into(),
+            resident: ResidentBytes::known(1 << 20),
+        }
     }
 }
 
@@ -350,7 +354,8 @@ fn what_the_host_says_while_a_process_is_looked_for_comes_before_the_end_that_is
     let stage = Stage::new();
     let line = &stage.running().line;
     let name = |plugin, command: fn(ProcessStart) -> PluginUpdate| {
-        let named = ProcessStart { run: next_run_id(), pid: GONE, version: None, reported_at: None };
+        let named =
+            ProcessStart { run: next_run_id(), pid: GONE, version: None, reported_at: None };
         Command::Change(Change::Plugin(PluginId(plugin), command(named)))
     };
     // The host names a process, announces its end and ends it, all of that before the sampler has

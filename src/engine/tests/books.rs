@@ -6,7 +6,7 @@ use super::{Is, PLUGIN, SECOND, Stage};
 use crate::snapshot::read_error::ReadError;
 use crate::snapshot::run::{ProcessExit, RunId};
 use crate::snapshot::state::PluginState;
-use crate::sync::command::{Change, ProcessStart, PluginId, PluginUpdate};
+use crate::sync::command::{Change, PluginId, PluginUpdate, ProcessStart};
 use crate::sync::counter::EventCounter;
 
 /// What there is for the log.

@@ -9,15 +9,15 @@ use crossbeam_utils::sync::Parker;
 
 use crate::RunEnd;
 use crate::config::Config;
-use crate::engine::cpu_meter::{ResidentBytes, Reading};
-use crate::snapshot::run::ProcessExit;
-use crate::snapshot::Snapshot;
-use crate::snapshot::state::PluginState;
-use crate::time::TimePoint;
-use crate::os::{Found, Identity, Attach, Probe, ReadFailure, ExitWaiter, WithProbe, clock};
+use crate::engine::cpu_meter::{Reading, ResidentBytes};
+use crate::os::{Attach, ExitWaiter, Found, Identity, Probe, ReadFailure, WithProbe, clock};
 use crate::sampler::{Running, Start};
-use crate::sync::command::{Change, Command, CommandSender, ProcessStart, PluginId, PluginUpdate};
+use crate::snapshot::Snapshot;
+use crate::snapshot::run::ProcessExit;
+use crate::snapshot::state::PluginState;
+use crate::sync::command::{Change, Command, CommandSender, PluginId, PluginUpdate, ProcessStart};
 use crate::sync::counter::{EventCounter, next_run_id};
+use crate::time::TimePoint;
 
 /// What the host does at a moment that only a test can choose.
 type Act = Box<dyn Fn(&CommandSender) + Send>;

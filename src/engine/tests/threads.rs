@@ -5,8 +5,8 @@ use std::thread;
 
 use super::{PLUGIN, Stage};
 use crate::snapshot::Snapshot;
-use crate::snapshot::state::PluginState;
 use crate::snapshot::plugin_view::Window;
+use crate::snapshot::state::PluginState;
 use crate::sync::command::{Change, Command, CommandSender, PluginUpdate};
 use crate::sync::publish::Reader;
 

@@ -4,8 +4,8 @@ use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
 
-use crate::format::number::mebibytes;
 use crate::CurrentUsage;
+use crate::format::number::mebibytes;
 use crate::{PluginState, PluginView, ReadError, Run, RunEnd, Sample, Snapshot, Window};
 
 /// A crash is worth a warning for so long.
@@ -224,10 +224,10 @@ mod tests {
     use super::*;
     use crate::Config;
     use crate::history::frame::Frame;
-    use crate::snapshot::Published;
-    use crate::time::Now;
     use crate::history::timeline::Timeline;
+    use crate::snapshot::Published;
     use crate::testing::{Simulation, Usage};
+    use crate::time::Now;
 
     /// The same, but for what the wall clock says at the newest tick.
     fn with_newest_at(snapshot: &Snapshot, wall: SystemTime) -> Snapshot {
