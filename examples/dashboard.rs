@@ -7,13 +7,6 @@
 //!
 //! What a host adds for it is the line with `http::serve`.
 
-#[allow(dead_code)] // this host runs until it is killed, and its children end with it
-#[path = "aggregates/host.rs"]
-mod host;
-#[allow(dead_code)] // nobody tells here what the plugins do
-#[path = "aggregates/worker.rs"]
-mod worker;
-
 use std::env;
 use std::error::Error;
 use std::io::{self, Write as _};
@@ -23,9 +16,7 @@ use std::time::Duration;
 
 use plugmeter::http::{self, HttpConfig, HttpError};
 use plugmeter::{Collector, Config};
-
-use crate::host::Host;
-use crate::worker::{Role, WORKER};
+use plugmeter_demo::{Host, Role, WORKER};
 
 /// How often the host looks after its children.
 const ROUND: Duration = Duration::from_millis(20);

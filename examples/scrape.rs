@@ -10,13 +10,6 @@
 //! One request after the other, whatever its path: enough for a Prometheus on the same machine, not
 //! for the open network. A host that has an HTTP server does in a handler what `answer` does.
 
-#[allow(dead_code)] // this host runs until it is killed, and its children end with it
-#[path = "aggregates/host.rs"]
-mod host;
-#[allow(dead_code)] // nobody tells here what the plugins do
-#[path = "aggregates/worker.rs"]
-mod worker;
-
 use std::env;
 use std::error::Error;
 use std::io::{self, BufRead as _, BufReader, Read, Write};
@@ -27,9 +20,7 @@ use std::time::{Duration, Instant};
 
 use plugmeter::prometheus::{self, Format};
 use plugmeter::{Collector, Config, Reader};
-
-use crate::host::Host;
-use crate::worker::{Role, WORKER};
+use plugmeter_demo::{Host, Role, WORKER};
 
 /// Where the configuration in `examples/prometheus` looks.
 const ADDRESS: &str = "127.0.0.1:9184";

@@ -1,5 +1,5 @@
-//! A host with five plugins, each a child process with a habit of its own, and what plugmeter has to
-//! say about them.
+//! A host with five plugins, each a child process with its own load pattern, and the report that
+//! plugmeter makes of them.
 //!
 //! ```sh
 //! cargo run --release --example aggregates              # ten seconds, then a report
@@ -13,15 +13,13 @@
 //! cargo run --release --example aggregates -- --for 30 shell=$$
 //! ```
 //!
-//! What a host of your own would do is in `host.rs`: register a plugin, name its processes when they
-//! start, say how they ended, count its events. `report.rs` asks a snapshot. `worker.rs` is what runs
-//! in the children, and `options.rs` reads the command line.
+//! What a host of your own would do is in `examples/demo/src/host.rs`: register a plugin, report the
+//! start and the exit of its processes, count its events. `report.rs` queries a snapshot, and
+//! `options.rs` reads the command line. `examples/demo/src/worker.rs` runs in the child processes.
 
-mod host;
 mod options;
 mod progress;
 mod report;
-mod worker;
 
 use std::env;
 use std::error::Error;
@@ -32,9 +30,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use plugmeter::{Collector, Config, Snapshot, StartError, StoppedError};
+use plugmeter_demo::Host;
+use plugmeter_demo::arguments::UsageError;
 
-use crate::host::Host;
-use crate::options::{Options, Request, UsageError};
+use crate::options::{Options, Request};
 use crate::progress::Progress;
 use crate::report::Report;
 

@@ -1,4 +1,4 @@
-//! What is said at the end, to a person or to a program.
+//! The report at the end, as text or as JSON.
 
 use std::fmt;
 use std::time::SystemTime;
@@ -6,10 +6,10 @@ use std::time::SystemTime;
 use plugmeter::{
     Aggregates, PluginView, Run, Sample, SamplerStats, Snapshot, SystemMetrics, Window,
 };
+use plugmeter_demo::Role;
 use serde::Serialize;
 
 use crate::options::Options;
-use crate::worker::Role;
 
 /// So many of the newest runs of a plugin are listed.
 const RUNS: usize = 8;

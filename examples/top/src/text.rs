@@ -7,7 +7,7 @@ use ratatui::style::Style;
 use unicode_width::UnicodeWidthChar as _;
 
 /// What is not known.
-pub(crate) const UNKNOWN: &str = "–";
+pub const UNKNOWN: &str = "–";
 /// What was cut off.
 const CUT: &str = "…";
 /// Marks that are kept on one character: more of them run into the lines above and below.
@@ -59,13 +59,13 @@ fn cells(text: &str) -> Vec<(String, u16)> {
 }
 
 /// The columns that a text from outside takes.
-pub(crate) fn width(text: &str) -> u16 {
+pub fn width(text: &str) -> u16 {
     cells(text).iter().fold(0, |sum, (_, width)| sum.saturating_add(*width))
 }
 
 /// Draws a text from outside in at most `most` columns, cut where it is longer, and returns the
 /// column after it.
-pub(crate) fn put(buf: &mut Buffer, at: (u16, u16), most: u16, text: &str, style: Style) -> u16 {
+pub fn put(buf: &mut Buffer, at: (u16, u16), most: u16, text: &str, style: Style) -> u16 {
     let (mut x, y) = at;
     if y >= buf.area.bottom() {
         return x;
@@ -96,17 +96,17 @@ fn or_unknown<T>(value: Option<T>, show: impl FnOnce(T) -> String) -> String {
 }
 
 /// In five columns, as far as that goes: `0.1`, `99.9`, `12345`.
-pub(crate) fn percent(value: Option<f64>) -> String {
+pub fn percent(value: Option<f64>) -> String {
     or_unknown(value, |v| if v < 999.95 { format!("{v:.1}") } else { format!("{v:.0}") })
 }
 
 /// In six columns: `0.5`, `9999.9`, `123456`.
-pub(crate) fn megabytes(value: Option<f64>) -> String {
+pub fn megabytes(value: Option<f64>) -> String {
     or_unknown(value, |v| if v < 9_999.95 { format!("{v:.1}") } else { format!("{v:.0}") })
 }
 
 /// In six columns: `0.02`, `250.0`, `99999`, `1200k`.
-pub(crate) fn rate(value: Option<f64>) -> String {
+pub fn rate(value: Option<f64>) -> String {
     or_unknown(value, |v| match v {
         0.0 => "0".to_owned(),
         ..0.995 => format!("{v:.2}"),
@@ -117,7 +117,7 @@ pub(crate) fn rate(value: Option<f64>) -> String {
 }
 
 /// A count in five columns, as far as that goes: `9999`, `10k`, `9999k`.
-pub(crate) fn count(value: u64) -> String {
+pub fn count(value: u64) -> String {
     let units = [(1_000_000_000_000, 'T'), (1_000_000_000, 'G'), (1_000_000, 'M'), (1_000, 'k')];
     match units.into_iter().find(|(unit, _)| value >= 10 * unit) {
         Some((unit, letter)) => format!("{}{letter}", value / unit),
@@ -126,13 +126,13 @@ pub(crate) fn count(value: u64) -> String {
 }
 
 /// In its leading unit, rounded down, for a column: `42s`, `17m`, `2h`, `3d`.
-pub(crate) fn short(time: Duration) -> String {
+pub fn short(time: Duration) -> String {
     let (value, unit) = leading(time);
     format!("{value}{unit}")
 }
 
 /// The same in two units: `42s`, `17m 03s`, `2h 34m`, `3d 05h`.
-pub(crate) fn long(time: Duration) -> String {
+pub fn long(time: Duration) -> String {
     let seconds = time.as_secs();
     let (minutes, hours, days) = (seconds / 60, seconds / 3_600, seconds / 86_400);
     match seconds {
@@ -144,7 +144,7 @@ pub(crate) fn long(time: Duration) -> String {
 }
 
 /// In its leading unit, for a sentence: `42 s`, `17 min`, `2 h`, `3 days`.
-pub(crate) fn spoken(time: Duration) -> String {
+pub fn spoken(time: Duration) -> String {
     match leading(time) {
         (value, 'm') => format!("{value} min"),
         (1, 'd') => "1 day".to_owned(),
@@ -154,12 +154,12 @@ pub(crate) fn spoken(time: Duration) -> String {
 }
 
 /// How long ago that was, for a sentence.
-pub(crate) fn ago(time: Duration) -> String {
+pub fn ago(time: Duration) -> String {
     if time.as_secs() == 0 { "just now".to_owned() } else { format!("{} ago", spoken(time)) }
 }
 
 /// So much time up to now: `last hour`, `last 10 min`.
-pub(crate) fn last(time: Duration) -> String {
+pub fn last(time: Duration) -> String {
     if time.as_secs() == 3_600 { "last hour".to_owned() } else { format!("last {}", spoken(time)) }
 }
 
@@ -174,7 +174,7 @@ fn leading(time: Duration) -> (u64, char) {
 }
 
 /// The time of day, UTC: this program knows no time zones.
-pub(crate) fn time_of_day(at: SystemTime) -> String {
+pub fn time_of_day(at: SystemTime) -> String {
     let since_1970 = at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
     let seconds = since_1970 % 86_400;
     format!("{:02}:{:02}:{:02} UTC", seconds / 3_600, seconds / 60 % 60, seconds % 60)

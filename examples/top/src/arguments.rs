@@ -3,8 +3,8 @@
 use std::ffi::OsString;
 use std::time::Duration;
 
-use crate::options::{UsageError, named_process, role, seconds, text};
-use crate::worker::{Role, WORKER};
+use plugmeter_demo::arguments::{UsageError, named_process, role, seconds, text};
+use plugmeter_demo::{Role, WORKER};
 
 pub(crate) const HELP: &str = "\
 Shows five plugins, or processes of yours, in the terminal, until you press q.

@@ -11,7 +11,7 @@ const BLOCKS: [&str; 8] = ["▁", "▂", "▃", "▄", "▅", "▆", "▇", "█
 
 /// The time that a graph covers, up to the newest tick.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Axis {
+pub struct Axis {
     pub span: Duration,
     /// From one sample to the next.
     pub interval: Duration,
@@ -22,7 +22,7 @@ impl Axis {
     ///
     /// A sample stands for the interval before it. Where it has no value, and where samples are
     /// missing because a tick was late, the graph is broken.
-    pub(crate) fn columns<'a>(
+    pub fn columns<'a>(
         &self,
         history: History<'a>,
         width: u16,
@@ -58,7 +58,7 @@ impl Axis {
 /// The top of a scale for these columns: a round number, `lowest` at least.
 ///
 /// What is over it by a hair is drawn as high as it: a busy thread may read 100.4 % of a core.
-pub(crate) fn scale(columns: &[Option<f64>], lowest: f64) -> f64 {
+pub fn scale(columns: &[Option<f64>], lowest: f64) -> f64 {
     let largest = columns.iter().copied().flatten().fold(lowest / 1.05, f64::max);
     let ten = 10f64.powf(largest.log10().floor());
     let round = [1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0].map(|digit| digit * ten);
@@ -66,7 +66,7 @@ pub(crate) fn scale(columns: &[Option<f64>], lowest: f64) -> f64 {
 }
 
 /// Draws columns as high as `area`, from 0 to `top`. A value that is known is never blank, be it 0.
-pub(crate) fn draw(buf: &mut Buffer, area: Rect, columns: &[Option<f64>], top: f64, style: Style) {
+pub fn draw(buf: &mut Buffer, area: Rect, columns: &[Option<f64>], top: f64, style: Style) {
     let area = area.intersection(buf.area);
     let steps = f64::from(area.height) * BLOCKS.len() as f64;
     for (x, value) in (area.left()..area.right()).zip(columns) {

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
-use crate::app::{After, App, Pane};
 use crate::world::{World, press, type_text};
+use plugmeter_top::app::{After, App, Pane};
 
 /// Three plugins of which each order makes something else, and one of which nothing is known.
 fn world() -> World {

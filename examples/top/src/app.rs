@@ -10,7 +10,7 @@ use crate::facts::{Facts, larger_first};
 
 /// What the table is sorted by.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Order {
+pub enum Order {
     #[default]
     Worst,
     Name,
@@ -34,7 +34,7 @@ impl Order {
     }
 
     /// How the table says it.
-    pub(crate) const fn words(self, reverse: bool) -> &'static str {
+    pub const fn words(self, reverse: bool) -> &'static str {
         match (self, reverse) {
             (Self::Worst, false) => "worst first",
             (Self::Worst, true) => "worst last",
@@ -73,7 +73,7 @@ impl Order {
 
 /// What fills the screen.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Pane {
+pub enum Pane {
     #[default]
     Table,
     Detail,
@@ -82,7 +82,7 @@ pub(crate) enum Pane {
 
 /// What a key has led to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum After {
+pub enum After {
     Quit,
     GoOn,
 }
@@ -92,7 +92,7 @@ const WINDOWS: [Window; 3] =
     [Window::All, Window::Last(Duration::from_secs(600)), Window::Last(Duration::from_secs(60))];
 
 #[derive(Debug, Default)]
-pub(crate) struct App {
+pub struct App {
     pub order: Order,
     pub reverse: bool,
     pub filter: String,
@@ -113,22 +113,22 @@ pub(crate) struct App {
 }
 
 impl App {
-    pub(crate) fn window(&self) -> Window {
+    pub fn window(&self) -> Window {
         WINDOWS[self.window % WINDOWS.len()]
     }
 
     /// Where the selection is in what [`arrange`](Self::arrange) returned.
-    pub(crate) const fn position(&self) -> usize {
+    pub const fn position(&self) -> usize {
         self.position
     }
 
-    pub(crate) const fn set_page(&mut self, rows: usize) {
+    pub const fn set_page(&mut self, rows: usize) {
         self.page = rows;
     }
 
     /// The plugins to show, in their order. The selection follows its plugin; where that is gone,
     /// whoever has taken its place is selected.
-    pub(crate) fn arrange<'a>(&mut self, mut facts: Vec<Facts<'a>>) -> Vec<Facts<'a>> {
+    pub fn arrange<'a>(&mut self, mut facts: Vec<Facts<'a>>) -> Vec<Facts<'a>> {
         let filter = self.filter.to_lowercase();
         facts.retain(|facts| facts.view.name().to_lowercase().contains(&filter));
         facts.sort_by(|a, b| self.order.compare(self.reverse, a, b));
@@ -158,7 +158,7 @@ impl App {
         self.select(to, true);
     }
 
-    pub(crate) fn key(&mut self, key: KeyEvent) -> After {
+    pub fn key(&mut self, key: KeyEvent) -> After {
         let control = key.modifiers.contains(KeyModifiers::CONTROL);
         if control && matches!(key.code, KeyCode::Char('c' | 'C')) {
             return After::Quit;

@@ -21,13 +21,7 @@ const WIDE: u16 = 120;
 const GUTTER: u16 = 8;
 const MB: f64 = 1_048_576.0;
 
-pub(crate) fn draw(
-    buf: &mut Buffer,
-    area: Rect,
-    scene: &Scene<'_>,
-    facts: &Facts<'_>,
-    app: &mut App,
-) {
+pub fn draw(buf: &mut Buffer, area: Rect, scene: &Scene<'_>, facts: &Facts<'_>, app: &mut App) {
     let mut y = head(buf, area, facts);
     for complaint in facts.complaints.iter().take(3) {
         if y < area.bottom() {

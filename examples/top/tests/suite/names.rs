@@ -5,8 +5,8 @@ use std::time::Duration;
 use ratatui::buffer::Buffer;
 use ratatui::crossterm::event::KeyCode;
 
-use crate::app::App;
 use crate::world::{World, press};
+use plugmeter_top::app::App;
 
 fn hostile() -> Vec<String> {
     vec![

@@ -1,4 +1,4 @@
-//! The host: starts child processes as plugins, restarts the ones that end, and stops them all.
+//! The host: starts child processes as plugins, restarts those that exit, and stops all of them.
 
 use std::env;
 use std::error::Error;
@@ -12,22 +12,26 @@ use plugmeter::{Collector, EventCounter, Plugin, PluginState, RunId};
 
 use crate::worker::Role;
 
-/// From the end of a process to the start of the next.
+/// The time from the exit of a process to the start of the next.
 const BACKOFF: Duration = Duration::from_millis(200);
-/// How long a child that was asked to end is waited for before it is killed.
-const PATIENCE: Duration = Duration::from_secs(2);
-/// How often it is looked at meanwhile.
-const GLANCE: Duration = Duration::from_millis(2);
+/// How long a child may take to exit before it is killed.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(2);
+/// The interval between two checks during that time.
+const SHUTDOWN_POLL_INTERVAL: Duration = Duration::from_millis(2);
 
-/// All children.
+/// All child processes. Dropping it kills those that still run.
 #[derive(Debug, Default)]
-pub(crate) struct Host {
+pub struct Host {
     children: Vec<Child>,
 }
 
 impl Host {
-    /// Registers and starts one child for each role.
-    pub(crate) fn with_children(collector: &Collector) -> Result<Self, Box<dyn Error>> {
+    /// Registers and starts one child process for each role.
+    ///
+    /// # Errors
+    ///
+    /// If a name is registered already, or a process cannot be started.
+    pub fn with_children(collector: &Collector) -> Result<Self, Box<dyn Error>> {
         let program = env::current_exe()?;
         let mut host = Self::default();
         for role in Role::ALL {
@@ -38,29 +42,38 @@ impl Host {
         Ok(host)
     }
 
-    /// One round: says which children have ended, and starts those that are due.
-    pub(crate) fn tend(&mut self) -> io::Result<()> {
+    /// Reports the children that have exited, and starts those that are due. Call it repeatedly.
+    ///
+    /// # Errors
+    ///
+    /// If a process cannot be started or waited for.
+    pub fn tend(&mut self) -> io::Result<()> {
         self.children.iter_mut().try_for_each(Child::tend)
     }
 
-    /// Stops all children: first asks every one, then waits for every one.
-    pub(crate) fn stop(&mut self) -> io::Result<()> {
+    /// Stops all children: requests all of them to exit, then waits for each, and kills those that do
+    /// not exit within two seconds.
+    ///
+    /// # Errors
+    ///
+    /// If a process cannot be waited for or killed.
+    pub fn stop(&mut self) -> io::Result<()> {
         for child in &mut self.children {
-            child.ask_to_end();
+            child.request_exit();
         }
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + SHUTDOWN_TIMEOUT;
         self.children.iter_mut().try_for_each(|child| child.wait_or_kill(deadline))
     }
 }
 
-/// A plugin whose process is our child.
+/// A plugin and its current process.
 #[derive(Debug)]
 struct Child {
     role: Role,
     plugin: Plugin,
     program: PathBuf,
     process: Option<Process>,
-    /// When to start the next process, while there is none.
+    /// When to start the next process if there is none.
     due: Instant,
     started: u32,
 }
@@ -105,7 +118,7 @@ impl Child {
         let run = self.plugin.started(child.id(), &version);
         self.started += 1;
         let stdout = child.stdout.take();
-        // From here on somebody waits for the child, whatever else fails.
+        // Stored first: from here on the child is waited for, whatever else fails.
         let process = self.process.insert(Process { child, run, listener: None });
         if let Some(stdout) = stdout {
             process.listener = Some(count_lines(stdout, self.plugin.events().clone())?);
@@ -113,7 +126,7 @@ impl Child {
         Ok(())
     }
 
-    /// The process was waited for: the collector is told how it ended, whatever that was.
+    /// Reports the exit of a process that was waited for.
     fn ended(&mut self, status: ExitStatus) {
         let Some(process) = self.process.take() else {
             return;
@@ -121,15 +134,14 @@ impl Child {
         self.plugin.exited(process.run, status);
         self.due = Instant::now() + BACKOFF;
         if let Some(listener) = process.listener {
-            // The pipe has ended with the process, for these have no children. A host whose plugins
-            // have some must not wait here: they hold the pipe. A listener that panicked has
-            // counted less.
+            // The pipe has ended with the process, because these processes have no children. Children
+            // would hold the pipe open, and a host of such plugins must not wait here.
             let _ = listener.join();
         }
     }
 
-    /// Says that the end is wanted, then closes the child's standard input.
-    fn ask_to_end(&mut self) {
+    /// Reports that the plugin is stopping, then closes the child's standard input.
+    fn request_exit(&mut self) {
         if let Some(process) = &mut self.process {
             self.plugin.set_state(PluginState::Stopping);
             drop(process.child.stdin.take());
@@ -148,7 +160,7 @@ impl Child {
                 child.kill()?;
                 break child.wait()?;
             }
-            thread::sleep(GLANCE);
+            thread::sleep(SHUTDOWN_POLL_INTERVAL);
         };
         self.ended(status);
         Ok(())
@@ -156,7 +168,7 @@ impl Child {
 }
 
 impl Drop for Child {
-    /// Where an error cuts the host short, the child goes too.
+    /// No child outlives the host, even after an error.
     fn drop(&mut self) {
         if let Some(Process { child, .. }) = &mut self.process {
             let _ = child.kill();
@@ -165,7 +177,7 @@ impl Drop for Child {
     }
 }
 
-/// Counts each line that the child writes, in a thread of its own, until the pipe ends.
+/// Counts the lines that the child writes as events, in a thread, until the pipe ends.
 fn count_lines(stdout: ChildStdout, events: EventCounter) -> io::Result<JoinHandle<()>> {
     let count = move || {
         for _line in BufReader::new(stdout).split(b'\n').map_while(Result::ok) {

@@ -8,11 +8,11 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::{Modifier, Style};
 
-use crate::app::App;
-use crate::chart::{self, Axis};
-use crate::facts::Scene;
-use crate::table::{self, Column};
 use crate::world::{POLL, World};
+use plugmeter_top::app::App;
+use plugmeter_top::chart::{self, Axis};
+use plugmeter_top::facts::Scene;
+use plugmeter_top::table::{self, Column};
 
 /// Memory of the plugin `dice` in so many columns.
 fn memory(world: &World, width: u16) -> Vec<Option<f64>> {

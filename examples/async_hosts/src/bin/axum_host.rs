@@ -2,7 +2,7 @@
 //! interrupted:
 //!
 //! ```sh
-//! cargo run --release --features http --example axum_host
+//! cargo run --release -p plugmeter-async-hosts --bin axum_host
 //! curl http://127.0.0.1:8081/plugins/api/metrics
 //! ```
 

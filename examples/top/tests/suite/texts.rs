@@ -6,7 +6,7 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
 
-use crate::text::{
+use plugmeter_top::text::{
     UNKNOWN, count, long, megabytes, percent, put, rate, short, spoken, time_of_day, width,
 };
 

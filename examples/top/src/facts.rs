@@ -8,16 +8,16 @@ use plugmeter::{PluginState, PluginView, RunEnd, Sample, Snapshot, Window};
 use crate::text::{ago, count, last, spoken};
 
 /// Above this, in percent of one core, a plugin needs attention.
-pub(crate) const CPU_PERCENT: f64 = 50.0;
+pub const CPU_PERCENT: f64 = 50.0;
 /// And above this, in MB.
-pub(crate) const MEMORY_MB: f64 = 100.0;
+pub const MEMORY_MB: f64 = 100.0;
 
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3_600);
 
 /// How badly a plugin needs attention; the worst is the smallest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Severity {
+pub enum Severity {
     /// It has crashed or was given up.
     Error,
     /// It runs, but not as it should.
@@ -28,7 +28,7 @@ pub(crate) enum Severity {
 
 /// A snapshot, how old it is, and how much of its history is looked at.
 #[derive(Debug)]
-pub(crate) struct Scene<'a> {
+pub struct Scene<'a> {
     pub snapshot: &'a Snapshot,
     /// Since the snapshot's tick.
     pub age: Duration,
@@ -39,31 +39,31 @@ pub(crate) struct Scene<'a> {
 }
 
 impl<'a> Scene<'a> {
-    pub(crate) fn new(snapshot: &'a Snapshot, age: Duration, window: Window) -> Self {
+    pub fn new(snapshot: &'a Snapshot, age: Duration, window: Window) -> Self {
         Self { snapshot, age, window, now: snapshot.sampled_at() + age }
     }
 
     /// How long ago that was; nothing, if the clock was set back since.
-    pub(crate) fn since(&self, at: SystemTime) -> Duration {
+    pub fn since(&self, at: SystemTime) -> Duration {
         self.now.duration_since(at).unwrap_or_default()
     }
 
     /// Data that is older than this should not be: a tick late by more than two intervals.
-    pub(crate) fn patience(&self) -> Duration {
+    pub fn patience(&self) -> Duration {
         self.snapshot.poll_interval().saturating_mul(3).max(Duration::from_secs(2))
     }
 
-    pub(crate) fn is_late(&self) -> bool {
+    pub fn is_late(&self) -> bool {
         self.age > self.patience()
     }
 
     /// An hour, or as much of it as the history holds.
-    pub(crate) fn lately(&self) -> Duration {
+    pub fn lately(&self) -> Duration {
         HOUR.min(self.snapshot.history_duration())
     }
 
     /// The time that the graphs of all plugins cover: from the interval of the oldest sample on.
-    pub(crate) fn span(&self) -> Duration {
+    pub fn span(&self) -> Duration {
         let first = |view: PluginView<'a>| view.history(self.window).next();
         let oldest = self.snapshot.plugins().filter_map(first).map(|sample| sample.timestamp).min();
         let taken = self.snapshot.sampled_at();
@@ -72,14 +72,14 @@ impl<'a> Scene<'a> {
     }
 
     /// All plugins.
-    pub(crate) fn facts(&self) -> Vec<Facts<'a>> {
+    pub fn facts(&self) -> Vec<Facts<'a>> {
         self.snapshot.plugins().map(|view| Facts::of(view, self)).collect()
     }
 }
 
 /// One plugin.
 #[derive(Clone, Debug)]
-pub(crate) struct Facts<'a> {
+pub struct Facts<'a> {
     pub view: PluginView<'a>,
     pub severity: Severity,
     /// What is wrong, the worst first; empty if `Fine`.
@@ -189,13 +189,13 @@ impl<'a> Facts<'a> {
     }
 
     /// Worst first: errors, then warnings, then whoever uses more CPU.
-    pub(crate) fn by_need(&self, other: &Self) -> Ordering {
+    pub fn by_need(&self, other: &Self) -> Ordering {
         self.severity.cmp(&other.severity).then_with(|| larger_first(self.cpu, other.cpu))
     }
 }
 
 /// The larger value first, and what is not known last.
-pub(crate) fn larger_first(a: Option<f64>, b: Option<f64>) -> Ordering {
+pub fn larger_first(a: Option<f64>, b: Option<f64>) -> Ordering {
     b.unwrap_or(f64::NEG_INFINITY).total_cmp(&a.unwrap_or(f64::NEG_INFINITY))
 }
 

@@ -15,7 +15,7 @@ use crate::{detail, style, table, verdict};
 const SMALLEST: (u16, u16) = (32, 8);
 
 /// Draws what is known, `age` after the snapshot's tick.
-pub(crate) fn draw(buf: &mut Buffer, snapshot: &Snapshot, age: Duration, app: &mut App) {
+pub fn draw(buf: &mut Buffer, snapshot: &Snapshot, age: Duration, app: &mut App) {
     let area = buf.area;
     if area.width < SMALLEST.0 || area.height < SMALLEST.1 {
         let (width, height) = SMALLEST;

@@ -10,8 +10,8 @@ use ratatui::backend::TestBackend;
 use ratatui::buffer::Buffer;
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
-use crate::app::{After, App};
-use crate::screen;
+use plugmeter_top::app::{After, App};
+use plugmeter_top::screen;
 
 /// From one sample to the next.
 pub(crate) const POLL: Duration = Duration::from_secs(5);

@@ -8,8 +8,8 @@ use plugmeter::testing::Observed;
 use plugmeter::{Config, PluginState};
 use ratatui::crossterm::event::KeyCode;
 
-use crate::app::App;
 use crate::world::{POLL, World, press, row};
+use plugmeter_top::app::App;
 
 const NARROW: (u16, u16) = (80, 24);
 const WIDE: (u16, u16) = (200, 50);

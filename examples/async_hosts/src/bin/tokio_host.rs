@@ -2,7 +2,7 @@
 //! ever waits for the sampler.
 //!
 //! ```sh
-//! cargo run --release --example tokio_host
+//! cargo run --release -p plugmeter-async-hosts --bin tokio_host
 //! ```
 
 use std::error::Error;

@@ -1,53 +1,23 @@
-//! The plugins of the example `aggregates`, or processes of yours, in a terminal.
-//!
-//! ```sh
-//! cargo run --release --example top
-//! cargo run --release --example top -- --interval 5 shell=$$
-//! ```
-//!
-//! `facts.rs` says what is to be said of a plugin, as a pure function of a snapshot; `app.rs` is what
-//! the operator has asked for; `screen.rs` and what it calls draw both into a buffer, and are tested
-//! in `tests/top.rs`. Only this file, `terminal.rs` and `signals.rs` know that there is a terminal, a
-//! clock and a process.
-
-mod app;
-mod arguments;
-mod chart;
-mod detail;
-mod facts;
-#[allow(dead_code)] // nobody asks here which children there are
-#[path = "../aggregates/host.rs"]
-mod host;
-#[allow(dead_code)] // some options are for a report only
-#[path = "../aggregates/options.rs"]
-mod options;
-mod screen;
-mod signals;
-mod style;
-mod table;
-mod terminal;
-mod text;
-mod verdict;
-#[allow(dead_code)] // nobody tells here what the plugins do
-#[path = "../aggregates/worker.rs"]
-mod worker;
+//! The main loop: starts the collector, then draws and reads keys until the end.
 
 use std::env;
 use std::error::Error;
+use std::ffi::OsString;
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 use std::sync::mpsc::RecvTimeoutError;
 use std::time::{Duration, Instant};
 
 use plugmeter::{Collector, Config, Reader, StartError};
+use plugmeter_demo::Host;
+use plugmeter_demo::arguments::UsageError;
 use ratatui::crossterm::event::{Event, KeyEventKind};
 
 use crate::app::{After, App};
-use crate::arguments::{Arguments, Request};
-use crate::host::Host;
-use crate::options::UsageError;
+use crate::arguments::{self, Arguments, Request};
+use crate::screen;
 use crate::signals::Signals;
-use crate::terminal::Screen;
+use crate::terminal::{self, Screen};
 
 /// How often the host looks after its children, and the screen for something new.
 const ROUND: Duration = Duration::from_millis(50);
@@ -57,19 +27,14 @@ const SECOND: Duration = Duration::from_secs(1);
 /// back even then.
 const PANIC: &str = "PLUGMETER_TOP_PANICS";
 
-fn main() -> ExitCode {
-    match answer() {
-        Ok(code) => code,
-        Err(failure) => {
-            // There is nobody left to tell if this fails too.
-            let _ = writeln!(io::stderr(), "top: {failure}");
-            ExitCode::from(if failure.is::<UsageError>() { 2 } else { 1 })
-        }
-    }
-}
-
-fn answer() -> Result<ExitCode, Box<dyn Error>> {
-    match arguments::parse(env::args_os().skip(1))? {
+/// Runs the program with the arguments after its name, until the operator or a signal ends it.
+///
+/// # Errors
+///
+/// A [`UsageError`] if the arguments cannot be used, or if standard output is not a terminal; any
+/// other error if the collector, the demo plugins or the terminal fail.
+pub fn run(args: impl IntoIterator<Item = OsString>) -> Result<ExitCode, Box<dyn Error>> {
+    match arguments::parse(args)? {
         Request::Help => writeln!(io::stdout(), "{}", arguments::HELP)?,
         Request::Work(role) => return Ok(role.work()?),
         Request::Show(arguments) => show(&arguments)?,

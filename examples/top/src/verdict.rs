@@ -12,7 +12,7 @@ use crate::text::{put, spoken, time_of_day};
 const NAME: u16 = 24;
 
 /// The verdict in one sentence or two.
-pub(crate) fn sentence(scene: &Scene<'_>, facts: &[Facts<'_>]) -> (String, Style) {
+pub fn sentence(scene: &Scene<'_>, facts: &[Facts<'_>]) -> (String, Style) {
     let age = spoken(scene.age);
     if scene.snapshot.is_stopped() {
         return (format!("The collector has stopped. Data {age} old."), style::ERROR);
@@ -39,13 +39,13 @@ pub(crate) fn sentence(scene: &Scene<'_>, facts: &[Facts<'_>]) -> (String, Style
 }
 
 /// How many lines the complaints get, whatever is to be said just now: nothing below them shall jump.
-pub(crate) fn lines(plugins: usize, height: u16) -> u16 {
+pub fn lines(plugins: usize, height: u16) -> u16 {
     let most = if height < 20 { height / 6 } else { height / 5 };
     most.min(u16::try_from(plugins).unwrap_or(u16::MAX))
 }
 
 /// Draws the sentence in the first line of `area`, and below it what is wrong, the worst first.
-pub(crate) fn draw(buf: &mut Buffer, area: Rect, scene: &Scene<'_>, facts: &[Facts<'_>]) {
+pub fn draw(buf: &mut Buffer, area: Rect, scene: &Scene<'_>, facts: &[Facts<'_>]) {
     let (said, style) = sentence(scene, facts);
     let shape = if style == style::ERROR {
         "✗"

@@ -16,7 +16,7 @@ const LOWEST_TOP_MB: f64 = 16.0;
 const GRAPHS: u16 = 14;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Column {
+pub enum Column {
     Shape,
     Name,
     State,
@@ -124,7 +124,7 @@ impl Column {
 }
 
 /// The columns that fit into `room`, from left to right, and how wide each is; a blank between two.
-pub(crate) fn columns(room: u16, longest_name: u16) -> Vec<(Column, u16)> {
+pub fn columns(room: u16, longest_name: u16) -> Vec<(Column, u16)> {
     // The last column has no blank after it.
     let mut left = room + 1;
     let mut fits = |column: &Column| {
@@ -154,13 +154,7 @@ pub(crate) fn columns(room: u16, longest_name: u16) -> Vec<(Column, u16)> {
 }
 
 /// Draws the table: a line about it, the headings, a line for each plugin.
-pub(crate) fn draw(
-    buf: &mut Buffer,
-    area: Rect,
-    scene: &Scene<'_>,
-    rows: &[Facts<'_>],
-    app: &mut App,
-) {
+pub fn draw(buf: &mut Buffer, area: Rect, scene: &Scene<'_>, rows: &[Facts<'_>], app: &mut App) {
     let span = scene.span();
     caption(buf, area, scene, app, rows.len());
     let longest = rows.iter().map(|facts| width(facts.view.name())).max().unwrap_or(0);

@@ -1,4 +1,4 @@
-//! What runs in the children: five plugins, each with a habit of its own.
+//! The child processes: five plugins, each with its own load pattern.
 
 use std::hint;
 use std::io::{self, Write as _};
@@ -7,39 +7,48 @@ use std::process::{self, Command, ExitCode, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// The first argument of a child that is to play a plugin.
-pub(crate) const WORKER: &str = "--worker";
-/// Busy times are dealt out in slices of this length.
+/// The first argument of a child process that runs a plugin; the second is the role's name.
+pub const WORKER: &str = "--worker";
+/// The length of one period of a duty cycle.
 const PERIOD: Duration = Duration::from_millis(40);
-/// How long the crashing one works before it crashes, and with which exit code.
+/// How long the crashing plugin works before it crashes.
 const LIFETIME: Duration = Duration::from_millis(1_600);
+/// The exit code of a crash.
 const CRASH: u8 = 3;
-/// The leaking one keeps a block more every so often, up to a bound: it is only an example.
+/// The leaking plugin allocates one more block per interval, up to a bound.
 const LEAK: Duration = Duration::from_millis(250);
 const BLOCK: usize = 1 << 20;
 const MOST_BLOCKS: usize = 256;
 /// Events in one period.
 const EVENTS: usize = 10;
 
-/// The habit of a plugin.
+/// The load pattern of a plugin; [`habit`](Self::habit) describes each.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Role {
+pub enum Role {
+    /// A constant share of one core.
     Steady,
+    /// Idle and busy in turns.
     Bursty,
+    /// Memory that grows.
     Leaky,
+    /// A stream of events.
     Events,
+    /// A crash after a short time.
     Crashy,
 }
 
 impl Role {
-    pub(crate) const ALL: [Self; 5] =
+    /// All roles, in the order in which the host starts them.
+    pub const ALL: [Self; 5] =
         [Self::Steady, Self::Bursty, Self::Leaky, Self::Events, Self::Crashy];
 
-    pub(crate) fn named(name: &str) -> Option<Self> {
+    /// The role of this name.
+    pub fn named(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|role| role.name() == name)
     }
 
-    pub(crate) const fn name(self) -> &'static str {
+    /// The name of the plugin.
+    pub const fn name(self) -> &'static str {
         match self {
             Self::Steady => "steady",
             Self::Bursty => "bursty",
@@ -49,7 +58,8 @@ impl Role {
         }
     }
 
-    pub(crate) const fn habit(self) -> &'static str {
+    /// One line about the load, for people.
+    pub const fn habit(self) -> &'static str {
         match self {
             Self::Steady => "keeps 30 % of a core busy",
             Self::Bursty => "rests for a second, then takes a whole core for one",
@@ -59,11 +69,11 @@ impl Role {
         }
     }
 
-    /// How to start a child that plays this role.
+    /// The command that starts a child process with this role.
     ///
-    /// Its standard input is a pipe of which the host holds the other end. When the host is gone,
-    /// whichever way it went, the pipe ends, and so does the child.
-    pub(crate) fn command(self, program: &Path) -> Command {
+    /// Its standard input is a pipe whose other end the host holds. When the host exits, however it
+    /// does, the pipe ends, and the child exits.
+    pub fn command(self, program: &Path) -> Command {
         let mut command = Command::new(program);
         command.args([WORKER, self.name()]).stdin(Stdio::piped());
         command.stdout(match self {
@@ -73,8 +83,12 @@ impl Role {
         command
     }
 
-    /// Plays the role, in the child.
-    pub(crate) fn work(self) -> io::Result<ExitCode> {
+    /// Runs the role, in the child process.
+    ///
+    /// # Errors
+    ///
+    /// If the thread that waits for the end of the host cannot be started.
+    pub fn work(self) -> io::Result<ExitCode> {
         end_with_the_host()?;
         match self {
             Self::Steady => keep_busy(0.3),
@@ -86,10 +100,10 @@ impl Role {
     }
 }
 
-/// Ends this process, cleanly, at the end of its standard input.
+/// Exits with code 0 at the end of standard input.
 fn end_with_the_host() -> io::Result<()> {
     let wait = || {
-        // An error says the same: there is nobody at the other end.
+        // An error, too, means that the host has exited.
         let _ = io::copy(&mut io::stdin(), &mut io::sink());
         process::exit(0)
     };
@@ -97,10 +111,10 @@ fn end_with_the_host() -> io::Result<()> {
     Ok(())
 }
 
-/// Divides time into periods, and is busy for a share of each. Measured on the clock, it is the same
-/// share on every machine.
+/// Divides time into periods, and is busy for a share of each. The share is measured by the clock, so
+/// that it is the same on every machine.
 struct Duty {
-    /// When the next period begins.
+    /// The start of the next period.
     next: Instant,
 }
 
@@ -113,7 +127,7 @@ impl Duty {
     fn period(&mut self, share: f64) {
         thread::sleep(self.next.saturating_duration_since(Instant::now()));
         let start = Instant::now();
-        // What is late is not made up for: nobody shall see more than was asked for.
+        // A late period is not made up for: the share is never exceeded.
         self.next = start.max(self.next + PERIOD);
         let busy = PERIOD.mul_f64(share);
         while start.elapsed() < busy {
@@ -141,7 +155,7 @@ fn leak() -> ! {
     let mut kept = Vec::new();
     loop {
         if kept.len() < MOST_BLOCKS {
-            // Written to, not only asked for: untouched pages are not resident.
+            // Written to, because untouched pages are not resident.
             kept.push(vec![1u8; BLOCK]);
             hint::black_box(&kept);
         }
@@ -149,7 +163,7 @@ fn leak() -> ! {
     }
 }
 
-/// Until the pipe is closed: then the host is gone.
+/// Writes events until the pipe is closed, which means that the host has exited.
 fn emit_events() -> ExitCode {
     let mut out = io::stdout().lock();
     for first in (1u64..).step_by(EVENTS) {

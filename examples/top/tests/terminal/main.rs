@@ -1,10 +1,8 @@
-//! The example `top` on a real pseudo-terminal, which `script` of util-linux provides: whichever way
-//! it ends, the terminal is as it was, and no child stays behind.
+//! `top` on a real pseudo-terminal, which `script` of util-linux provides: however it ends, the terminal
+//! is restored and no child process remains.
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used)] // in a test, to panic is to say so
 
-#[path = "support/examples.rs"]
-mod examples;
 mod support;
 
 use std::fs;
@@ -14,8 +12,10 @@ use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-use crate::examples::{executable, is_worker, workers};
-use crate::support::{Reaped, missing, wait_for};
+use crate::support::{Reaped, is_worker, missing, wait_for, workers};
+
+/// The program under test.
+const TOP: &str = env!("CARGO_BIN_EXE_plugmeter-top");
 
 const ENTER_ALTERNATE: &str = "\x1b[?1049h";
 const LEAVE_ALTERNATE: &str = "\x1b[?1049l";
@@ -51,7 +51,7 @@ impl Session {
         fs::create_dir_all(&dir).unwrap();
         // A copy: one of the tests takes it away.
         let top = dir.join("top");
-        fs::copy(executable("top"), &top).unwrap();
+        fs::copy(TOP, &top).unwrap();
         let mut command = Command::new("script");
         command.args(["-qec", ON_THE_TERMINAL, "/dev/null"]);
         command.env("DIR", &dir).env("TOP", &top).env("TERM", "xterm-256color");
@@ -220,7 +220,7 @@ fn no_child_outlives_it_when_it_is_killed() {
 
 #[test]
 fn without_a_terminal_it_says_so_in_one_line() {
-    let output = Command::new(executable("top")).stdin(Stdio::null()).output().unwrap();
+    let output = Command::new(TOP).stdin(Stdio::null()).output().unwrap();
     assert_eq!(output.status.code(), Some(2));
     assert_eq!(String::from_utf8_lossy(&output.stderr), "top: standard output is no terminal\n");
     assert!(output.stdout.is_empty());
@@ -228,9 +228,7 @@ fn without_a_terminal_it_says_so_in_one_line() {
 
 #[test]
 fn help_is_no_error_and_nonsense_is_refused_in_one_line() {
-    let run = |args: &[&str]| {
-        Command::new(executable("top")).args(args).stdin(Stdio::null()).output().unwrap()
-    };
+    let run = |args: &[&str]| Command::new(TOP).args(args).stdin(Stdio::null()).output().unwrap();
     let help = run(&["--help"]);
     assert!(help.status.success());
     let text = String::from_utf8(help.stdout).unwrap();
