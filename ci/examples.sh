@@ -18,6 +18,5 @@ for library in axum criterion dhat proptest ratatui tokio tungstenite; do
 done
 $command -- --for 3
 
-cargo build --locked --release --all-features --examples
-cargo build --locked --release -p plugmeter-async-hosts -p plugmeter-top
+cargo build --locked --release --workspace --all-features --examples --bins
 python3 ci/tools/check_examples.py "${CARGO_TARGET_DIR:-target}/release"
