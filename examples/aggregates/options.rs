@@ -22,23 +22,23 @@ usage: aggregates [OPTIONS] [NAME=PID]...
 
 SECONDS may have a fraction: 0.25.";
 
-/// What the command line asks for.
+/// The action that the command line requests.
 #[derive(Debug)]
 pub(crate) enum Request {
     Help,
-    /// This is a child: play a plugin.
+    /// This is a child process: run a plugin.
     Work(Role),
     Watch(Options),
 }
 
-/// What to watch, and how.
+/// The processes to watch, and how.
 #[derive(Debug)]
 pub(crate) struct Options {
     pub interval: Duration,
     pub length: Duration,
     pub window: Window,
     pub json: bool,
-    /// None: start children.
+    /// Empty: start the demo plugins.
     pub processes: Vec<(String, u32)>,
 }
 

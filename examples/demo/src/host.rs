@@ -51,8 +51,8 @@ impl Host {
         self.children.iter_mut().try_for_each(Child::tend)
     }
 
-    /// Stops all children: requests all of them to exit, then waits for each, and kills those that do
-    /// not exit within two seconds.
+    /// Stops all children: requests all of them to exit, then waits for each, and kills those that
+    /// do not exit within two seconds.
     ///
     /// # Errors
     ///
@@ -134,8 +134,8 @@ impl Child {
         self.plugin.exited(process.run, status);
         self.due = Instant::now() + BACKOFF;
         if let Some(listener) = process.listener {
-            // The pipe has ended with the process, because these processes have no children. Children
-            // would hold the pipe open, and a host of such plugins must not wait here.
+            // The pipe has ended with the process, because these processes have no children.
+            // Children would hold the pipe open, and a host of such plugins must not wait here.
             let _ = listener.join();
         }
     }

@@ -111,8 +111,8 @@ fn end_with_the_host() -> io::Result<()> {
     Ok(())
 }
 
-/// Divides time into periods, and is busy for a share of each. The share is measured by the clock, so
-/// that it is the same on every machine.
+/// Divides time into periods, and is busy for a share of each. The share is measured by the clock,
+/// so that it is the same on every machine.
 struct Duty {
     /// The start of the next period.
     next: Instant,

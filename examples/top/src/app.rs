@@ -1,4 +1,4 @@
-//! What the operator has asked for: order, filter, selection. No terminal and no clock.
+//! The state of the program that keys change: order, filter, selection. No terminal and no clock.
 
 use std::cmp::Ordering;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
 use crate::facts::{Facts, larger_first};
 
-/// What the table is sorted by.
+/// The sort order of the table.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Order {
     #[default]
@@ -33,7 +33,7 @@ impl Order {
         })
     }
 
-    /// How the table says it.
+    /// Its description above the table.
     pub const fn words(self, reverse: bool) -> &'static str {
         match (self, reverse) {
             (Self::Worst, false) => "worst first",
@@ -51,7 +51,7 @@ impl Order {
         }
     }
 
-    /// `reverse` turns the order of what is known; what is not known stays last.
+    /// `reverse` inverts the order of known values; unknown values stay last.
     fn compare(self, reverse: bool, a: &Facts<'_>, b: &Facts<'_>) -> Ordering {
         let turn = |order: Ordering| if reverse { order.reverse() } else { order };
         let values = |a: Option<f64>, b: Option<f64>| match (a, b) {
@@ -71,7 +71,7 @@ impl Order {
     }
 }
 
-/// What fills the screen.
+/// The part of the program that fills the screen.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Pane {
     #[default]
@@ -80,14 +80,14 @@ pub enum Pane {
     Help,
 }
 
-/// What a key has led to.
+/// The effect of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum After {
     Quit,
     GoOn,
 }
 
-/// How far back graphs and p95 go, at the operator's choice.
+/// The windows of graphs and p95 that a key selects.
 const WINDOWS: [Window; 3] =
     [Window::All, Window::Last(Duration::from_secs(600)), Window::Last(Duration::from_secs(60))];
 
@@ -96,19 +96,19 @@ pub struct App {
     pub order: Order,
     pub reverse: bool,
     pub filter: String,
-    /// Keys go to the filter.
+    /// Whether keys edit the filter.
     pub typing: bool,
     pub pane: Pane,
-    /// The first of the runs that the detail pane shows, counted from the newest.
+    /// The index of the first run in the detail pane, counted from the newest.
     pub first_run: usize,
     window: usize,
-    /// The plugin that is selected, by name: it stays so wherever it moves.
+    /// The name of the selected plugin: the selection follows it when the order changes.
     selected: Option<String>,
-    /// Where it was when it was last seen.
+    /// Its last known position.
     position: usize,
-    /// As they were shown last.
+    /// The names in the order last shown.
     names: Vec<String>,
-    /// Rows of the table on the screen.
+    /// The number of table rows on the screen.
     page: usize,
 }
 
@@ -117,7 +117,7 @@ impl App {
         WINDOWS[self.window % WINDOWS.len()]
     }
 
-    /// Where the selection is in what [`arrange`](Self::arrange) returned.
+    /// The position of the selection in the result of [`arrange`](Self::arrange).
     pub const fn position(&self) -> usize {
         self.position
     }
@@ -126,8 +126,8 @@ impl App {
         self.page = rows;
     }
 
-    /// The plugins to show, in their order. The selection follows its plugin; where that is gone,
-    /// whoever has taken its place is selected.
+    /// Returns the plugins to show, in order. The selection follows its plugin; if that is gone,
+    /// the plugin at its position is selected.
     pub fn arrange<'a>(&mut self, mut facts: Vec<Facts<'a>>) -> Vec<Facts<'a>> {
         let filter = self.filter.to_lowercase();
         facts.retain(|facts| facts.view.name().to_lowercase().contains(&filter));
@@ -135,13 +135,13 @@ impl App {
         self.names = facts.iter().map(|facts| facts.view.name().to_owned()).collect();
         let found = self.names.iter().position(|name| Some(name) == self.selected.as_ref());
         if found.is_none() {
-            // Its pane would show another plugin.
+            // Otherwise the pane would show another plugin.
             self.first_run = 0;
             if self.pane == Pane::Detail {
                 self.pane = Pane::Table;
             }
         }
-        // Until somebody selects, the first row is selected, whichever it is.
+        // Until a key moves the selection, the first row is selected.
         self.select(found.unwrap_or(self.position), self.selected.is_some());
         facts
     }
@@ -167,7 +167,7 @@ impl App {
             code if self.typing => self.type_filter(code, control),
             KeyCode::Char('q') => return After::Quit,
             KeyCode::Esc => return self.back(),
-            // Any key ends the help.
+            // Any key closes the help.
             _ if self.pane == Pane::Help => self.pane = Pane::Table,
             KeyCode::Char('?') => self.pane = Pane::Help,
             code => self.command(code),
@@ -182,7 +182,7 @@ impl App {
             KeyCode::Up | KeyCode::Char('k') => self.go(self.position.saturating_sub(1)),
             KeyCode::Down | KeyCode::Char('j') => self.go(self.position + 1),
             KeyCode::PageUp if in_detail => self.first_run = self.first_run.saturating_sub(5),
-            // The pane knows how many there are.
+            // The pane limits it to the number of runs.
             KeyCode::PageDown if in_detail => self.first_run += 5,
             KeyCode::PageUp => self.go(self.position.saturating_sub(page)),
             KeyCode::PageDown => self.go(self.position + page),
@@ -216,13 +216,13 @@ impl App {
                 self.filter.pop();
             }
             KeyCode::Char('u') if control => self.filter.clear(),
-            // What no name has.
+            // Names contain no control characters.
             KeyCode::Char(ch) if !control && !ch.is_control() => self.filter.push(ch),
             _ => {}
         }
     }
 
-    /// One step back; out, where there is none.
+    /// Goes one step back, or quits from the table.
     fn back(&mut self) -> After {
         match self.pane {
             Pane::Help | Pane::Detail => self.pane = Pane::Table,

@@ -1,4 +1,4 @@
-//! The command line. What it has in common with the example `aggregates` is read by the same code.
+//! The command line. The parts in common with the example `aggregates` are read by the same code.
 
 use std::ffi::OsString;
 use std::time::Duration;
@@ -19,21 +19,21 @@ usage: top [OPTIONS] [NAME=PID]...
 
 SECONDS may have a fraction: 0.25. The key ? shows what the other keys do.";
 
-/// What the command line asks for.
+/// The action that the command line requests.
 #[derive(Debug)]
 pub(crate) enum Request {
     Help,
-    /// This is a child: play a plugin.
+    /// Run a plugin: this is a child process.
     Work(Role),
     Show(Arguments),
 }
 
-/// What to watch, and how.
+/// The processes to watch, and how.
 #[derive(Debug)]
 pub(crate) struct Arguments {
     pub interval: Duration,
     pub history: Duration,
-    /// None: start children.
+    /// Empty: start the demo plugins.
     pub processes: Vec<(String, u32)>,
 }
 

@@ -1,4 +1,4 @@
-//! Graphs out of blocks: a column for each piece of time, blank where nothing is known.
+//! Graphs of block characters: a column for each part of the time, blank where no value is known.
 
 use std::time::Duration;
 
@@ -13,15 +13,15 @@ const BLOCKS: [&str; 8] = ["▁", "▂", "▃", "▄", "▅", "▆", "▇", "█
 #[derive(Clone, Copy, Debug)]
 pub struct Axis {
     pub span: Duration,
-    /// From one sample to the next.
+    /// The time between two samples.
     pub interval: Duration,
 }
 
 impl Axis {
-    /// The largest value in each of `width` equal pieces of the time; `None` where there is none.
+    /// Returns the largest value in each of `width` equal parts of the time, or `None` without one.
     ///
-    /// A sample stands for the interval before it. Where it has no value, and where samples are
-    /// missing because a tick was late, the graph is broken.
+    /// A sample covers the interval before it. The graph has a gap where a sample has no value, and
+    /// where samples are missing because a tick was late.
     pub fn columns<'a>(
         &self,
         history: History<'a>,
@@ -32,7 +32,7 @@ impl Axis {
         let (mut back, mut later) = (Duration::ZERO, None);
         for sample in history.rev() {
             if let Some(later) = later.replace(sample.timestamp) {
-                // If the clock was set back meanwhile, ticks were still an interval apart.
+                // If the clock was set back in between, the ticks were still one interval apart.
                 back += later.duration_since(sample.timestamp).unwrap_or(self.interval);
             }
             let Some(value) = value(&sample) else { continue };
@@ -43,11 +43,11 @@ impl Axis {
         columns
     }
 
-    /// The columns of the interval before a sample that is so old.
+    /// The columns of the interval before a sample of this age.
     fn covered<'c>(&self, back: Duration, columns: &'c mut [Option<f64>]) -> &'c mut [Option<f64>] {
         let width = columns.len();
         let scale = width as f64 / self.span.as_secs_f64();
-        // Columns from the right; a sample at the very edge of one is not in the next.
+        // Columns from the right; a sample on the edge between two belongs to one of them only.
         let newest = (back.as_secs_f64() * scale + 1e-6).floor() as usize;
         let oldest = ((back + self.interval).as_secs_f64() * scale - 1e-6).ceil() as usize;
         let (from, to) = (width.saturating_sub(oldest), width.saturating_sub(newest));
@@ -55,9 +55,10 @@ impl Axis {
     }
 }
 
-/// The top of a scale for these columns: a round number, `lowest` at least.
+/// Returns the top of the scale for these columns: a round number, at least `lowest`.
 ///
-/// What is over it by a hair is drawn as high as it: a busy thread may read 100.4 % of a core.
+/// A value that exceeds it by less than 1 % is drawn at the top: a busy thread may read 100.4 % of
+/// a core.
 pub fn scale(columns: &[Option<f64>], lowest: f64) -> f64 {
     let largest = columns.iter().copied().flatten().fold(lowest / 1.05, f64::max);
     let ten = 10f64.powf(largest.log10().floor());
@@ -65,7 +66,8 @@ pub fn scale(columns: &[Option<f64>], lowest: f64) -> f64 {
     round.into_iter().find(|top| largest <= top * 1.05).unwrap_or(10.0 * ten).max(lowest)
 }
 
-/// Draws columns as high as `area`, from 0 to `top`. A value that is known is never blank, be it 0.
+/// Draws columns in the height of `area`, from 0 to `top`. A known value is never blank, not even
+/// 0.
 pub fn draw(buf: &mut Buffer, area: Rect, columns: &[Option<f64>], top: f64, style: Style) {
     let area = area.intersection(buf.area);
     let steps = f64::from(area.height) * BLOCKS.len() as f64;

@@ -15,9 +15,9 @@ use crate::text::{
     UNKNOWN, ago, count, last, long, megabytes, percent, put, rate, spoken, time_of_day,
 };
 
-/// From here on the two graphs are side by side.
+/// The width from which the two graphs are side by side.
 const WIDE: u16 = 120;
-/// The numbers beside a graph.
+/// The width of the numbers beside a graph.
 const GUTTER: u16 = 8;
 const MB: f64 = 1_048_576.0;
 
@@ -40,7 +40,7 @@ pub fn draw(buf: &mut Buffer, area: Rect, scene: &Scene<'_>, facts: &Facts<'_>, 
     }
     y += 1;
     let left = area.bottom().saturating_sub(y);
-    // A third for the runs: their heading and some of them.
+    // A third of the height is for the runs and their heading.
     let graphs = left - (left / 3).clamp(3.min(left), 12.min(left));
     if area.width >= WIDE {
         let height = graphs.min(20);
@@ -58,12 +58,12 @@ pub fn draw(buf: &mut Buffer, area: Rect, scene: &Scene<'_>, facts: &Facts<'_>, 
     runs(buf, Rect::new(area.x, y, area.width, left), scene, facts, app);
 }
 
-/// Who it is and how it is; returns the line below.
+/// Draws name, state and problems; returns the line below.
 fn head(buf: &mut Buffer, area: Rect, facts: &Facts<'_>) -> u16 {
     let view = facts.view;
     let severity = style::of(facts.severity);
     buf.set_stringn(area.x, area.y, style::shape(facts), 1, severity);
-    // Of a long name this much, so that there is room for what is said of it.
+    // A long name is cut, so that the state fits beside it.
     let most = (area.width / 2).max(12);
     let x = put(buf, (area.x + 2, area.y), most, view.name(), style::BOLD);
     let (x, _) = buf.set_stringn(x + 2, area.y, view.state().to_string(), 9, severity);
@@ -116,7 +116,7 @@ fn memory(buf: &mut Buffer, area: Rect, scene: &Scene<'_>, facts: &Facts<'_>) {
 
 type Label = fn(Option<f64>) -> String;
 
-/// Average, minimum, maximum and p95.
+/// Draws average, minimum, maximum and p95.
 fn four(summary: Option<&Summary>, unit: f64, label: Label) -> String {
     let show = |of: fn(&Summary) -> f64| label(summary.map(|all| of(all) / unit));
     format!(
@@ -130,7 +130,7 @@ fn four(summary: Option<&Summary>, unit: f64, label: Label) -> String {
 
 struct Graph {
     title: String,
-    /// The scale goes at least so high.
+    /// The minimum for the top of the scale.
     lowest_top: f64,
     label: Label,
     style: Style,
@@ -172,7 +172,7 @@ impl Graph {
     }
 }
 
-/// The newest runs and how they ended.
+/// Draws the newest runs and how they ended.
 fn runs(buf: &mut Buffer, area: Rect, scene: &Scene<'_>, facts: &Facts<'_>, app: &mut App) {
     if area.height == 0 {
         return;

@@ -1,4 +1,4 @@
-//! What is to be said of each plugin: a pure function of a snapshot and its age.
+//! The displayed facts about each plugin: a pure function of a snapshot and its age.
 
 use std::cmp::Ordering;
 use std::time::{Duration, SystemTime};
@@ -7,34 +7,34 @@ use plugmeter::{PluginState, PluginView, RunEnd, Sample, Snapshot, Window};
 
 use crate::text::{ago, count, last, spoken};
 
-/// Above this, in percent of one core, a plugin needs attention.
+/// CPU, in percent of one core, above which a plugin needs attention.
 pub const CPU_PERCENT: f64 = 50.0;
-/// And above this, in MB.
+/// Memory, in MB, above which a plugin needs attention.
 pub const MEMORY_MB: f64 = 100.0;
 
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3_600);
 
-/// How badly a plugin needs attention; the worst is the smallest.
+/// How urgently a plugin needs attention; the most urgent is the smallest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
-    /// It has crashed or was given up.
+    /// It is crashed or failed.
     Error,
-    /// It runs, but not as it should.
+    /// It runs, with a problem.
     Warning,
-    /// There is nothing to say of it.
+    /// It has no problem.
     Fine,
 }
 
-/// A snapshot, how old it is, and how much of its history is looked at.
+/// A snapshot, its age, and the displayed window of its history.
 #[derive(Debug)]
 pub struct Scene<'a> {
     pub snapshot: &'a Snapshot,
-    /// Since the snapshot's tick.
+    /// The time since the snapshot's tick.
     pub age: Duration,
-    /// How far back graphs and p95 go.
+    /// The window of graphs and p95.
     pub window: Window,
-    /// By the clock that the snapshot's times are of.
+    /// The current time by the clock of the snapshot's times.
     pub now: SystemTime,
 }
 
@@ -43,12 +43,12 @@ impl<'a> Scene<'a> {
         Self { snapshot, age, window, now: snapshot.sampled_at() + age }
     }
 
-    /// How long ago that was; nothing, if the clock was set back since.
+    /// Returns the time since `at`, or zero if the clock was set back since then.
     pub fn since(&self, at: SystemTime) -> Duration {
         self.now.duration_since(at).unwrap_or_default()
     }
 
-    /// Data that is older than this should not be: a tick late by more than two intervals.
+    /// The age from which data is late: the tick is overdue by more than two intervals.
     pub fn patience(&self) -> Duration {
         self.snapshot.poll_interval().saturating_mul(3).max(Duration::from_secs(2))
     }
@@ -57,12 +57,13 @@ impl<'a> Scene<'a> {
         self.age > self.patience()
     }
 
-    /// An hour, or as much of it as the history holds.
+    /// An hour, or the length of the history if that is shorter.
     pub fn lately(&self) -> Duration {
         HOUR.min(self.snapshot.history_duration())
     }
 
-    /// The time that the graphs of all plugins cover: from the interval of the oldest sample on.
+    /// The time that the graphs of all plugins cover, beginning with the interval of the oldest
+    /// sample.
     pub fn span(&self) -> Duration {
         let first = |view: PluginView<'a>| view.history(self.window).next();
         let oldest = self.snapshot.plugins().filter_map(first).map(|sample| sample.timestamp).min();
@@ -71,28 +72,28 @@ impl<'a> Scene<'a> {
         long + self.snapshot.poll_interval()
     }
 
-    /// All plugins.
+    /// The facts about all plugins.
     pub fn facts(&self) -> Vec<Facts<'a>> {
         self.snapshot.plugins().map(|view| Facts::of(view, self)).collect()
     }
 }
 
-/// One plugin.
+/// The facts about one plugin.
 #[derive(Clone, Debug)]
 pub struct Facts<'a> {
     pub view: PluginView<'a>,
     pub severity: Severity,
-    /// What is wrong, the worst first; empty if `Fine`.
+    /// The problems, the worst first; empty if `Fine`.
     pub complaints: Vec<String>,
-    /// Of the process that runs now; `None` where that is not known.
+    /// Of the process that runs now; `None` if unknown.
     pub cpu: Option<f64>,
     pub memory_mb: Option<f64>,
     pub uptime: Option<Duration>,
-    /// Over the last minute, two intervals at least.
+    /// Over the last minute, or two intervals if they are longer.
     pub events_per_second: Option<f64>,
-    /// In the last hour, as far as the history goes.
+    /// In the last hour, as far as the history reaches.
     pub crashes_lately: u64,
-    /// How long it has been in its state.
+    /// The time since it entered its state.
     pub since: Duration,
 }
 
@@ -125,7 +126,7 @@ impl<'a> Facts<'a> {
                 let end = view.runs().next_back().and_then(|run| run.end);
                 let how = match end {
                     Some(end @ (RunEnd::Exited(_) | RunEnd::Signaled(_))) => format!(": {end}"),
-                    // That it crashed is said already, or more is not known.
+                    // The crash is listed already, or nothing more is known.
                     _ => String::new(),
                 };
                 let said = format!("crashed {}, and is down{how}", ago(self.since));
@@ -138,7 +139,7 @@ impl<'a> Facts<'a> {
             PluginState::Unhealthy => {
                 self.worst(Severity::Warning, format!("unhealthy for {how_long}"));
             }
-            // What is Stopped, Starting, Running or Stopping is as its host wants it.
+            // Stopped, Starting, Running and Stopping are what the host intends.
             _ => {}
         }
         if let Some(problem) = problem {
@@ -164,13 +165,13 @@ impl<'a> Facts<'a> {
         if crash > HOUR {
             return;
         }
-        // The shorter time says more, if there was a crash in it.
+        // The shorter window is more specific, if there was a crash in it.
         let ten_minutes = scene.lately().min(10 * MINUTE);
         let within = if crash <= ten_minutes { ten_minutes } else { scene.lately() };
         let crashes = crashes(self.view, scene, within);
         let when = ago(crash);
         let said = match (crashes, self.view.state()) {
-            // The one that is told of already.
+            // That one is listed already.
             (0 | 1, PluginState::Crashed) => return,
             (0 | 1, _) => format!("crashed {when}"),
             (many, PluginState::Crashed) => {
@@ -188,41 +189,41 @@ impl<'a> Facts<'a> {
         self.complaints.push(complaint);
     }
 
-    /// Worst first: errors, then warnings, then whoever uses more CPU.
+    /// Orders by urgency: errors, then warnings, then by CPU.
     pub fn by_need(&self, other: &Self) -> Ordering {
         self.severity.cmp(&other.severity).then_with(|| larger_first(self.cpu, other.cpu))
     }
 }
 
-/// The larger value first, and what is not known last.
+/// Orders the larger value first, and unknown values last.
 pub fn larger_first(a: Option<f64>, b: Option<f64>) -> Ordering {
     b.unwrap_or(f64::NEG_INFINITY).total_cmp(&a.unwrap_or(f64::NEG_INFINITY))
 }
 
-/// The newest sample, if it is of the run that is open now. After a publication between two ticks it
-/// may be of one that is over.
+/// Returns the newest sample if it belongs to the current run. After a publication between two
+/// ticks it may belong to a run that has ended.
 fn live(view: PluginView<'_>) -> Option<Sample<'_>> {
     let open = view.run()?.id;
     view.current().filter(|sample| sample.run == Some(open))
 }
 
-/// Crashes in the last so long, as far as the history goes.
+/// Counts the crashes in the last `time`, as far as the history reaches.
 fn crashes(view: PluginView<'_>, scene: &Scene<'_>, within: Duration) -> u64 {
     let (recent, held) = (view.history(within).len(), view.history(Window::All).len());
     let (long, interval) = (scene.snapshot.history_duration(), scene.snapshot.poll_interval());
     let is_full = held as u128 >= long.as_nanos() / interval.as_nanos();
     if recent == held && !is_full {
-        // These are all samples that there ever were: what came before the first of them, which is
-        // in no difference of samples, is of the last so long too.
+        // The history is complete: crashes before its first sample, which no difference between
+        // samples contains, are in the window too.
         return view.crash_count();
     }
     let by_history = view.aggregates(within).map_or(0, |all| all.crashes);
-    // One that came before the first sample of the history is in no difference either.
+    // A crash before the first sample of the history is in no difference between samples either.
     let lately = view.last_crash().is_some_and(|at| scene.since(at) <= within);
     by_history.max(u64::from(lately))
 }
 
-/// For how long the newest samples have all been so; nothing, if only the newest is.
+/// Returns for how long all newest samples have met the condition; zero if only the newest does.
 fn for_how_long(
     view: PluginView<'_>,
     scene: &Scene<'_>,

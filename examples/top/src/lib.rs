@@ -6,9 +6,9 @@
 //! ```
 //!
 //! `facts.rs` derives what is shown of a plugin, as a pure function of a snapshot. `app.rs` is the
-//! state that keys change. `screen.rs` and the modules that it calls draw both into a buffer, and are
-//! tested without a terminal. Only `run.rs`, `terminal.rs` and `signals.rs` use the terminal, the clock
-//! and the process.
+//! state that keys change. `screen.rs` and the modules that it calls draw both into a buffer, and
+//! are tested without a terminal. Only `run.rs`, `terminal.rs` and `signals.rs` use the terminal,
+//! the clock and the process.
 
 #![allow(missing_docs)] // a program: its modules are public for its tests
 

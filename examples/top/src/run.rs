@@ -19,13 +19,13 @@ use crate::screen;
 use crate::signals::Signals;
 use crate::terminal::{self, Screen};
 
-/// How often the host looks after its children, and the screen for something new.
-const ROUND: Duration = Duration::from_millis(50);
-/// The age of the data is drawn at least so often.
-const SECOND: Duration = Duration::from_secs(1);
-/// With this in the environment it panics once it has drawn: for the test that the terminal is given
-/// back even then.
-const PANIC: &str = "PLUGMETER_TOP_PANICS";
+/// The interval between two checks for exited children and new data.
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
+/// The longest time between two drawings, because the screen shows the age of the data.
+const REDRAW_INTERVAL: Duration = Duration::from_secs(1);
+/// The environment variable that makes the program panic after the first drawing, for the test that
+/// the terminal is restored then.
+const PANIC_VARIABLE: &str = "PLUGMETER_TOP_PANICS";
 
 /// Runs the program with the arguments after its name, until the operator or a signal ends it.
 ///
@@ -43,16 +43,16 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> Result<ExitCode, Box<dyn
 }
 
 fn show(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
-    // Before anything is started: no child shall begin for nothing.
-    if !Screen::is_there() {
-        return Err(UsageError::new("standard output is no terminal").into());
+    // Checked first, so that no child is started in vain.
+    if !Screen::is_terminal() {
+        return Err(UsageError::new("standard output is not a terminal").into());
     }
-    let signals = Signals::wait_for()?;
+    let signals = Signals::watch()?;
     let config = Config::default().poll_interval(arguments.interval);
     let collector = Collector::start(config.history_duration(arguments.history));
     let collector = collector.map_err(|error| -> Box<dyn Error> {
         match error {
-            // Both lengths come from the command line; the library knows their bounds.
+            // Both durations come from the command line; the library checks their bounds.
             StartError::Config(error) => UsageError::new(error).into(),
             error => error.into(),
         }
@@ -65,15 +65,15 @@ fn show(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
         }
         Host::default()
     };
-    // The terminal is given back before the children are waited for, and before an error is told.
+    // The terminal is restored before the children are waited for, and before an error is printed.
     let shown = Screen::open()
         .and_then(|mut screen| watch(&mut screen, &collector.reader(), &mut host, &signals));
     host.stop()?;
     Ok(shown?)
 }
 
-/// Until the operator or a signal ends it. Draws when there is something new: a revision, a key,
-/// another size, or a second more of age.
+/// Runs until a key or a signal ends it. Draws after a new revision, a key or a change of size, and
+/// at least once per second.
 fn watch(
     screen: &mut Screen,
     reader: &Reader,
@@ -83,18 +83,19 @@ fn watch(
     let events = terminal::events()?;
     let mut app = App::default();
     let mut drawn: Option<(u64, Instant)> = None;
-    while !signals.has_come() {
+    while !signals.has_arrived() {
         host.tend()?;
         let snapshot = reader.snapshot();
-        let is_fresh = drawn
-            .is_some_and(|(revision, at)| revision == snapshot.revision() && at.elapsed() < SECOND);
+        let is_fresh = drawn.is_some_and(|(revision, at)| {
+            revision == snapshot.revision() && at.elapsed() < REDRAW_INTERVAL
+        });
         if !is_fresh {
             let age = snapshot.sampled_at_instant().elapsed();
             screen.draw(|buf| screen::draw(buf, &snapshot, age, &mut app))?;
             drawn = Some((snapshot.revision(), Instant::now()));
-            assert!(env::var_os(PANIC).is_none(), "{PANIC} asks for it");
+            assert!(env::var_os(PANIC_VARIABLE).is_none(), "{PANIC_VARIABLE} is set");
         }
-        let mut next = events.recv_timeout(ROUND);
+        let mut next = events.recv_timeout(POLL_INTERVAL);
         while let Ok(event) = next {
             drawn = None;
             if let Event::Key(key) = event?
@@ -103,7 +104,7 @@ fn watch(
             {
                 return Ok(());
             }
-            // All that was typed meanwhile is drawn at once.
+            // Keys that are queued already are handled before the next drawing.
             next = events.try_recv().map_err(|_| RecvTimeoutError::Timeout);
         }
     }

@@ -1,4 +1,4 @@
-//! The whole screen: a pure function of the snapshot, its age, and what the operator asked for.
+//! The whole screen: a pure function of the snapshot, its age, and the state that keys change.
 
 use std::time::Duration;
 
@@ -11,10 +11,10 @@ use crate::facts::{CPU_PERCENT, MEMORY_MB, Scene};
 use crate::text::put;
 use crate::{detail, style, table, verdict};
 
-/// Below this there is nothing that could be told from anything.
+/// A smaller screen stays empty, because nothing on it would be readable.
 const SMALLEST: (u16, u16) = (32, 8);
 
-/// Draws what is known, `age` after the snapshot's tick.
+/// Draws the snapshot, `age` after its tick.
 pub fn draw(buf: &mut Buffer, snapshot: &Snapshot, age: Duration, app: &mut App) {
     let area = buf.area;
     if area.width < SMALLEST.0 || area.height < SMALLEST.1 {
@@ -44,7 +44,7 @@ pub fn draw(buf: &mut Buffer, snapshot: &Snapshot, age: Duration, app: &mut App)
     footer(buf, foot, snapshot, app);
 }
 
-/// Keys to the left, what it costs to know all this to the right.
+/// Draws the keys on the left and the sampler's own cost on the right.
 fn footer(buf: &mut Buffer, line: Rect, snapshot: &Snapshot, app: &App) {
     let stats = snapshot.sampler();
     let mut cost = match stats.overhead_percent {

@@ -1,4 +1,4 @@
-//! The signals that ask this program to end: the terminal is given back before it does.
+//! The signals that request this program to exit: the terminal is restored before it does.
 
 pub(crate) use imp::Signals;
 
@@ -11,26 +11,27 @@ mod imp {
 
     use nix::sys::signal::{SigSet, Signal};
 
-    /// Whether such a signal has come.
+    /// Whether such a signal has arrived.
     #[derive(Clone, Debug)]
     pub(crate) struct Signals(Arc<AtomicBool>);
 
     impl Signals {
-        /// To be called before there is another thread: signals are blocked in those that begin
-        /// later, and waited for in one. (A child begins with none blocked: `std` sees to that.)
-        pub(crate) fn wait_for() -> io::Result<Self> {
+        /// Blocks the signals and waits for them in a thread. Call it before any other thread
+        /// starts, because later threads inherit the blocked signals. `std` unblocks them in
+        /// children.
+        pub(crate) fn watch() -> io::Result<Self> {
             let ends = SigSet::from_iter([Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP]);
             ends.thread_block()?;
             let signals = Self(Arc::default());
-            let told = signals.clone();
+            let arrived = signals.clone();
             thread::Builder::new().name("signals".to_owned()).spawn(move || {
                 while ends.wait().is_err() {}
-                told.0.store(true, Ordering::Relaxed);
+                arrived.0.store(true, Ordering::Relaxed);
             })?;
             Ok(signals)
         }
 
-        pub(crate) fn has_come(&self) -> bool {
+        pub(crate) fn has_arrived(&self) -> bool {
             self.0.load(Ordering::Relaxed)
         }
     }
@@ -40,16 +41,16 @@ mod imp {
 mod imp {
     use std::io;
 
-    /// Here a signal ends the program at once, and leaves the terminal as it is.
+    /// On this platform a signal ends the program immediately, without restoring the terminal.
     #[derive(Clone, Debug)]
     pub(crate) struct Signals;
 
     impl Signals {
-        pub(crate) fn wait_for() -> io::Result<Self> {
+        pub(crate) fn watch() -> io::Result<Self> {
             Ok(Self)
         }
 
-        pub(crate) fn has_come(&self) -> bool {
+        pub(crate) fn has_arrived(&self) -> bool {
             false
         }
     }

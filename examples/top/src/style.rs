@@ -1,4 +1,4 @@
-//! Colours, and the shapes that say the same to who does not see them.
+//! Colours, and shapes with the same meaning for readers who do not see colours.
 
 use ratatui::style::{Color, Modifier, Style};
 
@@ -22,7 +22,7 @@ pub const fn of(severity: Severity) -> Style {
     }
 }
 
-/// Each severity has a shape of its own, and so has a plugin that is well but does not run.
+/// A shape for each severity, and one for a plugin without problems that does not run.
 pub fn shape(facts: &Facts<'_>) -> &'static str {
     match facts.severity {
         Severity::Error => "✗",

@@ -1,4 +1,4 @@
-//! The table of all plugins, in as many columns as there is room for.
+//! The table of all plugins, with as many columns as fit.
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -9,10 +9,11 @@ use crate::facts::{CPU_PERCENT, Facts, MEMORY_MB, Scene};
 use crate::style;
 use crate::text::{UNKNOWN, count, last, long, megabytes, percent, put, rate, short, width};
 
-/// Memory graphs go at least so high: noise of a small process is no mountain.
+/// The minimum for the top of memory graphs, so that they do not magnify the noise of a small
+/// process.
 const LOWEST_TOP_MB: f64 = 16.0;
 
-/// Columns that the graphs get before there is room for what seldom matters.
+/// The width of the graphs below which less important columns are left out.
 const GRAPHS: u16 = 14;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,7 +35,7 @@ pub enum Column {
 }
 
 impl Column {
-    /// From left to right.
+    /// All columns, from left to right.
     const ALL: [Self; 14] = [
         Self::Shape,
         Self::Name,
@@ -52,7 +53,7 @@ impl Column {
         Self::Pid,
     ];
 
-    /// What is shown where there is room, the most wanted first.
+    /// The optional columns, the most important first.
     const WANTED: [Self; 14] = [
         Self::Shape,
         Self::Name,
@@ -101,7 +102,7 @@ impl Column {
         }
     }
 
-    /// Numbers to the right, words to the left.
+    /// Numbers are aligned right, text left.
     const fn is_number(self) -> bool {
         !matches!(self, Self::Shape | Self::Name | Self::State | Self::Version)
     }
@@ -123,7 +124,8 @@ impl Column {
     }
 }
 
-/// The columns that fit into `room`, from left to right, and how wide each is; a blank between two.
+/// Returns the columns that fit into `room`, from left to right, with their widths; a blank
+/// separates two.
 pub fn columns(room: u16, longest_name: u16) -> Vec<(Column, u16)> {
     // The last column has no blank after it.
     let mut left = room + 1;
@@ -139,7 +141,7 @@ pub fn columns(room: u16, longest_name: u16) -> Vec<(Column, u16)> {
         .filter(|column| chosen.contains(column))
         .map(|column| (column, column.narrowest()))
         .collect();
-    // What is left goes to the names, as far as they need it, and then to the graphs.
+    // The rest goes to the names, as far as they need it, and then to the graphs.
     let mut widen = |wanted: Column, most: u16, left: &mut u16| {
         if let Some((_, width)) = columns.iter_mut().find(|(column, _)| *column == wanted) {
             let more = most.saturating_sub(*width).min(*left);
@@ -153,7 +155,7 @@ pub fn columns(room: u16, longest_name: u16) -> Vec<(Column, u16)> {
     columns
 }
 
-/// Draws the table: a line about it, the headings, a line for each plugin.
+/// Draws the table: its description, the headings, a line for each plugin.
 pub fn draw(buf: &mut Buffer, area: Rect, scene: &Scene<'_>, rows: &[Facts<'_>], app: &mut App) {
     let span = scene.span();
     caption(buf, area, scene, app, rows.len());
@@ -167,7 +169,7 @@ pub fn draw(buf: &mut Buffer, area: Rect, scene: &Scene<'_>, rows: &[Facts<'_>],
             if app.filter.is_empty() { "" } else { "No name has this in it: Esc clears it." };
         buf.set_stringn(area.x + 2, area.y + 2, said, area.width.into(), style::DIM);
     }
-    // The selected row is in the middle, if there are rows on both sides.
+    // The selected row is in the middle if there are rows on both sides.
     let first = app.position().saturating_sub(room / 2).min(rows.len().saturating_sub(room));
     let axis = Axis { span, interval: scene.snapshot.poll_interval() };
     for (nth, facts) in rows.iter().enumerate().skip(first).take(room) {
@@ -175,7 +177,7 @@ pub fn draw(buf: &mut Buffer, area: Rect, scene: &Scene<'_>, rows: &[Facts<'_>],
         let mut x = area.x;
         for &(column, width) in &columns {
             cell(buf, Rect::new(x, y, width, 1), column, facts, scene, axis);
-            // Turned round, a graph would show the opposite.
+            // In reverse video a graph would show the opposite.
             if nth == app.position() && !column.is_graph() {
                 let gap = u16::from(x + width < area.right());
                 buf.set_style(Rect::new(x, y, width + gap, 1), style::SELECTED);

@@ -1,4 +1,4 @@
-//! The terminal, which is given back as it was: at the end, after an error, and after a panic.
+//! The terminal, which is restored at the end, after an error, and after a panic.
 
 use std::io::{self, IsTerminal as _, Stdout};
 use std::panic;
@@ -15,18 +15,18 @@ use ratatui::crossterm::terminal::{
     EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode,
 };
 
-/// The terminal in raw mode, on its alternate screen. Dropping it gives it back.
+/// The terminal in raw mode, on its alternate screen. Dropping it restores the terminal.
 #[derive(Debug)]
 pub(crate) struct Screen(Terminal<CrosstermBackend<Stdout>>);
 
 impl Screen {
-    pub(crate) fn is_there() -> bool {
+    pub(crate) fn is_terminal() -> bool {
         io::stdout().is_terminal()
     }
 
-    /// Takes the terminal.
+    /// Enters raw mode and the alternate screen.
     pub(crate) fn open() -> io::Result<Self> {
-        restore_before_a_panic_is_told();
+        restore_before_panic_message();
         enable_raw_mode()?;
         let opened = execute!(io::stdout(), EnterAlternateScreen)
             .and_then(|()| Terminal::new(CrosstermBackend::new(io::stdout())));
@@ -50,17 +50,17 @@ impl Drop for Screen {
     }
 }
 
-/// Keys and changes of size, from now on; an error is the last of them.
+/// Returns a channel of keys and changes of size; an error is the last event.
 ///
-/// They are read in a thread of its own: when the terminal has gone away, crossterm reads the end of
-/// its input for ever, and nothing else would be heard again, no signal either.
+/// A thread reads them: when the terminal is closed, crossterm reads the end of its input in an
+/// endless loop, and the main thread still has to handle signals.
 pub(crate) fn events() -> io::Result<Receiver<io::Result<Event>>> {
-    let (told, events) = mpsc::channel();
+    let (sender, events) = mpsc::channel();
     thread::Builder::new().name("keys".to_owned()).spawn(move || {
         loop {
             let event = event::read();
             let is_last = event.is_err();
-            if told.send(event).is_err() || is_last {
+            if sender.send(event).is_err() || is_last {
                 return;
             }
         }
@@ -68,21 +68,21 @@ pub(crate) fn events() -> io::Result<Receiver<io::Result<Event>>> {
     Ok(events)
 }
 
-/// Each step whether or not the one before went well: there may be no terminal any more.
+/// Ignores errors, because the terminal may be closed.
 fn restore() {
     let _ = disable_raw_mode();
     let _ = execute!(io::stdout(), LeaveAlternateScreen, Show);
 }
 
-/// The message of a panic would go to the alternate screen, and be gone with it.
-fn restore_before_a_panic_is_told() {
+/// Restores the terminal before a panic message, which would vanish with the alternate screen.
+fn restore_before_panic_message() {
     let drawing = thread::current().id();
-    let tell = panic::take_hook();
+    let print = panic::take_hook();
     panic::set_hook(Box::new(move |info| {
-        // Of another thread, this one goes on to draw.
+        // After a panic of another thread, this one continues to draw.
         if thread::current().id() == drawing {
             restore();
         }
-        tell(info);
+        print(info);
     }));
 }

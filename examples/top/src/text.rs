@@ -6,19 +6,19 @@ use ratatui::buffer::Buffer;
 use ratatui::style::Style;
 use unicode_width::UnicodeWidthChar as _;
 
-/// What is not known.
+/// The text for an unknown value.
 pub const UNKNOWN: &str = "–";
-/// What was cut off.
+/// The mark at the end of a text that was cut.
 const CUT: &str = "…";
-/// Marks that are kept on one character: more of them run into the lines above and below.
+/// The number of combining marks kept on one character: more would overlap the lines above and
+/// below.
 const MARKS: usize = 2;
 
-/// The characters of a text from outside (a name, a version), each with its marks and the columns
-/// that it takes.
+/// Splits an untrusted text (a name, a version) into characters, each with its marks and its width.
 ///
-/// Terminals disagree on sequences that are one picture, such as emoji joined to a family, and on
-/// what turns the direction of writing. So each character stands for itself, and what only acts on
-/// others is dropped or shown as U+FFFD.
+/// Terminals disagree on sequences that form one glyph, such as emoji joined to a family, and on
+/// characters that change the writing direction. So each character stands for itself, and
+/// characters that only modify others are dropped or shown as U+FFFD.
 fn cells(text: &str) -> Vec<(String, u16)> {
     let mut cells: Vec<(String, u16)> = Vec::new();
     for ch in text.chars() {
@@ -32,12 +32,12 @@ fn cells(text: &str) -> Vec<(String, u16)> {
                 | '\u{e0000}'..='\u{e0fff}',
                 _,
             ) => {}
-            // Two of these are a flag, and as wide as the terminal likes.
+            // Two of these form a flag, whose width depends on the terminal.
             ('\u{1f1e6}'..='\u{1f1ff}', _) => {
                 let letter = b'A' + (ch as u32 - 0x1f1e6) as u8;
                 cells.push((char::from(letter).to_string(), 1));
             }
-            // Marks and embeddings of direction, separators of lines.
+            // Direction marks and embeddings, line separators.
             (
                 '\u{61c}'
                 | '\u{200e}'..='\u{200f}'
@@ -58,13 +58,13 @@ fn cells(text: &str) -> Vec<(String, u16)> {
     cells
 }
 
-/// The columns that a text from outside takes.
+/// The width of an untrusted text in columns.
 pub fn width(text: &str) -> u16 {
     cells(text).iter().fold(0, |sum, (_, width)| sum.saturating_add(*width))
 }
 
-/// Draws a text from outside in at most `most` columns, cut where it is longer, and returns the
-/// column after it.
+/// Draws an untrusted text in at most `most` columns, cut if it is longer, and returns the column
+/// after it.
 pub fn put(buf: &mut Buffer, at: (u16, u16), most: u16, text: &str, style: Style) -> u16 {
     let (mut x, y) = at;
     if y >= buf.area.bottom() {
@@ -95,17 +95,17 @@ fn or_unknown<T>(value: Option<T>, show: impl FnOnce(T) -> String) -> String {
     value.map_or_else(|| UNKNOWN.to_owned(), show)
 }
 
-/// In five columns, as far as that goes: `0.1`, `99.9`, `12345`.
+/// Formats in five columns if possible: `0.1`, `99.9`, `12345`.
 pub fn percent(value: Option<f64>) -> String {
     or_unknown(value, |v| if v < 999.95 { format!("{v:.1}") } else { format!("{v:.0}") })
 }
 
-/// In six columns: `0.5`, `9999.9`, `123456`.
+/// Formats in six columns: `0.5`, `9999.9`, `123456`.
 pub fn megabytes(value: Option<f64>) -> String {
     or_unknown(value, |v| if v < 9_999.95 { format!("{v:.1}") } else { format!("{v:.0}") })
 }
 
-/// In six columns: `0.02`, `250.0`, `99999`, `1200k`.
+/// Formats in six columns: `0.02`, `250.0`, `99999`, `1200k`.
 pub fn rate(value: Option<f64>) -> String {
     or_unknown(value, |v| match v {
         0.0 => "0".to_owned(),
@@ -116,7 +116,7 @@ pub fn rate(value: Option<f64>) -> String {
     })
 }
 
-/// A count in five columns, as far as that goes: `9999`, `10k`, `9999k`.
+/// Formats a count in five columns if possible: `9999`, `10k`, `9999k`.
 pub fn count(value: u64) -> String {
     let units = [(1_000_000_000_000, 'T'), (1_000_000_000, 'G'), (1_000_000, 'M'), (1_000, 'k')];
     match units.into_iter().find(|(unit, _)| value >= 10 * unit) {
@@ -125,13 +125,13 @@ pub fn count(value: u64) -> String {
     }
 }
 
-/// In its leading unit, rounded down, for a column: `42s`, `17m`, `2h`, `3d`.
+/// Formats in the leading unit, rounded down, for a column: `42s`, `17m`, `2h`, `3d`.
 pub fn short(time: Duration) -> String {
     let (value, unit) = leading(time);
     format!("{value}{unit}")
 }
 
-/// The same in two units: `42s`, `17m 03s`, `2h 34m`, `3d 05h`.
+/// Formats in the two leading units: `42s`, `17m 03s`, `2h 34m`, `3d 05h`.
 pub fn long(time: Duration) -> String {
     let seconds = time.as_secs();
     let (minutes, hours, days) = (seconds / 60, seconds / 3_600, seconds / 86_400);
@@ -143,7 +143,7 @@ pub fn long(time: Duration) -> String {
     }
 }
 
-/// In its leading unit, for a sentence: `42 s`, `17 min`, `2 h`, `3 days`.
+/// Formats in the leading unit, for a sentence: `42 s`, `17 min`, `2 h`, `3 days`.
 pub fn spoken(time: Duration) -> String {
     match leading(time) {
         (value, 'm') => format!("{value} min"),
@@ -153,12 +153,12 @@ pub fn spoken(time: Duration) -> String {
     }
 }
 
-/// How long ago that was, for a sentence.
+/// Formats a time that has passed, for a sentence.
 pub fn ago(time: Duration) -> String {
     if time.as_secs() == 0 { "just now".to_owned() } else { format!("{} ago", spoken(time)) }
 }
 
-/// So much time up to now: `last hour`, `last 10 min`.
+/// Formats a window that ends now: `last hour`, `last 10 min`.
 pub fn last(time: Duration) -> String {
     if time.as_secs() == 3_600 { "last hour".to_owned() } else { format!("last {}", spoken(time)) }
 }
@@ -173,7 +173,7 @@ fn leading(time: Duration) -> (u64, char) {
     }
 }
 
-/// The time of day, UTC: this program knows no time zones.
+/// Formats the time of day in UTC.
 pub fn time_of_day(at: SystemTime) -> String {
     let since_1970 = at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
     let seconds = since_1970 % 86_400;

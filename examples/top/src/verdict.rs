@@ -1,4 +1,4 @@
-//! The first thing to read: is everything well, and if not, which plugin is it, since when?
+//! The first lines of the screen: whether there is a problem, which plugin has it, and since when.
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -8,10 +8,10 @@ use crate::facts::{Facts, Scene, Severity};
 use crate::style;
 use crate::text::{put, spoken, time_of_day};
 
-/// The columns of a name in a sentence.
+/// The width of a name in a sentence.
 const NAME: u16 = 24;
 
-/// The verdict in one sentence or two.
+/// Returns the verdict in one or two sentences.
 pub fn sentence(scene: &Scene<'_>, facts: &[Facts<'_>]) -> (String, Style) {
     let age = spoken(scene.age);
     if scene.snapshot.is_stopped() {
@@ -38,13 +38,14 @@ pub fn sentence(scene: &Scene<'_>, facts: &[Facts<'_>]) -> (String, Style) {
     (format!("{said} Data {age} old."), style)
 }
 
-/// How many lines the complaints get, whatever is to be said just now: nothing below them shall jump.
+/// The number of lines for problems. It does not depend on their number, so that the lines below do
+/// not move.
 pub fn lines(plugins: usize, height: u16) -> u16 {
     let most = if height < 20 { height / 6 } else { height / 5 };
     most.min(u16::try_from(plugins).unwrap_or(u16::MAX))
 }
 
-/// Draws the sentence in the first line of `area`, and below it what is wrong, the worst first.
+/// Draws the sentence in the first line of `area`, and below it the problems, the worst first.
 pub fn draw(buf: &mut Buffer, area: Rect, scene: &Scene<'_>, facts: &[Facts<'_>]) {
     let (said, style) = sentence(scene, facts);
     let shape = if style == style::ERROR {
@@ -79,7 +80,7 @@ pub fn draw(buf: &mut Buffer, area: Rect, scene: &Scene<'_>, facts: &[Facts<'_>]
     }
 }
 
-/// What is wrong with one plugin, in one line.
+/// The problems of one plugin, in one line.
 fn complaint(buf: &mut Buffer, line: Rect, facts: &Facts<'_>) {
     let Rect { x, y, width, .. } = line;
     buf.set_stringn(x, y, style::shape(facts), 1, style::of(facts.severity));

@@ -1,4 +1,4 @@
-//! A host that has an axum server of its own, with the dashboard under a path of it. Until it is
+//! A host with its own axum server, and the dashboard under a path of it. Runs until it is
 //! interrupted:
 //!
 //! ```sh
@@ -22,13 +22,13 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let collector = Collector::start(Config::default())?;
     let plugin = collector.register("dice")?;
     let dice = dice()?;
-    // A host of yours waits for it and says how it ended: see the example tokio_host.
+    // A real host also reports the exit: see `tokio_host`.
     plugin.started(dice.id(), "1.0");
 
     let plugins = http::router(collector.reader(), HttpConfig::default())?;
     let app = Router::new()
         .route("/", get(async || Html("A bot. <a href=\"/plugins\">Its plugins</a>")))
-        // `nest_service`, so that `/plugins/` is answered as `/plugins` is.
+        // `nest_service` serves `/plugins/` as well as `/plugins`.
         .nest_service("/plugins", plugins);
 
     let address = std::env::args().nth(1).unwrap_or_else(|| ADDRESS.to_owned());
@@ -38,7 +38,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// A plugin that waits for its host. Its standard input is a pipe: when the host is gone, so is it.
+/// A plugin that waits for its host: `cat` exits when the pipe to its standard input is closed.
 fn dice() -> std::io::Result<Child> {
     Command::new("cat").stdin(Stdio::piped()).stdout(Stdio::null()).spawn()
 }

@@ -1,5 +1,5 @@
-//! A host on tokio: its tasks wait for the plugins' processes, and read snapshots, and none of them
-//! ever waits for the sampler.
+//! A host on tokio: its tasks wait for the plugins' processes and read snapshots, and never wait
+//! for the sampler.
 //!
 //! ```sh
 //! cargo run --release -p plugmeter-async-hosts --bin tokio_host
@@ -13,7 +13,7 @@ use plugmeter::{Collector, Config, EventCounter, Plugin, Reader};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{ChildStdout, Command};
 
-/// What the plugins do, and how often each is started.
+/// The name and the shell script of each plugin, and how many times it is started.
 const PLUGINS: [(&str, &str, u32); 3] = [
     ("greeter", "for i in 1 2 3; do echo hello; sleep 0.3; done", 2),
     ("busy", "i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done; echo done", 3),
@@ -27,7 +27,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
     let mut tending = Vec::new();
     for (name, script, times) in PLUGINS {
-        // Registering takes a lock for a moment, as many things do; it does not wait.
+        // Registering locks a mutex briefly, but does not wait for the sampler.
         tending.push(tokio::spawn(tend(collector.register(name)?, script, times)));
     }
     let watching = tokio::spawn(watch(collector.reader()));
@@ -36,7 +36,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     }
     watching.abort();
 
-    // These wait for the sampler: a moment, but not for a thread that runs tasks.
+    // `sample_now` waits for the sampler, so it must not run on a thread of the runtime.
     let last = tokio::task::spawn_blocking(move || collector.sample_now()).await??;
     println!("\n{last}");
     for plugin in last.plugins() {
@@ -48,14 +48,14 @@ async fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Runs one plugin's process after the other, and says how each ended.
+/// Runs one process after the other, and reports the exit of each.
 async fn tend(plugin: Plugin, script: &'static str, times: u32) -> std::io::Result<()> {
     for nth in 0..times {
         let mut command = Command::new("sh");
         command.args(["-c", script]).stdin(Stdio::null()).stdout(Stdio::piped());
         let mut child = command.kill_on_drop(true).spawn()?;
-        // Before the process can be reaped: nobody has waited for it yet.
-        let pid = child.id().expect("it was not waited for");
+        // Before the process can be reaped, because it has not been waited for.
+        let pid = child.id().expect("it has not been waited for");
         let run = plugin.started(pid, &format!("1.{nth}"));
         if let Some(stdout) = child.stdout.take() {
             count_lines(stdout, plugin.events()).await?;
@@ -73,7 +73,7 @@ async fn count_lines(stdout: ChildStdout, events: &EventCounter) -> std::io::Res
     Ok(())
 }
 
-/// Says now and then which plugin keeps the machine busy.
+/// Prints the plugin with the highest CPU usage, twice a second.
 async fn watch(reader: Reader) {
     let mut beat = tokio::time::interval(Duration::from_millis(500));
     loop {

@@ -6,5 +6,5 @@ mod graphs;
 mod keys;
 mod names;
 mod screens;
+mod test_host;
 mod texts;
-mod world;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use ratatui::buffer::Buffer;
 use ratatui::crossterm::event::KeyCode;
 
-use crate::world::{World, press};
+use crate::test_host::{TestHost, press};
 use plugmeter_top::app::App;
 
 fn hostile() -> Vec<String> {
@@ -24,14 +24,14 @@ fn hostile() -> Vec<String> {
     ]
 }
 
-fn world() -> World {
-    let mut world = World::new();
+fn test_host() -> TestHost {
+    let mut host = TestHost::new();
     for (name, pid) in hostile().iter().zip(1..) {
-        world.run(name, pid, 60, 120);
+        host.run(name, pid, 60, 120);
     }
-    world.run("plain", 99, 1, 1);
-    world.ticks(3);
-    world
+    host.run("plain", 99, 1, 1);
+    host.ticks(3);
+    host
 }
 
 fn symbols(buf: &Buffer, y: u16) -> Vec<&str> {
@@ -39,10 +39,10 @@ fn symbols(buf: &Buffer, y: u16) -> Vec<&str> {
 }
 
 #[test]
-fn every_state_stands_below_its_heading_whatever_the_name() {
-    let world = world();
+fn states_align_with_any_name() {
+    let host = test_host();
     for width in [60, 80, 100, 200] {
-        let buf = world.buffer(&mut App::default(), (width, 50), Duration::ZERO);
+        let buf = host.buffer(&mut App::default(), (width, 50), Duration::ZERO);
         let lines: Vec<_> = (0..50).map(|y| symbols(&buf, y)).collect();
         let heading = lines.iter().position(|line| line[2..8].concat() == "PLUGIN").unwrap();
         let find = |line: &[&str], word: &str| {
@@ -57,31 +57,31 @@ fn every_state_stands_below_its_heading_whatever_the_name() {
 }
 
 #[test]
-fn it_can_be_drawn_at_any_size_with_whatever_is_open() {
-    let world = world();
+fn any_size_draws_without_panic() {
+    let host = test_host();
     let keys: [&[KeyCode]; 4] =
         [&[], &[KeyCode::Enter], &[KeyCode::Char('?')], &[KeyCode::Char('/'), KeyCode::Char('x')]];
     for keys in keys {
         let mut app = App::default();
-        world.lines(&mut app, (80, 24), Duration::ZERO);
+        host.lines(&mut app, (80, 24), Duration::ZERO);
         press(&mut app, keys.iter().copied());
         for width in (1..40).chain([79, 80, 81, 119, 120, 121, 200, 500]) {
             for height in (1..30).chain([50, 100]) {
-                world.buffer(&mut app, (width, height), Duration::ZERO);
+                host.buffer(&mut app, (width, height), Duration::ZERO);
             }
         }
     }
 }
 
 #[test]
-fn no_cell_of_a_screen_holds_what_a_terminal_would_obey() {
-    let world = world();
+fn cells_contain_no_control_characters() {
+    let host = test_host();
     for keys in [&[][..], &[KeyCode::Enter]] {
         let mut app = App::default();
-        world.lines(&mut app, (200, 50), Duration::ZERO);
+        host.lines(&mut app, (200, 50), Duration::ZERO);
         for _ in hostile() {
             press(&mut app, keys.iter().copied());
-            let buf = world.buffer(&mut app, (200, 50), Duration::ZERO);
+            let buf = host.buffer(&mut app, (200, 50), Duration::ZERO);
             for cell in buf.content() {
                 let obeyed = |ch: char| {
                     ch.is_control()

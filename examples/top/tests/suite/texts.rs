@@ -15,7 +15,7 @@ fn line(buf: &Buffer) -> Vec<&str> {
 }
 
 #[test]
-fn a_name_takes_the_columns_that_its_width_says_whatever_it_is_made_of() {
+fn name_fills_the_columns_of_its_width() {
     for name in [
         "dice",
         "サイコロ",
@@ -43,7 +43,7 @@ fn a_name_takes_the_columns_that_its_width_says_whatever_it_is_made_of() {
 }
 
 #[test]
-fn what_turns_the_direction_of_writing_is_shown_and_not_obeyed() {
+fn direction_overrides_are_replaced() {
     let mut buf = Buffer::empty(Rect::new(0, 0, 4, 1));
     put(&mut buf, (0, 0), 4, "a\u{202e}b\u{200f}", Style::new());
     assert_eq!(line(&buf), ["a", "\u{fffd}", "b", "\u{fffd}"]);
@@ -67,7 +67,7 @@ fn numbers_fit_their_columns() {
 }
 
 #[test]
-fn lengths_of_time_are_rounded_down() {
+fn durations_are_rounded_down() {
     let of = |seconds| Duration::from_secs(seconds);
     assert_eq!([short(of(59)), short(of(119)), short(of(7_199))], ["59s", "1m", "1h"]);
     assert_eq!([spoken(of(61)), spoken(of(86_400))], ["1 min", "1 day"]);

@@ -1,7 +1,7 @@
-//! `top` on a real pseudo-terminal, which `script` of util-linux provides: however it ends, the terminal
-//! is restored and no child process remains.
+//! `top` on a real pseudo-terminal, which `script` of util-linux provides: however it ends, the
+//! terminal is restored and no child process remains.
 #![cfg(target_os = "linux")]
-#![allow(clippy::unwrap_used)] // in a test, to panic is to say so
+#![allow(clippy::unwrap_used)] // in a test, a panic is the failure
 
 mod support;
 
@@ -21,8 +21,8 @@ const ENTER_ALTERNATE: &str = "\x1b[?1049h";
 const LEAVE_ALTERNATE: &str = "\x1b[?1049l";
 const SHOW_CURSOR: &str = "\x1b[?25h";
 
-/// What runs on the terminal: it notes the terminal's settings before and after, the process id, and
-/// how that ended.
+/// What runs on the terminal: it notes the terminal's settings before and after, the process id,
+/// and how that ended.
 const ON_THE_TERMINAL: &str = r#"
 stty rows 24 cols 80
 stty -g > "$DIR/before"
@@ -39,7 +39,8 @@ struct Session {
 }
 
 impl Session {
-    /// `None`, and says so, where there is no `script` that can do it; a failure where it has to be.
+    /// `None`, and says so, where there is no `script` that can do it; a failure where it has to
+    /// be.
     fn start(name: &str, panics: bool) -> Option<Self> {
         let version = Command::new("script").arg("--version").output();
         if !version.is_ok_and(|out| String::from_utf8_lossy(&out.stdout).contains("util-linux")) {
@@ -78,7 +79,7 @@ impl Session {
     }
 
     #[track_caller]
-    fn wait_until_it_says(&self, words: &str) {
+    fn wait_for_output(&self, words: &str) {
         wait_for(words, || self.written().contains(words).then_some(()));
     }
 
@@ -100,7 +101,8 @@ impl Session {
         self.noted("pid").trim().parse().unwrap()
     }
 
-    /// Waits until all five run, and returns them: one crashes now and then, and is another one later.
+    /// Waits until all five run, and returns them: one crashes now and then, and is another one
+    /// later.
     fn children(&self) -> Vec<u32> {
         let pid = self.pid();
         wait_for("five workers", || Some(workers(pid)).filter(|workers| workers.len() == 5))
@@ -149,31 +151,31 @@ fn assert_gone(children: Vec<u32>) {
 }
 
 #[test]
-fn it_shows_five_plugins_and_q_gives_the_terminal_back() {
+fn q_quits_and_restores_the_terminal() {
     let Some(mut session) = Session::start("quit", false) else { return };
     for name in ["PLUGIN", "steady", "bursty", "leaky", "events", "crashy", "sampler "] {
-        session.wait_until_it_says(name);
+        session.wait_for_output(name);
     }
     let children = session.children();
     session.press("\r");
-    session.wait_until_it_says("Runs, the newest first");
+    session.wait_for_output("Runs, the newest first");
     session.press("q");
     session.assert_restored("0");
     assert_gone(children);
 }
 
 #[test]
-fn a_panic_is_told_on_a_terminal_that_was_given_back() {
+fn panic_restores_the_terminal_and_is_printed() {
     let Some(session) = Session::start("panic", true) else { return };
     let after = session.assert_restored("101");
     assert!(after.contains("panicked at"), "{after:?}");
-    assert!(after.contains("PLUGMETER_TOP_PANICS asks for it"), "{after:?}");
+    assert!(after.contains("PLUGMETER_TOP_PANICS is set"), "{after:?}");
 }
 
 #[test]
-fn an_error_is_told_on_a_terminal_that_was_given_back() {
+fn error_restores_the_terminal_and_is_printed() {
     let Some(session) = Session::start("error", false) else { return };
-    session.wait_until_it_says("PLUGIN");
+    session.wait_for_output("PLUGIN");
     let children = session.children();
     // The one that crashes cannot be started anew.
     fs::remove_file(session.dir.join("top")).unwrap();
@@ -183,10 +185,10 @@ fn an_error_is_told_on_a_terminal_that_was_given_back() {
 }
 
 #[test]
-fn a_signal_that_asks_it_to_end_gives_the_terminal_back() {
+fn signals_restore_the_terminal() {
     for signal in ["-TERM", "-INT", "-HUP"] {
         let Some(session) = Session::start(&format!("signal{signal}"), false) else { return };
-        session.wait_until_it_says("PLUGIN");
+        session.wait_for_output("PLUGIN");
         let children = session.children();
         session.signal(signal);
         session.assert_restored("0");
@@ -195,9 +197,9 @@ fn a_signal_that_asks_it_to_end_gives_the_terminal_back() {
 }
 
 #[test]
-fn it_ends_when_its_terminal_goes_away() {
+fn closed_terminal_ends_the_program() {
     let Some(mut session) = Session::start("gone", false) else { return };
-    session.wait_until_it_says("PLUGIN");
+    session.wait_for_output("PLUGIN");
     let children = session.children();
     let pid = session.pid();
     // With it goes the other side of the terminal.
@@ -209,7 +211,7 @@ fn it_ends_when_its_terminal_goes_away() {
 }
 
 #[test]
-fn no_child_outlives_it_when_it_is_killed() {
+fn killed_program_leaves_no_child() {
     let Some(session) = Session::start("kill", false) else { return };
     let children = session.children();
     session.signal("-KILL");
@@ -219,15 +221,15 @@ fn no_child_outlives_it_when_it_is_killed() {
 }
 
 #[test]
-fn without_a_terminal_it_says_so_in_one_line() {
+fn missing_terminal_is_a_usage_error() {
     let output = Command::new(TOP).stdin(Stdio::null()).output().unwrap();
     assert_eq!(output.status.code(), Some(2));
-    assert_eq!(String::from_utf8_lossy(&output.stderr), "top: standard output is no terminal\n");
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "top: standard output is not a terminal\n");
     assert!(output.stdout.is_empty());
 }
 
 #[test]
-fn help_is_no_error_and_nonsense_is_refused_in_one_line() {
+fn invalid_arguments_are_usage_errors() {
     let run = |args: &[&str]| Command::new(TOP).args(args).stdin(Stdio::null()).output().unwrap();
     let help = run(&["--help"]);
     assert!(help.status.success());

@@ -26,13 +26,13 @@ struct Habit {
     end: Option<Observed>,
 }
 
-pub(crate) struct World {
+pub(crate) struct TestHost {
     pub sim: Simulation,
     plugins: HashMap<String, Plugin>,
     habits: HashMap<u32, Habit>,
 }
 
-impl World {
+impl TestHost {
     pub(crate) fn new() -> Self {
         Self::with(Config::default())
     }
