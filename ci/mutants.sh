@@ -32,8 +32,9 @@ mutate() {
 # without the exports: they take seconds. The loop is tested on real processes too.
 status=0
 [ "${#fast[@]}" = 0 ] ||
-    mutate model --no-default-features --features testing --cargo-arg=--test={simulation,model,views} "${fast[@]}" ||
+    mutate model --no-default-features --features testing --test-package plugmeter,plugmeter-property-tests \
+        --cargo-arg=--test={simulation,model} "${fast[@]}" ||
     status=$?
 [ "${#os[@]}" = 0 ] ||
-    mutate os --features testing --cargo-arg=--test={linux,collector,faults,logger} "${os[@]}" || status=$?
+    mutate os --features testing --cargo-arg=--test={linux,collector,faults} "${os[@]}" || status=$?
 exit "$status"

@@ -22,8 +22,8 @@ export TSAN_OPTIONS="halt_on_error=1 die_after_fork=0 ${TSAN_OPTIONS:-}"
 export PLUGMETER_STRESS_SECONDS="${PLUGMETER_STRESS_SECONDS:-60}"
 export PROPTEST_CASES="${PROPTEST_CASES:-16}"
 export PLUGMETER_ROUNDS="${PLUGMETER_ROUNDS:-20}"
-cargo "+$toolchain" test --locked --all-features -Zbuild-std --target "$host" \
-    --lib --test stress --test collector --test races --test fork --test simulation --test model \
-    --test logger \
+cargo "+$toolchain" test --locked -p plugmeter -p plugmeter-property-tests --all-features \
+    -Zbuild-std --target "$host" \
+    --lib --test stress --test collector --test fork --test simulation --test model \
     -- --nocapture
 echo "no data race detected"

@@ -1,7 +1,7 @@
 """Finds filters that select nothing.
 
-Usage: filters.py tests    the names of packages, targets and tests in the commands of the documentation
-                           and of ci/*.sh; builds the tests
+Usage: filters.py tests    the names of packages, targets, tests and scripts in the documentation and in the
+                           commands of ci/*.sh; builds the tests
        filters.py mutants  the regular expressions of .cargo/mutants.toml; needs cargo-mutants
 
 Prints what matches nothing, and exits with 1 if there is any.
@@ -160,6 +160,11 @@ def check_tests():
     all_tests = {(paths[path], kind, name): list for (path, kind, name), list in tests().items()}
 
     checked, missing = 0, []
+    for document in DOCUMENTS:
+        for script in re.findall(r"\bci/[\w-]+\.sh", pathlib.Path(document).read_text()):
+            checked += 1
+            if not pathlib.Path(script).exists():
+                missing.append(f"{document}: no script {script}")
     for place, parts in itertools.chain(documented(), scripted()):
         selection = Selection(parts)
         command = " ".join(parts)
