@@ -190,7 +190,7 @@ def check_tests():
                 ))
                 for test in names
             ):
-                missing.append(f"{place}: no test {text}: {command}")
+                missing.append(f"{place}: no test with {text} in its name: {command}")
     return checked, missing
 
 
