@@ -62,6 +62,9 @@ def scripted():
         for line in text.splitlines():
             # The scripts also pass targets to cargo by way of another tool.
             line = line.replace("--cargo-arg=", "")
+            # A command that the script runs later.
+            if match := re.search(r'\becho "([^"]*\bcargo [^"]*)"', line):
+                line = match[1]
             if re.search(r"\bcargo\b|--test\b|--bench\b|--example\b", line) and "grep" not in line:
                 yield str(script), words(re.split(r"\s\||&&|;", line)[0])
 
