@@ -32,7 +32,7 @@ mutate() {
 # without the exports: they take seconds. The loop is tested on real processes too.
 status=0
 [ "${#fast[@]}" = 0 ] ||
-    mutate model --no-default-features --features testing --test-package plugmeter,plugmeter-property-tests \
+    mutate model --no-default-features --features testing --cargo-arg=--package=plugmeter-property-tests \
         --cargo-arg=--test={simulation,model} "${fast[@]}" ||
     status=$?
 [ "${#os[@]}" = 0 ] ||
