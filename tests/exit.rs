@@ -4,9 +4,7 @@
 //!
 //! It has no harness: what returns from `main` here is `main`. Ten rounds of each, or as many as
 //! `PLUGMETER_ROUNDS` says.
-#![allow(clippy::unwrap_used)] // in a test, to panic is to say so
-
-mod support;
+#![allow(clippy::unwrap_used)] // a test fails by panicking
 
 use std::cell::RefCell;
 use std::env;
@@ -16,7 +14,7 @@ use std::thread;
 use std::time::Duration;
 
 use plugmeter::{Collector, Config, Plugin, ProbeKind, Snapshot, Window};
-use support::{probes, wait_for};
+use plugmeter_test_support::{ChildGuard, probes, wait_for};
 
 /// What a child of this program is told: how it is to end, its probe, and how long it lives first.
 const PART: &str = "PLUGMETER_TEST_EXIT";
@@ -182,7 +180,7 @@ fn ends_as_it_should(way: usize, probe: ProbeKind, life: u64) {
     let mut command = Command::new(env::current_exe().unwrap());
     command.env(PART, format!("{way} {probe} {life}")).stdin(Stdio::null());
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = support::Reaped(command.spawn().unwrap());
+    let mut child = ChildGuard(command.spawn().unwrap());
     let Way { name, code, .. } = WAYS[way];
     let status =
         wait_for(&format!("the end, where {name} ({probe})"), || child.0.try_wait().unwrap());

@@ -1,14 +1,10 @@
 //! A child that is forked from the host, without exec: there is no sampler in it, and locks may be held
 //! by threads that do not exist there.
 #![cfg(target_os = "linux")]
-#![allow(clippy::unwrap_used)] // in a test, to panic is to say so
+#![allow(clippy::unwrap_used)] // a test fails by panicking
 #![allow(unsafe_code)] // there is no safe fork
 
 #[cfg(feature = "http")]
-#[path = "support/client.rs"]
-mod client;
-mod support;
-
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
@@ -17,7 +13,10 @@ use plugmeter::{
     Collector, Config, Plugin, PluginState, ProbeKind, Reader, RegisterError, Snapshot,
     StoppedError, Window,
 };
-use support::{Over, on_demand, probes, skipped, sleeper, ticking, wait_for};
+use plugmeter_test_support::forked::{Forked, fork};
+use plugmeter_test_support::{
+    SetOnDrop, manual_collector, probes, report_skipped, sleeper, ticking_collector, wait_for,
+};
 
 /// What holds in the child, as a number to exit with: 0 if everything is as it should be.
 fn in_the_child(collector: &Collector, plugin: &plugmeter::Plugin) -> i32 {
@@ -44,64 +43,15 @@ fn in_the_child(collector: &Collector, plugin: &plugmeter::Plugin) -> i32 {
     wrong.map_or(if still { 0 } else { 100 }, |at| at as i32 + 1)
 }
 
-/// A forked child that was not waited for.
-struct Forked(libc::pid_t);
-
-impl Forked {
-    /// Forks, and lets the child do `child` and end with the number that it says.
-    fn doing(child: impl FnOnce() -> i32) -> Self {
-        // SAFETY: the child calls nothing but what these tests are about, and ends without returning.
-        // glibc sees to its own locks.
-        let pid = unsafe { libc::fork() };
-        if pid == 0 {
-            let code = child();
-            // SAFETY: ends this process, and runs nothing else.
-            unsafe { libc::_exit(code) };
-        }
-        assert!(pid > 0, "there was no fork");
-        Self(pid)
-    }
-
-    /// The number that it has ended with. It is killed if it hangs.
-    fn code(self) -> i32 {
-        let pid = self.0;
-        let status = wait_for("the forked child to end", || {
-            let mut status = 0;
-            // SAFETY: asks for a child of ours; writes one number.
-            let ended = unsafe { libc::waitpid(pid, &raw mut status, libc::WNOHANG) };
-            (ended == pid).then_some(status)
-        });
-        std::mem::forget(self);
-        assert!(libc::WIFEXITED(status), "status {status}");
-        libc::WEXITSTATUS(status)
-    }
-}
-
-impl Drop for Forked {
-    fn drop(&mut self) {
-        let mut status = 0;
-        // SAFETY: ends and reaps a child of ours that was not waited for.
-        unsafe {
-            libc::kill(self.0, libc::SIGKILL);
-            libc::waitpid(self.0, &raw mut status, 0);
-        }
-    }
-}
-
-/// Forks, lets the child do `child` and end with the number that it says, and returns that number.
-fn fork(child: impl FnOnce() -> i32) -> i32 {
-    Forked::doing(child).code()
-}
-
 #[test]
-fn in_a_forked_child_reading_and_counting_work_and_all_else_returns_at_once() {
+fn forked_child_can_read_and_count_only() {
     let collector = Collector::start(Config::default()).unwrap();
     let plugin = collector.register("dice").unwrap();
     plugin.started(std::process::id(), "1.0");
     collector.sample_now().unwrap();
     let done = AtomicBool::new(false);
     thread::scope(|scope| {
-        let _over = Over(&done);
+        let _set_done = SetOnDrop(&done);
         // At some of the forks the lock of those who register is held by a thread that the child
         // does not have.
         scope.spawn(|| {
@@ -157,14 +107,14 @@ fn query(reader: &Reader) -> u64 {
 }
 
 #[test]
-fn reading_makes_no_system_call_and_so_waits_for_nobody_whatever_was_under_way() {
+fn reads_make_no_system_call() {
     const REFUSED: i32 = 99;
     if std::env::var_os("TSAN_OPTIONS").is_some() {
-        skipped("ThreadSanitizer makes calls of its own", "reading without any");
+        report_skipped("ThreadSanitizer makes calls of its own", "reading without any");
         return;
     }
     if fork(|| if forbid_system_calls() { 0 } else { REFUSED }) == REFUSED {
-        skipped("system calls cannot be forbidden here", "reading without any");
+        report_skipped("system calls cannot be forbidden here", "reading without any");
         return;
     }
     for probe in probes() {
@@ -179,7 +129,7 @@ fn reading_makes_no_system_call_and_so_waits_for_nobody_whatever_was_under_way()
         wait_for("a history", || (reader.snapshot().tick() > 40).then_some(()));
         let done = AtomicBool::new(false);
         thread::scope(|scope| {
-            let _over = Over(&done);
+            let _set_done = SetOnDrop(&done);
             // The forks meet publications and other readers at all points. Whoever waited for one of
             // those, which are not there in the child, would have to ask the kernel.
             scope.spawn(|| {
@@ -211,7 +161,7 @@ fn reading_makes_no_system_call_and_so_waits_for_nobody_whatever_was_under_way()
 }
 
 #[test]
-fn a_collector_that_is_dropped_in_a_forked_child_goes_on_in_its_host() {
+fn drop_in_forked_child_keeps_host_running() {
     let mut collector = Some(Collector::start(Config::default()).unwrap());
     let code = fork(|| {
         drop(collector.take());
@@ -235,15 +185,15 @@ fn read(snapshot: &Snapshot) -> usize {
 }
 
 #[test]
-fn forks_in_the_middle_of_ticks_publications_and_reads_leave_both_sides_whole() {
+fn forks_during_ticks_leave_both_sides_intact() {
     for probe in probes() {
-        let collector = ticking(probe, Duration::from_millis(10));
+        let collector = ticking_collector(probe, Duration::from_millis(10));
         let plugin = collector.register("dice").unwrap();
         plugin.started(std::process::id(), "1.0");
         collector.sample_now().unwrap();
         let done = AtomicBool::new(false);
         thread::scope(|scope| {
-            let _over = Over(&done);
+            let _set_done = SetOnDrop(&done);
             // Something changes, is published and is read all the time.
             scope.spawn(|| {
                 while !done.load(Ordering::Relaxed) {
@@ -285,15 +235,15 @@ fn forks_in_the_middle_of_ticks_publications_and_reads_leave_both_sides_whole() 
 }
 
 #[test]
-fn a_forked_child_that_lives_on_keeps_no_end_from_the_host() {
+fn living_forked_child_does_not_hide_exits() {
     for probe in probes() {
-        let collector = on_demand(probe);
+        let collector = manual_collector(probe);
         let mut old = sleeper();
         let plugin = collector.register("old").unwrap();
         plugin.started(old.pid(), "");
         collector.sample_now().unwrap();
         // It has all descriptors that the sampler holds, and does not let go of them.
-        let _forked = Forked::doing(|| {
+        let _forked = Forked::run(|| {
             thread::sleep(Duration::from_secs(1_000));
             0
         });
@@ -323,7 +273,7 @@ fn a_forked_child_that_lives_on_keeps_no_end_from_the_host() {
 }
 
 #[test]
-fn a_forked_child_may_start_a_collector_of_its_own() {
+fn forked_child_can_start_own_collector() {
     let collector = Collector::start(Config::default()).unwrap();
     let plugin = collector.register("dice").unwrap();
     plugin.started(std::process::id(), "1.0");
@@ -350,23 +300,4 @@ fn a_forked_child_may_start_a_collector_of_its_own() {
     let snapshot = collector.sample_now().unwrap();
     assert_eq!(snapshot.plugin("dice").unwrap().version(), Some("1.0"));
     assert!(plugmeter::global().unwrap().sample_now().is_ok());
-}
-
-#[cfg(feature = "http")]
-#[test]
-fn a_server_is_not_stopped_by_a_forked_child_that_stops_and_drops_its_copy() {
-    use plugmeter::http::HttpConfig;
-
-    let collector = on_demand(ProbeKind::Native);
-    let (server, address) = client::serve(collector.reader(), HttpConfig::default());
-    for _ in 0..20 {
-        let child = Forked::doing(|| {
-            server.stop();
-            // SAFETY: all of this process is the child's, which ends without using it again.
-            drop(unsafe { std::ptr::read(&raw const server) });
-            0
-        });
-        assert_eq!(child.code(), 0);
-        assert_eq!(client::get(address, "/health").status, 200);
-    }
 }

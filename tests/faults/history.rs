@@ -6,7 +6,7 @@ use std::time::Duration;
 use plugmeter::testing::{Simulation, Usage};
 use plugmeter::{Config, Snapshot, Window};
 
-use crate::world::{entered, resident};
+use plugmeter_test_support::isolated_process::{enter_isolated, resident_bytes};
 
 const POLL: Duration = Duration::from_secs(1);
 /// The most samples that a history may hold.
@@ -24,7 +24,7 @@ fn usage(tick: u64) -> Usage {
 
 /// Resident memory of this process, in KiB.
 fn resident_kib() -> u64 {
-    resident() / 1_024
+    resident_bytes() / 1_024
 }
 
 /// What a snapshot with a full history says of its plugin.
@@ -45,7 +45,7 @@ fn check(snapshot: &Snapshot, samples: u64) {
 }
 
 #[test]
-fn a_history_of_one_sample_is_the_newest_one_through_every_block_and_restart() {
+fn one_sample_history_is_the_newest() {
     let mut sim = keeping(1);
     let dice = sim.register("dice").unwrap();
     dice.started(1, "1.0");
@@ -63,9 +63,9 @@ fn a_history_of_one_sample_is_the_newest_one_through_every_block_and_restart() {
 }
 
 #[test]
-fn the_longest_history_there_may_be_is_whole_and_its_memory_is_bounded() {
+fn longest_history_is_complete_and_bounded() {
     // Memory is the process's, so nobody else may need any.
-    if !entered(the_longest_history_there_may_be_is_whole_and_its_memory_is_bounded, &[]) {
+    if !enter_isolated(longest_history_is_complete_and_bounded, &[]) {
         return;
     }
     let before = resident_kib();

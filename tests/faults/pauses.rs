@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use plugmeter::{Collector, Config, PluginState, Snapshot, Window};
 
-use crate::support::{probes, shell, sleeper, wait_for};
-use crate::world::entered;
+use plugmeter_test_support::isolated_process::enter_isolated;
+use plugmeter_test_support::{probes, shell, sleeper, wait_for};
 
 const INTERVAL: Duration = Duration::from_millis(10);
 
@@ -16,8 +16,8 @@ fn counted(snapshot: &Snapshot) -> u64 {
 }
 
 #[test]
-fn a_host_that_is_stopped_and_goes_on_has_missed_ticks_and_makes_none_up() {
-    if !entered(a_host_that_is_stopped_and_goes_on_has_missed_ticks_and_makes_none_up, &[]) {
+fn paused_host_misses_ticks_without_catch_up() {
+    if !enter_isolated(paused_host_misses_ticks_without_catch_up, &[]) {
         return;
     }
     for probe in probes() {
@@ -66,7 +66,7 @@ fn first_tick(snapshot: &Snapshot) -> u64 {
 
 #[cfg(feature = "testing")]
 #[test]
-fn a_machine_that_slept_for_eight_hours_has_lost_none_of_its_counts_and_missed_no_tick() {
+fn suspended_machine_loses_no_counts() {
     use plugmeter::testing::{Observed, Simulation, Usage};
 
     let minute = Duration::from_secs(60);

@@ -7,8 +7,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use log::{Level, LevelFilter, Log, Metadata, Record};
 use plugmeter::{Collector, Plugin, PluginState, ProbeKind, RunEnd};
 
-use crate::support::{Reaped, on_demand, probes, shell, sleeper, wait_for, wait_for_plugin};
-use crate::world::{descriptors, entered, own_descriptors};
+use plugmeter_test_support::isolated_process::{descriptors, enter_isolated, own_descriptors};
+use plugmeter_test_support::{
+    ChildGuard, manual_collector, probes, shell, sleeper, wait_for, wait_for_plugin,
+};
 
 fn is_held_of_a_process(name: &str) -> bool {
     name.contains("pidfd") || name.ends_with("/statm")
@@ -25,13 +27,13 @@ fn restarts() -> usize {
 }
 
 #[test]
-fn restarts_leave_no_descriptors_behind() {
-    if !entered(restarts_leave_no_descriptors_behind, &[]) {
+fn restarts_leak_no_descriptors() {
+    if !enter_isolated(restarts_leak_no_descriptors, &[]) {
         return;
     }
     for probe in probes() {
         let without = own_descriptors();
-        let collector = on_demand(probe);
+        let collector = manual_collector(probe);
         let plugin = collector.register("dice").unwrap();
         collector.sample_now().unwrap();
         let before = own_descriptors();
@@ -72,21 +74,21 @@ fn restarts_leave_no_descriptors_behind() {
 }
 
 #[test]
-fn a_child_of_the_host_inherits_none_of_them() {
-    if !entered(a_child_of_the_host_inherits_none_of_them, &[]) {
+fn child_inherits_no_descriptors() {
+    if !enter_isolated(child_inherits_no_descriptors, &[]) {
         return;
     }
     let before = sleeper();
-    let collector = on_demand(ProbeKind::Native);
+    let collector = manual_collector(ProbeKind::Native);
     let plugin = collector.register("dice").unwrap();
     plugin.started(before.pid(), "");
     collector.sample_now().unwrap();
     assert_eq!(held(), 2);
     let after = sleeper();
-    let inherited = |child: &Reaped| {
-        crate::child::wait_for_name(child.pid(), "sleep");
+    let inherited = |child: &ChildGuard| {
+        crate::test_child::wait_for_command_name(child.pid(), "sleep");
         // Before it sleeps it opens files of its own, such as that of the locale.
-        crate::child::wait_for_letter(child.pid(), 'S');
+        crate::test_child::wait_for_state(child.pid(), 'S');
         descriptors(child.pid())
     };
     assert_eq!(inherited(&after), inherited(&before));
@@ -99,7 +101,7 @@ pub(crate) fn open_all() -> Vec<File> {
     std::iter::from_fn(|| File::open("/dev/null").ok()).collect()
 }
 
-fn starting(collector: &Collector, children: &[Reaped]) -> Vec<Plugin> {
+fn starting(collector: &Collector, children: &[ChildGuard]) -> Vec<Plugin> {
     let name = |number| format!("plugin {number}");
     let register = |number| collector.register(&name(number)).unwrap();
     let plugins: Vec<Plugin> = (0..children.len()).map(register).collect();
@@ -131,17 +133,14 @@ fn all_have_values(collector: &Collector, plugins: &[Plugin], what: &str) {
 }
 
 #[test]
-fn three_hundred_plugins_have_values_where_there_are_64_descriptors_and_the_host_keeps_half() {
-    if !entered(
-        three_hundred_plugins_have_values_where_there_are_64_descriptors_and_the_host_keeps_half,
-        &["prlimit", "--nofile=64"],
-    ) {
+fn plugins_beyond_descriptor_limit_have_values() {
+    if !enter_isolated(plugins_beyond_descriptor_limit_have_values, &["prlimit", "--nofile=64"]) {
         return;
     }
     let before = own_descriptors().len();
-    let children: Vec<Reaped> = (0..300).map(|_| sleeper()).collect();
+    let children: Vec<ChildGuard> = (0..300).map(|_| sleeper()).collect();
     for probe in probes() {
-        let collector = on_demand(probe);
+        let collector = manual_collector(probe);
         let plugins = starting(&collector, &children);
         all_have_values(&collector, &plugins, &format!("{probe}"));
         if probe == ProbeKind::Native {
@@ -155,15 +154,12 @@ fn three_hundred_plugins_have_values_where_there_are_64_descriptors_and_the_host
 }
 
 #[test]
-fn no_plugin_is_lost_when_the_host_takes_all_descriptors_and_what_is_held_comes_back() {
-    if !entered(
-        no_plugin_is_lost_when_the_host_takes_all_descriptors_and_what_is_held_comes_back,
-        &["prlimit", "--nofile=64"],
-    ) {
+fn plugins_survive_exhausted_descriptors() {
+    if !enter_isolated(plugins_survive_exhausted_descriptors, &["prlimit", "--nofile=64"]) {
         return;
     }
-    let mut children: Vec<Reaped> = (0..40).map(|_| sleeper()).collect();
-    let collector = on_demand(ProbeKind::Native);
+    let mut children: Vec<ChildGuard> = (0..40).map(|_| sleeper()).collect();
+    let collector = manual_collector(ProbeKind::Native);
     let taken = open_all();
     let fewer = taken.len() - 4;
     drop(taken);
@@ -220,17 +216,17 @@ impl Log for Complaints {
 }
 
 #[test]
-fn that_there_is_not_enough_room_to_hold_all_is_said_once() {
+fn descriptor_shortage_is_logged_once() {
     static COMPLAINTS: Complaints = Complaints(AtomicUsize::new(0));
 
     let commands = ["prlimit", "--nofile=64"];
-    if !entered(that_there_is_not_enough_room_to_hold_all_is_said_once, &commands) {
+    if !enter_isolated(descriptor_shortage_is_logged_once, &commands) {
         return;
     }
     log::set_logger(&COMPLAINTS).unwrap();
     log::set_max_level(LevelFilter::Warn);
-    let collector = on_demand(ProbeKind::Native);
-    let children: Vec<Reaped> = (0..20).map(|_| sleeper()).collect();
+    let collector = manual_collector(ProbeKind::Native);
+    let children: Vec<ChildGuard> = (0..20).map(|_| sleeper()).collect();
     // There is room for fourteen.
     for (number, child) in children.iter().enumerate() {
         collector.register(&format!("plugin {number}")).unwrap().started(child.pid(), "");
@@ -241,12 +237,12 @@ fn that_there_is_not_enough_room_to_hold_all_is_said_once() {
 }
 
 #[test]
-fn a_status_is_known_where_the_last_descriptor_is_spent_on_asking_for_it() {
+fn last_descriptor_yields_exit_status() {
     let commands = ["prlimit", "--nofile=64"];
-    if !entered(a_status_is_known_where_the_last_descriptor_is_spent_on_asking_for_it, &commands) {
+    if !enter_isolated(last_descriptor_yields_exit_status, &commands) {
         return;
     }
-    let collector = on_demand(ProbeKind::Native);
+    let collector = manual_collector(ProbeKind::Native);
     let plugin = collector.register("dice").unwrap();
     let child = shell("exit 3");
     let stat = File::open(format!("/proc/{}/stat", child.pid())).unwrap();
@@ -265,12 +261,12 @@ fn a_status_is_known_where_the_last_descriptor_is_spent_on_asking_for_it() {
 }
 
 #[test]
-fn a_process_is_read_where_there_is_one_descriptor_left() {
+fn one_free_descriptor_is_enough_to_read() {
     let commands = ["prlimit", "--nofile=64"];
-    if !entered(a_process_is_read_where_there_is_one_descriptor_left, &commands) {
+    if !enter_isolated(one_free_descriptor_is_enough_to_read, &commands) {
         return;
     }
-    let collector = on_demand(ProbeKind::Native);
+    let collector = manual_collector(ProbeKind::Native);
     let plugin = collector.register("dice").unwrap();
     let child = sleeper();
     let mut taken = open_all();

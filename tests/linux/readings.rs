@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use plugmeter::{PluginState, ProbeKind};
 
-use crate::child::{Actor, cpu_time, resident_pages, signal, tasks, wait_for_letter};
-use crate::support::{on_demand, probes, wait_for};
+use crate::test_child::{TestChild, cpu_time, resident_pages, signal, tasks, wait_for_state};
+use plugmeter_test_support::{manual_collector, probes, wait_for};
 
 /// CPU time of a process and the time, before and after the sampler has read it: its reading lies
 /// in between.
@@ -51,9 +51,9 @@ impl Bracket {
 /// Takes samples `interval` apart until `wanted` of them could be checked against brackets that
 /// allow little, and checks all.
 fn check_share(probe: ProbeKind, interval: Duration, wanted: usize) {
-    let collector = on_demand(probe);
+    let collector = manual_collector(probe);
     let plugin = collector.register("busy").unwrap();
-    let mut load = Actor::playing("share 3300 6700");
+    let mut load = TestChild::start("share 3300 6700");
     let pid = load.pid();
     let own_before = load.own_cpu_time();
     plugin.started(pid, "");
@@ -102,14 +102,14 @@ fn check_share(probe: ProbeKind, interval: Duration, wanted: usize) {
 }
 
 #[test]
-fn the_share_of_a_load_that_knows_its_own_is_right_at_100_ms() {
+fn cpu_percent_of_known_load_is_right_at_100_ms() {
     for probe in probes() {
         check_share(probe, Duration::from_millis(101), 10);
     }
 }
 
 #[test]
-fn the_share_of_a_load_that_knows_its_own_is_right_at_1_s() {
+fn cpu_percent_of_known_load_is_right_at_1_s() {
     for probe in probes() {
         check_share(probe, Duration::from_secs(1), 2);
     }
@@ -118,9 +118,9 @@ fn the_share_of_a_load_that_knows_its_own_is_right_at_1_s() {
 #[test]
 fn memory_is_exact_to_the_page() {
     for probe in probes() {
-        let collector = on_demand(probe);
+        let collector = manual_collector(probe);
         let plugin = collector.register("grows").unwrap();
-        let mut child = Actor::playing("memory");
+        let mut child = TestChild::start("memory");
         let pid = child.pid();
         plugin.started(pid, "");
         let memory = || {
@@ -128,12 +128,12 @@ fn memory_is_exact_to_the_page() {
             snapshot.plugin("grows").unwrap().current().unwrap().memory_bytes.unwrap()
         };
         // What takes room the first time it is done, but not the second.
-        child.ask("touch 1");
-        child.ask("touch 1");
+        child.request("touch 1");
+        child.request("touch 1");
         let page = rustix::param::page_size() as u64;
         let mut before = memory();
         for pages in [1, 2, 63, 64, 65, 1_000, 7_777] {
-            child.ask(&format!("touch {pages}"));
+            child.request(&format!("touch {pages}"));
             let after = memory();
             assert_eq!(after, resident_pages(pid) * page, "{probe}");
             assert_eq!(after - before, pages * page, "{probe}: {pages} pages");
@@ -160,14 +160,14 @@ fn threads_cpu_time(pid: u32) -> Vec<Duration> {
 }
 
 #[test]
-fn the_cpu_time_of_four_busy_threads_is_that_of_all_of_them() {
+fn cpu_time_covers_all_threads() {
     // How much they get of the cores depends on who else wants them; whether it is all counted,
     // does not.
     let each = Duration::from_millis(300);
     for probe in probes() {
-        let collector = on_demand(probe);
+        let collector = manual_collector(probe);
         let plugin = collector.register("busy").unwrap();
-        let child = Actor::playing("threads 4");
+        let child = TestChild::start("threads 4");
         plugin.started(child.pid(), "");
         let begin = Instant::now();
         let first = collector.sample_now().unwrap();
@@ -197,16 +197,16 @@ fn the_cpu_time_of_four_busy_threads_is_that_of_all_of_them() {
 }
 
 #[test]
-fn an_interval_that_is_too_short_for_the_clock_gives_no_value_and_goes_on() {
+fn too_short_interval_has_no_cpu_percent() {
     for probe in probes() {
         let shortest = Duration::from_millis(match probe {
             // Ten steps of 10 ms.
             ProbeKind::Portable => 100,
             _ => 1,
         });
-        let collector = on_demand(probe);
+        let collector = manual_collector(probe);
         let plugin = collector.register("busy").unwrap();
-        let child = Actor::playing("threads 1");
+        let child = TestChild::start("threads 1");
         plugin.started(child.pid(), "");
         // The last value is of a reading after this moment.
         let mut last = None;
@@ -231,17 +231,17 @@ fn an_interval_that_is_too_short_for_the_clock_gives_no_value_and_goes_on() {
 }
 
 #[test]
-fn a_stopped_process_has_not_ended_and_uses_nothing() {
+fn suspended_process_is_running_at_zero_percent() {
     for probe in probes() {
-        let collector = on_demand(probe);
+        let collector = manual_collector(probe);
         let plugin = collector.register("busy").unwrap();
-        let child = Actor::playing("threads 1");
+        let child = TestChild::start("threads 1");
         let pid = child.pid();
         plugin.started(pid, "");
         collector.sample_now().unwrap();
         signal(pid, "STOP");
         for task in tasks(pid) {
-            wait_for_letter(task, 'T');
+            wait_for_state(task, 'T');
         }
         let sample = || {
             let snapshot = collector.sample_now().unwrap();
@@ -267,11 +267,12 @@ fn a_stopped_process_has_not_ended_and_uses_nothing() {
 }
 
 #[test]
-fn a_run_that_is_replaced_between_two_ticks_is_read_once_more() {
+fn replaced_run_is_read_once_more() {
     for probe in probes() {
-        let collector = on_demand(probe);
+        let collector = manual_collector(probe);
         let plugin = collector.register("busy").unwrap();
-        let (first, second) = (Actor::playing("share 3300 6700"), Actor::playing("share 1 6700"));
+        let (first, second) =
+            (TestChild::start("share 3300 6700"), TestChild::start("share 1 6700"));
         // No tick comes by itself, and none is asked for before the next process is named.
         plugin.started(first.pid(), "1.0");
         wait_for("the first to be heard of", || {

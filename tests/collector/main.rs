@@ -1,0 +1,12 @@
+//! The collector: its behavior on real child processes with each probe of this build, races between
+//! many threads or collectors, the process-wide collector, and hosts' loggers.
+//!
+//! `PLUGMETER_ROUNDS` sets the number of rounds of each race.
+#![allow(clippy::unwrap_used)] // a test fails by panicking
+
+mod global;
+mod logger;
+#[cfg(unix)]
+mod processes;
+#[cfg(unix)]
+mod races;

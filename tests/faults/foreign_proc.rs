@@ -1,0 +1,78 @@
+//! A `/proc` that is another world's: its numbers name other processes than the host's do.
+
+use plugmeter::{PluginState, ProbeKind, RunEnd};
+
+use plugmeter_test_support::isolated_process::{enter_isolated, lacks_root, resident_bytes};
+use plugmeter_test_support::{manual_collector, probes, sleeper, wait_for, wait_past_crash_grace};
+
+#[test]
+fn foreign_proc_yields_no_foreign_values() {
+    let name = "a /proc of another world";
+    let test = foreign_proc_yields_no_foreign_values;
+    // New numbers, from 1 on, and the old `/proc`.
+    let commands = ["unshare", "--pid", "--fork", "--kill-child"];
+    if lacks_root(name) || !enter_isolated(test, &commands) {
+        return;
+    }
+    let number = std::fs::read_link("/proc/self").unwrap();
+    assert_ne!(number.to_str().unwrap(), std::process::id().to_string(), "it is another world's");
+    for probe in probes() {
+        let collector = manual_collector(probe);
+        let own = collector.register("this process").unwrap();
+        own.started(std::process::id(), "");
+        let mut child = sleeper();
+        let plugin = collector.register("a child").unwrap();
+        plugin.started(child.pid(), "");
+        for _ in 0..3 {
+            let snapshot = collector.sample_now().unwrap();
+            for view in snapshot.plugins() {
+                let name = view.name();
+                assert_eq!(view.state(), PluginState::Running, "{probe}, {name}");
+                assert!(view.pid().is_some(), "{probe}, {name}: it lives");
+                // Its own values, or none and a reason.
+                let memory = view.current().unwrap().memory_bytes;
+                match (memory, name) {
+                    (Some(memory), "this process") => {
+                        let truth = resident_bytes();
+                        assert!(memory.abs_diff(truth) < truth / 4, "{probe}: {memory}, {truth}");
+                    }
+                    (Some(memory), _) => assert!(memory < resident_bytes(), "{probe}: {memory}"),
+                    (None, _) => assert!(view.read_error().is_some(), "{probe}, {name}"),
+                }
+                let uptime = view.current().unwrap().uptime;
+                assert!(
+                    uptime.is_none_or(|up| up.as_secs() < 3_600),
+                    "{probe}, {name}: {uptime:?}"
+                );
+            }
+        }
+        // Its end is its own too.
+        child.kill();
+        child.wait();
+        wait_for("the end", || {
+            let snapshot = collector.sample_now().unwrap();
+            (snapshot.plugin("a child").unwrap().state() == PluginState::Crashed).then_some(())
+        });
+        if probe == ProbeKind::Native {
+            // Also if nobody has reaped it: the pidfd knows, and it is no `/proc`'s.
+            let mut next = sleeper();
+            let plugin = collector.register("another child").unwrap();
+            plugin.started(next.pid(), "");
+            collector.sample_now().unwrap();
+            next.kill();
+            wait_for("the end of what nobody has reaped", || {
+                let snapshot = collector.sample_now().unwrap();
+                let view = snapshot.plugin("another child").unwrap();
+                let end = view.runs().last().unwrap().end?;
+                assert_eq!((view.state(), end), (PluginState::Crashed, RunEnd::Signaled(9)));
+                Some(())
+            });
+        }
+        wait_past_crash_grace(&collector);
+        let snapshot = collector.sample_now().unwrap();
+        let view = snapshot.plugin("a child").unwrap();
+        assert_eq!(view.crash_count(), 1, "{probe}");
+        let end = view.runs().last().unwrap().end;
+        assert!(matches!(end, Some(RunEnd::Unknown | RunEnd::Signaled(9))), "{probe}: {end:?}");
+    }
+}

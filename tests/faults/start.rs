@@ -1,0 +1,122 @@
+//! Where the sampler cannot be started: nothing is left of the attempt, and the next one may work.
+
+use std::fs::File;
+use std::io;
+use std::thread;
+
+use plugmeter::{Collector, Config, InitError, ProbeKind, StartError};
+use rustix::process::{Resource, Rlimit, geteuid, getrlimit, setrlimit};
+
+use plugmeter_test_support::isolated_process::{AS_NOBODY, enter_isolated, own_descriptors};
+use plugmeter_test_support::{manual_collector, probes, report_skipped, sleeper, wait_for};
+
+/// Threads of this process.
+fn threads() -> usize {
+    std::fs::read_dir("/proc/self/task").unwrap().count()
+}
+
+/// What a start leaves behind, if it leaves anything. A thread that was joined may still be there
+/// for a moment, so nothing is compared before it is gone.
+fn left() -> (usize, Vec<String>) {
+    (threads(), own_descriptors())
+}
+
+/// Does something where this user may have no thread or process more.
+fn without_threads<T>(meanwhile: impl FnOnce() -> T) -> T {
+    let before = getrlimit(Resource::Nproc);
+    setrlimit(Resource::Nproc, Rlimit { current: Some(0), ..before }).unwrap();
+    let done = meanwhile();
+    setrlimit(Resource::Nproc, before).unwrap();
+    done
+}
+
+#[track_caller]
+fn assert_works(collector: &Collector) {
+    let child = sleeper();
+    let plugin = collector.register("dice").unwrap();
+    plugin.started(child.pid(), "1.0");
+    wait_for("a value", || {
+        let snapshot = collector.sample_now().unwrap();
+        let sample = snapshot.plugin("dice").unwrap().current().unwrap();
+        assert!(sample.memory_bytes.is_some(), "{sample:?}");
+        let uptime = sample.uptime.expect("its start is known");
+        assert!(uptime.as_secs() < 3_600, "{uptime:?}");
+        sample.cpu_percent
+    });
+}
+
+#[test]
+fn start_without_thread_fails_cleanly() {
+    // Root may have as many as it likes.
+    let commands: &[&str] = if geteuid().is_root() { &AS_NOBODY } else { &[] };
+    if !enter_isolated(start_without_thread_fails_cleanly, commands) {
+        return;
+    }
+    let probes = probes();
+    let none = without_threads(|| thread::Builder::new().spawn(|| ()).is_err());
+    if !none {
+        report_skipped("the limit of processes does not hold here", "a start that gets no thread");
+        return;
+    }
+    for &probe in &probes {
+        // Those of the probes' trial, and of the probe before.
+        wait_for("the threads before to be gone", || (threads() <= 2).then_some(()));
+        let before = left();
+        for attempt in 0..200 {
+            let config = Config::default().probe(probe);
+            match without_threads(|| Collector::start(config)) {
+                Err(StartError::Thread(error)) => {
+                    assert_eq!(error.kind(), io::ErrorKind::WouldBlock, "{probe}: {error}");
+                }
+                other => panic!("{probe}, attempt {attempt}: {other:?}"),
+            }
+        }
+        assert_eq!(left(), before, "{probe}: of two hundred attempts");
+        assert_works(&manual_collector(probe));
+    }
+    // The process-wide one may be tried again too.
+    let refused = without_threads(|| plugmeter::init(Config::default()).map(|_| ()));
+    assert!(matches!(refused, Err(InitError::Start(StartError::Thread(_)))), "{refused:?}");
+    assert!(plugmeter::global().is_none());
+    assert_works(plugmeter::init(Config::default()).unwrap());
+}
+
+/// Descriptors that a start is left with, from none to enough.
+const SPARE: std::ops::Range<usize> = 0..8;
+
+/// Starts collectors with fewer descriptors than they need, and then with all of them.
+fn starts_with_too_few(probe: ProbeKind) {
+    let before = own_descriptors();
+    let mut refused = 0;
+    for spare in SPARE {
+        let mut taken: Vec<File> = std::iter::from_fn(|| File::open("/dev/null").ok()).collect();
+        taken.truncate(taken.len() - spare);
+        let started = Collector::start(Config::default().probe(probe));
+        drop(taken);
+        match started {
+            Err(StartError::Thread(_)) => refused += 1,
+            Err(error) => panic!("{probe}, {spare} left: {error}"),
+            // It has started on little, and lives on more.
+            Ok(collector) => assert_works(&collector),
+        }
+        assert_eq!(own_descriptors(), before, "{probe}: {spare} were left");
+    }
+    assert!(refused > 0, "{probe}: it cannot have had what it needs");
+    assert!(refused < SPARE.len(), "{probe}: {} are enough", SPARE.end - 1);
+    assert_works(&manual_collector(probe));
+}
+
+#[test]
+fn start_without_descriptors_fails_cleanly() {
+    if enter_isolated(start_without_descriptors_fails_cleanly, &["prlimit", "--nofile=64"]) {
+        starts_with_too_few(ProbeKind::Native);
+    }
+}
+
+#[test]
+#[cfg(feature = "portable")]
+fn portable_start_with_few_descriptors_works() {
+    if enter_isolated(portable_start_with_few_descriptors_works, &["prlimit", "--nofile=64"]) {
+        starts_with_too_few(ProbeKind::Portable);
+    }
+}

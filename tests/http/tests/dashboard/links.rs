@@ -1,0 +1,99 @@
+//! Its links hold wherever it is mounted, and it asks nobody else.
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::Request;
+use hyper::service::Service as _;
+use hyper_util::service::TowerToHyperService;
+use plugmeter::http::{self, HttpConfig};
+
+use crate::markup::{resolve, tags, unescape};
+use crate::{hostile, serve};
+use plugmeter_http_tests::get;
+use plugmeter_test_support::names::HOSTILE_NAMES;
+
+#[test]
+fn links_work_under_any_mount_path() {
+    let sim = hostile();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let router = || http::router(sim.reader(), HttpConfig::default()).unwrap();
+    let deep = Router::new().nest_service("/plugins", router());
+    for (app, path) in [
+        (router(), "/"),
+        (Router::new().nest_service("/plugins", router()), "/plugins"),
+        (Router::new().nest_service("/plugins", router()), "/plugins/"),
+        (Router::new().nest_service("/a/b:c", router()), "/a/b:c"),
+        (Router::new().nest_service("/a/%22b", router()), "/a/%22b"),
+        (Router::new().nest_service("/a", deep.clone()), "/a/plugins"),
+        (Router::new().nest_service("/a", deep), "/a/plugins/"),
+    ] {
+        let service = TowerToHyperService::new(app);
+        let ask = |target: &str| {
+            let request = Request::get(target).header("Host", "localhost");
+            let answer = service.call(request.body(Body::empty()).unwrap());
+            runtime.block_on(async {
+                let answer = answer.await.unwrap();
+                let status = answer.status().as_u16();
+                let body = axum::body::to_bytes(answer.into_body(), usize::MAX).await.unwrap();
+                (status, String::from_utf8(body.to_vec()).unwrap())
+            })
+        };
+        let mut pages = vec![path.to_owned()];
+        let mut seen = Vec::new();
+        while let Some(page) = pages.pop() {
+            let (status, body) = ask(&page);
+            assert_eq!(status, 200, "{page}");
+            for tag in tags(&body) {
+                for link in [tag.get("href"), tag.get("src")].into_iter().flatten() {
+                    let target = resolve(page.split('?').next().unwrap(), &unescape(link));
+                    if target.ends_with("name=") || seen.contains(&target) {
+                        continue;
+                    }
+                    let is_page = tag.name == "a";
+                    if is_page {
+                        pages.push(target.clone());
+                    } else {
+                        assert_eq!(ask(&target).0, 200, "{target}, from {page}");
+                    }
+                    seen.push(target);
+                }
+                // The script resolves what it asks for in the same way.
+                if let Some(base) = tag.get("data-base") {
+                    let target = resolve(
+                        page.split('?').next().unwrap(),
+                        &format!("{}page/rows", unescape(base)),
+                    );
+                    assert_eq!(ask(&target).0, 200, "{target}, from {page}");
+                }
+            }
+        }
+        let plugins = seen.iter().filter(|target| target.contains("plugin?name=")).count();
+        assert!(plugins >= HOSTILE_NAMES.len(), "at {path} there are only {seen:?}");
+    }
+}
+
+#[test]
+fn files_have_type_and_strict_policy() {
+    let (_server, address) = serve(hostile().reader());
+    for (target, content_type) in [
+        ("/", "text/html; charset=utf-8"),
+        ("/page.css", "text/css; charset=utf-8"),
+        ("/page.js", "text/javascript; charset=utf-8"),
+        ("/favicon.svg", "image/svg+xml"),
+        ("/page/rows", "application/json"),
+    ] {
+        let answer = get(address, target);
+        assert_eq!(answer.status, 200);
+        let header = |name| answer.header(name).unwrap_or_else(|| panic!("{target}: no {name}"));
+        assert_eq!(header("content-type"), content_type, "{target}");
+        let policy = header("content-security-policy");
+        assert!(policy.contains("default-src 'none'"), "{target}: {policy}");
+        assert!(!policy.contains("unsafe-inline"), "{target}: {policy}");
+        assert_eq!(header("cache-control"), "no-store", "{target}");
+        assert_eq!(header("x-content-type-options"), "nosniff", "{target}");
+        // Nothing is asked of anybody else.
+        let elsewhere = answer.text().replace("http://www.w3.org/2000/svg", "");
+        assert!(!elsewhere.contains("http:") && !elsewhere.contains("https:"), "{target}");
+        assert!(!elsewhere.contains("//www."), "{target}");
+    }
+}

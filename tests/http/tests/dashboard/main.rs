@@ -1,0 +1,65 @@
+//! The dashboard as it is served: what it says, that what others chose (names, versions) is nothing
+//! but text in it, and that its links hold wherever it is mounted.
+
+#![allow(clippy::unwrap_used)] // a test fails by panicking
+
+mod hostile_names;
+mod links;
+mod markup;
+mod messages;
+mod refresh;
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use plugmeter::http::{HttpConfig, HttpServer};
+use plugmeter::testing::{Simulation, Usage};
+use plugmeter::{Config, PluginState, Reader};
+use plugmeter_http_tests::get;
+use plugmeter_test_support::names::HOSTILE_NAMES;
+use serde_json::Value;
+
+const MB: u64 = 1 << 20;
+/// What the markup of a row begins with; its name comes next.
+const ROW: &str = "<tr role=\"row\" data-name=\"";
+
+fn serve(reader: Reader) -> (HttpServer, SocketAddr) {
+    plugmeter_http_tests::serve(reader, HttpConfig::default())
+}
+
+#[track_caller]
+fn page(address: SocketAddr, target: &str) -> String {
+    let answer = get(address, target);
+    assert_eq!(answer.status, 200, "{target}: {}", answer.text());
+    let content_type = answer.header("content-type");
+    assert_eq!(content_type.as_deref(), Some("text/html; charset=utf-8"), "{target}");
+    answer.text().to_owned()
+}
+
+#[track_caller]
+fn json(address: SocketAddr, target: &str) -> Value {
+    let answer = get(address, target);
+    assert_eq!(answer.status, 200, "{target}: {}", answer.text());
+    answer.json()
+}
+
+fn every(seconds: u64) -> Config {
+    Config::default().poll_interval(Duration::from_secs(seconds))
+}
+
+fn hostile() -> Simulation {
+    let mut sim = Simulation::new(every(5)).unwrap();
+    for (pid, name) in (1..).zip(HOSTILE_NAMES) {
+        let plugin = sim.register(name).unwrap();
+        plugin.started(pid, name);
+        // Half of them are to be in the sentences, too.
+        if pid % 2 == 0 {
+            plugin.set_state(PluginState::Unhealthy);
+        }
+    }
+    for tick in 0..4 {
+        let cpu_time = Duration::from_millis(100 * tick);
+        sim.tick(|_| Usage { cpu_time, memory_bytes: MB });
+    }
+    sim
+}

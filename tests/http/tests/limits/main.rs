@@ -1,0 +1,453 @@
+//! The server's limits, with clients that do not behave. Each test waits for what the server does
+//! about them, which takes as long as its limits are: ten seconds, or sixty.
+#![cfg(target_os = "linux")]
+#![allow(clippy::unwrap_used)] // a test fails by panicking
+
+use std::fs;
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr, TcpStream};
+use std::sync::Mutex;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use plugmeter::Config;
+use plugmeter::http::HttpConfig;
+use plugmeter::testing::{Simulation, Usage};
+use plugmeter_http_tests::{connect, exchange, get, serve};
+use plugmeter_test_support::isolated_process::{
+    enter_isolated, peak_resident_bytes, resident_bytes,
+};
+use plugmeter_test_support::wait_for;
+use rustix::net::sockopt::set_socket_recv_buffer_size;
+use rustix::net::{AddressFamily, SocketType, socket};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+/// A limit of ten seconds is not reached before this, ...
+const NINE: Duration = Duration::from_secs(9);
+/// ... and long before this, however busy the machine is.
+const FORTY: Duration = Duration::from_secs(40);
+
+/// Enough plugins for an answer of megabytes: more than any buffer takes.
+fn crowd() -> Simulation {
+    let mut sim = Simulation::new(Config::default()).unwrap();
+    for i in 0..10_000 {
+        sim.register(&format!("a plugin with a name of some length, number {i}")).unwrap();
+    }
+    sim.tick(|_| None);
+    sim
+}
+
+fn few() -> Simulation {
+    let mut sim = Simulation::new(Config::default()).unwrap();
+    sim.register("dice").unwrap();
+    sim.tick(|_| Usage { cpu_time: Duration::ZERO, memory_bytes: 1 << 20 });
+    sim
+}
+
+/// A connection whose kernel takes only a few bytes that nobody reads.
+fn with_small_buffer(server: SocketAddr) -> TcpStream {
+    let socket = socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+    set_socket_recv_buffer_size(&socket, 4_096).unwrap();
+    rustix::net::connect(&socket, &server).unwrap();
+    let stream = TcpStream::from(socket);
+    stream.set_read_timeout(Some(Duration::from_secs(90))).unwrap();
+    stream
+}
+
+/// Asks for megabytes.
+fn ask_for_much(stream: &mut TcpStream) {
+    stream.write_all(b"GET /api/metrics HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+}
+
+/// Whether the server has closed the connection, after what it may have said.
+fn is_closed(stream: &mut TcpStream) -> bool {
+    stream.set_nonblocking(true).unwrap();
+    let mut buffer = [0; 4_096];
+    let closed = loop {
+        match stream.read(&mut buffer) {
+            Ok(0) => break true,
+            Ok(_) => {}
+            Err(error) if error.kind() == ErrorKind::WouldBlock => break false,
+            Err(_) => break true,
+        }
+    };
+    stream.set_nonblocking(false).unwrap();
+    closed
+}
+
+/// How long it takes until a connection is free again, of a server that has one.
+fn time_until_free(server: SocketAddr) -> Duration {
+    let start = Instant::now();
+    let answered = || {
+        let mut stream = connect(server);
+        let request = b"GET /nothing HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+        exchange(&mut stream, request).ok().map(|answer| assert_eq!(answer.status, 404))
+    };
+    loop {
+        if answered().is_some() {
+            return start.elapsed();
+        }
+        assert!(start.elapsed() < Duration::from_secs(120), "it is never free again");
+        thread::sleep(Duration::from_millis(50));
+    }
+}
+
+#[test]
+fn silent_or_trickling_request_is_closed() {
+    let sim = few();
+    let (_server, address) = serve(sim.reader(), HttpConfig::default());
+    let start = Instant::now();
+    let mut silent = connect(address);
+    let mut trickling = connect(address);
+    let head =
+        b"GET /nothing HTTP/1.1\r\nHost: localhost\r\nX: ".iter().chain([b'y'].iter().cycle());
+    for byte in head {
+        // Once it is closed writing fails, sooner or later.
+        if trickling.write_all(&[*byte]).is_err() || is_closed(&mut trickling) {
+            break;
+        }
+        assert!(start.elapsed() < FORTY);
+        thread::sleep(Duration::from_millis(100));
+    }
+    assert!(start.elapsed() > NINE, "{:?}", start.elapsed());
+    wait_for("the silent one to be closed", || is_closed(&mut silent).then_some(()));
+}
+
+#[test]
+fn idle_connection_is_closed() {
+    let sim = few();
+    let (_server, address) = serve(sim.reader(), HttpConfig::default());
+    let mut idle = connect(address);
+    let request = b"GET /nothing HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    assert_eq!(exchange(&mut idle, request).unwrap().status, 404);
+    let start = Instant::now();
+    wait_for("the idle one to be closed", || is_closed(&mut idle).then_some(()));
+    assert!(start.elapsed() > NINE && start.elapsed() < FORTY, "{:?}", start.elapsed());
+}
+
+#[test]
+fn client_polling_every_5_s_stays_connected() {
+    let sim = few();
+    let (_server, address) = serve(sim.reader(), HttpConfig::default());
+    let mut steady = connect(address);
+    for _ in 0..4 {
+        let request = b"GET /api/metrics HTTP/1.1\r\nHost: localhost\r\n\r\n";
+        assert_eq!(exchange(&mut steady, request).unwrap().status, 200);
+        thread::sleep(Duration::from_secs(5)); // the beat is what is tried
+    }
+    assert!(!is_closed(&mut steady));
+}
+
+#[test]
+fn half_closed_client_gets_response() {
+    let mut sim = crowd();
+    let (_server, address) = serve(sim.reader(), HttpConfig::default());
+    for target in ["/metrics", "/api/metrics", "/", "/health"] {
+        // A new revision: the answer takes many turns to make, in which the end is read.
+        sim.tick(|_| None);
+        let mut stream = connect(address);
+        write!(stream, "GET {target} HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+        stream.shutdown(Shutdown::Write).unwrap();
+        let answer = exchange(&mut stream, b"");
+        assert_eq!(answer.unwrap_or_else(|e| panic!("{target}: {e}")).status, 200, "{target}");
+        let end = stream.read(&mut [0]).unwrap();
+        assert_eq!(end, 0, "{target}: nothing more can be asked, and it is closed");
+    }
+}
+
+#[test]
+fn closed_client_frees_connection_early() {
+    let sim = few();
+    let (_server, address) = serve(sim.reader(), HttpConfig::default().max_connections(1));
+    let request = b"GET /nothing HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    for (is_gone, more) in [(true, ""), (false, ""), (true, "GET /noth"), (false, "GET /noth")] {
+        let mut idle = wait_for("room", || {
+            let mut stream = connect(address);
+            exchange(&mut stream, request).ok().map(|_| stream)
+        });
+        let start = Instant::now();
+        idle.write_all(more.as_bytes()).unwrap();
+        let held = (!is_gone).then(|| {
+            idle.shutdown(Shutdown::Write).unwrap();
+            idle
+        });
+        time_until_free(address);
+        assert!(start.elapsed() < NINE, "gone: {is_gone}, {more:?}: {:?}", start.elapsed());
+        drop(held);
+    }
+}
+
+#[test]
+fn client_reading_nothing_is_closed() {
+    let sim = crowd();
+    let (_server, address) = serve(sim.reader(), HttpConfig::default().max_connections(1));
+    let mut deaf = with_small_buffer(address);
+    ask_for_much(&mut deaf);
+    let took = time_until_free(address);
+    assert!(took > NINE && took < FORTY, "{took:?}");
+    let mut said = Vec::new();
+    let end = deaf.read_to_end(&mut said);
+    assert!(end.is_err() || said.len() < 3_000_000, "it was cut: {} bytes", said.len());
+}
+
+#[test]
+fn client_reading_slowly_is_closed() {
+    let sim = crowd();
+    let (_server, address) = serve(sim.reader(), HttpConfig::default().max_connections(1));
+    let mut slow = with_small_buffer(address);
+    ask_for_much(&mut slow);
+    let start = Instant::now();
+    let reading = thread::spawn(move || {
+        // Always something, never enough: it would take minutes.
+        let mut buffer = [0; 8_192];
+        while start.elapsed() < Duration::from_secs(110) {
+            if !matches!(slow.read(&mut buffer), Ok(1..)) {
+                return;
+            }
+            thread::sleep(Duration::from_millis(500));
+        }
+    });
+    let took = time_until_free(address);
+    assert!(took > Duration::from_secs(55) && took < Duration::from_secs(100), "{took:?}");
+    drop(reading);
+}
+
+#[test]
+fn excess_connection_is_closed() {
+    let sim = few();
+    let (_server, address) = serve(sim.reader(), HttpConfig::default());
+    let mut held: Vec<_> = (0..256).map(|_| connect(address)).collect();
+    // Each has been answered: the server has accepted it.
+    for stream in &mut held {
+        let request = b"GET /nothing HTTP/1.1\r\nHost: localhost\r\n\r\n";
+        assert_eq!(exchange(stream, request).unwrap().status, 404);
+    }
+    let mut more: Vec<_> = (0..50).map(|_| connect(address)).collect();
+    for stream in &mut more {
+        wait_for("one too many to be closed", || is_closed(stream).then_some(()));
+    }
+    assert!(held.iter_mut().all(|stream| !is_closed(stream)));
+    held.pop();
+    wait_for("room for one", || {
+        let mut stream = connect(address);
+        exchange(&mut stream, b"GET /nothing HTTP/1.1\r\nHost: localhost\r\n\r\n").ok()
+    });
+}
+
+#[test]
+fn oversized_header_is_rejected() {
+    let sim = few();
+    let (_server, address) = serve(sim.reader(), HttpConfig::default());
+    let line = format!("X-Filler: {}\r\n", "x".repeat(1_000));
+    let large = format!("GET /nothing HTTP/1.1\r\nHost: localhost\r\n{}\r\n", line.repeat(300));
+    let many = format!("GET /nothing HTTP/1.1\r\nHost: localhost\r\n{}\r\n", "A: b\r\n".repeat(70));
+    let long = format!("GET /{} HTTP/1.1\r\nHost: localhost\r\n\r\n", "x".repeat(300_000));
+    for request in [large, many, long] {
+        let mut stream = connect(address);
+        // Refused, or closed before all of it was sent.
+        if let Ok(answer) = exchange(&mut stream, request.as_bytes()) {
+            assert!([431, 414].contains(&answer.status), "{}", answer.status);
+        }
+        wait_for("it to be closed", || is_closed(&mut stream).then_some(()));
+        assert_eq!(get(address, "/nothing").status, 404);
+    }
+    for nonsense in
+        [&b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"[..], b"HELO\r\n\r\n", b"\0\0\0\0\r\n\r\n"]
+    {
+        let mut stream = connect(address);
+        let answer = exchange(&mut stream, nonsense);
+        assert!(answer.is_err() || answer.unwrap().status == 400);
+        assert_eq!(get(address, "/nothing").status, 404);
+    }
+}
+
+/// A hundred and fifty clients that do not behave, of every kind.
+fn a_crowd_of_slow_clients(address: SocketAddr) -> Vec<TcpStream> {
+    (0..150)
+        .map(|i| match i % 3 {
+            0 => connect(address),
+            1 => {
+                let mut stream = connect(address);
+                stream.write_all(b"GET /nothing HT").unwrap();
+                stream
+            }
+            _ => {
+                let mut stream = with_small_buffer(address);
+                ask_for_much(&mut stream);
+                stream
+            }
+        })
+        .collect()
+}
+
+#[test]
+fn slow_clients_do_not_block_others() {
+    let sim = crowd();
+    let (_server, address) = serve(sim.reader(), HttpConfig::default());
+    let mut slow = a_crowd_of_slow_clients(address);
+    for _ in 0..20 {
+        assert_eq!(get(address, "/nothing").status, 404);
+    }
+    // Nobody stood in line behind any of them: the first of them has not come to its limit.
+    assert!(!is_closed(&mut slow[0]));
+}
+
+#[test]
+fn stop_does_not_wait_for_client_limits() {
+    let sim = crowd();
+    let (server, address) = serve(sim.reader(), HttpConfig::default());
+    let slow = a_crowd_of_slow_clients(address);
+    let mut idle = connect(address);
+    exchange(&mut idle, b"GET /nothing HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+    let start = Instant::now();
+    server.stop();
+    // The idle one alone had ten seconds left.
+    assert!(start.elapsed() < NINE, "{:?}", start.elapsed());
+    assert!(TcpStream::connect(address).is_err());
+    wait_for("the idle one to be closed", || is_closed(&mut idle).then_some(()));
+    drop(slow);
+}
+
+#[test]
+fn stop_finishes_response_in_progress() {
+    let sim = crowd();
+    let (server, address) = serve(sim.reader(), HttpConfig::default());
+    let whole = get(address, "/api/metrics").body.len();
+    let mut stream = connect(address);
+    ask_for_much(&mut stream);
+    let mut first = [0; 12];
+    stream.read_exact(&mut first).unwrap();
+    let stopping = thread::spawn(move || server.stop());
+    let mut rest = Vec::new();
+    stream.read_to_end(&mut rest).unwrap();
+    assert!(rest.len() > whole, "{} of {whole} bytes", rest.len());
+    stopping.join().unwrap();
+}
+
+#[test]
+fn accept_resumes_after_descriptor_shortage() {
+    if !enter_isolated(accept_resumes_after_descriptor_shortage, &[]) {
+        return;
+    }
+    let sim = few();
+    let (_server, address) = serve(sim.reader(), HttpConfig::default());
+    assert_eq!(get(address, "/nothing").status, 404);
+    let sockets: Vec<_> =
+        (0..12).map(|_| socket(AddressFamily::INET, SocketType::STREAM, None).unwrap()).collect();
+    // The server may accept three.
+    let open = fs::read_dir("/proc/self/fd").unwrap().count() as u64 - 1;
+    let limit = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: Some(open + 3), ..limit }).unwrap();
+    let ask = |socket| {
+        rustix::net::connect(&socket, &address).unwrap();
+        let mut stream = TcpStream::from(socket);
+        stream.write_all(b"GET /nothing HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+        stream
+    };
+    let asked: Vec<_> = sockets.into_iter().map(ask).collect();
+    // Each that was answered goes, and makes room for the next.
+    for mut stream in asked {
+        stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+        assert_eq!(exchange(&mut stream, b"").unwrap().status, 404);
+    }
+    setrlimit(Resource::Nofile, limit).unwrap();
+}
+
+/// Levels and texts of what this crate has logged.
+static LOGGED: Mutex<Vec<(log::Level, String)>> = Mutex::new(Vec::new());
+
+struct Logger;
+
+impl log::Log for Logger {
+    fn enabled(&self, _: &log::Metadata<'_>) -> bool {
+        true
+    }
+
+    fn log(&self, record: &log::Record<'_>) {
+        if record.target().starts_with("plugmeter") {
+            LOGGED.lock().unwrap().push((record.level(), record.args().to_string()));
+        }
+    }
+
+    fn flush(&self) {}
+}
+
+#[test]
+fn public_address_without_token_warns_once() {
+    if !enter_isolated(public_address_without_token_warns_once, &[]) {
+        return;
+    }
+    log::set_logger(&Logger).unwrap();
+    log::set_max_level(log::LevelFilter::Info);
+    let sim = few();
+    let everywhere = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+    for (config, warnings) in [
+        (HttpConfig::default(), 0),
+        (HttpConfig::default().host(everywhere).token("s3cret"), 0),
+        (HttpConfig::default().host(everywhere), 1),
+    ] {
+        LOGGED.lock().unwrap().clear();
+        let (server, address) = serve(sim.reader(), config);
+        let loopback = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), address.port());
+        for _ in 0..3 {
+            get(loopback, "/nothing");
+        }
+        server.stop();
+        let logged = LOGGED.lock().unwrap();
+        let warned: Vec<_> =
+            logged.iter().filter(|(level, _)| *level == log::Level::Warn).collect();
+        assert_eq!(warned.len(), warnings, "{warned:?}");
+        assert!(warned.iter().all(|(_, text)| text.contains("token")), "{warned:?}");
+        assert!(!format!("{logged:?}").contains("s3cret"));
+        assert!(logged.iter().any(|(_, text)| text.contains(&address.to_string())), "{logged:?}");
+    }
+}
+
+#[test]
+fn longest_history_response_uses_little_memory() {
+    if !enter_isolated(longest_history_response_uses_little_memory, &[]) {
+        return;
+    }
+    const MOST: u32 = 1_048_576;
+    let interval = Duration::from_secs(5);
+    let config = Config::default().poll_interval(interval).history_duration(interval * MOST);
+    let mut sim = Simulation::new(config).unwrap();
+    let plugin = sim.register("dice").unwrap();
+    plugin.started(1, "1.0");
+    for tick in 0..u64::from(MOST) {
+        sim.tick(|_| Usage { cpu_time: Duration::from_secs(tick), memory_bytes: 1 << 20 });
+    }
+    let (_server, address) = serve(sim.reader(), HttpConfig::default());
+    get(address, "/nothing");
+    let before = resident_bytes();
+    let document = get(address, "/api/plugin?name=dice&points=10000").json();
+    let most = peak_resident_bytes();
+    assert_eq!(document["aggregates"]["sample_count"], MOST);
+    let history = document["history"].as_array().unwrap();
+    assert!((5_000..=10_000).contains(&history.len()), "{} points", history.len());
+    // The document, and what this test made of it. All samples would be a hundred times as much.
+    assert!(most - before < 32 << 20, "{} MB", (most - before) >> 20);
+}
+
+#[test]
+fn stalled_clients_share_one_response() {
+    if !enter_isolated(stalled_clients_share_one_response, &[]) {
+        return;
+    }
+    let sim = crowd();
+    let (_server, address) = serve(sim.reader(), HttpConfig::default());
+    let answer = get(address, "/api/metrics").body.len() as u64;
+    assert!(answer > 3_000_000);
+    let before = resident_bytes();
+    let mut deaf: Vec<_> = (0..100).map(|_| with_small_buffer(address)).collect();
+    for stream in &mut deaf {
+        ask_for_much(stream);
+        let mut first = [0; 12];
+        stream.read_exact(&mut first).unwrap();
+        assert_eq!(&first, b"HTTP/1.1 200");
+    }
+    assert_eq!(get(address, "/nothing").status, 404);
+    let after = resident_bytes();
+    let grown = after.saturating_sub(before);
+    assert!(grown < answer * 10, "{} MB for answers of {} MB", grown >> 20, answer >> 20);
+}

@@ -1,0 +1,213 @@
+//! Numbers that are used again, at once and on purpose.
+
+use std::time::Duration;
+
+use plugmeter::{Collector, Plugin, PluginState, ProbeKind, ReadError, RunEnd, Window};
+
+use crate::sampler_gate;
+use crate::test_child::{HEAVY_BYTES, TestChild, cpu_time};
+use plugmeter_test_support::isolated_process::{
+    OWN_PID_NAMESPACE, enter_isolated, lacks_root, own_descriptors,
+};
+use plugmeter_test_support::{
+    ChildGuard, manual_collector, probes, sleeper, ticking_collector, wait_for,
+    wait_past_crash_grace,
+};
+
+/// How often a number is used again.
+const REUSES: usize = 100;
+
+/// CPU time that a stranger has used before anybody looks.
+const STRANGERS: Duration = Duration::from_millis(20);
+
+/// A process that is big and busy, with the number `pid`, which must be free.
+fn stranger(pid: u32) -> TestChild {
+    let stranger = wait_for("the number to be used again", || {
+        std::fs::write("/proc/sys/kernel/ns_last_pid", (pid - 1).to_string()).unwrap();
+        let stranger = TestChild::start("heavy");
+        (stranger.pid() == pid).then_some(stranger)
+    });
+    wait_for("it to be busy", || (cpu_time(pid) > STRANGERS).then_some(()));
+    stranger
+}
+
+/// Time since the machine was started, in the steps of `/proc/uptime`, which are those of the
+/// kernel's start times.
+fn uptime() -> Duration {
+    let text = std::fs::read_to_string("/proc/uptime").unwrap();
+    Duration::from_secs_f64(text.split(' ').next().unwrap().parse().unwrap())
+}
+
+fn wait_until_uptime_is(then: Duration) {
+    wait_for("the clock to go on", || (uptime() > then).then_some(()));
+}
+
+/// Plugins whose processes die, are reaped without a word, and have successors of the same number.
+fn reuse_numbers(collector: &Collector, reuses: usize, what: &str) {
+    let mut children: Vec<ChildGuard> = (0..reuses).map(|_| sleeper()).collect();
+    let names: Vec<String> = (0..reuses).map(|i| format!("plugin {i}")).collect();
+    let plugins: Vec<Plugin> = names.iter().map(|name| collector.register(name).unwrap()).collect();
+    for (plugin, child) in plugins.iter().zip(&children) {
+        plugin.started(child.pid(), "");
+    }
+    // The portable probe tells processes by their start, to the second.
+    wait_until_uptime_is(uptime() + Duration::from_millis(1_100));
+    // Whatever they used in beginning is over with this one.
+    let snapshot = collector.sample_now().unwrap();
+    for (child, name) in children.iter_mut().zip(&names) {
+        let seen = snapshot.plugin(name).unwrap();
+        assert_eq!(seen.pid(), Some(child.pid()), "{what}");
+        let before = collector.snapshot();
+        let before = before.plugin(name).unwrap();
+        let pid = child.pid();
+        child.kill();
+        child.wait();
+        let stranger = stranger(pid);
+        // The tick that finds the end, and such as would read the stranger.
+        for _ in 0..3 {
+            let snapshot = collector.sample_now().unwrap();
+            let view = snapshot.plugin(name).unwrap();
+            assert_eq!((view.state(), view.pid()), (PluginState::Crashed, None), "{what} {name}");
+            let sample = view.current().unwrap();
+            assert_eq!((sample.memory_bytes, sample.uptime), (None, None), "{what}: {name}");
+        }
+        let snapshot = collector.snapshot();
+        let view = snapshot.plugin(name).unwrap();
+        for sample in view.history(Window::All) {
+            let memory = sample.memory_bytes.unwrap_or(0);
+            assert!(
+                memory < HEAVY_BYTES as u64,
+                "{what}: {memory} bytes are not those of a sleeper"
+            );
+        }
+        // It slept, and then it has ended, which takes a moment of its own.
+        let used = view.cpu_time() - before.cpu_time();
+        assert!(used < STRANGERS / 2, "{what}: {used:?} are not what a sleeper uses");
+        assert!(cpu_time(stranger.pid()) > STRANGERS);
+    }
+    wait_past_crash_grace(collector);
+    let snapshot = collector.snapshot();
+    for name in &names {
+        let view = snapshot.plugin(name).unwrap();
+        assert_eq!((view.crash_count(), view.runs().count()), (1, 1), "{what}: {name}");
+    }
+}
+
+#[test]
+fn reused_pid_never_yields_foreign_values() {
+    if lacks_root("to choose the numbers of processes") {
+        return;
+    }
+    if !enter_isolated(reused_pid_never_yields_foreign_values, OWN_PID_NAMESPACE) {
+        return;
+    }
+    for probe in probes() {
+        reuse_numbers(&manual_collector(probe), REUSES, &format!("{probe}, ticks on demand"));
+        let collector = ticking_collector(probe, Duration::from_millis(10));
+        reuse_numbers(&collector, REUSES / 4, &format!("{probe}, ticking"));
+    }
+}
+
+#[test]
+fn reused_pid_is_detected_without_descriptors() {
+    if lacks_root("to choose the numbers of processes") {
+        return;
+    }
+    let commands = [&["prlimit", "--nofile=64"], OWN_PID_NAMESPACE].concat();
+    if !enter_isolated(reused_pid_is_detected_without_descriptors, &commands) {
+        return;
+    }
+    let collector = manual_collector(ProbeKind::Native);
+    // They take all the room there is.
+    let children: Vec<_> = (0..40).map(|_| sleeper()).collect();
+    for (number, child) in children.iter().enumerate() {
+        collector.register(&format!("in the way {number}")).unwrap().started(child.pid(), "");
+    }
+    collector.sample_now().unwrap();
+    let held = own_descriptors().len();
+    reuse_numbers(&collector, REUSES / 2, "without descriptors");
+    assert_eq!(own_descriptors().len(), held);
+}
+
+#[test]
+fn process_younger_than_report_is_rejected() {
+    if lacks_root("to choose the numbers of processes") {
+        return;
+    }
+    if !enter_isolated(process_younger_than_report_is_rejected, OWN_PID_NAMESPACE) {
+        return;
+    }
+    for probe in probes() {
+        let collector = manual_collector(probe);
+        let plugin = collector.register("dice").unwrap();
+        let mut child = sleeper();
+        let pid = child.pid();
+        let stranger = sampler_gate::while_blocked(&collector, || {
+            plugin.started(pid, "1.0");
+            child.kill();
+            child.wait();
+            // To the step of the start time: 10 ms, or a second for the portable probe.
+            let step = match probe {
+                ProbeKind::Portable => Duration::from_millis(1_100),
+                _ => Duration::from_millis(20),
+            };
+            wait_until_uptime_is(uptime() + step);
+            stranger(pid)
+        });
+        for _ in 0..2 {
+            let snapshot = collector.sample_now().unwrap();
+            let view = snapshot.plugin("dice").unwrap();
+            assert_eq!((view.state(), view.pid()), (PluginState::Failed, None), "{probe}");
+            assert_eq!(view.read_error(), Some(&ReadError::PidReused));
+            assert_eq!(view.runs().count(), 0, "no run begins");
+            let sample = view.current().unwrap();
+            assert_eq!((sample.cpu_percent, sample.memory_bytes), (None, None));
+        }
+
+        // Named now, it is that process.
+        plugin.started(stranger.pid(), "1.1");
+        let snapshot = collector.sample_now().unwrap();
+        let view = snapshot.plugin("dice").unwrap();
+        assert_eq!((view.state(), view.read_error()), (PluginState::Running, None));
+        assert!(view.current().unwrap().memory_bytes.unwrap() >= HEAVY_BYTES as u64);
+        assert_eq!((view.crash_count(), view.restart_count()), (0, 0));
+    }
+}
+
+#[test]
+fn next_run_may_reuse_pid() {
+    if lacks_root("to choose the numbers of processes") {
+        return;
+    }
+    if !enter_isolated(next_run_may_reuse_pid, OWN_PID_NAMESPACE) {
+        return;
+    }
+    for probe in probes() {
+        let collector = manual_collector(probe);
+        let plugin = collector.register("dice").unwrap();
+        let mut child = sleeper();
+        let pid = child.pid();
+        plugin.started(pid, "1.0");
+        wait_until_uptime_is(uptime() + Duration::from_millis(1_100));
+        collector.sample_now().unwrap();
+        // The sampler hears of both at once, so it is `started` that finds the old one gone.
+        let next = sampler_gate::while_blocked(&collector, || {
+            child.kill();
+            child.wait();
+            let next = stranger(pid);
+            plugin.started(pid, "1.1");
+            next
+        });
+        collector.sample_now().unwrap();
+        wait_past_crash_grace(&collector);
+        let snapshot = collector.sample_now().unwrap();
+        let view = snapshot.plugin("dice").unwrap();
+        let ends: Vec<_> = view.runs().map(|run| (run.pid, run.end)).collect();
+        assert_eq!(ends, [(pid, Some(RunEnd::Unknown)), (pid, None)], "{probe}");
+        assert_eq!((view.crash_count(), view.restart_count()), (1, 1));
+        let first = view.runs().next().unwrap().cpu_time.unwrap_or_default();
+        assert!(first < Duration::from_millis(50), "{probe}: {first:?} of one that sleeps");
+        assert!(view.current().unwrap().memory_bytes.unwrap() >= HEAVY_BYTES as u64);
+        assert_eq!(next.pid(), pid);
+    }
+}

@@ -1,0 +1,72 @@
+//! A gate in the way of the sampler: as long as it is shut, the sampler neither hears nor learns of
+//! anything. It is a logger, which the sampler's thread calls in each tick.
+
+use std::sync::{Condvar, Mutex, Once};
+use std::thread;
+
+use log::{Level, LevelFilter, Log, Metadata, Record};
+use plugmeter::Collector;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Gate {
+    Open,
+    Shut,
+    /// The sampler stands before it.
+    Holding,
+}
+
+static GATE: Mutex<Gate> = Mutex::new(Gate::Open);
+static MOVED: Condvar = Condvar::new();
+
+struct Keeper;
+
+impl Log for Keeper {
+    fn enabled(&self, _: &Metadata<'_>) -> bool {
+        true
+    }
+
+    fn log(&self, record: &Record<'_>) {
+        if record.level() != Level::Trace {
+            return;
+        }
+        let mut gate = GATE.lock().unwrap();
+        if *gate == Gate::Shut {
+            *gate = Gate::Holding;
+            MOVED.notify_all();
+            drop(MOVED.wait_while(gate, |gate| *gate == Gate::Holding).unwrap());
+        }
+    }
+
+    fn flush(&self) {}
+}
+
+/// Opens the gate however the meanwhile ends.
+struct Opener;
+
+impl Drop for Opener {
+    fn drop(&mut self) {
+        *GATE.lock().unwrap() = Gate::Open;
+        MOVED.notify_all();
+    }
+}
+
+/// Whether the sampler stands before the gate.
+pub(crate) fn is_blocked() -> bool {
+    *GATE.lock().unwrap() == Gate::Holding
+}
+
+/// Does something while the sampler is held in a tick. For tests in a process of their own.
+pub(crate) fn while_blocked<T>(collector: &Collector, meanwhile: impl FnOnce() -> T) -> T {
+    static INSTALLED: Once = Once::new();
+    INSTALLED.call_once(|| {
+        log::set_logger(&Keeper).unwrap();
+        log::set_max_level(LevelFilter::Trace);
+    });
+    *GATE.lock().unwrap() = Gate::Shut;
+    thread::scope(|scope| {
+        let _opener = Opener;
+        scope.spawn(|| collector.sample_now().unwrap());
+        drop(MOVED.wait_while(GATE.lock().unwrap(), |gate| *gate == Gate::Shut).unwrap());
+        meanwhile()
+    })
+}

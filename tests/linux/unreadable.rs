@@ -1,0 +1,275 @@
+//! What is no process, what belongs to somebody else, and what may not be looked at.
+
+use std::os::unix::process::parent_id;
+use std::process::Command;
+
+use plugmeter::{PluginState, ProbeKind, ReadError};
+
+use crate::descriptors::open_all;
+use crate::test_child::{TestChild, signal, tasks};
+use plugmeter_test_support::isolated_process::{AS_NOBODY, enter_isolated, lacks_root};
+use plugmeter_test_support::{
+    ChildGuard, manual_collector, probes, sleeper, wait_for, wait_for_plugin,
+};
+
+#[test]
+fn thread_id_is_invalid_pid() {
+    let child = TestChild::start("threads 2");
+    let threads: Vec<u32> =
+        tasks(child.pid()).into_iter().filter(|&id| id != child.pid()).collect();
+    assert!(threads.len() >= 2);
+    for probe in probes() {
+        let collector = manual_collector(probe);
+        let plugin = collector.register("dice").unwrap();
+        for &thread in &threads {
+            // What ran before is over all the same.
+            plugin.started(child.pid(), "");
+            plugin.started(thread, "");
+            for _ in 0..2 {
+                let snapshot = collector.sample_now().unwrap();
+                let view = snapshot.plugin("dice").unwrap();
+                assert_eq!((view.state(), view.pid()), (PluginState::Failed, None), "{probe}");
+                assert_eq!(view.read_error(), Some(&ReadError::InvalidPid));
+                assert_eq!(view.current().unwrap().memory_bytes, None);
+            }
+        }
+        assert_eq!(collector.snapshot().plugin("dice").unwrap().crash_count(), 0);
+    }
+}
+
+#[test]
+fn other_users_process_is_readable() {
+    if lacks_root("to be another user") {
+        return;
+    }
+    if !enter_isolated(other_users_process_is_readable, &AS_NOBODY) {
+        return;
+    }
+    assert!(!rustix::process::geteuid().is_root());
+    for probe in probes() {
+        let collector = manual_collector(probe);
+        // The process that has started this one.
+        collector.register("root's").unwrap().started(parent_id(), "");
+        let cpu = wait_for("a value", || {
+            let snapshot = collector.sample_now().unwrap();
+            let view = snapshot.plugin("root's").unwrap();
+            assert_eq!((view.pid(), view.read_error()), (Some(parent_id()), None), "{probe}");
+            let sample = view.current().unwrap();
+            assert!(sample.memory_bytes.is_some() && sample.uptime.is_some());
+            sample.cpu_percent
+        });
+        assert!(cpu >= 0.0);
+    }
+}
+
+#[test]
+fn hidden_process_is_denied_not_crashed() {
+    if lacks_root("a /proc that hides processes") {
+        return;
+    }
+    // A /proc of its own, so that nobody else's changes.
+    let mount = "mount -t proc -o hidepid=$0 proc /proc && exec \"$@\"";
+    for hide in ["1", "2"] {
+        let mut commands = vec!["unshare", "--mount", "sh", "-c", mount, hide];
+        commands.extend(AS_NOBODY);
+        if !enter_isolated(hidden_process_is_denied_not_crashed, &commands) {
+            continue;
+        }
+        for probe in probes() {
+            let collector = manual_collector(probe);
+            let plugin = collector.register("root's").unwrap();
+            plugin.started(parent_id(), "");
+            for _ in 0..3 {
+                let snapshot = collector.sample_now().unwrap();
+                let view = snapshot.plugin("root's").unwrap();
+                assert_eq!(
+                    view.read_error(),
+                    Some(&ReadError::PermissionDenied),
+                    "{probe}: {view:?}"
+                );
+                assert_eq!((view.state(), view.pid()), (PluginState::Running, Some(parent_id())));
+                let sample = view.current().unwrap();
+                assert_eq!((sample.cpu_percent, sample.memory_bytes), (None, None));
+            }
+            // One's own are seen.
+            let child = sleeper();
+            plugin.started(child.pid(), "");
+            let snapshot = collector.sample_now().unwrap();
+            let view = snapshot.plugin("root's").unwrap();
+            assert_eq!(view.read_error(), None);
+            assert!(view.current().unwrap().memory_bytes.is_some());
+        }
+        return;
+    }
+}
+
+fn mount(arguments: &[&str]) {
+    assert!(Command::new(arguments[0]).args(&arguments[1..]).status().unwrap().success());
+}
+
+#[test]
+fn open_files_survive_unmounted_proc() {
+    if lacks_root("to mount") {
+        return;
+    }
+    let commands = ["unshare", "--mount"];
+    if !enter_isolated(open_files_survive_unmounted_proc, &commands) {
+        return;
+    }
+    let collector = manual_collector(ProbeKind::Native);
+    let busy = TestChild::start("threads 1");
+    collector.register("held").unwrap().started(busy.pid(), "");
+    collector.sample_now().unwrap();
+    let children = [sleeper(), sleeper()];
+
+    mount(&["mount", "-t", "tmpfs", "none", "/proc"]);
+    for (name, child) in [("lives", &children[0]), ("ends", &children[1])] {
+        collector.register(name).unwrap().started(child.pid(), "");
+    }
+    for _ in 0..3 {
+        wait_for("the CPU of what is held", || {
+            let snapshot = collector.sample_now().unwrap();
+            let view = snapshot.plugin("held").unwrap();
+            assert_eq!((view.pid(), view.read_error()), (Some(busy.pid()), None));
+            assert!(view.current().unwrap().memory_bytes.is_some());
+            view.current().unwrap().cpu_percent
+        });
+        let snapshot = collector.sample_now().unwrap();
+        for name in ["lives", "ends"] {
+            let view = snapshot.plugin(name).unwrap();
+            assert_eq!(view.read_error(), Some(&ReadError::PermissionDenied));
+            assert_eq!(view.state(), PluginState::Running);
+            let sample = view.current().unwrap();
+            assert_eq!((sample.cpu_percent, sample.memory_bytes), (None, None));
+        }
+        assert!(snapshot.sampler().failed_reads > 0);
+    }
+    // The end of one that could never be looked at is noticed too, at a tick.
+    signal(children[1].pid(), "KILL");
+    wait_for("the end", || {
+        let snapshot = collector.sample_now().unwrap();
+        (snapshot.plugin("ends").unwrap().state() == PluginState::Crashed).then_some(())
+    });
+
+    mount(&["umount", "/proc"]);
+    wait_for("the values", || {
+        let snapshot = collector.sample_now().unwrap();
+        let view = snapshot.plugin("lives").unwrap();
+        let sample = view.current().unwrap();
+        let all = sample.cpu_percent.is_some() && sample.memory_bytes.is_some();
+        (all && sample.uptime.is_some() && view.read_error().is_none()).then_some(())
+    });
+    let snapshot = collector.snapshot();
+    assert_eq!(snapshot.plugin("lives").unwrap().runs().count(), 1);
+
+    // Now it is held, so its end is told.
+    signal(children[0].pid(), "KILL");
+    wait_for_plugin(&collector, "lives", "its end", |view| view.state() == PluginState::Crashed);
+}
+
+/// A process that runs is shown as one that does, whether it can be read or not, and has values
+/// again when it can.
+fn goes_on_after<T>(probe: ProbeKind, hide: impl Fn() -> T, show: impl Fn(T)) {
+    let collector = manual_collector(probe);
+    let child = sleeper();
+    let has_values = || {
+        let snapshot = collector.sample_now().unwrap();
+        let view = snapshot.plugin("dice").unwrap();
+        assert_eq!((view.state(), view.pid()), (PluginState::Running, Some(child.pid())));
+        let sample = view.current().unwrap();
+        (sample.cpu_percent.is_some() && sample.memory_bytes.is_some()).then_some(())
+    };
+    collector.register("dice").unwrap().started(child.pid(), "");
+    wait_for("values", has_values);
+    let hidden = hide();
+    for _ in 0..3 {
+        let snapshot = collector.sample_now().unwrap();
+        let view = snapshot.plugin("dice").unwrap();
+        let seen = (view.state(), view.pid());
+        assert_eq!(seen, (PluginState::Running, Some(child.pid())), "{probe}");
+    }
+    show(hidden);
+    wait_for("values again", has_values);
+    let snapshot = collector.snapshot();
+    assert_eq!(snapshot.plugin("dice").unwrap().read_error(), None);
+}
+
+#[test]
+fn unmounted_proc_is_no_crash() {
+    if lacks_root("to mount") {
+        return;
+    }
+    let commands = ["unshare", "--mount"];
+    if enter_isolated(unmounted_proc_is_no_crash, &commands) {
+        for probe in probes() {
+            goes_on_after(
+                probe,
+                || mount(&["mount", "-t", "tmpfs", "none", "/proc"]),
+                |()| mount(&["umount", "/proc"]),
+            );
+        }
+    }
+}
+
+#[test]
+fn exits_are_found_without_proc_or_open_files() {
+    if lacks_root("to mount") {
+        return;
+    }
+    let commands = ["prlimit", "--nofile=64", "unshare", "--mount"];
+    if !enter_isolated(exits_are_found_without_proc_or_open_files, &commands) {
+        return;
+    }
+    let collector = manual_collector(ProbeKind::Native);
+    // There is room to hold fifteen, and the rest are known by their start.
+    let mut children: Vec<ChildGuard> = (0..20).map(|_| sleeper()).collect();
+    let name = |number| format!("plugin {number}");
+    for (number, child) in children.iter().enumerate() {
+        collector.register(&name(number)).unwrap().started(child.pid(), "");
+    }
+    let snapshot = collector.sample_now().unwrap();
+    assert!(snapshot.plugins().all(|view| view.current().unwrap().memory_bytes.is_some()));
+
+    mount(&["mount", "-t", "tmpfs", "none", "/proc"]);
+    for _ in 0..3 {
+        let snapshot = collector.sample_now().unwrap();
+        for (number, child) in children.iter().enumerate() {
+            let view = snapshot.plugin(&name(number)).unwrap();
+            let seen = (view.state(), view.pid());
+            assert_eq!(seen, (PluginState::Running, Some(child.pid())), "{}", view.name());
+        }
+        let denied = snapshot
+            .plugins()
+            .filter(|view| view.read_error() == Some(&ReadError::PermissionDenied));
+        assert!(denied.count() >= 5, "what is not held cannot be read");
+    }
+    for reap in [false, true] {
+        let mut last = children.pop().unwrap();
+        last.kill();
+        if reap {
+            last.wait();
+        }
+        wait_for("the end of one that is not held", || {
+            let snapshot = collector.sample_now().unwrap();
+            let view = snapshot.plugin(&name(children.len())).unwrap();
+            (view.state() == PluginState::Crashed).then_some(())
+        });
+    }
+
+    mount(&["umount", "/proc"]);
+    let snapshot = collector.sample_now().unwrap();
+    for (number, child) in children.iter().enumerate() {
+        let view = snapshot.plugin(&name(number)).unwrap();
+        assert_eq!((view.pid(), view.read_error()), (Some(child.pid()), None), "{}", view.name());
+        assert!(view.current().unwrap().memory_bytes.is_some());
+        assert_eq!(view.runs().count(), 1);
+    }
+}
+
+#[test]
+fn exhausted_descriptors_are_no_crash() {
+    let commands = ["prlimit", "--nofile=64"];
+    if enter_isolated(exhausted_descriptors_are_no_crash, &commands) {
+        probes().into_iter().for_each(|probe| goes_on_after(probe, open_all, drop));
+    }
+}
