@@ -1,9 +1,8 @@
-//! Processes that end while a collector runs: in a static, leaked, in a thread or a thread's own
-//! storage, in the middle of a panic. Their exit code is what they said, they do not hang, and they
-//! write nothing.
+//! Processes that exit while a collector runs: in a static, leaked, in a thread or a thread-local,
+//! or during a panic. They have the expected exit code, do not hang, and print nothing.
 //!
-//! It has no harness: what returns from `main` here is `main`. Ten rounds of each, or as many as
-//! `PLUGMETER_ROUNDS` says.
+//! This suite has no test harness, so that its `main` is the `main` that returns. It runs ten
+//! rounds of each case, or as many as `PLUGMETER_ROUNDS` says.
 #![allow(clippy::unwrap_used)] // a test fails by panicking
 
 use std::cell::RefCell;
@@ -16,7 +15,7 @@ use std::time::Duration;
 use plugmeter::{Collector, Config, Plugin, ProbeKind, Snapshot, Window};
 use plugmeter_test_support::{ChildGuard, probes, wait_for};
 
-/// What a child of this program is told: how it is to end, its probe, and how long it lives first.
+/// Tells a child of this program its case, its probe, and its lifetime in milliseconds.
 const PART: &str = "PLUGMETER_TEST_EXIT";
 const CODE: u8 = 7;
 
@@ -31,10 +30,10 @@ struct Way {
     run: fn(Part),
 }
 
-/// What a child has to play with.
+/// The arguments of a case.
 struct Part {
     config: Config,
-    /// So that the end meets the sampler wherever it is.
+    /// Varies, so that the exit meets the sampler at different points.
     life: Duration,
 }
 
@@ -144,13 +143,13 @@ const WAYS: [Way; 9] = [
             let collector = Collector::start(part.config).unwrap();
             let _plugin = busy(&collector);
             thread::sleep(part.life);
-            // Not by `panic!`: that would say so, and this is about what nobody should say.
+            // Unlike `panic!`, this prints no message; this suite asserts that nothing is printed.
             std::panic::resume_unwind(Box::new("the end"));
         },
     },
 ];
 
-/// A plugin that is this process.
+/// Registers this process as a plugin.
 fn busy(collector: &Collector) -> Plugin {
     let plugin = collector.register("self").unwrap();
     plugin.started(std::process::id(), "1.0");
@@ -158,7 +157,8 @@ fn busy(collector: &Collector) -> Plugin {
     plugin
 }
 
-/// Puts a collector, its plugin and a snapshot where this thread's end will find them.
+/// Puts a collector, its plugin and a snapshot into thread-locals, to be dropped when this thread
+/// exits.
 fn store(config: Config) {
     let collector = Collector::start(config).unwrap();
     let plugin = busy(&collector);
@@ -166,7 +166,7 @@ fn store(config: Config) {
     COLLECTOR.set(Some((collector, plugin)));
 }
 
-/// The child's part: `way probe milliseconds`.
+/// Runs a case in the child: `case probe milliseconds`.
 fn play(part: &str) -> ExitCode {
     let words: Vec<&str> = part.split(' ').collect();
     let probe = if words[1] == "native" { ProbeKind::Native } else { ProbeKind::Portable };

@@ -1,8 +1,8 @@
-//! A child that is forked from the host, without exec: there is no sampler in it, and locks may be held
-//! by threads that do not exist there.
+//! A child that is forked from the host without exec: it has no sampler, and locks may be held by
+//! threads that do not exist in it.
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used)] // a test fails by panicking
-#![allow(unsafe_code)] // there is no safe fork
+#![allow(unsafe_code)] // to forbid system calls by seccomp
 
 #[cfg(feature = "http")]
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -18,7 +18,8 @@ use plugmeter_test_support::{
     SetOnDrop, manual_collector, probes, report_skipped, sleeper, ticking_collector, wait_for,
 };
 
-/// What holds in the child, as a number to exit with: 0 if everything is as it should be.
+/// Checks what must hold in the child. Returns 0, or the number of the violated condition as an
+/// exit code.
 fn in_the_child(collector: &Collector, plugin: &plugmeter::Plugin) -> i32 {
     let reader = collector.reader();
     let snapshot = reader.snapshot();
@@ -52,8 +53,8 @@ fn forked_child_can_read_and_count_only() {
     let done = AtomicBool::new(false);
     thread::scope(|scope| {
         let _set_done = SetOnDrop(&done);
-        // At some of the forks the lock of those who register is held by a thread that the child
-        // does not have.
+        // At some of the forks the lock of the registry is held by a thread that the child does not
+        // have.
         scope.spawn(|| {
             while !done.load(Ordering::Relaxed) {
                 collector.register("comes and goes").unwrap().remove();
@@ -63,18 +64,18 @@ fn forked_child_can_read_and_count_only() {
             (0..100).map(|_| fork(|| in_the_child(&collector, &plugin))).collect();
         assert_eq!(codes, [0; 100], "a number is the fact that does not hold in the child");
     });
-    // And here nothing has happened.
+    // The host is unaffected.
     let snapshot = collector.sample_now().unwrap();
     let dice = snapshot.plugin("dice").unwrap();
     assert_eq!((dice.version(), dice.crash_count()), (Some("1.0"), 0));
 }
 
-/// From now on any system call but the one that ends it kills this process. `false` where the kernel
-/// does not do that.
+/// From now on any system call but the one that exits kills this process. Returns `false` if the
+/// kernel does not support that.
 fn forbid_system_calls() -> bool {
     let step = |code: u32, k: u32, jf: u8| libc::sock_filter { code: code as u16, jt: 0, jf, k };
     let mut filter = [
-        // The number of the call is the first thing that a filter sees.
+        // A filter reads the number of the system call at offset 0.
         step(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0),
         step(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, libc::SYS_exit_group as u32, 1),
         step(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ALLOW, 0),
@@ -83,14 +84,14 @@ fn forbid_system_calls() -> bool {
     let program = libc::sock_fprog { len: filter.len() as u16, filter: filter.as_mut_ptr() };
     let (yes, no) = (1 as libc::c_ulong, 0 as libc::c_ulong);
     let mode = libc::c_ulong::from(libc::SECCOMP_MODE_FILTER);
-    // SAFETY: the kernel copies the filter; nothing else of this process is touched.
+    // SAFETY: the kernel copies the filter; nothing else of this process changes.
     unsafe {
         libc::prctl(libc::PR_SET_NO_NEW_PRIVS, yes, no, no, no) == 0
             && libc::prctl(libc::PR_SET_SECCOMP, mode, &raw const program, no, no) == 0
     }
 }
 
-/// Asks what can be asked without memory of one's own; a sum over it.
+/// Runs every query that allocates nothing, and returns a checksum of the results.
 fn query(reader: &Reader) -> u64 {
     let snapshot = reader.snapshot();
     let views = snapshot.plugins().map(|view| {
@@ -106,6 +107,8 @@ fn query(reader: &Reader) -> u64 {
     views.sum::<u64>() + snapshot.plugin("dice").map_or(0, |dice| dice.event_count())
 }
 
+/// Reading makes no system call, so it never waits for another thread, whatever was in progress at
+/// the fork.
 #[test]
 fn reads_make_no_system_call() {
     const REFUSED: i32 = 99;
@@ -119,7 +122,7 @@ fn reads_make_no_system_call() {
     }
     for probe in probes() {
         let interval = Duration::from_millis(10);
-        // Short, so that each answer is: there are as many ticks as are asked for.
+        // Short, so that each query is fast: the writer ticks as often as it can.
         let config = Config::default().poll_interval(interval).history_duration(interval * 40);
         let collector = Collector::start(config.probe(probe)).unwrap();
         let plugin = collector.register("dice").unwrap();
@@ -130,8 +133,8 @@ fn reads_make_no_system_call() {
         let done = AtomicBool::new(false);
         thread::scope(|scope| {
             let _set_done = SetOnDrop(&done);
-            // The forks meet publications and other readers at all points. Whoever waited for one of
-            // those, which are not there in the child, would have to ask the kernel.
+            // The forks meet publications and other readers at all points. A read that waited for
+            // one of them, which do not exist in the child, would need a system call.
             scope.spawn(|| {
                 while !done.load(Ordering::Relaxed) {
                     drop(collector.sample_now());
@@ -142,7 +145,7 @@ fn reads_make_no_system_call() {
                     drop(reader.snapshot());
                 }
             });
-            // The first time a thread asks, it makes room for its answers.
+            // The first query of a thread allocates its scratch memory.
             query(&reader);
             for number in 0..FORKS {
                 let code = fork(|| {
@@ -171,10 +174,10 @@ fn drop_in_forked_child_keeps_host_running() {
     assert!(collector.unwrap().sample_now().is_ok());
 }
 
-/// Forks with each probe, and as many in the children.
+/// Number of forks with each probe; each child forks once more.
 const FORKS: usize = 60;
 
-/// Reads a snapshot in every way there is; a sum over it.
+/// Reads a snapshot in every way and returns a checksum of the results.
 fn read(snapshot: &Snapshot) -> usize {
     let text = snapshot.to_string() + &serde_json::to_string(snapshot).unwrap();
     let views = snapshot.plugins().map(|view| {
@@ -194,7 +197,7 @@ fn forks_during_ticks_leave_both_sides_intact() {
         let done = AtomicBool::new(false);
         thread::scope(|scope| {
             let _set_done = SetOnDrop(&done);
-            // Something changes, is published and is read all the time.
+            // State changes, publications and reads happen all the time.
             scope.spawn(|| {
                 while !done.load(Ordering::Relaxed) {
                     plugin.set_state(PluginState::Unhealthy);
@@ -219,7 +222,7 @@ fn forks_during_ticks_leave_both_sides_intact() {
                             snapshot.tick() >= held.tick(),
                         ];
                         drop(snapshot);
-                        // In the child's child too, and when all is dropped there.
+                        // Also in the child of the child, and when everything is dropped there.
                         let grandchild = fork(|| {
                             collector.stop();
                             i32::from(read(&held) != sum)
@@ -242,13 +245,13 @@ fn living_forked_child_does_not_hide_exits() {
         let plugin = collector.register("old").unwrap();
         plugin.started(old.pid(), "");
         collector.sample_now().unwrap();
-        // It has all descriptors that the sampler holds, and does not let go of them.
+        // The child keeps all descriptors of the sampler open.
         let _forked = Forked::run(|| {
             thread::sleep(Duration::from_secs(1_000));
             0
         });
-        // The slot of the old plugin goes to the new one, and the end of the old process, which the
-        // kernel still tells of, is not that of the new one's.
+        // The new plugin gets the slot of the removed one. The kernel still reports the exit of the
+        // old process, which must not be applied to the new one.
         plugin.remove();
         let new = collector.register("new").unwrap();
         let mut child = sleeper();
@@ -263,7 +266,7 @@ fn living_forked_child_does_not_hide_exits() {
         }
         child.kill();
         wait_for("its end", || {
-            // Where nothing tells of an end, a tick finds it.
+            // Without exit notifications a tick detects the exit.
             let tells = probe == ProbeKind::Native;
             let snapshot =
                 if tells { collector.snapshot() } else { collector.sample_now().unwrap() };
@@ -280,7 +283,7 @@ fn forked_child_can_start_own_collector() {
     collector.sample_now().unwrap();
     plugmeter::init(Config::default()).unwrap();
     let code = fork(|| {
-        // The process-wide one is the host's, and has no sampler here.
+        // The process-wide collector belongs to the host and has no sampler here.
         let global =
             plugmeter::global().is_some_and(|global| global.sample_now() == Err(StoppedError));
         let again = plugmeter::init(Config::default()).is_err();

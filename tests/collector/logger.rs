@@ -74,7 +74,7 @@ fn logger_may_drop_collector_in_sampler_thread() {
         let collector = Collector::start(Config::default()).unwrap();
         let (reader, plugin) = (collector.reader(), collector.register("dice").unwrap());
         *COLLECTOR.lock().unwrap() = Some(collector);
-        // Something to log in the sampler's thread, if the first tick is over already.
+        // Causes a log line in the sampler's thread if the first tick is already over.
         plugin.started(0, "");
         wait_for("the sampler to end", || reader.snapshot().is_stopped().then_some(()));
         assert!(COLLECTOR.lock().unwrap().is_none());
@@ -89,7 +89,8 @@ fn logger_may_register_and_remove_plugins() {
         let collector = *COLLECTOR.lock().unwrap();
         if let Some(collector) = collector {
             let name = format!("of line {}", LINES.load(Ordering::Relaxed));
-            // Another line has the same number, or the collector has stopped: both are answers.
+            // Fails if another line has used the same name, or after the stop. Both are valid
+            // results.
             if let Ok(plugin) = collector.register(&name) {
                 plugin.started(0, "");
                 plugin.remove();
@@ -110,7 +111,7 @@ fn logger_may_register_and_remove_plugins() {
     let stopping = thread::spawn(|| collector.stop());
     wait_for("stop to return", || stopping.is_finished().then_some(()));
     assert!(LINES.load(Ordering::Relaxed) > 200);
-    // One that was registered a moment before the stop cannot be removed after it.
+    // A plugin that was registered immediately before the stop cannot be removed after it.
     assert!(collector.snapshot().plugins().len() <= 1);
 }
 

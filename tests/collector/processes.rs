@@ -1,4 +1,4 @@
-//! The collector on real child processes, with each probe that this build has.
+//! The collector on real child processes, with each probe of this build.
 
 use std::sync::mpsc;
 use std::thread;
@@ -13,6 +13,7 @@ use plugmeter_test_support::{
     wait_for_plugin, wait_past_crash_grace,
 };
 
+/// CPU, memory and uptime of a busy child stay within physical bounds over three values.
 #[test]
 fn busy_child_has_plausible_values() {
     for probe in probes() {
@@ -22,13 +23,13 @@ fn busy_child_has_plausible_values() {
         let begun = Instant::now();
         let child = shell("while :; do :; done");
         plugin.started(child.pid(), "1.0");
-        // How much of a core is left by others, nobody knows.
+        // The share of a core that other processes leave to the child is unknown.
         let snapshot = wait_for_plugin(&collector, "busy", "three plausible values", |view| {
             let values = view.history(Window::All).filter_map(|sample| sample.cpu_percent);
             values.filter(|cpu| *cpu >= 1.0).count() >= 3
                 && view.cpu_time() > Duration::from_millis(50)
         });
-        // The kernel counts in steps.
+        // The kernel counts CPU time in steps.
         let longest = begun.elapsed() + Duration::from_millis(20);
         let view = snapshot.plugin("busy").unwrap();
         let (mut uptime, mut last_value) = (Duration::ZERO, None);
@@ -38,8 +39,9 @@ fn busy_child_has_plausible_values() {
             assert_eq!(sample.state, PluginState::Running);
             if let Some(cpu) = sample.cpu_percent {
                 assert!(cpu >= 0.0, "{probe}: {cpu} %");
-                // One thread: a core at most, and the steps of the kernel's count. A late tick makes
-                // the next interval short; only where the first began cannot be seen.
+                // One thread uses at most one core, plus the steps of the kernel's clock. A late
+                // tick makes the next interval short. The start of the first interval is unknown,
+                // so the first value is not checked.
                 if let Some(before) = last_value.replace(sample.timestamp) {
                     let interval = sample.timestamp.duration_since(before).unwrap().as_secs_f64();
                     let most = 100.0 * (1.0 + 0.020 / interval);
@@ -94,7 +96,8 @@ fn history_keeps_configured_sample_count() {
     let aggregates = snapshot.plugin("idle").unwrap().aggregates(Window::All).unwrap();
     assert_eq!(aggregates.sample_count, 10);
     assert_eq!(snapshot.plugin("idle").unwrap().history(Window::All).len(), 10);
-    // Nine intervals lie between ten deadlines; a tick may be late by one and still be the next.
+    // Ten deadlines have nine intervals between them. A tick may be late by one interval and still
+    // be the next one.
     assert!(aggregates.time_span >= interval * 8, "{:?}", aggregates.time_span);
     if snapshot.sampler().missed_ticks == 0 {
         assert!(aggregates.time_span <= interval * 10, "{:?}", aggregates.time_span);
@@ -168,7 +171,7 @@ fn hot_reload_replaces_run_without_crash() {
         let ends: Vec<_> = view.runs().map(|run| run.end).collect();
         assert_eq!(ends, [Some(RunEnd::Replaced), None]);
         assert_eq!((view.state(), view.restart_count()), (PluginState::Running, 1));
-        // The same process under a third version is no other process.
+        // The same process with a third version is not another process.
         plugin.started(new.pid(), "1.2");
         wait_past_crash_grace(&collector);
         let snapshot = collector.sample_now().unwrap();
@@ -178,10 +181,12 @@ fn hot_reload_replaces_run_without_crash() {
     }
 }
 
-/// A crash that only the sampler has seen counts a second after it. Whoever is to come before that,
-/// and is set aside for so long, has to try once more.
+/// Bound for reports within the crash grace period of one second. A test that is preempted for
+/// longer than this starts again.
 const IN_TIME: Duration = Duration::from_millis(900);
 
+/// A crash that only the sampler has detected is published immediately and counted after the grace
+/// period.
 #[test]
 fn unreported_crash_counts_after_grace_period() {
     let round = |probe| {
@@ -218,7 +223,7 @@ fn reported_crash_counts_immediately_and_once() {
     for probe in probes() {
         let collector = ticking_collector(probe, Duration::from_millis(20));
         let plugin = collector.register("dice").unwrap();
-        // Told before the sampler can have seen it, and told after it has.
+        // The host reports the exit before the sampler can detect it, and after it has.
         for seen_before in [false, true] {
             let mut child = sleeper();
             let run = plugin.started(child.pid(), "");
@@ -241,6 +246,8 @@ fn reported_crash_counts_immediately_and_once() {
     }
 }
 
+/// A host that kills its child, waits for it and reports `stopped` has no crash, even if the
+/// sampler has already detected one.
 #[test]
 fn stopped_report_within_grace_prevents_crash() {
     let round = |probe| {
@@ -275,6 +282,7 @@ fn stopped_report_within_grace_prevents_crash() {
     }
 }
 
+/// An exit in the state `Stopping` is not a crash, whatever its status is.
 #[test]
 fn exit_while_stopping_is_no_crash() {
     for probe in probes() {
@@ -332,8 +340,8 @@ fn invalid_pid_is_rejected() {
     }
 }
 
-/// The number of a thread of this process that is not its first; the thread lives as long as what comes
-/// with it. One of another test might end at any time.
+/// Returns the ID of a thread of this process that is not its first thread. The thread lives until
+/// the sender is dropped; a thread of another test could exit at any time.
 fn thread_of_this_process() -> (u32, mpsc::Sender<()>) {
     let (tell, told) = mpsc::channel();
     let (sender, receiver) = mpsc::channel();
@@ -380,7 +388,7 @@ fn removed_plugin_stays_in_older_snapshots() {
     assert_eq!((view.event_count(), view.runs().count()), (0, 0));
     assert_eq!(view.history(Window::All).len(), 1);
 
-    // Handles of the old one do nothing any more.
+    // Handles of the removed plugin have no effect.
     other.started(child.pid(), "2.0");
     other.remove();
     again.events().increment();
@@ -417,10 +425,11 @@ fn change_is_published_between_ticks() {
         view.state() == PluginState::Starting
     });
     assert!(second.revision() > first.revision());
-    // One tick at the start, and none since.
+    // The tick at the start is the only one.
     assert!(second.tick() <= 1);
 }
 
+/// Changes are published at most every ten milliseconds, and the last change is published too.
 #[test]
 fn publications_are_10_ms_apart_and_end_current() {
     for probe in probes() {
@@ -454,7 +463,7 @@ fn unchanged_state_is_not_published() {
         plugin.set_state(PluginState::Unhealthy);
         let mut before = collector.sample_now().unwrap();
         for _ in 0..10 {
-            // The last publication is so old that another one might be made.
+            // Waits until the rate limit of publications allows another one.
             thread::sleep(Duration::from_millis(15));
             plugin.set_state(PluginState::Unhealthy);
             thread::sleep(Duration::from_millis(15));
@@ -476,7 +485,7 @@ fn stop_does_not_wait_for_tick_or_readers() {
         let reader = collector.reader();
         let begin = Instant::now();
         collector.stop();
-        // A limit against waiting out the interval, which is an hour.
+        // Far less than the poll interval of an hour.
         assert!(begin.elapsed() < Duration::from_secs(30));
         collector.stop();
 
@@ -486,7 +495,7 @@ fn stop_does_not_wait_for_tick_or_readers() {
         assert_eq!(collector.sample_now(), Err(StoppedError));
         assert_eq!(collector.register("8ball").unwrap_err(), RegisterError::Stopped);
 
-        // Said to nobody, and counted all the same.
+        // Reports after the stop have no effect; events are still counted.
         plugin.started(child.pid(), "2.0");
         plugin.stopped();
         plugin.remove();
@@ -512,7 +521,7 @@ fn concurrent_stops_return_after_stop() {
                 });
             }
             scope.spawn(|| {
-                // Whatever comes first: an answer or a refusal, and no hanging.
+                // A snapshot or an error, in either order with the stop. The call must return.
                 let _: Result<_, StoppedError> = collector.sample_now();
             });
         });

@@ -1,5 +1,5 @@
-//! Many threads at one collector, and many collectors in one process: nothing hangs, and nothing is
-//! lost.
+//! Many threads that use one collector, and many collectors in one process: every call returns, and
+//! nothing is lost.
 
 use std::collections::BTreeSet;
 use std::os::unix::process::ExitStatusExt;
@@ -17,12 +17,14 @@ use plugmeter_test_support::{manual_collector, probes, sleeper, ticking_collecto
 const THREADS: usize = 8;
 const INTERVAL: Duration = Duration::from_millis(10);
 
-/// Rounds of a race: enough to be met by chance, or as many as are wanted.
+/// Returns `PLUGMETER_ROUNDS`, or `usual`, which is enough to meet the races by chance.
 fn rounds(usual: usize) -> usize {
     let rounds = std::env::var("PLUGMETER_ROUNDS").ok();
     rounds.map_or(usual, |text| text.parse().expect("a number of rounds"))
 }
 
+/// Calls that race with `stop` return, and every plugin that was registered before it is in the
+/// final snapshot.
 #[test]
 fn calls_racing_with_stop_return() {
     let (registered, refused) = (AtomicU64::new(0), AtomicU64::new(0));
@@ -67,7 +69,7 @@ fn calls_racing_with_stop_return() {
                                 assert!(snapshot.revision() >= revision, "backwards");
                                 revision = snapshot.revision();
                             }
-                            // Somewhere in the first steps of two of the threads.
+                            // During the first steps of two of the threads.
                             _ if thread < 2 && step > round % 16 => {
                                 collector.stop();
                                 assert!(reader.snapshot().is_stopped(), "stop has returned");
@@ -79,7 +81,7 @@ fn calls_racing_with_stop_return() {
                 });
             }
         });
-        // The last word: all that were told "yes", and nobody else.
+        // The final snapshot has exactly the plugins whose registration succeeded.
         let last = reader.snapshot();
         assert!(last.is_stopped());
         let shown: BTreeSet<String> = last.plugins().map(|view| view.name().to_owned()).collect();
@@ -105,7 +107,7 @@ fn handles_of_dropped_collector_only_count() {
             (0..THREADS).map(|i| collector.register(&i.to_string()).unwrap()).collect();
         let reader = collector.reader();
         collector.sample_now().unwrap();
-        // Dropped while all of its handles are in use.
+        // Drops the collector while all of its handles are in use.
         thread::scope(|scope| {
             for plugin in &plugins {
                 scope.spawn(move || {
@@ -139,7 +141,7 @@ fn sixteen_collectors_are_independent() {
     let collectors: Vec<Collector> =
         (0..COLLECTORS).map(|i| ticking_collector(probes[i % probes.len()], INTERVAL)).collect();
     for (i, collector) in collectors.iter().enumerate() {
-        // The same name in all of them, and the same process.
+        // All collectors have the same plugin name and the same process.
         let plugin = collector.register("dice").unwrap();
         plugin.started(child.pid(), &i.to_string());
         plugin.events().add(i as u64);
@@ -157,7 +159,7 @@ fn sixteen_collectors_are_independent() {
                 for _ in 0..20 {
                     check(i, &collector.sample_now().unwrap());
                 }
-                // Half of them end while the others go on.
+                // Half of the collectors stop while the others continue.
                 if i % 2 == 0 {
                     collector.stop();
                 }
@@ -171,9 +173,11 @@ fn sixteen_collectors_are_independent() {
     }
 }
 
-/// Plugins of one process.
+/// Number of plugins that share one process.
 const BURST: usize = 10_000;
 
+/// Ten thousand plugins that eight threads register and remove are all present, with all their
+/// events.
 #[test]
 fn concurrent_registrations_are_all_kept() {
     let collector = manual_collector(ProbeKind::default());
@@ -193,7 +197,7 @@ fn concurrent_registrations_are_all_kept() {
         let plugin = collector.register(&name(i)).unwrap();
         plugin.started(pid, &i.to_string());
         plugin.events().add(i as u64);
-        // A third is reloaded, a third has crashed by the host's word.
+        // A third is reloaded; a third is reported as crashed.
         match i % 3 {
             0 => drop(plugin.started(pid, &format!("{i} again"))),
             1 => plugin.crashed(),
@@ -222,7 +226,7 @@ fn concurrent_registrations_are_all_kept() {
     assert_eq!(system.plugins_crashed, BURST / 3);
     assert_eq!(system.total_events, (BURST * (BURST - 1) / 2) as u64);
 
-    // All but every tenth go, and their names come again.
+    // Removes all but every tenth plugin and registers the same names again.
     each(&|i| {
         let plugin = collector.plugin(&name(i)).unwrap();
         assert_eq!(plugin.events().get(), i as u64);
@@ -249,7 +253,7 @@ fn concurrent_registrations_are_all_kept() {
             assert_eq!((view.crash_count(), view.runs().count()), (0, 0), "{i}");
         }
     }
-    // What was read before has not changed by it.
+    // The older snapshot has not changed.
     assert_eq!(full.plugins().len(), BURST);
     assert_eq!(full.plugin(&name(9)).unwrap().event_count(), 9);
 
@@ -270,11 +274,11 @@ fn concurrent_restarts_lose_nothing() {
     let restart = |plugin: &Plugin| {
         let run = plugin.started(child.pid(), "1.0");
         plugin.events().increment();
-        // Whoever else restarts it comes between.
+        // Lets another thread that restarts the same plugin run in between.
         thread::yield_now();
         plugin.exited(run, ExitStatusExt::from_raw(3 << 8));
     };
-    // By one thread: each run ends before the next begins.
+    // One thread: each run ends before the next one starts.
     let alone = collector.register("alone").unwrap();
     (0..RESTARTS).for_each(|_| restart(&alone));
     let snapshot = collector.sample_now().unwrap();
@@ -282,7 +286,7 @@ fn concurrent_restarts_lose_nothing() {
     assert_eq!((view.crash_count(), view.restart_count()), (RESTARTS, RESTARTS - 1));
     assert_eq!((view.event_count(), view.runs().count()), (RESTARTS, 256));
 
-    // By eight at once: some runs are replaced by another thread's before their end is told.
+    // Eight threads: some runs are replaced by another thread's run before their exit is reported.
     let plugin = collector.register("dice").unwrap();
     thread::scope(|scope| {
         for _ in 0..THREADS {
@@ -291,8 +295,9 @@ fn concurrent_restarts_lose_nothing() {
     });
     let snapshot = collector.sample_now().unwrap();
     let view = snapshot.plugin("dice").unwrap();
-    // A run that the next one has replaced is no crash and no restart, because its process lives and
-    // is the next one's. All others end as crashes, and the next one is a restart; the last has none.
+    // A replaced run is neither a crash nor a restart, because its process is alive and belongs to
+    // the next run. Every other run ends as a crash, and the run after it is a restart. No run
+    // follows the last one.
     let crashes = view.crash_count();
     assert_eq!(crashes, view.restart_count() + 1);
     assert!((1..RESTARTS).contains(&crashes), "{crashes} crashes: no run was replaced");
@@ -339,6 +344,8 @@ fn held_snapshot_never_changes() {
     }
 }
 
+/// A flood of commands is processed completely, and every deadline of a tick is kept or counted as
+/// missed.
 #[test]
 fn command_flood_delays_no_deadline() {
     const EACH: u64 = 100_000;
@@ -362,7 +369,7 @@ fn command_flood_delays_no_deadline() {
                 });
             }
         });
-        // Behind all of it in the queue.
+        // This request is behind all of the commands in the queue.
         let after = collector.sample_now().unwrap();
         for view in after.plugins() {
             assert_eq!((view.state(), view.event_count()), (PluginState::Unhealthy, EACH));
@@ -370,7 +377,7 @@ fn command_flood_delays_no_deadline() {
         let deadlines = |of: &Snapshot| of.sampler().ticks + of.sampler().missed_ticks;
         let passed = after.sampled_at_instant() - before.sampled_at_instant();
         let passed = passed.as_secs_f64() / INTERVAL.as_secs_f64();
-        // Both ends were asked for, and either may have been due as well.
+        // The first and the last tick were requested, and either may also have been due.
         let counted = (deadlines(&after) - deadlines(&before)) as f64;
         assert!((counted - passed).abs() <= 2.0, "{probe}: {counted} of {passed} deadlines");
         assert!(after.tick() > before.tick() + 1, "{probe}: no tick in {passed} intervals");

@@ -1,4 +1,4 @@
-//! The example `aggregates`, run for real.
+//! The example `aggregates`, executed as a program.
 #![allow(clippy::unwrap_used)] // a test fails by panicking
 
 use std::process::{Command, Output, Stdio};
@@ -6,17 +6,17 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde_json::Value;
 
-/// The example's executable.
+/// Returns a command that runs the example.
 fn example() -> Command {
     Command::new(plugmeter_test_support::examples::executable("aggregates"))
 }
 
-/// What the example prints when it is run with these arguments.
+/// Runs the example with these arguments and returns its output.
 fn run(args: &[&str]) -> Output {
     example().args(args).stdin(Stdio::null()).output().expect("the example starts")
 }
 
-/// Its standard output, as one JSON document, when it has ended well.
+/// Runs the example, asserts success, and parses its standard output as one JSON document.
 fn run_json(args: &[&str]) -> Value {
     let output = run(args);
     let errors = String::from_utf8_lossy(&output.stderr);
@@ -25,7 +25,7 @@ fn run_json(args: &[&str]) -> Value {
     serde_json::from_slice(&output.stdout).expect("one JSON document")
 }
 
-/// Five plugins keep two cores busy: one such run at a time.
+/// Allows one such run at a time, because five plugins keep two cores busy.
 fn alone() -> MutexGuard<'static, ()> {
     static ALONE: Mutex<()> = Mutex::new(());
     ALONE.lock().unwrap_or_else(PoisonError::into_inner)
@@ -49,7 +49,7 @@ fn five_plugins_behave_and_leave_no_process() {
 
     let steady = plugin(&document, "steady");
     let cpu = number(&steady["aggregates"]["cpu"]["avg"]);
-    // It asks for 30 %; how much of that it gets, others decide.
+    // The plugin requests 30 %. It may get less, depending on the load of the machine.
     assert!(cpu > 0.0 && cpu <= 60.0, "{steady:#}");
     assert_eq!(steady["current"]["state"], "RUNNING", "{steady:#}");
     assert_eq!(steady["current"]["pid"], steady["runs"][0]["pid"], "{steady:#}");
@@ -106,7 +106,7 @@ fn text_output_lists_plugins_and_sampler_cost() {
     let output = run(&["--for", "1", "--interval", "0.2", "--window", "0.5"]);
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(output.status.success(), "{text}");
-    // No terminal, no progress.
+    // Without a terminal there is no progress output.
     assert_eq!(String::from_utf8_lossy(&output.stderr), "");
     for name in ["steady", "bursty", "leaky", "events", "crashy"] {
         assert!(text.contains(&format!("\n{name}: ")), "no {name} in {text}");
@@ -191,7 +191,7 @@ fn closed_stdout_is_no_error() {
 fn existing_process_is_watched_and_left_alive() {
     let mut sleeper = Command::new("sleep").arg("600").spawn().unwrap();
     let pid = sleeper.id();
-    // A name may have a `=` of its own.
+    // A name may contain a `=`.
     let args = [&format!("nap=1={pid}"), "--for", "1", "--interval", "0.2", "--json"];
     let output = example().args(args).stdin(Stdio::null()).output().unwrap();
     let survived = sleeper.try_wait().unwrap().is_none();

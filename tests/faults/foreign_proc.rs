@@ -1,4 +1,4 @@
-//! A `/proc` that is another world's: its numbers name other processes than the host's do.
+//! A `/proc` of another PID namespace: its PIDs refer to other processes than the host's PIDs do.
 
 use plugmeter::{PluginState, ProbeKind, RunEnd};
 
@@ -9,7 +9,7 @@ use plugmeter_test_support::{manual_collector, probes, sleeper, wait_for, wait_p
 fn foreign_proc_yields_no_foreign_values() {
     let name = "a /proc of another world";
     let test = foreign_proc_yields_no_foreign_values;
-    // New numbers, from 1 on, and the old `/proc`.
+    // A new PID namespace with the old `/proc`.
     let commands = ["unshare", "--pid", "--fork", "--kill-child"];
     if lacks_root(name) || !enter_isolated(test, &commands) {
         return;
@@ -29,7 +29,7 @@ fn foreign_proc_yields_no_foreign_values() {
                 let name = view.name();
                 assert_eq!(view.state(), PluginState::Running, "{probe}, {name}");
                 assert!(view.pid().is_some(), "{probe}, {name}: it lives");
-                // Its own values, or none and a reason.
+                // A value belongs to the process, or it is absent and there is a read error.
                 let memory = view.current().unwrap().memory_bytes;
                 match (memory, name) {
                     (Some(memory), "this process") => {
@@ -46,7 +46,7 @@ fn foreign_proc_yields_no_foreign_values() {
                 );
             }
         }
-        // Its end is its own too.
+        // The exit belongs to the process as well.
         child.kill();
         child.wait();
         wait_for("the end", || {
@@ -54,7 +54,7 @@ fn foreign_proc_yields_no_foreign_values() {
             (snapshot.plugin("a child").unwrap().state() == PluginState::Crashed).then_some(())
         });
         if probe == ProbeKind::Native {
-            // Also if nobody has reaped it: the pidfd knows, and it is no `/proc`'s.
+            // Also without reaping: the pidfd reports the exit independently of `/proc`.
             let mut next = sleeper();
             let plugin = collector.register("another child").unwrap();
             plugin.started(next.pid(), "");

@@ -1,7 +1,7 @@
-//! What the operating system may do to a host, done to it: no thread to be had, no descriptors, a
-//! wall clock that somebody sets, a process that is stopped and goes on.
+//! Failures of the operating system that a host may see: no thread, no descriptors, a changed wall
+//! clock, a process that is stopped and continued.
 //!
-//! Each runs in a process of its own, so that it can be done in earnest: see `world`.
+//! Each test runs in a process of its own and causes the failure there: see `isolated_process`.
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used)] // a test fails by panicking
 

@@ -1,5 +1,5 @@
-//! The host is stopped for a while, or the machine sleeps: no tick is made up for, and none of the
-//! time is lost.
+//! The host is stopped for a while, or the machine is suspended: missed ticks are not caught up,
+//! and no time is lost.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use plugmeter_test_support::{probes, shell, sleeper, wait_for};
 
 const INTERVAL: Duration = Duration::from_millis(10);
 
-/// Deadlines that were kept or counted as missed.
+/// Number of deadlines that were kept or counted as missed.
 fn counted(snapshot: &Snapshot) -> u64 {
     snapshot.sampler().ticks + snapshot.sampler().missed_ticks
 }
@@ -32,7 +32,7 @@ fn paused_host_misses_ticks_without_catch_up() {
         });
         for round in 0..5 {
             plugin.events().increment();
-            // Stopped as a whole, sampler and all, for fifty intervals.
+            // Stops the whole process, sampler included, for fifty intervals.
             let mut stopper = shell("kill -STOP $PPID; sleep 0.5; kill -CONT $PPID");
             assert!(stopper.wait().success());
             let now = wait_for("ticks after the pause", || {
@@ -57,7 +57,7 @@ fn paused_host_misses_ticks_without_catch_up() {
     }
 }
 
-/// The tick before the first one that has a sample of the plugin.
+/// Returns the tick before the first one that has a sample of the plugin.
 fn first_tick(snapshot: &Snapshot) -> u64 {
     let view = snapshot.plugin("dice").unwrap();
     let all = view.aggregates(Window::All).unwrap();
@@ -65,6 +65,7 @@ fn first_tick(snapshot: &Snapshot) -> u64 {
 }
 
 #[cfg(feature = "testing")]
+/// A machine that was suspended for eight hours has lost none of its counts and has missed no tick.
 #[test]
 fn suspended_machine_loses_no_counts() {
     use plugmeter::testing::{Observed, Simulation, Usage};
@@ -93,11 +94,11 @@ fn suspended_machine_loses_no_counts() {
     let awake = sim.snapshot();
     assert_eq!((awake.tick(), awake.sampler().missed_ticks), (62, 0));
     let view = awake.plugin(names[0]).unwrap();
-    // A second of CPU time in eight hours and a minute.
+    // One second of CPU time in eight hours and one minute.
     let cpu = view.current().unwrap().cpu_percent.unwrap();
     assert!((cpu - 100.0 / (8.0 * 3_600.0 + 60.0)).abs() < 0.001, "{cpu} %");
     assert_eq!((view.event_count(), view.cpu_time()), (5, Duration::from_secs(62)));
-    // Of the last hour there is one sample; that there are sixty in all is the number that is kept.
+    // The last hour contains one sample. The history keeps sixty, by their number.
     assert_eq!(view.history(minute * 60).count(), 1);
     assert_eq!(view.history(Window::All).count(), 60);
     let day = Duration::from_secs(8 * 3_600) + minute * 62;

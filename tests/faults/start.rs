@@ -1,4 +1,4 @@
-//! Where the sampler cannot be started: nothing is left of the attempt, and the next one may work.
+//! A sampler that cannot be started: the attempt leaves nothing behind, and the next attempt works.
 
 use std::fs::File;
 use std::io;
@@ -10,18 +10,18 @@ use rustix::process::{Resource, Rlimit, geteuid, getrlimit, setrlimit};
 use plugmeter_test_support::isolated_process::{AS_NOBODY, enter_isolated, own_descriptors};
 use plugmeter_test_support::{manual_collector, probes, report_skipped, sleeper, wait_for};
 
-/// Threads of this process.
+/// Number of threads of this process.
 fn threads() -> usize {
     std::fs::read_dir("/proc/self/task").unwrap().count()
 }
 
-/// What a start leaves behind, if it leaves anything. A thread that was joined may still be there
-/// for a moment, so nothing is compared before it is gone.
+/// Returns threads and descriptors that an attempt could leave behind. A joined thread may still be
+/// listed for a short time, so tests wait until it is gone before they compare.
 fn left() -> (usize, Vec<String>) {
     (threads(), own_descriptors())
 }
 
-/// Does something where this user may have no thread or process more.
+/// Runs `action` while this user may not start another thread or process.
 fn without_threads<T>(meanwhile: impl FnOnce() -> T) -> T {
     let before = getrlimit(Resource::Nproc);
     setrlimit(Resource::Nproc, Rlimit { current: Some(0), ..before }).unwrap();
@@ -47,7 +47,7 @@ fn assert_works(collector: &Collector) {
 
 #[test]
 fn start_without_thread_fails_cleanly() {
-    // Root may have as many as it likes.
+    // The limit does not apply to root.
     let commands: &[&str] = if geteuid().is_root() { &AS_NOBODY } else { &[] };
     if !enter_isolated(start_without_thread_fails_cleanly, commands) {
         return;
@@ -59,7 +59,7 @@ fn start_without_thread_fails_cleanly() {
         return;
     }
     for &probe in &probes {
-        // Those of the probes' trial, and of the probe before.
+        // Threads of the check for available probes and of the previous probe.
         wait_for("the threads before to be gone", || (threads() <= 2).then_some(()));
         let before = left();
         for attempt in 0..200 {
@@ -74,14 +74,14 @@ fn start_without_thread_fails_cleanly() {
         assert_eq!(left(), before, "{probe}: of two hundred attempts");
         assert_works(&manual_collector(probe));
     }
-    // The process-wide one may be tried again too.
+    // The process-wide collector can be started again as well.
     let refused = without_threads(|| plugmeter::init(Config::default()).map(|_| ()));
     assert!(matches!(refused, Err(InitError::Start(StartError::Thread(_)))), "{refused:?}");
     assert!(plugmeter::global().is_none());
     assert_works(plugmeter::init(Config::default()).unwrap());
 }
 
-/// Descriptors that a start is left with, from none to enough.
+/// Numbers of free descriptors, from none to enough.
 const SPARE: std::ops::Range<usize> = 0..8;
 
 /// Starts collectors with fewer descriptors than they need, and then with all of them.
@@ -96,7 +96,7 @@ fn starts_with_too_few(probe: ProbeKind) {
         match started {
             Err(StartError::Thread(_)) => refused += 1,
             Err(error) => panic!("{probe}, {spare} left: {error}"),
-            // It has started on little, and lives on more.
+            // It has started with few descriptors and continues with more.
             Ok(collector) => assert_works(&collector),
         }
         assert_eq!(own_descriptors(), before, "{probe}: {spare} were left");

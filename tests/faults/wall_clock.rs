@@ -1,5 +1,5 @@
-//! The wall clock is set while the sampler runs: by libfaketime, in a process of its own. The
-//! machine's own clock is left alone, and so are the clocks that nobody can set.
+//! The wall clock is set while the sampler runs: by libfaketime in a process of its own. The clock
+//! of the machine does not change, nor do the monotonic clocks.
 
 use std::path::{Path, PathBuf};
 use std::process;
@@ -14,10 +14,10 @@ use plugmeter_test_support::{ChildGuard, probes, report_missing, shell, sleeper,
 
 const HOUR: i64 = 3_600;
 const INTERVAL: Duration = Duration::from_millis(10);
-/// Longer than a step of a test takes, and far shorter than what the clock is set by.
+/// Longer than one step of a test, and far shorter than any change of the clock.
 const SOON: Duration = Duration::from_secs(300);
 
-/// Where Debian's package `faketime` puts the library, and others their own.
+/// Finds libfaketime where Debian's package `faketime` and other distributions install it.
 fn library() -> Option<PathBuf> {
     let mut folders = vec![PathBuf::from("/usr/lib/faketime"), "/usr/local/lib/faketime".into()];
     let lib = std::fs::read_dir("/usr/lib").into_iter().flatten().flatten();
@@ -27,7 +27,7 @@ fn library() -> Option<PathBuf> {
     libraries.into_iter().find(|library| library.exists())
 }
 
-/// A file that is gone when the test is over, however it ends.
+/// A file that is removed on drop.
 struct Temporary(PathBuf);
 
 impl Drop for Temporary {
@@ -45,7 +45,8 @@ struct Wall {
 impl Wall {
     const FILE: &str = "FAKETIME_TIMESTAMP_FILE";
 
-    /// Whether the test is where the clock can be set; if not, runs it there.
+    /// Returns the clock if the process was started with one. Otherwise runs the test in such a
+    /// process.
     fn enter_isolated<T: Fn()>(test: T, name: &str) -> Option<Self> {
         if let Ok(file) = std::env::var(Self::FILE) {
             assert!(enter_isolated(test, &[]), "the test has lost its way");
@@ -63,7 +64,7 @@ impl Wall {
             "env".to_owned(),
             format!("LD_PRELOAD={}", library.display()),
             format!("{}={}", Self::FILE, file.0.display()),
-            // Looked at whenever the time is asked for; and only the wall clock is another one.
+            // libfaketime reads its file at every call and changes the wall clock only.
             "FAKETIME_NO_CACHE=1".to_owned(),
             "FAKETIME_DONT_FAKE_MONOTONIC=1".to_owned(),
         ];
@@ -71,7 +72,7 @@ impl Wall {
         None
     }
 
-    /// Sets the clock so many seconds off the true time, and sees that it is.
+    /// Sets the clock to `offset` seconds from the true time and asserts the change.
     fn set(&mut self, offset: i64) {
         let (wall, mono) = (SystemTime::now(), Instant::now());
         write(&self.file, offset);
@@ -86,7 +87,7 @@ impl Wall {
     }
 }
 
-/// As a whole, so that who reads it meanwhile reads the one or the other.
+/// Replaces the file atomically, so that a concurrent reader sees the old or the new content.
 fn write(file: &Path, offset: i64) {
     let new = file.with_extension("new");
     std::fs::write(&new, format!("{offset:+}\n")).unwrap();
@@ -98,7 +99,7 @@ fn ticking(probe: ProbeKind) -> Collector {
     Collector::start(config.probe(probe)).unwrap()
 }
 
-/// A snapshot that is so many ticks younger than `before`.
+/// Waits for a snapshot that is `ticks` ticks newer than `before`.
 fn after(collector: &Collector, before: &Snapshot, ticks: u64) -> Snapshot {
     wait_for("ticks", || {
         let snapshot = collector.snapshot();
@@ -106,7 +107,7 @@ fn after(collector: &Collector, before: &Snapshot, ticks: u64) -> Snapshot {
     })
 }
 
-/// How far `later` is from `earlier`, in seconds.
+/// Returns the seconds from `earlier` to `later`.
 fn seconds(later: SystemTime, earlier: SystemTime) -> f64 {
     match later.duration_since(earlier) {
         Ok(ahead) => ahead.as_secs_f64(),
@@ -114,13 +115,13 @@ fn seconds(later: SystemTime, earlier: SystemTime) -> f64 {
     }
 }
 
-/// What the clock is set to, one after the other.
+/// The offsets that the clock is set to, in order.
 fn offsets(probe: ProbeKind) -> &'static [i64] {
     match probe {
-        // libfaketime takes the CPU clock of another process for a wall clock, and moves it along:
-        // so not to where that would be negative, which the kernel's never is.
+        // libfaketime treats the CPU clock of another process as a wall clock and moves it as well.
+        // The offsets keep that clock positive, because the kernel's is never negative.
         ProbeKind::Native => &[HOUR, 0, 2 * HOUR, HOUR, 0, HOUR, 0],
-        // Forwards, back to the truth, backwards, to and fro between the two, and to before 1970.
+        // Forwards, back to the true time, backwards, between the two, and to before 1970.
         _ => &[HOUR, 0, -HOUR, HOUR, -HOUR, -60 * 365 * 24 * HOUR, 0],
     }
 }
@@ -145,18 +146,18 @@ fn wall_clock_change_moves_no_tick_or_value() {
             let elapsed = now.sampled_at_instant() - before.sampled_at_instant();
             assert!(elapsed < SOON, "{what}: {elapsed:?}");
 
-            // What is shown to people follows the clock as it was set.
+            // Wall-clock times follow the clock as it was set.
             let shown = seconds(now.sampled_at(), before.sampled_at());
             let expected = (offset - was) as f64 + elapsed.as_secs_f64();
             assert!((shown - expected).abs() < 60.0, "{what}: {shown} s, not {expected} s");
 
-            // Ticks: each deadline has had one or was counted as missed.
+            // Ticks: each deadline has a tick or was counted as missed.
             let counted = |of: &Snapshot| of.sampler().ticks + of.sampler().missed_ticks;
             let deadlines = elapsed.as_secs_f64() / INTERVAL.as_secs_f64();
             let counted = (counted(&now) - counted(&before)) as f64;
             assert!((counted - deadlines).abs() < 1.0, "{what}: {counted} of {deadlines}");
 
-            // Windows: those samples that are so old, and no other.
+            // Windows: exactly the samples of the window's age.
             let view = now.plugin("busy").unwrap();
             let window = now.sampled_at_instant() - before.sampled_at_instant();
             let in_it = view.history(window).len() as u64;
@@ -164,15 +165,15 @@ fn wall_clock_change_moves_no_tick_or_value() {
             let all = view.aggregates(Window::All).unwrap();
             assert!(all.time_span < SOON, "{what}: {:?}", all.time_span);
 
-            // Values: as plausible as ever, all along.
+            // Values: plausible in every sample.
             let cores = std::thread::available_parallelism().unwrap().get();
-            // In so short an interval the scheduler's tick is many percent.
+            // In so short an interval one step of the scheduler's clock is many percent.
             let most = 100.0 * (cores + 10) as f64;
             let mut moved = 0;
             for sample in view.history(window) {
                 let cpu = sample.cpu_percent.unwrap_or(0.0);
                 if probe == ProbeKind::Native && cpu > most {
-                    moved += 1; // its clock was moved along: see `offsets`
+                    moved += 1; // its clock was moved as well: see `offsets`
                 } else {
                     assert!((0.0..=most).contains(&cpu), "{what}: {cpu} %");
                 }
@@ -185,7 +186,7 @@ fn wall_clock_change_moves_no_tick_or_value() {
             assert!(moved <= 1, "{what}: in {moved} samples");
             assert!(now.system().uptime < SOON, "{what}: {:?}", now.system().uptime);
 
-            // The run is the same, and so is what was noted when it began.
+            // The run is the same, with the times that were recorded at its start.
             let runs =
                 |of: &Snapshot| of.plugin("busy").unwrap().runs().cloned().collect::<Vec<_>>();
             assert_eq!(runs(&now), runs(&before), "{what}");
@@ -198,7 +199,7 @@ fn wall_clock_change_moves_no_tick_or_value() {
     }
 }
 
-/// Kills a process of the plugin, and waits until that is counted.
+/// Kills a process of the plugin and waits until the crash is counted.
 fn crash(collector: &Collector, mut child: ChildGuard) -> Snapshot {
     let plugin = collector.plugin("dice").unwrap();
     plugin.started(child.pid(), "");
@@ -224,7 +225,8 @@ fn last_crash_is_newest_after_clock_set_back() {
             wall.set(offset);
             let begin = Instant::now();
             let snapshot = crash(&collector, sleeper());
-            // A second later, by a clock that nobody sets; and a limit against waiting for an hour.
+            // The grace period is a second of a monotonic clock. The bound detects a wait of an
+            // hour.
             assert!(begin.elapsed() < SOON);
             let view = snapshot.plugin("dice").unwrap();
             let newest = view.runs().last().unwrap();
@@ -237,8 +239,8 @@ fn last_crash_is_newest_after_clock_set_back() {
     }
 }
 
-/// What `/proc/stat` says, with another boot time: the kernel computes it from the wall clock, so it
-/// moves when that is set.
+/// Returns `/proc/stat` with another boot time. The kernel computes the boot time from the wall
+/// clock, so it moves when that is set.
 #[cfg(feature = "portable")]
 fn with_boot_time_moved(stat: &str, by: i64) -> String {
     let lines = stat.lines().map(|line| match line.strip_prefix("btime ") {

@@ -1,5 +1,4 @@
-//! A sampler that stands still, as one that the machine has set aside does: nobody waits for it but
-//! who asks for a sample.
+//! A sampler that does not run, as if it were preempted: only `sample_now` waits for it.
 
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::ExitStatus;
@@ -12,7 +11,7 @@ use crate::sampler_gate;
 use plugmeter_test_support::isolated_process::enter_isolated;
 use plugmeter_test_support::{manual_collector, probes, sleeper, wait_for};
 
-/// All that readers may ask, while there is nothing newer than `before`.
+/// Runs every query of a reader, while there is no snapshot newer than `before`.
 fn read(collector: &Collector, before: &Snapshot) {
     let snapshot = collector.reader().snapshot();
     assert_eq!(snapshot, *before, "there is nothing newer");
@@ -24,7 +23,7 @@ fn read(collector: &Collector, before: &Snapshot) {
     assert!(serde_json::to_string(&snapshot).unwrap().contains("dice"));
 }
 
-/// All that hosts may say.
+/// Sends every kind of report.
 fn speak(collector: &Collector, plugin: &Plugin, run: RunId, pid: u32) {
     plugin.events().increment();
     plugin.exited(run, ExitStatus::from_raw(3 << 8));
@@ -52,7 +51,7 @@ fn blocked_sampler_blocks_no_reader_or_report() {
         let before = collector.sample_now().unwrap();
         sampler_gate::while_blocked(&collector, || {
             let (collector, before, pid) = (Arc::clone(&collector), before.clone(), second.pid());
-            // Not of a scope: if it hangs, the test must not hang with it.
+            // Not a scoped thread: if it hangs, the test must not hang as well.
             let meanwhile = thread::spawn(move || {
                 read(&collector, &before);
                 speak(&collector, &plugin, run, pid);
@@ -62,7 +61,7 @@ fn blocked_sampler_blocks_no_reader_or_report() {
             assert!(sampler_gate::is_blocked(), "{probe}: it was let go");
             meanwhile.join().unwrap();
         });
-        // And when it goes on, it has heard all of it.
+        // When the sampler continues, it processes all of the reports.
         let after = collector.sample_now().unwrap();
         let names: Vec<_> = after.plugins().map(|view| view.name()).collect();
         assert_eq!(names, ["8ball", "dice", "trivia"], "{probe}");

@@ -1,4 +1,4 @@
-//! Crash loops: most runs are over before a tick could see them.
+//! Crash loops in which most runs are over before a tick could sample them.
 
 use std::process::ExitStatus;
 use std::time::Duration;
@@ -10,13 +10,13 @@ use plugmeter_test_support::{probes, shell, ticking_collector, wait_past_crash_g
 
 const RUNS: usize = 1_000;
 
-/// Which runs end cleanly.
+/// Returns whether the run with this number exits cleanly.
 fn is_clean(number: usize) -> bool {
     number % 5 == 4
 }
 
-/// A thousand runs of one plugin, each reaped before the next one is named. `told` is told how each
-/// has ended. Returns how many of them crashed.
+/// Runs one plugin a thousand times, each process reaped before the next one is reported. If
+/// `is_reported`, the host reports each exit. Asserts the number of crashes.
 fn crash_loop(probe: ProbeKind, with_clean_ends: bool, told: bool) {
     let collector = ticking_collector(probe, Duration::from_millis(40));
     let plugin = collector.register("dice").unwrap();

@@ -1,4 +1,4 @@
-//! Descriptors: how many, whose, and what happens when there are too few.
+//! Descriptors: how many are open, who has them, and what happens if there are too few.
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -16,12 +16,12 @@ fn is_held_of_a_process(name: &str) -> bool {
     name.contains("pidfd") || name.ends_with("/statm")
 }
 
-/// Descriptors that are held of processes.
+/// Number of descriptors that are open for processes.
 fn held() -> usize {
     own_descriptors().iter().filter(|name| is_held_of_a_process(name)).count()
 }
 
-/// Two thousand, or more if there is time.
+/// Two thousand, or ten thousand with `PLUGMETER_LONG`.
 fn restarts() -> usize {
     if std::env::var_os("PLUGMETER_LONG").is_some() { 10_000 } else { 2_000 }
 }
@@ -87,7 +87,7 @@ fn child_inherits_no_descriptors() {
     let after = sleeper();
     let inherited = |child: &ChildGuard| {
         crate::test_child::wait_for_command_name(child.pid(), "sleep");
-        // Before it sleeps it opens files of its own, such as that of the locale.
+        // Before it sleeps, the program opens files of its own, such as the locale.
         crate::test_child::wait_for_state(child.pid(), 'S');
         descriptors(child.pid())
     };
@@ -96,7 +96,7 @@ fn child_inherits_no_descriptors() {
 
 const LIMIT: usize = 64;
 
-/// As many files as can be opened.
+/// Opens as many files as possible.
 pub(crate) fn open_all() -> Vec<File> {
     std::iter::from_fn(|| File::open("/dev/null").ok()).collect()
 }
@@ -111,7 +111,7 @@ fn starting(collector: &Collector, children: &[ChildGuard]) -> Vec<Plugin> {
     plugins
 }
 
-/// Waits until each has had a CPU value; the rest they have all the time.
+/// Waits until each plugin has had a CPU value. All other values must be present at every tick.
 #[track_caller]
 fn all_have_values(collector: &Collector, plugins: &[Plugin], what: &str) {
     let mut without: BTreeSet<&str> = plugins.iter().map(Plugin::name).collect();
@@ -132,6 +132,8 @@ fn all_have_values(collector: &Collector, plugins: &[Plugin], what: &str) {
     });
 }
 
+/// With 64 descriptors, three hundred plugins have values, and half of the descriptors are left to
+/// the host.
 #[test]
 fn plugins_beyond_descriptor_limit_have_values() {
     if !enter_isolated(plugins_beyond_descriptor_limit_have_values, &["prlimit", "--nofile=64"]) {
@@ -144,10 +146,11 @@ fn plugins_beyond_descriptor_limit_have_values() {
         let plugins = starting(&collector, &children);
         all_have_values(&collector, &plugins, &format!("{probe}"));
         if probe == ProbeKind::Native {
-            // Of one half it has three for itself, and two for each of as many as there is room for.
+            // Half of the limit, less three of the probe's own, holds two descriptors for each
+            // process that fits.
             assert_eq!(held(), (LIMIT / 2 - 3) / 2 * 2);
         }
-        // What the host may open, with what it had open before.
+        // Descriptors that the host can open, with those that it had open before.
         let host = open_all().len() + before;
         assert!(host >= LIMIT / 2, "{probe}: {host} are left to the host: {:?}", own_descriptors());
     }
@@ -164,12 +167,12 @@ fn plugins_survive_exhausted_descriptors() {
     let fewer = taken.len() - 4;
     drop(taken);
     let taken: Vec<File> = (0..fewer).map(|_| File::open("/dev/null").unwrap()).collect();
-    // Some are named while there is room for one or two, and all are read while there is none.
+    // Some are attached while one or two descriptors are free, and all are read while none is.
     let plugins = starting(&collector, &children);
     all_have_values(&collector, &plugins, "with four left");
     let rest = open_all();
     all_have_values(&collector, &plugins, "with none left");
-    // An end is found all the same, at a tick at the latest, whether somebody has reaped it or not.
+    // An exit is still detected, by a tick at the latest, whether the process was reaped or not.
     for reap in [false, true] {
         let mut last = children.pop().unwrap();
         last.kill();
@@ -186,19 +189,19 @@ fn plugins_survive_exhausted_descriptors() {
     all_have_values(&collector, &plugins[..children.len()], "with room again");
     assert!(held() > 20, "{} are held", held());
 
-    // When most have gone, there is room for two of each.
+    // After most plugins are removed, each of the rest gets two descriptors.
     for plugin in &plugins[5..] {
         plugin.remove();
     }
     all_have_values(&collector, &plugins[..5], "with few left");
     assert_eq!(held(), 10);
-    // Whoever is held again is told of again.
+    // The exit of a process that has descriptors again is notified again.
     let name = plugins[4].name();
     children[4].kill();
     wait_for_plugin(&collector, name, "its end", |view| view.state() == PluginState::Crashed);
 }
 
-/// Counts the lines that say that descriptors are few.
+/// Counts the warnings about too few descriptors.
 struct Complaints(AtomicUsize);
 
 impl Log for Complaints {
@@ -227,7 +230,7 @@ fn descriptor_shortage_is_logged_once() {
     log::set_max_level(LevelFilter::Warn);
     let collector = manual_collector(ProbeKind::Native);
     let children: Vec<ChildGuard> = (0..20).map(|_| sleeper()).collect();
-    // There is room for fourteen.
+    // There are descriptors for fourteen processes.
     for (number, child) in children.iter().enumerate() {
         collector.register(&format!("plugin {number}")).unwrap().started(child.pid(), "");
         collector.sample_now().unwrap();

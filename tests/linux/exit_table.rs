@@ -1,5 +1,5 @@
-//! Every order in which a process may end, the sampler may see it and the host may speak of it.
-//! What is to come of it is said once more here, as simply as can be.
+//! Every order of three events: the process exits, the sampler detects it, the host reports it. The
+//! definition of the result is stated here a second time, as simply as possible.
 
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
@@ -22,13 +22,13 @@ enum Cause {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Order {
-    /// The sampler has seen the end before the host says anything.
+    /// The sampler detects the exit before the host reports it.
     Seen,
-    /// The same, but somebody had reaped the process by then.
+    /// As `Seen`, and the process was reaped before it was detected.
     SeenReaped,
-    /// The host has spoken before the sampler sees the end; nobody has reaped it.
+    /// The host reports the exit before the sampler detects it, without reaping the process.
     Unseen,
-    /// The same, and the host has reaped it.
+    /// As `Unseen`, and the process was reaped.
     UnseenReaped,
 }
 
@@ -43,7 +43,7 @@ enum Report {
 
 #[derive(Clone, Copy, Debug)]
 struct Case {
-    /// The state was Stopping order the process ended.
+    /// The state was `Stopping` when the process exited.
     was_stopping: bool,
     cause: Cause,
     order: Order,
@@ -68,8 +68,8 @@ fn cases() -> Vec<Case> {
 
 impl Case {
     fn is_possible(&self) -> bool {
-        // Who tells the status has reaped the process. Who announces an end and then speaks of a
-        // crash says two things.
+        // A host that reports the status has reaped the process. A host that sets `Stopping` and
+        // then reports a crash contradicts itself.
         let status = !(self.report == Report::Exited && self.order == Order::Unseen);
         status && !(self.was_stopping && self.report == Report::Crashed)
     }
@@ -86,7 +86,8 @@ impl Case {
         matches!(self.cause, Cause::Exit(0) | Cause::Signal("TERM", _))
     }
 
-    /// Cause it ended is known: the host has said it, or the sampler could look.
+    /// The exit status is known: the host reports it, or the sampler reads it before the process is
+    /// reaped.
     fn is_known(&self, probe: ProbeKind) -> bool {
         let looked = probe == ProbeKind::Native && !self.is_reaped();
         looked || self.report == Report::Exited
@@ -109,7 +110,8 @@ impl Case {
         let end = match (self.cause, self.report) {
             (Cause::Exit(code), _) if self.is_known(probe) => RunEnd::Exited(code),
             (Cause::Signal(_, number), _) if self.is_known(probe) => RunEnd::Signaled(number),
-            // An end that was was_stopping is settled order it is seen: nothing is added to it.
+            // With `Stopping` set, the end is classified when it is detected, and later reports do
+            // not change it.
             (_, Report::Stopped) if self.was_stopping && self.is_seen_first() => RunEnd::Unknown,
             (_, Report::Stopped) => RunEnd::Stopped,
             (_, Report::Crashed) => RunEnd::Crashed,
@@ -126,7 +128,7 @@ struct Expected {
     end: RunEnd,
 }
 
-/// A plugin to which a case happens.
+/// A plugin to which a case is applied.
 struct Trial {
     case: Case,
     plugin: Plugin,
@@ -202,8 +204,7 @@ impl Trial {
     }
 }
 
-/// The sampler sees the end, and the host speaks of it then; within the second in which it can
-/// still say that it was none.
+/// The sampler detects the exit, and the host reports it within the crash grace period.
 fn run_detected_first(collector: &Collector, probe: ProbeKind, number: usize, case: Case) -> Trial {
     wait_for("a machine that is not too busy", || {
         let mut trial = Trial::new(collector, &format!("seen {number}"), case);
@@ -211,7 +212,7 @@ fn run_detected_first(collector: &Collector, probe: ProbeKind, number: usize, ca
         trial.announce();
         let begin = Instant::now();
         if case.is_reaped() {
-            // Otherwise the sampler might be faster.
+            // Otherwise the sampler could detect the exit before the process is reaped.
             sampler_gate::while_blocked(collector, || trial.end());
         } else {
             trial.end();
@@ -263,14 +264,14 @@ fn every_exit_order_matches_definition() {
         wait_past_crash_grace(&collector);
         assert_eq!(trials.len(), cases().len());
         trials.iter().for_each(|trial| trial.check(&collector, probe));
-        // What is said late is said in vain.
+        // Later reports have no effect.
         for trial in &mut trials {
             let before = collector.sample_now().unwrap();
             let view = before.plugin(trial.plugin.name()).unwrap();
             trial.plugin.exited(trial.run, ExitStatus::from_raw(11));
             let after = collector.sample_now().unwrap();
             let after = after.plugin(trial.plugin.name()).unwrap();
-            // Only a clean end of which the host has said nothing was not settled yet.
+            // Only a clean exit without a report is still unclassified.
             let said = trial.case.was_stopping
                 || !matches!(trial.case.report, Report::Nothing | Report::Next);
             if said || view.crash_count() == 1 {

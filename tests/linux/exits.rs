@@ -1,4 +1,4 @@
-//! Processes that end, and such as only look as if they did.
+//! Processes that exit, and processes that only seem to have exited.
 
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, Stdio};
@@ -32,7 +32,7 @@ fn exit_status_is_detected_without_tick() {
         ("kill -KILL $$", RunEnd::Signaled(9), PluginState::Crashed),
         ("kill -USR1 $$", RunEnd::Signaled(10), PluginState::Crashed),
         ("kill -TERM $$", RunEnd::Signaled(15), PluginState::Stopped),
-        // Not HUP: where this runs under nohup, children ignore it too.
+        // Not `HUP`: children of a process under nohup ignore it.
         ("kill -PIPE $$", RunEnd::Signaled(13), PluginState::Stopped),
     ] {
         let plugin = collector.register(name).unwrap();
@@ -82,7 +82,7 @@ fn exit_is_published_without_tick() {
             assert_eq!((view.state(), view.pid()), (PluginState::Crashed, None));
             let end = view.runs().next().unwrap().end;
             let known = end == Some(RunEnd::Signaled(9));
-            // Whoever reaps it takes the status away, unless the sampler was faster.
+            // Reaping the process discards the status, unless the sampler was faster.
             assert!(known || reap && end == Some(RunEnd::Unknown), "{end:?}");
         }
     }
@@ -99,7 +99,7 @@ fn unreported_crash_counts_without_tick() {
         child.kill();
         child.wait();
         if probe != ProbeKind::Native {
-            // Nothing tells of it but this; and it is not asked for again.
+            // Only this tick detects the exit, and no further tick is requested.
             collector.sample_now().unwrap();
         }
         wait_for_plugin(&collector, "dice", "its count", |view| view.crash_count() == 1);
@@ -143,7 +143,7 @@ fn process_reaped_during_attach_is_crash() {
                     wait_for_state(child.pid(), 'Z');
                 }
                 plugin.started(child.pid(), "");
-                // The sampler looks now; somewhen in that the process is gone.
+                // The sampler attaches now, and the process exits at some point of that.
                 let begin = Instant::now();
                 while begin.elapsed() < Duration::from_micros(round % 100) {}
                 if !zombie {
@@ -175,7 +175,7 @@ fn cpu_time_before_exit_is_recorded() {
         let after = cpu_time(pid);
         child.send(&format!("burn-and-exit-3 {}", BURNT.as_millis()));
         wait_for_state(pid, 'Z');
-        // Of a zombie the clock still tells what it has used in all.
+        // The CPU clock of a zombie has the total of its process.
         let total = cpu_time(pid);
         assert!(total - after >= BURNT);
         if probe == ProbeKind::Native {
@@ -183,12 +183,12 @@ fn cpu_time_before_exit_is_recorded() {
         } else {
             collector.sample_now().unwrap();
         }
-        // The sample after the one that has found the end, if one has.
+        // The sample of the tick after the one that has detected the exit.
         let snapshot = collector.sample_now().unwrap();
         let view = snapshot.plugin("busy").unwrap();
         let used = view.runs().next().unwrap().cpu_time.unwrap();
-        // It is counted from the reading that naming it has caused: what it used before is small,
-        // and in steps of 10 ms, of which there are two, where the clock has them.
+        // The run counts from the reading that `started` has caused. The time before it is small.
+        // Clocks with steps of 10 ms are off by up to two of them.
         let steps = match probe {
             ProbeKind::Native => Duration::ZERO,
             _ => Duration::from_millis(20),
@@ -208,7 +208,8 @@ fn cpu_time_before_exit_is_recorded() {
 #[test]
 fn exec_continues_run() {
     for probe in probes() {
-        // By the first thread, and by another one, which takes over the first one's number.
+        // Executed by the first thread, and by another thread, which takes over the first thread's
+        // ID.
         for thread in [false, true] {
             let collector = manual_collector(probe);
             let plugin = collector.register("dice").unwrap();
@@ -238,7 +239,7 @@ fn exec_continues_run() {
             let used = collector.snapshot().plugin("dice").unwrap().cpu_time();
             assert!(used <= cpu_time(pid));
 
-            // The same process named again is another run, and no restart.
+            // The same process reported again is another run, but not a restart.
             let next = plugin.started(pid, "2.0");
             let snapshot = collector.sample_now().unwrap();
             let view = snapshot.plugin("dice").unwrap();
@@ -251,7 +252,7 @@ fn exec_continues_run() {
             let view = snapshot.plugin("dice").unwrap();
             assert_eq!((view.pid(), view.crash_count()), (Some(pid), 0), "{probe} {thread}");
 
-            // And its end is still noticed.
+            // Its exit is still detected.
             signal(pid, "KILL");
             wait_for("its end", || {
                 if probe != ProbeKind::Native {
@@ -280,7 +281,7 @@ fn same_process_started_again_is_no_restart() {
     }
 }
 
-/// The first thread ends by the system call, as `pthread_exit` does it; another one is busy.
+/// The first thread exits by the system call, as `pthread_exit` does; another thread stays busy.
 const LEADERLESS: &str = "
 import ctypes, platform, threading
 def work():
@@ -320,7 +321,8 @@ fn process_without_main_thread_keeps_running() {
                         "{probe}, {name}: {view:?}"
                     );
                     assert_eq!((view.state(), view.read_error()), (PluginState::Running, None));
-                    // statm says zero, which would be made up: its pages are not known any more.
+                    // `statm` reads zero for such a process. The probe must not report that as its
+                    // memory.
                     assert_ne!(view.current().unwrap().memory_bytes, Some(0));
                     let has_share = view.current().unwrap().cpu_percent? > 0.0;
                     (view.cpu_time() > used && has_share).then_some(())
@@ -333,7 +335,7 @@ fn process_without_main_thread_keeps_running() {
             let told = match probe {
                 ProbeKind::Native => RunEnd::Signaled(9),
                 _ => {
-                    // Nothing tells of it: a tick finds it.
+                    // Without exit notifications a tick detects the exit.
                     collector.sample_now().unwrap();
                     RunEnd::Unknown
                 }

@@ -1,9 +1,8 @@
-//! The probes on real processes that make it hard for them: loads that know their own CPU time,
-//! ends of every kind in every order, numbers that are used again, descriptors that run out,
-//! `/proc` out of sight.
+//! The probes on difficult real processes: loads with a known CPU time, exits of every kind in
+//! every order, reused PIDs, too few descriptors, an unreadable `/proc`.
 //!
-//! What needs a process of its own, another user, or namespaces, runs in a copy of this program
-//! that it starts inside of that: see `world`.
+//! Tests that need a process of their own, another user or namespaces start a copy of this program
+//! there: see `isolated_process`.
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used)] // a test fails by panicking
 

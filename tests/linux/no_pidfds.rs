@@ -1,14 +1,14 @@
-//! A kernel, or a sandbox, that gives no pidfd.
+//! A kernel or a sandbox without pidfds.
 
-#![allow(unsafe_code)] // there is no safe filter of system calls
+#![allow(unsafe_code)] // there is no safe way to install a seccomp filter
 
 use plugmeter::{PluginState, ProbeKind, RunEnd};
 
 use plugmeter_test_support::{ChildGuard, manual_collector, shell, sleeper, wait_for};
 
-/// From now on pidfd_open(2) fails with `errno` in this thread, and in those that it starts.
+/// From now on pidfd_open(2) fails with `errno` in this thread and in threads that it starts.
 fn refuse_pidfds(errno: i32) {
-    // seccomp(2): load the number of the call; if it is this one, the errno, else go on.
+    // seccomp(2): loads the number of the system call and returns the error for this one only.
     let line = |code, jf, k| libc::sock_filter { code: code as u16, jt: 0, jf, k };
     let mut filter = [
         line(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0),
@@ -17,7 +17,7 @@ fn refuse_pidfds(errno: i32) {
         line(libc::BPF_RET | libc::BPF_K, 0, libc::SECCOMP_RET_ALLOW),
     ];
     let program = libc::sock_fprog { len: filter.len() as u16, filter: filter.as_mut_ptr() };
-    // SAFETY: the kernel copies the program, which lives until it has.
+    // SAFETY: the kernel copies the program before the call returns.
     unsafe {
         assert_eq!(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
         let mode = libc::SECCOMP_MODE_FILTER;
@@ -28,7 +28,7 @@ fn refuse_pidfds(errno: i32) {
 #[test]
 fn without_pidfds_ticks_find_exits() {
     for errno in [libc::ENOSYS, libc::EPERM] {
-        // A thread that has the filter keeps it.
+        // A filter cannot be removed from a thread.
         let tried = std::thread::spawn(move || {
             refuse_pidfds(errno);
             read_without_pidfds();
@@ -54,7 +54,7 @@ fn read_without_pidfds() {
         };
         (0..3).all(has_values).then_some(())
     });
-    // Its zombie is there, and its status can be had.
+    // The process is a zombie, so its status can be read.
     wait_for("the end of the one that has ended", || {
         let snapshot = collector.sample_now().unwrap();
         let run = snapshot.plugin("3").unwrap().runs().next().unwrap();

@@ -1,4 +1,4 @@
-//! Numbers that are used again, at once and on purpose.
+//! PIDs that are reused immediately and on purpose.
 
 use std::time::Duration;
 
@@ -14,13 +14,13 @@ use plugmeter_test_support::{
     wait_past_crash_grace,
 };
 
-/// How often a number is used again.
+/// How many PIDs are reused.
 const REUSES: usize = 100;
 
-/// CPU time that a stranger has used before anybody looks.
+/// CPU time that the next owner of a PID has used before any test reads it.
 const STRANGERS: Duration = Duration::from_millis(20);
 
-/// A process that is big and busy, with the number `pid`, which must be free.
+/// Starts a large and busy process with the given PID, which must be free.
 fn stranger(pid: u32) -> TestChild {
     let stranger = wait_for("the number to be used again", || {
         std::fs::write("/proc/sys/kernel/ns_last_pid", (pid - 1).to_string()).unwrap();
@@ -31,8 +31,8 @@ fn stranger(pid: u32) -> TestChild {
     stranger
 }
 
-/// Time since the machine was started, in the steps of `/proc/uptime`, which are those of the
-/// kernel's start times.
+/// Time since the boot, in the steps of `/proc/uptime`, which are the steps of the kernel's start
+/// times.
 fn uptime() -> Duration {
     let text = std::fs::read_to_string("/proc/uptime").unwrap();
     Duration::from_secs_f64(text.split(' ').next().unwrap().parse().unwrap())
@@ -42,7 +42,7 @@ fn wait_until_uptime_is(then: Duration) {
     wait_for("the clock to go on", || (uptime() > then).then_some(()));
 }
 
-/// Plugins whose processes die, are reaped without a word, and have successors of the same number.
+/// Runs plugins whose processes die and are reaped without a report, and whose PIDs are reused.
 fn reuse_numbers(collector: &Collector, reuses: usize, what: &str) {
     let mut children: Vec<ChildGuard> = (0..reuses).map(|_| sleeper()).collect();
     let names: Vec<String> = (0..reuses).map(|i| format!("plugin {i}")).collect();
@@ -50,9 +50,9 @@ fn reuse_numbers(collector: &Collector, reuses: usize, what: &str) {
     for (plugin, child) in plugins.iter().zip(&children) {
         plugin.started(child.pid(), "");
     }
-    // The portable probe tells processes by their start, to the second.
+    // The portable probe distinguishes processes by their start time in seconds.
     wait_until_uptime_is(uptime() + Duration::from_millis(1_100));
-    // Whatever they used in beginning is over with this one.
+    // CPU time of the children's start is complete before this sample.
     let snapshot = collector.sample_now().unwrap();
     for (child, name) in children.iter_mut().zip(&names) {
         let seen = snapshot.plugin(name).unwrap();
@@ -63,7 +63,7 @@ fn reuse_numbers(collector: &Collector, reuses: usize, what: &str) {
         child.kill();
         child.wait();
         let stranger = stranger(pid);
-        // The tick that finds the end, and such as would read the stranger.
+        // The tick that detects the exit, and ticks that could read the new owner of the PID.
         for _ in 0..3 {
             let snapshot = collector.sample_now().unwrap();
             let view = snapshot.plugin(name).unwrap();
@@ -80,7 +80,7 @@ fn reuse_numbers(collector: &Collector, reuses: usize, what: &str) {
                 "{what}: {memory} bytes are not those of a sleeper"
             );
         }
-        // It slept, and then it has ended, which takes a moment of its own.
+        // The process slept and then exited, which uses little CPU time.
         let used = view.cpu_time() - before.cpu_time();
         assert!(used < STRANGERS / 2, "{what}: {used:?} are not what a sleeper uses");
         assert!(cpu_time(stranger.pid()) > STRANGERS);
@@ -118,7 +118,7 @@ fn reused_pid_is_detected_without_descriptors() {
         return;
     }
     let collector = manual_collector(ProbeKind::Native);
-    // They take all the room there is.
+    // They use all descriptors that the probe may use.
     let children: Vec<_> = (0..40).map(|_| sleeper()).collect();
     for (number, child) in children.iter().enumerate() {
         collector.register(&format!("in the way {number}")).unwrap().started(child.pid(), "");
@@ -146,7 +146,7 @@ fn process_younger_than_report_is_rejected() {
             plugin.started(pid, "1.0");
             child.kill();
             child.wait();
-            // To the step of the start time: 10 ms, or a second for the portable probe.
+            // One step of the start time: 10 ms, or a second with the portable probe.
             let step = match probe {
                 ProbeKind::Portable => Duration::from_millis(1_100),
                 _ => Duration::from_millis(20),
@@ -164,7 +164,7 @@ fn process_younger_than_report_is_rejected() {
             assert_eq!((sample.cpu_percent, sample.memory_bytes), (None, None));
         }
 
-        // Named now, it is that process.
+        // Reported now, the PID refers to the new process.
         plugin.started(stranger.pid(), "1.1");
         let snapshot = collector.sample_now().unwrap();
         let view = snapshot.plugin("dice").unwrap();
@@ -190,7 +190,8 @@ fn next_run_may_reuse_pid() {
         plugin.started(pid, "1.0");
         wait_until_uptime_is(uptime() + Duration::from_millis(1_100));
         collector.sample_now().unwrap();
-        // The sampler hears of both at once, so it is `started` that finds the old one gone.
+        // The sampler processes the exit and the report together, so `started` finds the old
+        // process gone.
         let next = sampler_gate::while_blocked(&collector, || {
             child.kill();
             child.wait();

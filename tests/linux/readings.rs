@@ -1,4 +1,4 @@
-//! CPU and memory of loads that are known.
+//! CPU and memory of known loads.
 
 use std::fs;
 use std::thread;
@@ -9,8 +9,8 @@ use plugmeter::{PluginState, ProbeKind};
 use crate::test_child::{TestChild, cpu_time, resident_pages, signal, tasks, wait_for_state};
 use plugmeter_test_support::{manual_collector, probes, wait_for};
 
-/// CPU time of a process and the time, before and after the sampler has read it: its reading lies
-/// in between.
+/// CPU time and wall time immediately before and after the sampler reads a process: the reading is
+/// between them.
 #[derive(Clone, Copy, Debug)]
 struct Bracket {
     begin: Instant,
@@ -28,11 +28,13 @@ impl Bracket {
         (Self { begin, least, most, end: Instant::now() }, it)
     }
 
-    /// The lowest and the highest percentage between a reading in `self` and one in `later`.
+    /// Returns the lowest and the highest possible percentage between a reading in `self` and a
+    /// reading in `later`.
     ///
-    /// A process of one thread uses no more CPU time than passes. So what it used in a bracket
-    /// took at least that long: who saw all of it was so much later than the beginning, and who saw
-    /// none of it so much earlier than the end.
+    /// A single-threaded process uses no more CPU time than wall time. So the CPU time `used`
+    /// within a bracket took at least as much wall time: a reading that includes all of it was at
+    /// least `used` after the beginning, and a reading that includes none of it at least `used`
+    /// before the end.
     fn to(&self, later: &Self) -> (f64, f64) {
         let (used, used_later) = (self.most - self.least, later.most - later.least);
         let percent = |busy: Duration, wall: Duration| busy.as_secs_f64() / wall.as_secs_f64();
@@ -48,8 +50,8 @@ impl Bracket {
     }
 }
 
-/// Takes samples `interval` apart until `wanted` of them could be checked against brackets that
-/// allow little, and checks all.
+/// Takes samples `interval` apart until `wanted` of them had narrow brackets, and checks all of
+/// them.
 fn check_share(probe: ProbeKind, interval: Duration, wanted: usize) {
     let collector = manual_collector(probe);
     let plugin = collector.register("busy").unwrap();
@@ -57,7 +59,7 @@ fn check_share(probe: ProbeKind, interval: Duration, wanted: usize) {
     let pid = load.pid();
     let own_before = load.own_cpu_time();
     plugin.started(pid, "");
-    // Up to the first value: it begins with the reading that `started` has caused.
+    // Up to the first value, which starts with the reading that `started` has caused.
     let (mut last, ()) = Bracket::around(pid, || {
         wait_for("a first value", || {
             let snapshot = collector.sample_now().unwrap();
@@ -65,14 +67,14 @@ fn check_share(probe: ProbeKind, interval: Duration, wanted: usize) {
         });
     });
     let own_at_first = load.own_cpu_time();
-    // The clock that the portable probe has goes in steps of 10 ms, one for the time in the
-    // kernel and one for the rest.
+    // The clock of the portable probe has steps of 10 ms, one for system time and one for user
+    // time.
     let step = match probe {
         ProbeKind::Portable => Duration::from_millis(20),
         _ => Duration::ZERO,
     };
     let slack = 0.01 + 100.0 * step.as_secs_f64() / interval.as_secs_f64();
-    // Where the interval began is known better from the second on.
+    // The start of the interval is known precisely from the second sample on.
     let (mut first, mut narrow) = (true, 0);
     wait_for("samples that say something", || {
         thread::sleep(interval);
@@ -80,20 +82,20 @@ fn check_share(probe: ProbeKind, interval: Duration, wanted: usize) {
         let sample = snapshot.plugin("busy").unwrap().current().unwrap();
         let Some(cpu) = sample.cpu_percent else {
             assert_ne!(probe, ProbeKind::Native, "there is a value every millisecond");
-            return None; // the interval goes on
+            return None; // the interval continues
         };
         let (low, high) = last.to(&bracket);
         if !first {
             let allowed = low - slack..=high + slack;
             assert!(allowed.contains(&cpu), "{probe}: {cpu} % is not in {low}..={high}");
-            // The rest is for the load of the machine, which takes the sampler's time too.
+            // Wide brackets come from the load of the machine, which also delays the sampler.
             narrow += usize::from(high - low < 0.5);
         }
         (first, last) = (false, bracket);
         (narrow >= wanted).then_some(())
     });
-    // And in all, by the child's own clock, between the readings before and after its first and
-    // its last.
+    // The total by the child's own clock, between its values before and after the first and the
+    // last reading.
     let own_at_last = load.own_cpu_time();
     let used = collector.sample_now().unwrap().plugin("busy").unwrap().cpu_time();
     let own_after = load.own_cpu_time();
@@ -127,7 +129,7 @@ fn memory_is_exact_to_the_page() {
             let snapshot = collector.sample_now().unwrap();
             snapshot.plugin("grows").unwrap().current().unwrap().memory_bytes.unwrap()
         };
-        // What takes room the first time it is done, but not the second.
+        // The first request uses memory that later requests do not.
         child.request("touch 1");
         child.request("touch 1");
         let page = rustix::param::page_size() as u64;
@@ -144,13 +146,13 @@ fn memory_is_exact_to_the_page() {
     }
 }
 
-/// CPU time of each thread of a process, as `/proc` says it: in steps of a hundredth of a second.
+/// CPU time of each thread of a process, from `/proc`, in steps of 10 ms.
 fn threads_cpu_time(pid: u32) -> Vec<Duration> {
     let of_task = |task: u32| {
         let stat = fs::read(format!("/proc/{pid}/task/{task}/stat")).unwrap();
         let stat = String::from_utf8_lossy(&stat);
         let (_, numbers) = stat.rsplit_once(')').unwrap();
-        // utime and stime, the fourteenth and fifteenth field: see proc(5).
+        // utime and stime, the fields 14 and 15 of proc(5).
         let used = numbers.split_whitespace().skip(11).take(2);
         Duration::from_millis(used.map(|ticks| ticks.parse::<u64>().unwrap() * 10).sum())
     };
@@ -161,8 +163,8 @@ fn threads_cpu_time(pid: u32) -> Vec<Duration> {
 
 #[test]
 fn cpu_time_covers_all_threads() {
-    // How much they get of the cores depends on who else wants them; whether it is all counted,
-    // does not.
+    // Other processes may take CPU from the threads, but all CPU time of the threads must be
+    // counted.
     let each = Duration::from_millis(300);
     for probe in probes() {
         let collector = manual_collector(probe);
@@ -181,7 +183,7 @@ fn cpu_time_covers_all_threads() {
         let second = collector.sample_now().unwrap();
         let wall = begin.elapsed();
         let [first, second] = [&first, &second].map(|snapshot| snapshot.plugin("busy").unwrap());
-        // Two numbers of each thread, each a step off at most.
+        // Two values for each thread, each off by at most one step.
         let least = used.iter().sum::<Duration>().saturating_sub(Duration::from_millis(100));
         let busiest = *used.iter().max().unwrap();
         assert!(least > busiest + each, "one thread alone would be enough: {used:?}");
@@ -208,11 +210,11 @@ fn too_short_interval_has_no_cpu_percent() {
         let plugin = collector.register("busy").unwrap();
         let child = TestChild::start("threads 1");
         plugin.started(child.pid(), "");
-        // The last value is of a reading after this moment.
+        // The last value comes from a reading after this time.
         let mut last = None;
         let mut checked = 0;
         wait_for("values", || {
-            // One after the other, as fast as it goes.
+            // Requests ticks as fast as possible.
             for _ in 0..50 {
                 let snapshot = collector.sample_now().unwrap();
                 let now = Instant::now();
@@ -250,7 +252,7 @@ fn suspended_process_is_running_at_zero_percent() {
             assert!(view.current().unwrap().memory_bytes.is_some());
             view.current().unwrap().cpu_percent
         };
-        // Not at once: a thread has the letter a moment before it leaves the processor.
+        // A thread is in this state shortly before it leaves the CPU.
         wait_for("it to use nothing", || sample().filter(|&cpu| cpu == 0.0));
         for _ in 0..3 {
             let cpu = wait_for("a value", sample);
@@ -273,7 +275,7 @@ fn replaced_run_is_read_once_more() {
         let plugin = collector.register("busy").unwrap();
         let (first, second) =
             (TestChild::start("share 3300 6700"), TestChild::start("share 1 6700"));
-        // No tick comes by itself, and none is asked for before the next process is named.
+        // No tick is due, and none is requested before the next process is reported.
         plugin.started(first.pid(), "1.0");
         wait_for("the first to be heard of", || {
             collector.snapshot().plugin("busy").and_then(|busy| busy.pid())
@@ -285,7 +287,7 @@ fn replaced_run_is_read_once_more() {
         let snapshot = collector.sample_now().unwrap();
         let view = snapshot.plugin("busy").unwrap();
         let cpu_time = view.runs().next().and_then(|run| run.cpu_time);
-        // The portable one counts in steps of 10 ms.
+        // The portable probe counts in steps of 10 ms.
         let least = used - Duration::from_millis(20);
         assert!(cpu_time.is_some_and(|time| time >= least), "{probe}: {cpu_time:?}");
     }

@@ -1,5 +1,5 @@
-//! A gate in the way of the sampler: as long as it is shut, the sampler neither hears nor learns of
-//! anything. It is a logger, which the sampler's thread calls in each tick.
+//! Blocks the sampler, so that it processes no reports and detects no exits. Implemented as a
+//! logger, which the sampler's thread calls at each tick.
 
 use std::sync::{Condvar, Mutex, Once};
 use std::thread;
@@ -11,7 +11,7 @@ use plugmeter::Collector;
 enum Gate {
     Open,
     Shut,
-    /// The sampler stands before it.
+    /// The sampler is blocked.
     Holding,
 }
 
@@ -40,7 +40,7 @@ impl Log for Keeper {
     fn flush(&self) {}
 }
 
-/// Opens the gate however the meanwhile ends.
+/// Unblocks the sampler on drop, also after a panic.
 struct Opener;
 
 impl Drop for Opener {
@@ -50,12 +50,13 @@ impl Drop for Opener {
     }
 }
 
-/// Whether the sampler stands before the gate.
+/// Returns whether the sampler is blocked.
 pub(crate) fn is_blocked() -> bool {
     *GATE.lock().unwrap() == Gate::Holding
 }
 
-/// Does something while the sampler is held in a tick. For tests in a process of their own.
+/// Runs `action` while the sampler is blocked in a tick. Installs a logger, so it needs a process
+/// of its own.
 pub(crate) fn while_blocked<T>(collector: &Collector, meanwhile: impl FnOnce() -> T) -> T {
     static INSTALLED: Once = Once::new();
     INSTALLED.call_once(|| {

@@ -1,5 +1,5 @@
-//! Children that do as they are told: this program again, in a part that an environment variable
-//! gives it; and what `/proc` says of a child.
+//! Children with a known load: this program again, in a role that an environment variable sets; and
+//! facts about a child from `/proc`.
 
 use std::io::{BufRead, BufReader, Write, stdin};
 use std::os::unix::process::CommandExt;
@@ -14,12 +14,12 @@ use plugmeter_test_support::{ChildGuard, wait_for};
 
 const ROLE: &str = "PLUGMETER_TEST_ROLE";
 
-/// Before every answer, so that it is told from what the test harness prints.
+/// Precedes every response, to distinguish it from the output of the test harness.
 const MARK: char = '@';
 
 const PAGE_BYTES: usize = 4_096;
 
-/// A child that plays a part. It ends when its input does.
+/// A child that runs a role and responds to requests. It exits at the end of its input.
 pub(crate) struct TestChild {
     pub child: ChildGuard,
     input: Option<ChildStdin>,
@@ -27,7 +27,7 @@ pub(crate) struct TestChild {
 }
 
 impl TestChild {
-    /// Starts the child, and returns once it plays.
+    /// Starts a child and waits until it runs `role`.
     pub(crate) fn start(role: &str) -> Self {
         let mut command = Command::new(std::env::current_exe().unwrap());
         command.args(["--exact", "test_child::child_runs_its_role", "--nocapture"]);
@@ -53,7 +53,7 @@ impl TestChild {
         self.receive()
     }
 
-    /// CPU time of the child, by its own clock.
+    /// CPU time of the child by its own clock.
     pub(crate) fn own_cpu_time(&mut self) -> Duration {
         Duration::from_nanos(self.request("cpu").parse().unwrap())
     }
@@ -70,10 +70,11 @@ impl TestChild {
 }
 
 fn respond(text: &str) {
-    // The harness may have left a line without an end.
+    // The harness may have printed an incomplete line.
     println!("\n{MARK}{text}");
 }
 
+/// The main function of a [`TestChild`]. Does nothing in a test run.
 #[test]
 fn child_runs_its_role() {
     let Ok(role) = std::env::var(ROLE) else {
@@ -83,7 +84,7 @@ fn child_runs_its_role() {
     let number = |at: usize| parts[at].parse::<u64>().unwrap();
     let mut memory: Vec<u8> = Vec::new();
     match parts[0] {
-        // So many microseconds of CPU time, so many of sleep, in turn.
+        // Microseconds of CPU time and of sleep, in turn.
         "share" => {
             let (busy, idle) = (number(1), number(2));
             thread::spawn(move || {
@@ -102,7 +103,7 @@ fn child_runs_its_role() {
             thread::spawn(|| burn(Duration::MAX));
         }
         "memory" => {
-            // Where they are always used, one touch brings two megabytes.
+            // With transparent huge pages a single write would add two megabytes.
             nix::sys::prctl::set_thp_disable(true).unwrap();
             memory = vec![0; 64 << 20];
         }
@@ -123,12 +124,12 @@ fn child_runs_its_role() {
                 }
                 respond("done");
             }
-            // So many milliseconds of CPU time, in its last thread, and that is all.
+            // Uses milliseconds of CPU time in its last thread and exits.
             "burn-and-exit-3" => {
                 burn(Duration::from_millis(number));
                 exit(3);
             }
-            // By a thread that is not the first one: it takes over the first one's number.
+            // Executed by a thread that is not the first one: it takes over the first thread's ID.
             "exec" => {
                 thread::spawn(|| panic!("{}", Command::new("sleep").arg("1000").exec()));
             }
@@ -138,10 +139,10 @@ fn child_runs_its_role() {
     exit(0);
 }
 
-/// Resident memory of a child that plays "heavy", at least.
+/// Least resident memory of a child in the role "heavy".
 pub(crate) const HEAVY_BYTES: usize = 16 << 20;
 
-/// Uses so much CPU time in this thread.
+/// Uses `time` of CPU time in this thread.
 fn burn(time: Duration) {
     let start = cpu_clock(ClockId::CLOCK_THREAD_CPUTIME_ID);
     while cpu_clock(ClockId::CLOCK_THREAD_CPUTIME_ID) - start < time {}
@@ -151,20 +152,19 @@ fn cpu_clock(clock: ClockId) -> Duration {
     clock.now().unwrap().into()
 }
 
-/// CPU time of a process, all of its threads and to the nanosecond. Also of one that has ended, as
-/// long as it was not reaped.
+/// CPU time of all threads of a process, to the nanosecond. Available until the process is reaped.
 pub(crate) fn cpu_time(pid: u32) -> Duration {
     cpu_clock(ClockId::pid_cpu_clock_id(Pid::from_raw(pid as i32)).unwrap())
 }
 
-/// A shell that waits for the end of its input and then does `then`.
+/// Starts a shell that runs `then` at the end of its input.
 pub(crate) fn waiting_shell(then: &str) -> ChildGuard {
     let mut command = Command::new("sh");
     command.args(["-c", &format!("read x; {then}")]).stdin(Stdio::piped());
     ChildGuard(command.spawn().unwrap())
 }
 
-/// Lets a waiting shell go on.
+/// Closes the input of a waiting shell.
 pub(crate) fn release(child: &mut ChildGuard) {
     drop(child.0.stdin.take().expect("it is a waiting shell"));
 }
@@ -174,7 +174,7 @@ pub(crate) fn signal(pid: u32, name: &str) {
     assert!(status.unwrap().success());
 }
 
-/// The letter that `/proc` gives for what the process is doing.
+/// State of a process or thread: the letter in `/proc/PID/stat`.
 pub(crate) fn state_letter(pid: u32) -> Option<char> {
     let stat = std::fs::read(format!("/proc/{pid}/stat")).ok()?;
     let name_ends = stat.iter().rposition(|&byte| byte == b')')?;
@@ -194,13 +194,13 @@ pub(crate) fn wait_for_command_name(pid: u32, wanted: &str) {
     });
 }
 
-/// The numbers of the threads of a process, its own among them.
+/// IDs of all threads of a process. The ID of the first thread is the PID.
 pub(crate) fn tasks(pid: u32) -> Vec<u32> {
     let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap();
     tasks.map(|entry| entry.unwrap().file_name().to_str().unwrap().parse().unwrap()).collect()
 }
 
-/// Resident pages, as the kernel counts them.
+/// Resident pages of a process, from `/proc/PID/statm`.
 pub(crate) fn resident_pages(pid: u32) -> u64 {
     let statm = std::fs::read_to_string(format!("/proc/{pid}/statm")).unwrap();
     statm.split(' ').nth(1).unwrap().parse().unwrap()

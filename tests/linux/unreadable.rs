@@ -1,4 +1,4 @@
-//! What is no process, what belongs to somebody else, and what may not be looked at.
+//! PIDs that are no processes, processes of other users, and processes that cannot be read.
 
 use std::os::unix::process::parent_id;
 use std::process::Command;
@@ -22,7 +22,7 @@ fn thread_id_is_invalid_pid() {
         let collector = manual_collector(probe);
         let plugin = collector.register("dice").unwrap();
         for &thread in &threads {
-            // What ran before is over all the same.
+            // An invalid report still ends the run before it.
             plugin.started(child.pid(), "");
             plugin.started(thread, "");
             for _ in 0..2 {
@@ -48,7 +48,7 @@ fn other_users_process_is_readable() {
     assert!(!rustix::process::geteuid().is_root());
     for probe in probes() {
         let collector = manual_collector(probe);
-        // The process that has started this one.
+        // The parent of this process, which belongs to root.
         collector.register("root's").unwrap().started(parent_id(), "");
         let cpu = wait_for("a value", || {
             let snapshot = collector.sample_now().unwrap();
@@ -67,7 +67,7 @@ fn hidden_process_is_denied_not_crashed() {
     if lacks_root("a /proc that hides processes") {
         return;
     }
-    // A /proc of its own, so that nobody else's changes.
+    // A mount namespace, so that only this process sees the changed `/proc`.
     let mount = "mount -t proc -o hidepid=$0 proc /proc && exec \"$@\"";
     for hide in ["1", "2"] {
         let mut commands = vec!["unshare", "--mount", "sh", "-c", mount, hide];
@@ -91,7 +91,7 @@ fn hidden_process_is_denied_not_crashed() {
                 let sample = view.current().unwrap();
                 assert_eq!((sample.cpu_percent, sample.memory_bytes), (None, None));
             }
-            // One's own are seen.
+            // Processes of the same user are visible.
             let child = sleeper();
             plugin.started(child.pid(), "");
             let snapshot = collector.sample_now().unwrap();
@@ -144,7 +144,7 @@ fn open_files_survive_unmounted_proc() {
         }
         assert!(snapshot.sampler().failed_reads > 0);
     }
-    // The end of one that could never be looked at is noticed too, at a tick.
+    // The exit of a process that could never be read is detected too, by a tick.
     signal(children[1].pid(), "KILL");
     wait_for("the end", || {
         let snapshot = collector.sample_now().unwrap();
@@ -162,13 +162,13 @@ fn open_files_survive_unmounted_proc() {
     let snapshot = collector.snapshot();
     assert_eq!(snapshot.plugin("lives").unwrap().runs().count(), 1);
 
-    // Now it is held, so its end is told.
+    // It has descriptors now, so its exit is notified.
     signal(children[0].pid(), "KILL");
     wait_for_plugin(&collector, "lives", "its end", |view| view.state() == PluginState::Crashed);
 }
 
-/// A process that runs is shown as one that does, whether it can be read or not, and has values
-/// again when it can.
+/// A running process stays `Running` whether it can be read or not, and has values again when it
+/// can.
 fn goes_on_after<T>(probe: ProbeKind, hide: impl Fn() -> T, show: impl Fn(T)) {
     let collector = manual_collector(probe);
     let child = sleeper();
@@ -221,7 +221,7 @@ fn exits_are_found_without_proc_or_open_files() {
         return;
     }
     let collector = manual_collector(ProbeKind::Native);
-    // There is room to hold fifteen, and the rest are known by their start.
+    // Fifteen fit into the descriptors. The rest are identified by their start time.
     let mut children: Vec<ChildGuard> = (0..20).map(|_| sleeper()).collect();
     let name = |number| format!("plugin {number}");
     for (number, child) in children.iter().enumerate() {

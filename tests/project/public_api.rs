@@ -1,4 +1,4 @@
-//! The public face, spelled out: what a host's code relies on must go on to compile.
+//! The public API, spelled out: code of hosts must continue to compile.
 
 use std::error::Error;
 use std::fmt::{Debug, Display};
@@ -127,7 +127,7 @@ fn calls_have_expected_signatures() {
     let _: SamplerStats = snapshot.sampler();
     let _: Vec<PluginView<'_>> = snapshot.plugins().collect();
 
-    // What a view hands out borrows the snapshot, never the view.
+    // Values from a view borrow the snapshot, not the view.
     let (name, version, run_of_view, problem): (
         &str,
         Option<&str>,

@@ -1,5 +1,4 @@
-//! The pages for Prometheus, by simulation: against golden files, and read back by a parser that
-//! takes nothing but what the grammar allows.
+//! Expositions of a simulation: compared with golden files, and read back by a strict parser.
 
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -24,7 +23,7 @@ fn usage(millis: u64, memory_bytes: u64) -> Usage {
     Usage { cpu_time: Duration::from_millis(millis), memory_bytes }
 }
 
-/// One plugin of each kind: idle, running, crashed, restarted between two ticks, removed.
+/// One plugin of each kind: idle, running, crashed, restarted between two ticks, removed, quoted.
 fn fleet() -> Simulation {
     let mut sim = Simulation::new(config()).unwrap();
     let running = sim.register("dice").unwrap();
@@ -46,7 +45,7 @@ fn fleet() -> Simulation {
         pid => usage(u64::from(pid) * 1_234, u64::from(pid) << 21).into(),
     });
     sim.advance(Duration::from_secs(2));
-    // What the tick has read is of a run that is over; of the open one there is nothing yet.
+    // The values of the tick belong to the run that has ended; the active run has none yet.
     restarted.exited(first, exit_status(0));
     restarted.started(6, "1.1");
     quoted.set_state(PluginState::Unhealthy);
@@ -65,7 +64,7 @@ fn exit_status(code: i32) -> std::process::ExitStatus {
     std::os::windows::process::ExitStatusExt::from_raw(code as u32)
 }
 
-/// A page without what is another every time: Unix times, and the crate's version.
+/// Replaces the parts of a page that differ between runs: Unix times and the crate's version.
 fn steady(page: &str, start: SystemTime) -> String {
     let start = start.duration_since(UNIX_EPOCH).unwrap();
     let line = |line: &str| {
@@ -127,7 +126,7 @@ fn process_series_exist_only_for_active_run() {
         ("crashed", 0.0, [false, false, false]),
         // Started after the tick.
         ("restarted", 1.0, [false, false, true]),
-        // It may not be read.
+        // Its process cannot be read.
         (r#"a "quoted\name""#, 1.0, [false, false, true]),
     ] {
         assert_eq!(page.of_plugin("plugin_up", plugin), Some(up), "{plugin}");

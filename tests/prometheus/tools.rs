@@ -1,7 +1,7 @@
-//! The pages, the alerts and the configuration, as the tools of others take them: `promtool`, the
-//! parser of Python's `prometheus_client`, and a Prometheus server.
+//! Expositions, alerts and configuration as other programs read them: `promtool`, the parser of
+//! Python's `prometheus_client`, and a Prometheus server.
 //!
-//! Where a tool is missing its test says so and passes; with `CI` in the environment it fails.
+//! A test whose tool is missing reports that and passes. With `CI` in the environment it fails.
 
 use std::collections::BTreeSet;
 use std::io::{self, BufRead as _, BufReader, Write as _};
@@ -19,13 +19,13 @@ use plugmeter_test_support::prometheus_server::{Server, has_tool};
 use plugmeter_test_support::{ChildGuard, shell, sleeper, wait_for_plugin};
 use serde_json::Value;
 
-/// What a command that reads `input` says.
+/// Runs a command with `input` as its standard input and returns its output.
 fn fed(command: &mut Command, input: &str) -> Output {
     let pipes = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = pipes.spawn().unwrap();
     let mut stdin = child.stdin.take().unwrap();
     thread::scope(|scope| {
-        // A tool that has seen enough closes its end.
+        // A tool may close its input before the end.
         scope.spawn(move || drop(stdin.write_all(input.as_bytes())));
         child.wait_with_output().unwrap()
     })
@@ -41,7 +41,7 @@ fn in_repository(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
 }
 
-/// Plugins with hostile names and versions, some of them running; and one page without any.
+/// Snapshots of no plugin, and of plugins with hostile names and versions, some of them running.
 fn snapshots() -> [Snapshot; 2] {
     let collector = Collector::start(Config::default()).unwrap();
     let empty = collector.snapshot();
@@ -89,7 +89,7 @@ fn alerts_fire_as_documented() {
     }
 }
 
-/// Prints what the parser makes of a page: types and units of the families, and all samples.
+/// Prints the parsed page as JSON: types and units of the families, and all samples.
 const PARSE: &str = r#"
 import json, sys
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
@@ -141,8 +141,8 @@ fn python_client_parses_openmetrics() {
     }
 }
 
-/// Serves pages until the process ends: at `/old` the older format, elsewhere what is asked for.
-/// Sends the format of each.
+/// Serves expositions until the process exits: in the older format at `/old`, in the negotiated
+/// format elsewhere. Sends the format of each response.
 fn serve(reader: Reader) -> (SocketAddr, Receiver<Format>) {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let address = listener.local_addr().unwrap();
@@ -179,12 +179,12 @@ fn answer(mut stream: &TcpStream, reader: &Reader, served: &Sender<Format>) -> i
         stream,
         "{head}\r\nContent-Type: {content_type}\r\nContent-Length: {length}\r\n\r\n{page}"
     )?;
-    // When the test is over nobody asks any more.
+    // The receiver is gone when the test is over.
     let _ = served.send(format);
     Ok(())
 }
 
-/// A process that takes all of a core that it is given.
+/// Starts a process that uses as much of a core as it gets.
 fn busy() -> ChildGuard {
     shell("while :; do :; done")
 }
@@ -214,7 +214,7 @@ fn prometheus_scrapes_snapshot_values() {
     server.wait_for("plugin_up", &[1.0; 6]);
     server.wait_for(r#"plugin_state == 1 and plugin_state{plugin_state="RUNNING"}"#, &[1.0; 6]);
 
-    // Both jobs have scraped a window, and more than a window.
+    // Both jobs have scraped more than a window.
     let enough = r#"min(count_over_time(plugin_cpu_seconds_total{plugin="busy"}[1m])) >= bool 32"#;
     server.wait_for(enough, &[1.0]);
     let now = SystemTime::now();
@@ -227,10 +227,10 @@ fn prometheus_scrapes_snapshot_values() {
         let scraped = scraped[0]["values"].as_array().unwrap();
         let time = |i: usize| UNIX_EPOCH + Duration::from_secs_f64(scraped[i][0].as_f64().unwrap());
         let (first, last) = (time(0), time(scraped.len() - 1));
-        // The first page shows a tick before it: what came after that is what was added.
+        // The first page shows a tick before it, so only later ticks are in the rate.
         let in_window = |at: SystemTime| first < at && at <= last;
         let history = snapshot.plugin("busy").unwrap().history(Window::All);
-        // Each value is of the time since the one before it, and no two of those need be alike.
+        // Each value covers the time since the previous one, and intervals differ.
         let (mut samples, mut busy, mut wall, mut before) = (0, 0.0, 0.0, None);
         for sample in history {
             let Some(percent) = sample.cpu_percent else { continue };

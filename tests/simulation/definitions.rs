@@ -12,7 +12,7 @@ use plugmeter::{
 const POLL: Duration = Duration::from_secs(5);
 const SECOND: Duration = Duration::from_secs(1);
 
-/// A simulation that keeps so many samples.
+/// A simulation whose history keeps `samples` samples.
 fn keeping(samples: u32) -> Simulation {
     Simulation::new(Config::default().poll_interval(POLL).history_duration(POLL * samples)).unwrap()
 }
@@ -33,7 +33,7 @@ fn signal(signal: i32) -> ExitStatus {
     ExitStatus::from_raw(signal)
 }
 
-/// State, crashes and the last run's end of the only plugin.
+/// State, crash count and the end of the last run of the only plugin.
 fn shown(sim: &Simulation) -> (PluginState, u64, Option<RunEnd>) {
     let snapshot = sim.snapshot();
     let view = snapshot.plugins().next().unwrap();
@@ -59,7 +59,7 @@ fn aggregates_match_definition() {
     plugin.started(1, "");
     let mut used = 0;
     for i in 1..=40u64 {
-        used += i * 50; // i * 50 ms in five seconds: i percent
+        used += i * 50; // `i * 50` ms in five seconds are `i` percent
         plugin.events().add(i);
         sim.tick(|_| usage(used, i * 100));
     }
@@ -75,7 +75,7 @@ fn aggregates_match_definition() {
     assert_eq!(all.events, (2..=40).sum::<u64>());
     assert_eq!(all.events_per_second, all.events as f64 / 195.0);
 
-    // The newest four: exactly fifteen seconds back, and that one is in it.
+    // A window of fifteen seconds includes the sample that is exactly that old.
     let last = snapshot.plugin("dice").unwrap().aggregates(POLL * 3).unwrap();
     assert_eq!(last.sample_count, 4);
     let cpu = last.cpu.unwrap();
@@ -98,7 +98,7 @@ fn history_keeps_newest_samples() {
     let oldest = view.history(Window::All).next().unwrap();
     let age = snapshot.sampled_at().duration_since(oldest.timestamp).unwrap();
     assert_eq!(age, POLL * 9);
-    // The newest ten stay, also if a machine has slept in between.
+    // The newest ten stay, even after a suspension of the machine.
     sim.advance(POLL * 1_000);
     sim.tick(|_| None);
     let snapshot = sim.snapshot();
@@ -182,6 +182,7 @@ fn same_process_continues_from_readings() {
     assert_eq!(view.version(), Some("2.0"));
 }
 
+/// A detected exit is published immediately. If it is a crash, it counts after one second.
 #[test]
 fn detected_crash_counts_after_grace_period() {
     for (seen, state, counted) in [
@@ -203,7 +204,7 @@ fn detected_crash_counts_after_grace_period() {
         let snapshot = sim.snapshot();
         let view = snapshot.plugin("dice").unwrap();
         assert_eq!(view.pid(), None);
-        // The sample of that tick has the old state, and no values.
+        // The sample of that tick has the state before the exit and no values.
         let sample = view.current().unwrap();
         assert_eq!(sample.state, PluginState::Running);
         assert_eq!((sample.cpu_percent, sample.memory_bytes, sample.uptime), (None, None, None));
@@ -232,7 +233,7 @@ fn report_within_grace_prevents_crash() {
     sim.advance(SECOND * 2);
     assert_eq!(shown(&sim), (PluginState::Stopped, 0, Some(RunEnd::Exited(0))));
 
-    // Too late: a crash that was counted stays counted.
+    // Too late: a counted crash stays counted.
     plugin.started(3, "");
     sim.tick(|_| Observed::Gone);
     sim.advance(SECOND);
@@ -241,6 +242,7 @@ fn report_within_grace_prevents_crash() {
     assert_eq!(shown(&sim), (PluginState::Stopped, 1, Some(RunEnd::Unknown)));
 }
 
+/// A reported crash counts immediately, and once, however often it is reported.
 #[test]
 fn reported_crash_counts_once() {
     let mut sim = keeping(10);
@@ -257,7 +259,7 @@ fn reported_crash_counts_once() {
     plugin.crashed();
     sim.advance(SECOND * 2);
     assert_eq!(shown(&sim), (PluginState::Crashed, 2, Some(RunEnd::Crashed)));
-    // A clean end that only the sampler saw can still be called a crash.
+    // A clean exit that only the sampler has detected can still be reported as a crash.
     plugin.started(3, "");
     sim.tick(|_| Observed::Exited(0));
     plugin.crashed();
@@ -265,6 +267,7 @@ fn reported_crash_counts_once() {
     assert_eq!(shown(&sim), (PluginState::Crashed, 3, Some(RunEnd::Exited(0))));
 }
 
+/// An exit in the state `Stopping` is not a crash, whether the sampler or the host detects it.
 #[test]
 fn exit_while_stopping_is_no_crash() {
     let mut sim = keeping(10);
@@ -309,7 +312,7 @@ fn failed_state_ends_run_without_crash() {
     plugin.set_state(PluginState::Failed);
     sim.tick(idle);
     assert_eq!(shown(&sim), (PluginState::Failed, 0, Some(RunEnd::Unknown)));
-    // The host reaps it afterwards: that tells how it ended.
+    // The host reaps the process afterwards, which adds the exit status.
     plugin.exited(run, signal(9));
     sim.advance(SECOND * 2);
     assert_eq!(shown(&sim), (PluginState::Failed, 0, Some(RunEnd::Signaled(9))));
@@ -423,7 +426,7 @@ fn plugin_between_ticks_keeps_totals() {
     first.remove();
     sim.advance(Duration::from_millis(1));
     assert_eq!(totals(&sim), (1, 20, 2 << 20));
-    // In the place of the first, and no tick has seen them.
+    // They use the slot of the first plugin, and no tick samples them.
     for nth in 0..3 {
         let passing = sim.register("passing").unwrap();
         passing.started(3, "");
@@ -534,7 +537,7 @@ fn json_combines_tick_values_and_current_state() {
     dice.started(4_711, "1.0");
     dice.events().add(7);
     sim.tick(|_| usage(1_492, 2_150));
-    // A publication between ticks: state, pid, version and crashes are new, values are none.
+    // A publication between ticks has the new state, pid, version and crash count, and no values.
     dice.crashed();
     sim.advance(Duration::from_nanos(1));
     let snapshot = sim.snapshot();

@@ -1,4 +1,4 @@
-//! What errors, ends and handles say of themselves: the fact, with the value.
+//! Texts of errors, run ends and handles: they state the fact and the value.
 
 use std::error::Error;
 use std::io;

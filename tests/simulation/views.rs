@@ -1,4 +1,4 @@
-//! What is easily overlooked: what equality, conversions and `Debug` of the public values say.
+//! Equality, conversions and `Debug` of public values.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use plugmeter::{Config, Snapshot, Window};
 
 const POLL: Duration = Duration::from_secs(5);
 
-/// Two plugins, of which one runs, after so many ticks.
+/// A simulation with one idle and one running plugin after `ticks` ticks.
 fn simulation(ticks: u32) -> Simulation {
     let config = Config::default().poll_interval(POLL).history_duration(POLL * 100);
     let mut sim = Simulation::new(config).unwrap();

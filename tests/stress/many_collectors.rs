@@ -1,8 +1,8 @@
-//! Readers of sixteen collectors against their writers. A thread that loads from many instances uses
-//! the same few slots of its own for all of them, and that is where a lock-free pointer has been known
-//! to hand out another instance's value: where the address of a value that was freed is used again by
-//! another instance. So half of the readers hold more snapshots than the writers keep for them, and
-//! free them.
+//! Readers of sixteen collectors while their writers publish. A thread that loads from many
+//! `ArcSwap`s uses the same few debt slots for all of them. A lock-free pointer has returned
+//! another instance's value in such a setting, where another instance reused the address of a freed
+//! value. So half of the readers hold more snapshots than the writers keep for reuse, and free
+//! them.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -16,21 +16,21 @@ use crate::{Deadline, MIN_COLLISIONS, POLL, SAMPLES};
 use plugmeter_test_support::SetOnDrop;
 
 const COLLECTORS: usize = 16;
-/// Of each collector.
+/// Plugins of each collector.
 const PLUGINS: u64 = 4;
-/// As many snapshots are held by a reader that holds any: of each collector more than its writer keeps.
+/// Number of snapshots that a holding reader holds: more of each collector than its writer keeps.
 const HELD: usize = 2_048;
-/// One load in so many is held.
+/// A holding reader holds one of this many pairs of loads.
 const HOLD: u64 = 5;
-/// One load in so many is followed by a look at the whole history.
+/// One of this many loads is followed by a check of the whole history.
 const WHOLE: u64 = 4_096;
 
-/// No two collectors have the same, so that it tells whose a snapshot is.
+/// The poll interval differs between collectors and identifies the collector of a snapshot.
 fn interval(collector: usize) -> Duration {
     POLL + Duration::from_millis(collector as u64)
 }
 
-/// Gives away the collector, the tick and the plugin.
+/// Encodes the collector, the tick and the plugin.
 fn memory(collector: usize, tick: u64, pid: u32) -> u64 {
     ((tick % 10_000 * 100 + u64::from(pid)) * 100 + collector as u64 + 1) * 1_024
 }
@@ -48,7 +48,7 @@ impl Writer {
         let config = Config::default().poll_interval(interval).history_duration(interval * SAMPLES);
         let sim = Simulation::new(config).unwrap();
         let register = |i: u64| {
-            // The same names everywhere: it is the version that tells whose the plugin is.
+            // Names are equal in all collectors. The version identifies the collector.
             let plugin = sim.register(&format!("plugin {i}")).unwrap();
             plugin.started(i as u32 + 1, &collector.to_string());
             plugin
@@ -57,7 +57,7 @@ impl Writer {
         Self { collector, sim, plugins, tick: 0 }
     }
 
-    /// Every plugin counts one event a tick. Two publications: one before the tick.
+    /// Counts one event of every plugin and publishes twice, once of them before the tick.
     fn tick(&mut self) {
         self.tick += 1;
         let Self { collector, sim, plugins, tick } = self;
@@ -75,7 +75,7 @@ impl Writer {
     }
 }
 
-/// What every snapshot is asked: whose it is, and whether its parts are of one tick.
+/// Checks that a snapshot belongs to the collector and that its parts belong to one tick.
 fn check(collector: usize, snapshot: &Snapshot) {
     let tick = snapshot.tick();
     assert_eq!(snapshot.poll_interval(), interval(collector), "another collector's snapshot");
@@ -89,7 +89,7 @@ fn check(collector: usize, snapshot: &Snapshot) {
     }
 }
 
-/// And now and then, all that there is in it.
+/// Checks every sample of a snapshot.
 fn check_whole(collector: usize, snapshot: &Snapshot) {
     let tick = snapshot.tick();
     assert_eq!(snapshot.plugins().len() as u64, PLUGINS);
@@ -114,7 +114,7 @@ struct Tally {
     ticks: AtomicU64,
 }
 
-/// Loads from one after the other, twice each, until it is done.
+/// Loads twice from each collector in turn until `done` is set.
 fn read(readers: &[Reader], holds: bool, done: &AtomicBool, tally: &Tally) {
     let (mut loads, mut whole, mut collisions) = (0, 0, 0);
     let mut held = VecDeque::with_capacity(HELD + 1);
@@ -129,7 +129,7 @@ fn read(readers: &[Reader], holds: bool, done: &AtomicBool, tally: &Tally) {
                 last[collector] = now;
                 loads += 1;
             }
-            // The writer has published between two loads that follow on each other.
+            // The writer has published between two consecutive loads.
             collisions += u64::from(pair[0].revision() != pair[1].revision());
             if loads / 2 % (WHOLE / 2) == 0 {
                 check_whole(collector, &pair[1]);
@@ -145,7 +145,7 @@ fn read(readers: &[Reader], holds: bool, done: &AtomicBool, tally: &Tally) {
                 }
             }
         }
-        // The writers stop when these are enough.
+        // The writers stop when these counts are sufficient.
         tally.whole.fetch_add(std::mem::take(&mut whole), Ordering::Relaxed);
         tally.collisions.fetch_add(std::mem::take(&mut collisions), Ordering::Relaxed);
     }

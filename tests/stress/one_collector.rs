@@ -13,8 +13,7 @@ use crate::{Deadline, MIN_COLLISIONS, POLL, SAMPLES};
 
 const PLUGINS: usize = 12;
 
-/// What a process that has lived for so many ticks has used. Each value gives away the tick and the
-/// plugin that it is of.
+/// Usage after so many ticks. Encodes the tick and the plugin in each value.
 fn usage(tick: u64, pid: u32) -> Usage {
     Usage {
         cpu_time: Duration::from_millis(tick * u64::from(pid % 100)),
@@ -22,7 +21,7 @@ fn usage(tick: u64, pid: u32) -> Usage {
     }
 }
 
-/// The writer's world: every plugin counts one event a tick.
+/// The writer. Every plugin counts one event at each tick.
 struct Writer {
     sim: Simulation,
     plugins: Vec<Plugin>,
@@ -50,7 +49,7 @@ impl Writer {
     fn tick(&mut self) {
         self.tick += 1;
         let tick = self.tick;
-        // Pseudo-random by a step that is prime to everything here.
+        // Pseudo-random, by a step that is coprime to every other period here.
         let i = (tick * 7 % PLUGINS as u64) as usize;
         match tick % 5 {
             0 => {
@@ -77,7 +76,7 @@ impl Writer {
     }
 }
 
-/// Everything that holds in a snapshot, whenever it was taken. Returns a sum over all that it says.
+/// Checks every invariant of a snapshot and returns a checksum of its values.
 fn check(snapshot: &Snapshot) -> u64 {
     let tick = snapshot.tick();
     let system = snapshot.system();
@@ -96,7 +95,7 @@ fn check(snapshot: &Snapshot) -> u64 {
         assert!(len <= u64::from(SAMPLES));
         for (age, sample) in history.rev().enumerate() {
             let tick_of_sample = tick - age as u64;
-            // One event a tick since it was registered, in each and every one.
+            // Every tick since the registration has counted one event.
             assert_eq!(sample.event_count + age as u64, view.event_count());
             assert!(sample.crash_count <= view.crash_count());
             if let Some(bytes) = sample.memory_bytes {
@@ -124,7 +123,7 @@ struct Tally {
     held: AtomicU64,
 }
 
-/// Reads until it is done; holds some snapshots for a while.
+/// Loads and checks snapshots until `done` is set; holds some of them for a while.
 fn read(reader: &Reader, done: &AtomicBool, tally: &Tally) {
     let (mut tick, mut revision) = (0, 0);
     let mut held: Option<(Snapshot, u64)> = None;
@@ -134,7 +133,7 @@ fn read(reader: &Reader, done: &AtomicBool, tally: &Tally) {
         (tick, revision) = (snapshot.tick(), snapshot.revision());
         let sum = check(&snapshot);
         tally.checked.fetch_add(1, Ordering::Relaxed);
-        // The writer has published while this one was being read.
+        // The writer has published during the check.
         let collided = reader.snapshot().revision() != revision;
         tally.collisions.fetch_add(u64::from(collided), Ordering::Relaxed);
         match &held {

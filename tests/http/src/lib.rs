@@ -1,4 +1,4 @@
-//! A server, and an HTTP client of it: what a test wants to say goes over the wire as it stands.
+//! Starts HTTP servers, and an HTTP client that sends requests exactly as written.
 #![allow(clippy::unwrap_used)] // a test fails by panicking
 
 use std::io::{self, Read as _, Write as _};
@@ -9,17 +9,17 @@ use plugmeter::Reader;
 use plugmeter::http::{self, HttpConfig, HttpServer};
 use serde_json::Value;
 
-/// A limit against hanging, nothing else.
+/// Bound for every read and write of the client. Only a hang reaches it.
 const HANG_TIMEOUT: Duration = Duration::from_secs(90);
 
-/// On a port of its own.
+/// Starts a server on a free port.
 pub fn serve(reader: Reader, config: HttpConfig) -> (HttpServer, SocketAddr) {
     let server = http::serve(reader, config.port(0)).unwrap();
     let address = server.local_addr().unwrap();
     (server, address)
 }
 
-/// What was answered.
+/// A response.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Response {
     pub status: u16,
@@ -28,14 +28,14 @@ pub struct Response {
 }
 
 impl Response {
-    /// The value of a header; several are joined.
+    /// Returns the value of a header. Several values are joined by commas.
     pub fn header(&self, name: &str) -> Option<String> {
         let values = self.headers.iter().filter(|(key, _)| key.eq_ignore_ascii_case(name));
         let values: Vec<_> = values.map(|(_, value)| value.as_str()).collect();
         (!values.is_empty()).then(|| values.join(", "))
     }
 
-    /// The names of the headers.
+    /// Returns the names of all headers, in lower case.
     pub fn header_names(&self) -> Vec<String> {
         self.headers.iter().map(|(name, _)| name.to_ascii_lowercase()).collect()
     }
@@ -51,7 +51,7 @@ impl Response {
         json.unwrap_or_else(|error| panic!("{error}: {}", self.text()))
     }
 
-    /// What an error says.
+    /// Returns the message of an error response.
     #[track_caller]
     pub fn error_message(&self) -> String {
         let json = self.json();
@@ -67,7 +67,11 @@ pub fn connect(server: SocketAddr) -> TcpStream {
     stream
 }
 
-/// Sends `request` as it is, and reads one answer; `Err` where there is none, or half of one.
+/// Sends `request` as it is and reads one response.
+///
+/// # Errors
+///
+/// If the connection is closed before the response is complete.
 pub fn exchange(stream: &mut TcpStream, request: &[u8]) -> io::Result<Response> {
     stream.write_all(request)?;
     let mut head = Vec::new();
@@ -91,7 +95,7 @@ pub fn exchange(stream: &mut TcpStream, request: &[u8]) -> io::Result<Response> 
     Ok(response)
 }
 
-/// The answer to `request` on a connection of its own.
+/// Sends `request` on a new connection and returns the response.
 #[track_caller]
 pub fn send_request(server: SocketAddr, request: &str) -> Response {
     let mut stream = connect(server);
@@ -99,7 +103,7 @@ pub fn send_request(server: SocketAddr, request: &str) -> Response {
     response.unwrap_or_else(|error| panic!("{error}: {request:?}"))
 }
 
-/// The answer to a `GET` with these headers besides `Host`.
+/// Sends a `GET` with these headers and `Host`, and returns the response.
 #[track_caller]
 pub fn get_with_headers(server: SocketAddr, target: &str, headers: &[&str]) -> Response {
     let headers: String = headers.iter().map(|header| format!("{header}\r\n")).collect();
@@ -111,7 +115,7 @@ pub fn get(server: SocketAddr, target: &str) -> Response {
     get_with_headers(server, target, &[])
 }
 
-/// `text` as it stands in a query or in a segment of a path.
+/// Percent-encodes every byte of `text`, for a query or a path segment.
 pub fn percent_encode(text: &str) -> String {
     text.bytes().map(|byte| format!("%{byte:02X}")).collect()
 }

@@ -15,10 +15,10 @@ use tungstenite::{Message, WebSocket};
 
 use plugmeter_test_support::{report_missing, wait_for};
 
-/// A limit against hanging, nothing else: a browser on a busy machine takes its time.
+/// Bound for every wait. Only a hang reaches it, however slow the browser is on a busy machine.
 const HANG_TIMEOUT: Duration = Duration::from_secs(120);
 
-/// One browser with one page. Gone when it is dropped.
+/// A browser with one page. It exits on drop.
 pub(crate) struct Chromium {
     child: Child,
     profile: PathBuf,
@@ -29,7 +29,8 @@ pub(crate) struct Chromium {
 }
 
 impl Chromium {
-    /// `None`, said loudly, where there is none; a failure where there has to be one.
+    /// Starts a browser. Returns `None` and reports it if there is no browser, or fails where `CI`
+    /// is set.
     pub(crate) fn start(name: &str) -> Option<Self> {
         let found = ["chromium", "chromium-browser", "google-chrome"].into_iter().find(|program| {
             let version = Command::new(program).arg("--version").stderr(Stdio::null()).output();
@@ -78,7 +79,7 @@ impl Chromium {
         Some(it)
     }
 
-    /// Sends a command and waits for its answer; what happens meanwhile is kept.
+    /// Sends a command and returns its response. Events that arrive before it are kept.
     #[track_caller]
     pub(crate) fn call(&mut self, method: &str, params: Value) -> Value {
         self.try_call(method, params).unwrap_or_else(|error| panic!("{method}: {error}"))
@@ -105,7 +106,7 @@ impl Chromium {
         }
     }
 
-    /// The value of an expression; a promise is waited for.
+    /// Returns the value of an expression. A promise is awaited.
     #[track_caller]
     pub(crate) fn eval(&mut self, expression: &str) -> Value {
         self.try_eval(expression).unwrap_or_else(|error| panic!("{expression}: {error}"))
@@ -130,7 +131,7 @@ impl Chromium {
         value.as_f64().unwrap_or_else(|| panic!("{expression}: {value}"))
     }
 
-    /// Waits until an expression is true. While a page gives way to another there is none to ask.
+    /// Waits until an expression is true. During a navigation there is no page to evaluate it.
     #[track_caller]
     pub(crate) fn until(&mut self, expression: &str) {
         let (start, asked) = (Instant::now(), format!("Boolean({expression})"));
@@ -166,7 +167,7 @@ impl Chromium {
         self.call("Emulation.setEmulatedMedia", json!({"features": [feature]}));
     }
 
-    /// Moves the pointer to a place in the window.
+    /// Moves the pointer to a position in the window.
     pub(crate) fn point(&mut self, x: f64, y: f64) {
         let params = json!({"type": "mouseMoved", "x": x, "y": y});
         self.call("Input.dispatchMouseEvent", params);
@@ -179,13 +180,14 @@ impl Chromium {
         fs::write(file, picture).unwrap();
     }
 
-    /// What has happened so far, and is not asked for again.
+    /// Returns and removes all events so far.
     pub(crate) fn events(&mut self) -> Vec<Value> {
-        self.eval("0"); // whatever came before the answer is there
+        self.eval("0"); // events before this response have arrived
         self.events.drain(..).collect()
     }
 
-    /// What the browser has complained of: in the console, thrown, refused by the policy, not found.
+    /// Returns errors and warnings: console messages, exceptions, policy violations, failed
+    /// requests.
     pub(crate) fn complaints(events: &[Value]) -> Vec<String> {
         let is_complaint = |event: &&Value| match event["method"].as_str() {
             Some("Runtime.exceptionThrown") => true,

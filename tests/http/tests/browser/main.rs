@@ -1,4 +1,7 @@
-//! The dashboard in a real browser: a headless Chromium opens what a real server serves.
+//! The dashboard in a real browser: a headless Chromium opens it from a real server.
+//!
+//! Without `chromium` the tests report that and pass; with `CI` in the environment they fail.
+//! `PLUGMETER_PICTURES=DIR` writes pictures of the dashboard.
 
 #![allow(clippy::unwrap_used)] // a test fails by panicking
 
@@ -30,20 +33,20 @@ fn assert_no_complaint(browser: &mut Chromium) {
     assert!(complaints.is_empty(), "{complaints:#?}");
 }
 
-/// The names of the rows that are shown, from top to bottom.
+/// Names of the visible rows from top to bottom.
 fn names(browser: &mut Chromium) -> Vec<String> {
     let rows = "[...document.querySelectorAll('#rows tr')].filter((tr) => !tr.hidden)";
     let names = browser.eval(&format!("{rows}.map((tr) => tr.dataset.name)"));
     serde_json::from_value(names).unwrap()
 }
 
-/// Waits until the page has what the simulation has now.
+/// Waits until the page shows the current revision of the simulation.
 #[track_caller]
 fn catch_up(browser: &mut Chromium, sim: &Simulation) {
     browser.until(&format!("revision === {} && !isDrawing", sim.snapshot().revision()));
 }
 
-/// CPU seconds that the page's thread has spent on script, style and layout.
+/// CPU seconds of the page's thread for script, style and layout.
 fn costs(browser: &mut Chromium) -> [f64; 3] {
     let metrics = browser.call("Performance.getMetrics", json!({}));
     ["ScriptDuration", "RecalcStyleDuration", "LayoutDuration"].map(|name| {
@@ -69,13 +72,13 @@ fn live_rows_refresh_sort_filter_and_open() {
         collector.register(name).unwrap().started(child.pid(), "1.0");
     }
     collector.register("never started").unwrap();
-    // On a machine that others keep busy a process that never rests may get little.
+    // A low threshold, because a busy process may get little of a busy machine.
     let config = HttpConfig::default().warn_cpu_percent(0.5);
     let (_server, address) = serve_with(collector.reader(), config);
     browser.size(1280, 900);
     browser.open(&address);
     browser.until("rows.size === 3 && rows.get('busy').said.length > 0");
-    // It is refreshed without anybody's doing.
+    // The page refreshes without interaction.
     let before = browser.number("tick");
     browser.until(&format!("tick > {before}"));
     browser.until("rows.get('busy').tr.dataset.status === 'warning'");
@@ -117,7 +120,7 @@ fn live_rows_refresh_sort_filter_and_open() {
         browser.until(&format!("{line} !== {}", json!(before)));
     }
     assert_eq!(browser.number("document.querySelector('#runs').tBodies[0].rows.length"), 1.0);
-    // What was chosen is still chosen when one comes back.
+    // The filter is kept when the user returns to the page.
     browser.eval("history.back()");
     browser.until("document.body?.dataset.page === 'index' && document.readyState === 'complete'");
     browser.until("document.querySelector('#shown').innerText === '1 of 3 shown'");
@@ -155,22 +158,22 @@ fn banner_distinguishes_stopped_late_and_lost() {
     server.stop();
     browser.until(&format!("({BANNER}).startsWith('The server does not answer.')"));
     assert_eq!(names(&mut browser), ["dice"]);
-    // That the connection is refused is written to the console by the browser itself.
+    // The browser itself reports the refused connection on the console.
     let complaints = Chromium::complaints(&browser.events());
     let expected =
         |text: &String| text.contains("ERR_CONNECTION") || text.contains("ERR_EMPTY_RESPONSE");
     assert!(complaints.iter().all(expected), "{complaints:#?}");
 
-    // The host is started anew, and counts from the beginning.
+    // The host restarts, and its counters start again.
     let mut sim = Simulation::new(Config::default().poll_interval(Duration::from_secs(1))).unwrap();
     sim.register("8ball").unwrap();
     sim.tick(|_| None);
     let server = http::serve(sim.reader(), HttpConfig::default().port(port)).unwrap();
     browser.until(&format!("({BANNER}) === '' && !document.body.matches('.stale')"));
     assert_eq!(names(&mut browser), ["8ball"]);
-    // Nobody lets its time go on: in a while it is late.
+    // The simulation does not advance, so its collector becomes late.
     browser.until(&format!("({BANNER}).startsWith('The collector is late')"));
-    // The simulated tick lies a little ahead of the clock that the server asks for its age.
+    // The simulated tick is slightly ahead of the server's clock, which the age is computed from.
     plugmeter_test_support::wait_for("a page that is late from its beginning", || {
         browser.open(&address);
         browser.text(BANNER).starts_with("The collector is late").then_some(())
@@ -194,7 +197,7 @@ fn refresh_of_500_rows_keeps_focus_and_scroll() {
     for (pid, plugin) in (1..).zip(&plugins) {
         plugin.started(pid, "1.22.333");
     }
-    // Another order at every tick.
+    // The order changes at every tick.
     let mut cpu = vec![Duration::ZERO; COUNT as usize + 1];
     let mut ticks = 0_u64;
     let mut tick = |sim: &mut Simulation| {
@@ -263,7 +266,7 @@ fn refresh_of_500_rows_keeps_focus_and_scroll() {
     assert!(rows.1 >= 3 && lines.1 >= 1, "{rows:?} {lines:?}");
     assert!(rows.0 + lines.0 < 150_000.0);
 
-    // Free again, it puts them in order: nothing is held, and the worst come first.
+    // Without focus the page sorts the rows again, worst first.
     browser.eval("document.activeElement.blur(); scrollTo(0, 0);");
     browser.until("!isPending");
     assert_ne!(names(&mut browser), order);
@@ -382,13 +385,13 @@ fn hidden_page_sends_no_requests() {
     };
     let mut sim = Simulation::new(Config::default().poll_interval(Duration::from_secs(1))).unwrap();
     sim.register("dice").unwrap();
-    // Its ticks are ahead of the server's clock: to the server they are all of just now.
+    // The simulated ticks are ahead of the server's clock, so their age is zero.
     sim.advance(Duration::from_secs(3_600));
     sim.tick(|_| None);
     let (_server, address) = serve(sim.reader());
     browser.open(&address);
     catch_up(&mut browser, &sim);
-    // As when another tab is chosen.
+    // As if the user selected another tab.
     browser.eval(
         "Object.defineProperty(document, 'hidden', { value: true, configurable: true });
          document.dispatchEvent(new Event('visibilitychange'))",
@@ -396,8 +399,8 @@ fn hidden_page_sends_no_requests() {
     browser.until("!asking");
     browser.events();
     let judged = browser.number("performance.now()");
-    // Longer than two periods, and than three intervals and a second: with data that is so old a
-    // collector is late.
+    // More than two periods, and more than three intervals and a second, after which a collector is
+    // late.
     browser.until(&format!("performance.now() > {judged} + 5500"));
     let asked =
         browser.events().iter().filter(|e| e["method"] == "Network.requestWillBeSent").count();
@@ -420,7 +423,7 @@ fn times_gain_date_after_midnight() {
     };
     let mut sim = Simulation::new(Config::default().poll_interval(Duration::from_secs(1))).unwrap();
     sim.tick(|_| None);
-    // Of the very moment of the tick, and so of the same day.
+    // Registered at the time of the tick, so on the same day.
     sim.register("dice").unwrap();
     sim.advance(Duration::ZERO);
     let (_server, address) = serve(sim.reader());

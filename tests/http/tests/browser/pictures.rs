@@ -1,4 +1,4 @@
-//! Pictures, to be looked at: with `PLUGMETER_PICTURES=DIR` in the environment.
+//! Writes pictures of the dashboard to the directory in `PLUGMETER_PICTURES`, if it is set.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use plugmeter::{Collector, Config};
 use crate::chromium::Chromium;
 use crate::{scenes, serve};
 
-/// Where pictures are to go, if they are asked for.
+/// The directory for the pictures, if they are requested.
 fn folder() -> Option<PathBuf> {
     std::env::var_os("PLUGMETER_PICTURES").map(PathBuf::from)
 }

@@ -1,4 +1,4 @@
-//! Collectors in which something has happened.
+//! Collectors in various situations.
 
 use std::time::{Duration, Instant};
 
@@ -9,7 +9,7 @@ use plugmeter_test_support::{ChildGuard, shell};
 
 const MB: u64 = 1 << 20;
 
-/// All of them, by name.
+/// All simulated scenes with their names.
 pub(crate) fn all() -> Vec<(&'static str, Simulation)> {
     vec![
         ("troubled", troubled()),
@@ -19,7 +19,7 @@ pub(crate) fn all() -> Vec<(&'static str, Simulation)> {
     ]
 }
 
-/// A number that looks like chance, from 0 to 99.
+/// A pseudo-random number from 0 to 99.
 fn noise(seed: u64) -> u64 {
     let mixed = seed.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     ((mixed ^ (mixed >> 29)).wrapping_mul(0xbf58_476d_1ce4_e5b9) >> 32) % 100
@@ -117,7 +117,7 @@ pub(crate) fn troubled() -> Simulation {
     sim
 }
 
-/// So many, all a little different, with an hour behind them.
+/// `count` plugins with slightly different values and an hour of history.
 pub(crate) fn many(count: u32) -> Simulation {
     let mut sim = Simulation::new(Config::default()).unwrap();
     let plugins: Vec<_> =
@@ -140,8 +140,8 @@ pub(crate) fn many(count: u32) -> Simulation {
     sim
 }
 
-/// Plugins that are real processes, for four minutes: one leaks, one is caught in a loop after a
-/// while, one crashes now and then, one has just crashed, the others do what plugins do.
+/// Runs plugins as real processes for four minutes: one leaks, one enters a busy loop, one crashes
+/// several times, one has just crashed, and the others behave normally.
 pub(crate) fn live(collector: &Collector) -> Vec<ChildGuard> {
     const LITTLE: &str =
         "while :; do i=0; while [ $i -lt 9000 ]; do i=$((i+1)); done; sleep 0.3; done";
@@ -169,7 +169,7 @@ pub(crate) fn live(collector: &Collector) -> Vec<ChildGuard> {
     let mut children: Vec<_> =
         plugins.iter().map(|(name, version, script)| start(name, version, script)).collect();
     let begun = Instant::now();
-    // Seconds after which the process is killed, and after which there is a new one.
+    // Seconds at which the process is killed and at which it is restarted.
     let mut crashes = [(100.0, 101.0), (172.0, 175.0), (221.0, 222.5)].into_iter().peekable();
     let mut is_down = false;
     let mut has_lost_one = false;

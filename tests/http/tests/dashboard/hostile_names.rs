@@ -1,4 +1,4 @@
-//! Names and versions, which others choose, are text and nothing else.
+//! Names and versions are inert text in the dashboard.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use crate::{hostile, json, page, serve};
 use plugmeter_http_tests::get;
 use plugmeter_test_support::names::HOSTILE_NAMES;
 
-/// The markup has only what the templates have in it, whatever the text is.
+/// Asserts that the markup contains only elements and attributes of the templates.
 #[track_caller]
 fn assert_inert(page: &str) -> Vec<Tag> {
     let tags = tags(page);
@@ -24,7 +24,7 @@ fn assert_inert(page: &str) -> Vec<Tag> {
             if name == "href" || name == "src" {
                 assert!(value.starts_with("./"), "{tag:?}");
             }
-            // A name, and not what is left of a value that has ended too early.
+            // An attribute name, not the rest of a value that ended too early.
             assert!(name.bytes().all(|b| b == b'-' || b.is_ascii_alphanumeric()), "{tag:?}");
         }
     }

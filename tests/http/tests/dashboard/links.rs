@@ -1,4 +1,4 @@
-//! Its links hold wherever it is mounted, and it asks nobody else.
+//! Links work under every mount path, and the dashboard loads no third-party resources.
 
 use axum::Router;
 use axum::body::Body;
@@ -57,7 +57,7 @@ fn links_work_under_any_mount_path() {
                     }
                     seen.push(target);
                 }
-                // The script resolves what it asks for in the same way.
+                // The script resolves its requests in the same way.
                 if let Some(base) = tag.get("data-base") {
                     let target = resolve(
                         page.split('?').next().unwrap(),
@@ -91,7 +91,7 @@ fn files_have_type_and_strict_policy() {
         assert!(!policy.contains("unsafe-inline"), "{target}: {policy}");
         assert_eq!(header("cache-control"), "no-store", "{target}");
         assert_eq!(header("x-content-type-options"), "nosniff", "{target}");
-        // Nothing is asked of anybody else.
+        // No third-party resources.
         let elsewhere = answer.text().replace("http://www.w3.org/2000/svg", "");
         assert!(!elsewhere.contains("http:") && !elsewhere.contains("https:"), "{target}");
         assert!(!elsewhere.contains("//www."), "{target}");

@@ -1,5 +1,5 @@
-//! The dashboard as it is served: what it says, that what others chose (names, versions) is nothing
-//! but text in it, and that its links hold wherever it is mounted.
+//! The dashboard as the server sends it: its messages, hostile names and versions, links under
+//! every mount path, and the data for its script.
 
 #![allow(clippy::unwrap_used)] // a test fails by panicking
 
@@ -20,7 +20,7 @@ use plugmeter_test_support::names::HOSTILE_NAMES;
 use serde_json::Value;
 
 const MB: u64 = 1 << 20;
-/// What the markup of a row begins with; its name comes next.
+/// The start of a row's markup, up to its name.
 const ROW: &str = "<tr role=\"row\" data-name=\"";
 
 fn serve(reader: Reader) -> (HttpServer, SocketAddr) {
@@ -52,7 +52,7 @@ fn hostile() -> Simulation {
     for (pid, name) in (1..).zip(HOSTILE_NAMES) {
         let plugin = sim.register(name).unwrap();
         plugin.started(pid, name);
-        // Half of them are to be in the sentences, too.
+        // Half of the plugins appear in the messages as well.
         if pid % 2 == 0 {
             plugin.set_state(PluginState::Unhealthy);
         }

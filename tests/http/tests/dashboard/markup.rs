@@ -1,10 +1,11 @@
-//! As much of HTML as the dashboard is written in, read by its rules and not by its templates.
+//! A parser of the part of HTML that the dashboard uses. It follows the rules of HTML and is
+//! independent of the templates.
 
-/// A tag that opens.
+/// An opening tag.
 #[derive(Clone, Debug)]
 pub(crate) struct Tag {
     pub name: String,
-    /// Values as they stand there, with their entities.
+    /// Values with their entities.
     pub attributes: Vec<(String, String)>,
 }
 
@@ -14,8 +15,8 @@ impl Tag {
     }
 }
 
-/// All tags that open, as a browser would find them: from a `<` before a letter to the next `>` that
-/// is in no quotes.
+/// Returns all opening tags as a browser finds them: from a `<` before a letter to the next `>`
+/// outside of quotes.
 pub(crate) fn tags(page: &str) -> Vec<Tag> {
     assert!(!page.contains("<!--"), "no template has a comment");
     let mut tags = Vec::new();
@@ -57,7 +58,7 @@ fn tag(text: &str) -> (Tag, usize) {
     }
 }
 
-/// What is to be read in the element with this id; a list item ends a line.
+/// Returns the text of the element with this ID. A list item ends a line.
 pub(crate) fn text_of(page: &str, element: &str, id: &str) -> String {
     let start = page.find(&format!("id=\"{id}\"")).unwrap_or_else(|| panic!("there is no {id}"));
     let inside = &page[start..];
@@ -79,7 +80,7 @@ pub(crate) fn text_of(page: &str, element: &str, id: &str) -> String {
     unescape(lines.collect::<Vec<_>>().join("\n").trim())
 }
 
-/// Character references, decimal ones and the named ones that askama writes.
+/// Resolves decimal character references and the named ones that askama writes.
 pub(crate) fn unescape(text: &str) -> String {
     let mut out = String::new();
     let mut rest = text;
@@ -102,8 +103,7 @@ pub(crate) fn unescape(text: &str) -> String {
     out + rest
 }
 
-/// Where a relative reference leads from a path (RFC 3986, 5.2), for references that begin with
-/// `./`.
+/// Resolves a relative reference that begins with `./` (RFC 3986, 5.2).
 pub(crate) fn resolve(path: &str, reference: &str) -> String {
     let folder = &path[..=path.rfind('/').unwrap()];
     let reference = reference.strip_prefix("./").expect("links are relative");

@@ -1,4 +1,4 @@
-//! What it says: the verdict, the sentences, the rows.
+//! Texts of the dashboard: verdict, messages and rows.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use plugmeter::{Collector, Config, Plugin, PluginState};
 use crate::markup::{tags, text_of};
 use crate::{MB, ROW, every, page, serve};
 
-/// What is to be heard of a plugin: `percent` of a core, and so much memory, tick after tick.
+/// Usage of `percent` of a core and constant memory at every tick.
 fn steady(percent: u64, interval: u64) -> impl FnMut(u32) -> Usage {
     let mut cpu_time = Duration::ZERO;
     move |_| {
@@ -18,7 +18,7 @@ fn steady(percent: u64, interval: u64) -> impl FnMut(u32) -> Usage {
     }
 }
 
-/// The verdict, and the sentences under it.
+/// Returns the verdict and the messages below it.
 fn said(sim: &Simulation) -> (String, Vec<String>) {
     let (_server, address) = serve(sim.reader());
     let page = page(address, "/");
@@ -27,7 +27,7 @@ fn said(sim: &Simulation) -> (String, Vec<String>) {
     (text_of(&page, "h1", "verdict"), sentences.map(str::to_owned).collect())
 }
 
-/// The clock's time of the simulation's tick, less so many seconds: as the page says it in UTC.
+/// Time of the simulation's tick less `ago` seconds, in UTC, as the page formats it.
 fn clock(sim: &Simulation, ago: u64) -> String {
     let at = sim.snapshot().sampled_at() - Duration::from_secs(ago);
     let text = humantime::format_rfc3339_seconds(at).to_string();
@@ -66,7 +66,7 @@ fn high_cpu_is_reported_with_onset() {
         cpu_time += Duration::from_millis(if tick < 8 { 3_000 } else { 9_700 });
         sim.tick(|_| Usage { cpu_time, memory_bytes: MB });
     }
-    // The newest twelve samples are over it; the first of these is 110 s before the last.
+    // The newest twelve samples exceed the threshold. The first of them is 110 s before the last.
     let since = clock(&sim, 110);
     let expected =
         format!("warning: 8ball: CPU 97\u{a0}% of one core, over 50\u{a0}% since {since}");
@@ -99,7 +99,7 @@ fn crashes_are_reported_with_count_and_time() {
     };
     sim.tick(|_| None);
     crash(&mut sim);
-    // The end was noticed by the tick.
+    // The tick has detected the exit.
     let expected = format!("error: dice: crashed, down since {} (exit code 3)", clock(&sim, 0));
     assert_eq!(said(&sim), ("1 of 1 needs attention.".to_owned(), vec![expected]));
 
@@ -114,11 +114,11 @@ fn crashes_are_reported_with_count_and_time() {
     let alive = |_| Usage { cpu_time: Duration::ZERO, memory_bytes: MB };
     sim.tick(alive);
     assert_eq!(said(&sim).1, [format!("warning: dice: {crashes}")]);
-    // A quarter of an hour later it is no longer "the last 10 minutes".
+    // A quarter of an hour later the crashes have left the last 10 minutes.
     (0..90).for_each(|_| sim.tick(alive));
     let crashes = crashes.replace("10 minutes", "hour");
     assert_eq!(said(&sim).1, [format!("warning: dice: {crashes}")]);
-    // And after an hour it is over.
+    // After an hour they have left the last hour.
     (0..300).for_each(|_| sim.tick(alive));
     assert_eq!(said(&sim), ("All is well: the one plugin is running.".to_owned(), vec![]));
 }
@@ -126,7 +126,7 @@ fn crashes_are_reported_with_count_and_time() {
 #[test]
 fn crashes_before_first_sample_are_counted() {
     let mut sim = Simulation::new(every(10)).unwrap();
-    // Once before the first of all ticks, and once while others are sampled already.
+    // One plugin crashes before the first tick, and one after others were sampled.
     for name in ["first", "later"] {
         let plugin = sim.register(name).unwrap();
         for pid in 1..=2 {
@@ -145,13 +145,13 @@ fn crashes_before_first_sample_are_counted() {
         let row = data["rows"].as_array().unwrap().iter().find(|row| row[0] == name).unwrap();
         assert_eq!((&row[9], &row[10]), (&2.into(), &2.into()), "{name}: last hour, and all");
         if name == "later" {
-            // Half an hour later the last ten minutes hold none of them, and the last hour both.
+            // Half an hour later the crashes are in the last hour, but not in the last ten minutes.
             (0..180).for_each(|_| sim.tick(alive));
             let last = last.replace("10 minutes", "hour");
             assert!(said(&sim).1.contains(&last), "no {last:?} in {:?}", said(&sim).1);
         }
     }
-    // And after an hour all are old.
+    // After an hour all crashes are too old.
     (0..361).for_each(|_| {
         sim.tick(|_| Usage { cpu_time: Duration::ZERO, memory_bytes: MB });
     });
@@ -175,7 +175,7 @@ fn memory_growth_is_note_not_warning() {
     for tick in 0..=20 {
         sim.tick(|_| Usage { cpu_time: Duration::ZERO, memory_bytes: (90 + tick) * MB });
     }
-    // 101 MB were there nine samples before the last, which is of 110.
+    // Nine samples before the last, which has 110 MB, there were 101 MB.
     let since = clock(&sim, 90);
     let expected = format!(
         "warning: trivia: memory 110\u{a0}MB, over 100\u{a0}MB since {since}; up 60\u{a0}MB in the last 10 minutes"
@@ -185,7 +185,7 @@ fn memory_growth_is_note_not_warning() {
 
 #[test]
 fn small_memory_growth_is_not_reported() {
-    // From and to, in MB; is it told?
+    // Memory in MB before and after, and whether its growth is reported.
     for (from, to, is_told) in
         [(10, 20, false), (10, 21, true), (80, 91, true), (900, 980, false), (900, 991, true)]
     {
@@ -221,7 +221,7 @@ fn read_error_is_reported_with_reason() {
     let (verdict, sentences) = said(&sim);
     assert_eq!(verdict, "4 of 4 need attention.");
     let (first, now) = (clock(&sim, 10), clock(&sim, 0));
-    // What is said to handles is applied when time next moves: at the tick, or at the end.
+    // Reports are applied when time advances the next time: at the tick or at the end.
     let either = |text: &str, after: &str| [&first, &now].map(|at| format!("{text} {at}{after}"));
     assert!(
         either("error: failed: failed, down since", "").contains(&sentences[0]),
@@ -259,13 +259,13 @@ fn first_page_is_complete_and_worst_first() {
         .skip(1)
         .map(|row| {
             let row = row.split("</tr>").next().unwrap();
-            // What stands in different elements is different words.
+            // Texts of different elements are different words.
             let row = row.replace('<', " <");
             text_of(&format!("<x id=\"row\" data-name=\"{row}</x>"), "x", "row")
                 .replace('\u{a0}', " ")
         })
         .collect();
-    // The last one is the blank row that the script copies.
+    // The last row is the empty row that the script copies.
     assert_eq!(rows.len(), 5);
     let cells = |nth: usize| rows[nth].split_whitespace().collect::<Vec<_>>().join(" ");
     assert!(cells(0).starts_with("warning busy 1.1 pid 1 Running since"), "{}", cells(0));
@@ -292,7 +292,7 @@ fn banner_distinguishes_stopped_and_late() {
     assert_eq!(kind, "stopped");
     assert!(text.contains("The collector is stopped."), "{text}");
 
-    // Nobody lets its time go on: in a while it is late.
+    // The simulation does not advance, so its collector becomes late.
     let config = Config::default().poll_interval(Duration::from_millis(10));
     let mut sim = Simulation::new(config).unwrap();
     sim.tick(|_| None);
@@ -302,7 +302,7 @@ fn banner_distinguishes_stopped_and_late() {
     assert!(text.contains("The collector is late"), "{text}");
 }
 
-/// Kind and text, where one is shown.
+/// Returns the kind and the text of the banner, if it is shown.
 fn banner(address: SocketAddr) -> Option<(String, String)> {
     let page = page(address, "/");
     let banner = tags(&page).into_iter().find(|tag| tag.get("id") == Some("banner")).unwrap();

@@ -1,4 +1,4 @@
-//! What the script asks for is what the page says, only newer.
+//! The data for the script equals the page, at a newer revision.
 
 use std::time::{Duration, Instant};
 
@@ -19,7 +19,7 @@ fn unchanged_revision_is_204() {
     let with = |revision: &Value, started: &Value| format!("since={revision}&started={started}");
     for path in ["/page/rows?", "/page/plugin?name=..&"] {
         assert_eq!(get(address, &format!("{path}{}", with(revision, started))).status, 204);
-        // A host that was started anew has counted up to the same number.
+        // A restarted host may reach the same revision.
         let before = Value::from(started.as_u64().unwrap() - 1);
         assert_eq!(get(address, &format!("{path}{}", with(revision, &before))).status, 200);
         assert_eq!(get(address, &format!("{path}since={revision}")).status, 200);
@@ -110,7 +110,7 @@ fn plugin_page_has_charts_aggregates_and_runs() {
     let whole = page(address, "/plugin?name=dice");
     let data = json(address, "/page/plugin?name=dice");
     let cpu = &data["charts"][0];
-    // 25, 10 (begun at the tick before) and 20 percent.
+    // 25, 10 (since the tick before) and 20 percent.
     assert_eq!(cpu["now"], "20.0\u{a0}%");
     assert_eq!(cpu["four"][1], "10.0\u{a0}%");
     assert_eq!(cpu["four"][3], "25.0\u{a0}%");
@@ -125,7 +125,7 @@ fn plugin_page_has_charts_aggregates_and_runs() {
     assert_eq!(run(0), (Some(18), Some("running"), Some(false)), "newest first");
     assert_eq!(run(1), (Some(17), Some("signal 11"), Some(true)));
     assert!(whole.contains("signal 11"));
-    // Of the last ten seconds there are two samples, both of the second run.
+    // Two samples are in the last ten seconds, both of the second run.
     let last = json(address, "/page/plugin?name=dice&window=10");
     assert_eq!(last["charts"][0]["four"][3], "20.0\u{a0}%");
     assert_eq!(last["facts"][7], "2");
@@ -146,7 +146,7 @@ fn custom_window_is_shown_as_selected() {
         ("120", "&window=120", "2 min"),
         ("90.50", "&window=90.5", "90 s"),
         ("12", "&window=12", "12 s"),
-        // All of the history is an hour.
+        // The history is an hour.
         ("3600", "", "all, 1 h"),
         ("7200", "", "all, 1 h"),
     ] {
@@ -158,7 +158,7 @@ fn custom_window_is_shown_as_selected() {
         assert_eq!(link, format!("./plugin?name=dice{query}"), "{asked}");
         let label = page.split("aria-current=\"true\">").nth(1).unwrap().split('<').next().unwrap();
         assert_eq!(label.replace('\u{a0}', " "), text, "{asked}");
-        // By this the script asks for what is new.
+        // The query of the script's requests.
         let body = tags(&page).into_iter().find(|tag| tag.name == "body").unwrap();
         assert_eq!(unescape(body.get("data-query").unwrap()), format!("name=dice{query}"));
         let samples = |target: &str| json(address, target)["facts"][7].clone();

@@ -1,5 +1,7 @@
-//! The server's limits, with clients that do not behave. Each test waits for what the server does
-//! about them, which takes as long as its limits are: ten seconds, or sixty.
+//! Limits of the server, with clients that violate them.
+//!
+//! Tests that wait for the real limits of ten and sixty seconds run with `PLUGMETER_REAL_LIMITS=1`
+//! only; without it they report that they are skipped. All other tests always run.
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used)] // a test fails by panicking
 
@@ -22,12 +24,12 @@ use rustix::net::sockopt::set_socket_recv_buffer_size;
 use rustix::net::{AddressFamily, SocketType, socket};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// A limit of ten seconds is not reached before this, ...
+/// A limit of ten seconds is not reached before this.
 const NINE: Duration = Duration::from_secs(9);
-/// ... and long before this, however busy the machine is.
+/// Bound for a limit of ten seconds on a busy machine.
 const FORTY: Duration = Duration::from_secs(40);
 
-/// Enough plugins for an answer of megabytes: more than any buffer takes.
+/// Enough plugins for a response of megabytes, which is more than any buffer holds.
 fn crowd() -> Simulation {
     let mut sim = Simulation::new(Config::default()).unwrap();
     for i in 0..10_000 {
@@ -44,7 +46,7 @@ fn few() -> Simulation {
     sim
 }
 
-/// A connection whose kernel takes only a few bytes that nobody reads.
+/// A connection with a small receive buffer in the kernel.
 fn with_small_buffer(server: SocketAddr) -> TcpStream {
     let socket = socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
     set_socket_recv_buffer_size(&socket, 4_096).unwrap();
@@ -54,12 +56,12 @@ fn with_small_buffer(server: SocketAddr) -> TcpStream {
     stream
 }
 
-/// Asks for megabytes.
+/// Requests megabytes.
 fn ask_for_much(stream: &mut TcpStream) {
     stream.write_all(b"GET /api/metrics HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
 }
 
-/// Whether the server has closed the connection, after what it may have said.
+/// Returns whether the server has closed the connection, after reading what it has sent.
 fn is_closed(stream: &mut TcpStream) -> bool {
     stream.set_nonblocking(true).unwrap();
     let mut buffer = [0; 4_096];
@@ -75,7 +77,7 @@ fn is_closed(stream: &mut TcpStream) -> bool {
     closed
 }
 
-/// How long it takes until a connection is free again, of a server that has one.
+/// Returns the time until the only connection of a server is free again.
 fn time_until_free(server: SocketAddr) -> Duration {
     let start = Instant::now();
     let answered = || {
@@ -102,7 +104,7 @@ fn silent_or_trickling_request_is_closed() {
     let head =
         b"GET /nothing HTTP/1.1\r\nHost: localhost\r\nX: ".iter().chain([b'y'].iter().cycle());
     for byte in head {
-        // Once it is closed writing fails, sooner or later.
+        // Writes fail at some point after the connection is closed.
         if trickling.write_all(&[*byte]).is_err() || is_closed(&mut trickling) {
             break;
         }
@@ -133,7 +135,7 @@ fn client_polling_every_5_s_stays_connected() {
     for _ in 0..4 {
         let request = b"GET /api/metrics HTTP/1.1\r\nHost: localhost\r\n\r\n";
         assert_eq!(exchange(&mut steady, request).unwrap().status, 200);
-        thread::sleep(Duration::from_secs(5)); // the beat is what is tried
+        thread::sleep(Duration::from_secs(5)); // longer than half of the limit
     }
     assert!(!is_closed(&mut steady));
 }
@@ -143,7 +145,8 @@ fn half_closed_client_gets_response() {
     let mut sim = crowd();
     let (_server, address) = serve(sim.reader(), HttpConfig::default());
     for target in ["/metrics", "/api/metrics", "/", "/health"] {
-        // A new revision: the answer takes many turns to make, in which the end is read.
+        // A new revision, whose response takes long enough that the server reads the end of the
+        // request before it has finished.
         sim.tick(|_| None);
         let mut stream = connect(address);
         write!(stream, "GET {target} HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
@@ -198,7 +201,7 @@ fn client_reading_slowly_is_closed() {
     ask_for_much(&mut slow);
     let start = Instant::now();
     let reading = thread::spawn(move || {
-        // Always something, never enough: it would take minutes.
+        // Never idle and never done: the whole response would take minutes.
         let mut buffer = [0; 8_192];
         while start.elapsed() < Duration::from_secs(110) {
             if !matches!(slow.read(&mut buffer), Ok(1..)) {
@@ -217,7 +220,7 @@ fn excess_connection_is_closed() {
     let sim = few();
     let (_server, address) = serve(sim.reader(), HttpConfig::default());
     let mut held: Vec<_> = (0..256).map(|_| connect(address)).collect();
-    // Each has been answered: the server has accepted it.
+    // A response shows that the server has accepted the connection.
     for stream in &mut held {
         let request = b"GET /nothing HTTP/1.1\r\nHost: localhost\r\n\r\n";
         assert_eq!(exchange(stream, request).unwrap().status, 404);
@@ -244,7 +247,7 @@ fn oversized_header_is_rejected() {
     let long = format!("GET /{} HTTP/1.1\r\nHost: localhost\r\n\r\n", "x".repeat(300_000));
     for request in [large, many, long] {
         let mut stream = connect(address);
-        // Refused, or closed before all of it was sent.
+        // Rejected, or closed before the whole request was sent.
         if let Ok(answer) = exchange(&mut stream, request.as_bytes()) {
             assert!([431, 414].contains(&answer.status), "{}", answer.status);
         }
@@ -261,7 +264,7 @@ fn oversized_header_is_rejected() {
     }
 }
 
-/// A hundred and fifty clients that do not behave, of every kind.
+/// 150 slow clients of three kinds.
 fn a_crowd_of_slow_clients(address: SocketAddr) -> Vec<TcpStream> {
     (0..150)
         .map(|i| match i % 3 {
@@ -288,7 +291,7 @@ fn slow_clients_do_not_block_others() {
     for _ in 0..20 {
         assert_eq!(get(address, "/nothing").status, 404);
     }
-    // Nobody stood in line behind any of them: the first of them has not come to its limit.
+    // No request has waited for a slow client to reach its limit.
     assert!(!is_closed(&mut slow[0]));
 }
 
@@ -301,7 +304,7 @@ fn stop_does_not_wait_for_client_limits() {
     exchange(&mut idle, b"GET /nothing HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
     let start = Instant::now();
     server.stop();
-    // The idle one alone had ten seconds left.
+    // The idle connection alone had ten seconds left.
     assert!(start.elapsed() < NINE, "{:?}", start.elapsed());
     assert!(TcpStream::connect(address).is_err());
     wait_for("the idle one to be closed", || is_closed(&mut idle).then_some(()));
@@ -334,7 +337,7 @@ fn accept_resumes_after_descriptor_shortage() {
     assert_eq!(get(address, "/nothing").status, 404);
     let sockets: Vec<_> =
         (0..12).map(|_| socket(AddressFamily::INET, SocketType::STREAM, None).unwrap()).collect();
-    // The server may accept three.
+    // The server can accept three connections.
     let open = fs::read_dir("/proc/self/fd").unwrap().count() as u64 - 1;
     let limit = getrlimit(Resource::Nofile);
     setrlimit(Resource::Nofile, Rlimit { current: Some(open + 3), ..limit }).unwrap();
@@ -345,7 +348,7 @@ fn accept_resumes_after_descriptor_shortage() {
         stream
     };
     let asked: Vec<_> = sockets.into_iter().map(ask).collect();
-    // Each that was answered goes, and makes room for the next.
+    // Each closed connection makes room for the next one.
     for mut stream in asked {
         stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
         assert_eq!(exchange(&mut stream, b"").unwrap().status, 404);
@@ -353,7 +356,7 @@ fn accept_resumes_after_descriptor_shortage() {
     setrlimit(Resource::Nofile, limit).unwrap();
 }
 
-/// Levels and texts of what this crate has logged.
+/// Levels and texts of this crate's log lines.
 static LOGGED: Mutex<Vec<(log::Level, String)>> = Mutex::new(Vec::new());
 
 struct Logger;
@@ -425,7 +428,7 @@ fn longest_history_response_uses_little_memory() {
     assert_eq!(document["aggregates"]["sample_count"], MOST);
     let history = document["history"].as_array().unwrap();
     assert!((5_000..=10_000).contains(&history.len()), "{} points", history.len());
-    // The document, and what this test made of it. All samples would be a hundred times as much.
+    // The response and its parsed document. All samples would need a hundred times as much.
     assert!(most - before < 32 << 20, "{} MB", (most - before) >> 20);
 }
 

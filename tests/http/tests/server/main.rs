@@ -1,4 +1,5 @@
-//! The feature `http`: each route, each parameter, and who is refused.
+//! The feature `http`: every route and parameter, rejected requests, the router in a host's own
+//! server, start and stop.
 #![allow(clippy::unwrap_used)] // a test fails by panicking
 
 #[cfg(target_os = "linux")]
@@ -18,12 +19,12 @@ use plugmeter::testing::{Simulation, Usage};
 
 const SECONDS: fn(u64) -> Duration = Duration::from_secs;
 
-/// Ticks every five seconds, for an hour.
+/// A simulation that ticks every five seconds and keeps an hour.
 fn simulation() -> Simulation {
     Simulation::new(Config::default()).unwrap()
 }
 
-/// What a process has used that keeps a fifth of a core busy.
+/// Usage of a fifth of a core.
 fn usage(tick: u64) -> Usage {
     Usage { cpu_time: SECONDS(tick), memory_bytes: (tick + 1) << 20 }
 }

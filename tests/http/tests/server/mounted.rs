@@ -1,4 +1,4 @@
-//! The router, in a host's own server.
+//! The router in a host's own server.
 
 use std::net::{Ipv4Addr, SocketAddr};
 
@@ -11,7 +11,7 @@ use tokio::runtime::Runtime;
 use super::simulation;
 use plugmeter_http_tests::{get, get_with_headers, send_request};
 
-/// A host's server, until the runtime is dropped.
+/// Starts a host's server, which runs until the runtime is dropped.
 fn host(app: Router) -> (Runtime, SocketAddr) {
     let runtime = Runtime::new().unwrap();
     let listener = runtime.block_on(tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)));
@@ -89,7 +89,7 @@ fn concurrent_responses_are_consistent() {
                         let tick = document["tick"].as_u64().unwrap();
                         assert!(tick >= last, "{tick} after {last}");
                         last = tick;
-                        // One tick, one truth: head and rest are of the same revision.
+                        // All parts of a document have the same revision.
                         assert_eq!(document["sampler"]["ticks"], tick);
                         assert_eq!(document["plugins"].as_array().unwrap().len(), 300);
                     }

@@ -26,7 +26,7 @@ fn prometheus_scrapes_http_server() {
     server.wait_for("plugin_up", &[1.0; HOSTILE_NAMES.len()]);
     server.wait_for("count(plugin_info)", &[HOSTILE_NAMES.len() as f64]);
     server.wait_for("count(plugin_state == 1)", &[HOSTILE_NAMES.len() as f64]);
-    // A stopped collector has no values of now: the scrape fails, and the series end.
+    // A stopped collector has no current values: the scrape fails, and the series end.
     collector.stop();
     server.wait_for("up", &[0.0]);
     server.wait_for("plugin_up", &[]);

@@ -1,4 +1,4 @@
-//! Who is not answered, and how that is said.
+//! Rejected requests and their responses.
 
 use plugmeter::http::HttpConfig;
 
@@ -79,7 +79,7 @@ fn missing_token_is_401_except_health() {
             "Authorization: Bearer s3cre",
             "Authorization: Bearer s3crett",
             "Authorization: Basic czNjcmV0",     // no colon
-            "Authorization: Basic czNjcmV0Og==", // as the user
+            "Authorization: Basic czNjcmV0Og==", // the token as the user
             "Authorization: s3cret",
             "X: y",
         ] {
@@ -94,8 +94,8 @@ fn missing_token_is_401_except_health() {
     for header in [
         "Authorization: Bearer s3cret",
         "authorization: bearer s3cret",
-        "Authorization: Basic OnMzY3JldA==", // :s3cret
-        "Authorization: Basic bWU6czNjcmV0", // me:s3cret
+        "Authorization: Basic OnMzY3JldA==", // `:s3cret`
+        "Authorization: Basic bWU6czNjcmV0", // `me:s3cret`
     ] {
         assert_eq!(get_with_headers(address, "/api/metrics", &[header]).status, 200, "{header}");
         assert_eq!(get_with_headers(address, "/nothing", &[header]).status, 404, "{header}");

@@ -1,4 +1,4 @@
-//! What each route answers to whom may ask.
+//! Responses of each route to authorized requests.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -25,7 +25,7 @@ fn keys(value: &Value) -> BTreeSet<&str> {
     value.as_object().unwrap().keys().map(String::as_str).collect()
 }
 
-/// What the contract of the API says of a plugin, from the public face alone.
+/// The expected JSON of a plugin, computed from the public API alone.
 fn row(snapshot: &Snapshot, view: PluginView<'_>, status: &str) -> Value {
     let mut row = serde_json::to_value(view).unwrap();
     let time = |time| humantime::format_rfc3339_millis(time).to_string();
@@ -43,7 +43,8 @@ fn row(snapshot: &Snapshot, view: PluginView<'_>, status: &str) -> Value {
     row
 }
 
-/// One of each kind: at rest, well, busy, large, unhealthy, gone bad, recovered, failed.
+/// One plugin of each kind: idle, healthy, busy, large, unhealthy, unreadable, crashed, recovered,
+/// failed.
 fn all_kinds() -> (Simulation, Vec<(&'static str, &'static str)>) {
     let mut sim = simulation();
     let expected = [
@@ -85,7 +86,7 @@ fn all_kinds() -> (Simulation, Vec<(&'static str, &'static str)>) {
         });
         of("well").events().add(5 * tick);
     }
-    // What only the sampler has seen is a crash a second later.
+    // An unreported crash counts a second later.
     sim.advance(SECONDS(1));
     (sim, expected.to_vec())
 }
@@ -247,7 +248,7 @@ fn plugin_document_matches_snapshot() {
     assert_eq!(last["aggregates"]["sample_count"], 3);
     let thin = get(address, "/api/plugin/dice?points=6").json();
     let thin = thin["history"].as_array().unwrap();
-    // In fours: 1-3, 4-7, 8-11, 12-14, 15 (the new run), 16-19, 20 would be seven.
+    // Groups of four: 1-3, 4-7, 8-11, 12-14, 15 (the new run), 16-19, and 20 would be seven.
     let events: Vec<_> = thin.iter().map(|point| point["event_count"].as_u64().unwrap()).collect();
     let sum = |n: u64| n * (n + 1) / 2;
     assert_eq!(events, [3, 7, 11, 15, 19, 20].map(sum));
@@ -283,7 +284,7 @@ fn hostile_names_round_trip() {
             assert_eq!(document["history"].as_array().unwrap().len(), 1);
         }
     }
-    // As a form sends it.
+    // As a form encodes it.
     assert_eq!(get(address, "/api/plugin?name=50%2541+%2B+1").json()["name"], "50%41 + 1");
 }
 
@@ -398,7 +399,7 @@ fn late_tick_is_unhealthy_despite_publications() {
     let (_server, address) = serve(sim.reader(), HttpConfig::default());
     assert_eq!(get(address, "/health").status, 200);
     let late = wait_for("the tick to be late", || {
-        // A change of state is published, and is no tick.
+        // A change of state is published without a tick.
         plugin.set_state(PluginState::Starting);
         plugin.set_state(PluginState::Stopped);
         sim.advance(Duration::from_nanos(1));
@@ -408,7 +409,7 @@ fn late_tick_is_unhealthy_despite_publications() {
     let reason = json["reason"].as_str().unwrap();
     let age = reason.strip_prefix("the last tick was ").and_then(|rest| rest.split_once(' '));
     let age: f64 = age.unwrap().0.parse().unwrap();
-    // Three intervals and a second, to the tenth that is said.
+    // Three intervals and a second, rounded to a tenth.
     assert!(age >= 1.0, "{reason}");
 }
 
@@ -440,7 +441,7 @@ fn pipelined_responses_keep_order() {
         let alone = get(address, target);
         assert_eq!((answer.status, answer.text()), (alone.status, alone.text()), "{target}");
     }
-    // All at once: the answers come in the order of the questions.
+    // Pipelined requests get their responses in order.
     let request = |target| format!("GET {target} HTTP/1.1\r\nHost: {address}\r\n\r\n");
     let both = request("/health") + &request("/nothing");
     assert_eq!(exchange(&mut stream, both.as_bytes()).unwrap().status, 200);

@@ -1,4 +1,4 @@
-//! Starting, stopping, and what comes of a wrong config.
+//! Start and stop of the server, and invalid configs.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! What is allocated, counted by a heap profiler: one test, because there is one heap.
+//! Allocations, counted by a heap profiler. One test, because a process has one heap.
 #![allow(clippy::unwrap_used)] // a test fails by panicking
 
 use std::time::Duration;
@@ -21,7 +21,7 @@ struct Bench {
 }
 
 impl Bench {
-    /// A full hour of so many plugins.
+    /// A simulation of `plugins` plugins with a full hour of history.
     fn full(plugins: usize) -> Self {
         let config = Config::default().poll_interval(POLL).history_duration(POLL * HOUR as u32);
         let sim = Simulation::new(config).unwrap();
@@ -60,18 +60,18 @@ fn memory_is_reused_and_bounded() {
     let before = live_bytes();
     let mut bench = Bench::full(PLUGINS);
 
-    // A sample costs twenty bytes, and little more all told.
+    // A sample has twenty bytes, and little more including all overhead.
     let full = live_bytes() - before;
     let per_sample = full as f64 / (PLUGINS * HOUR) as f64;
     eprintln!("{per_sample:.2} bytes a sample, all told");
     assert!(per_sample <= 24.0, "{per_sample:.2} bytes a sample");
 
-    // Ticks allocate nothing: more than two turns of thirty, so that regrouping is among them.
+    // Ticks allocate nothing. A hundred ticks include more than three regroupings of thirty.
     let blocks = HeapStats::get().total_blocks;
     bench.ticks(100);
     assert_eq!(HeapStats::get().total_blocks - blocks, 0, "allocations in a hundred ticks");
 
-    // Neither do queries, once their scratch is warm, but for what they return.
+    // Queries allocate only what they return, once their scratch memory exists.
     let snapshot = bench.sim.snapshot();
     let view = snapshot.plugin("plugin 7").unwrap();
     let query = || {
@@ -84,8 +84,8 @@ fn memory_is_reused_and_bounded() {
     (0..10).for_each(|_| query());
     assert_eq!(HeapStats::get().total_blocks - blocks, 0, "allocations of ten queries");
 
-    // A reader that lets go of an old snapshot, of which the sampler needs nothing any more, frees
-    // next to nothing: it is the sampler's again.
+    // Dropping the last reference to an old snapshot frees little, because the sampler reuses its
+    // parts.
     bench.ticks(HOUR - 30);
     let held = live_bytes();
     drop(snapshot);
@@ -93,12 +93,12 @@ fn memory_is_reused_and_bounded() {
     eprintln!("dropping an old snapshot frees {freed} bytes");
     assert!(freed < 64 * 1_024, "{freed} bytes");
 
-    // And the sampler does not keep for ever what was held for a window.
+    // The sampler does not keep forever what a reader held for a window.
     bench.ticks(200);
     assert_near(live_bytes() - before, full, "after one snapshot was held for a window");
 
-    // A thousand snapshots that are leaked, one every tick: the host pays for what it holds, and
-    // the sampler for no more than it needs.
+    // A reader holds a thousand snapshots, one of each tick. The sampler keeps no more than it
+    // needs after they are dropped.
     let leaked: Vec<_> = (0..1_000)
         .map(|_| {
             bench.ticks(1);
@@ -111,7 +111,7 @@ fn memory_is_reused_and_bounded() {
     assert_near(live_bytes() - before, full, "after a thousand snapshots were held");
 }
 
-/// Within two percent: lists have grown to what they needed once.
+/// Within two percent, because lists keep their largest capacity.
 #[track_caller]
 fn assert_near(bytes: usize, full: usize, when: &str) {
     let ratio = bytes as f64 / full as f64;

@@ -1,5 +1,7 @@
-//! Random lives of several plugins, told to a simulation and to a naive model of it, which must
-//! agree in every answer.
+//! Random sequences of reports, ticks and queries, applied to a simulation and to a naive oracle,
+//! which must agree in every result.
+//!
+//! `PROPTEST_CASES` sets the number of cases.
 #![cfg(unix)]
 
 use std::collections::BTreeMap;
@@ -26,7 +28,7 @@ const NAMES: [&str; 4] = ["dice", "8ball", "dice-2", "würfel"];
 const PIDS: [u32; 5] = [11, 12, 13, 14, i32::MAX as u32];
 const REFUSED: [u32; 3] = [0, i32::MAX as u32 + 1, u32::MAX];
 const VERSIONS: [&str; 4] = ["", "1.0", "1.1", "2.0-β"];
-/// The largest memory that is kept, and its neighbours.
+/// The largest memory that a sample can store, and its neighbors.
 const MEMORY: [u64; 8] =
     [0, 1, 1_023, 4_097, (1 << 42) - 2_049, (1 << 42) - 2_048, 1 << 42, u64::MAX];
 const STATES: [PluginState; 7] = [
@@ -41,29 +43,29 @@ const STATES: [PluginState; 7] = [
 
 type Checked = Result<(), TestCaseError>;
 
-/// Which process the host names.
+/// The process that the host reports.
 #[derive(Clone, Copy, Debug)]
 enum Pid {
-    /// The one that it named last: `exec`, where that still lives.
+    /// The process of the last report: `exec`, if it is still alive.
     Same,
     One(u32),
 }
 
-/// What the host says of one plugin.
+/// A report about one plugin.
 #[derive(Clone, Debug)]
 enum Saying {
     Started {
         pid: Pid,
         version: &'static str,
-        /// Its CPU time begins at zero, as that of a new process does.
+        /// Its CPU time starts at zero, as that of a new process.
         fresh: bool,
     },
-    /// So many runs before the newest, by what `started` returned.
+    /// Refers to the run so many runs before the newest one.
     Exited {
         back: usize,
         status: i32,
     },
-    /// Of a run that is another plugin's.
+    /// Refers to a run of another plugin.
     ExitedOfAnother {
         status: i32,
     },
@@ -75,12 +77,12 @@ enum Saying {
 #[derive(Clone, Debug)]
 struct Said {
     name: usize,
-    /// To a handle of a plugin that had this name before.
+    /// Sent to a handle of a removed plugin that had this name.
     stale: bool,
     saying: Saying,
 }
 
-/// What a tick sees of one number.
+/// What a tick reads of one PID.
 #[derive(Clone, Copy, Debug)]
 enum Look {
     Alive {
@@ -89,21 +91,21 @@ enum Look {
         nanos: u64,
         memory: u64,
     },
-    /// Its CPU time is less than before.
+    /// Its CPU time decreases.
     Down,
     Ended(RunEnd),
     Denied,
     Panics,
 }
 
-/// A window, in terms of what the history is like when it is asked for.
+/// A window relative to the history at the time of the query.
 #[derive(Clone, Copy, Debug)]
 enum Asked {
     Zero,
     Longer,
-    /// So many intervals, and so many thousandths of one.
+    /// Intervals, and thousandths of an interval.
     Intervals(u32, u32),
-    /// Exactly as old as the so-many-th sample from the end, and so many nanoseconds.
+    /// The age of the sample with this number from the end, and an offset in nanoseconds.
     Sample(usize, i64),
 }
 
@@ -112,22 +114,22 @@ enum Step {
     Register(usize),
     Say(Said),
     Events(usize, u64),
-    /// A hot reload after the other.
+    /// Consecutive hot reloads.
     Reloads(usize, u16),
     Tick {
         looks: [Look; PIDS.len()],
-        /// Said while the tick looks at the first process.
+        /// Reports during the tick, while it reads the first process.
         meanwhile: Vec<Said>,
         windows: [Asked; 2],
     },
-    /// Uneventful ones.
+    /// Ticks without other changes.
     Ticks {
         count: u32,
         seed: u32,
         windows: [Asked; 2],
     },
     Advance(Duration, [Asked; 2]),
-    /// Keep a snapshot to the end.
+    /// Holds a snapshot to the end.
     Hold,
 }
 
@@ -142,7 +144,7 @@ fn saying() -> BoxedStrategy<Saying> {
             3 => Just(0),
             2 => (1..=255).prop_map(|code| code << 8),
             2 => (1..=64).prop_map(|signal| signal),
-            1 => Just(0x80 | 11), // it has dumped core
+            1 => Just(0x80 | 11), // with a core dump
         ]
     };
     prop_oneof![
@@ -199,7 +201,7 @@ fn asked() -> impl Strategy<Value = Asked> {
     ]
 }
 
-/// A process ends, and this and that is said of the plugin before and after.
+/// A process exits, with arbitrary reports before and after.
 fn scene() -> impl Strategy<Value = Vec<Step>> {
     let looks = [look(), look(), look(), look(), look()];
     let soon =
@@ -227,7 +229,7 @@ fn windows() -> impl Strategy<Value = [Asked; 2]> {
     [asked(), asked()]
 }
 
-/// `reloads` says how often a whole series of runs comes and goes.
+/// `reloads` is the weight of long series of runs.
 fn step(reloads: u32) -> impl Strategy<Value = Step> {
     let name = || 0..NAMES.len();
     let meanwhile = prop_oneof![4 => Just(Vec::new()), 1 => vec(said(), 1..4)];
@@ -259,13 +261,13 @@ fn step(reloads: u32) -> impl Strategy<Value = Step> {
 }
 
 fn steps(reloads: u32, most: usize) -> impl Strategy<Value = Vec<Step>> {
-    // Boxed, since what is drawn would be too large for the stack of a test's thread.
+    // Boxed, because the values are too large for the stack of a test thread.
     let one = step(reloads).prop_map(|step| vec![step]).boxed();
     let some = prop_oneof![12 => one, 1 => scene().boxed()];
     vec(some, 1..most).prop_map(|steps| steps.concat())
 }
 
-/// Poll interval, and the length of the history.
+/// Poll interval and history duration.
 fn lengths() -> impl Strategy<Value = (Duration, Duration)> {
     let interval = select(vec![10, 500, 999, 1_000, 5_000, 7_000]).prop_map(Duration::from_millis);
     let samples = select(vec![1_u32, 2, 3, 10, 29, 30, 31, 60, 65, 95]);
@@ -274,18 +276,18 @@ fn lengths() -> impl Strategy<Value = (Duration, Duration)> {
     })
 }
 
-/// A plugin, as the host holds it.
+/// A plugin as the host knows it.
 struct Host {
     plugin: Plugin,
     name: usize,
-    /// Its number in the model.
+    /// Its index in the oracle.
     life: usize,
     removed: bool,
     runs: Vec<RunId>,
     last_pid: u32,
 }
 
-/// The host's side: all handles that it ever had, and the CPU time of each number.
+/// All handles that the host has ever had, and the CPU time of each PID.
 #[derive(Default)]
 struct Hosts {
     all: Vec<Host>,
@@ -298,7 +300,7 @@ impl Hosts {
         newest_first.find(|host| host.name == name && host.removed == removed)
     }
 
-    /// Says it to the handle; returns what the model is to be told.
+    /// Sends a report to the handle and returns the report for the oracle.
     fn say(&mut self, said: &Said, world: &World, in_tick: bool) -> Option<(usize, Word)> {
         let another = self.all.iter().filter(|host| host.name != said.name);
         let another = another.filter_map(|host| host.runs.last().copied()).next_back();
@@ -320,8 +322,9 @@ impl Hosts {
             }
             Saying::Exited { back, status } => {
                 let run = host.runs[host.runs.len().checked_sub(1 + back)?];
-                // A clean end that only the sampler has seen may be forgotten once it is not shown
-                // any more: whether another word on it still counts is not promised.
+                // The tracker may forget a clean exit that only the sampler has detected, once the
+                // run is not listed any more. Whether a later report about it has an effect is
+                // unspecified.
                 let newer = if in_tick { 0 } else { 200 };
                 if back > newer && world.is_clean_and_unsettled(life, run)
                     || world.may_be_forgotten(life, run)
@@ -363,14 +366,14 @@ impl Host {
     }
 }
 
-/// A snapshot that is kept, and what it showed when it was new.
+/// A snapshot that is held, and its content when it was new.
 struct Held {
     snapshot: Snapshot,
     overview: Overview,
     samples: Vec<Vec<SampleSeen>>,
 }
 
-/// The simulation, the model, and the host that talks to both.
+/// The simulation, the oracle, and the host that reports to both.
 struct Bench {
     sim: Simulation,
     world: World,
@@ -452,7 +455,7 @@ impl Bench {
                         memory: u64::from(drawn),
                     };
                     self.tick(&[look; PIDS.len()], &[])?;
-                    // Each of these ticks is looked at, but not all of its history.
+                    // Checks each of these ticks, but not the whole history.
                     self.check(&[Window::Last(self.sim.snapshot().poll_interval())])?;
                 }
                 self.check_windows(windows)?;
@@ -539,7 +542,7 @@ impl Bench {
                 Seen::Ended(RunEnd::Signaled(signal)) => Observed::Signaled(signal),
                 Seen::Ended(_) => Observed::Gone,
                 Seen::Unread(ReadError::PermissionDenied) => Observed::Denied,
-                // Unlike a panic of its own, this one prints nothing.
+                // Unlike `panic!`, this prints nothing.
                 Seen::Unread(_) => resume_unwind(Box::new("a read that panics")),
             }
         });
@@ -554,7 +557,7 @@ impl Bench {
         Ok(())
     }
 
-    /// Compares all answers, over all of the history and over `windows`.
+    /// Compares all queries, over the whole history and over `windows`.
     fn check_windows(&mut self, windows: &[Asked]) -> Checked {
         let snapshot = self.sim.snapshot();
         let ages: Vec<_> = self.world.sample_ages();
@@ -586,7 +589,7 @@ impl Bench {
             prop_assert_eq!(&expected, &self.expected, "a change is published");
         }
         let seen = overview(&snapshot)?;
-        // Part by part, so that what differs can be read.
+        // Compares part by part, for readable differences.
         for (seen, expected) in seen.plugins.iter().zip(&expected.plugins) {
             let ids =
                 |plugin: &PluginSeen| plugin.runs.iter().map(|run| run.id).collect::<Vec<_>>();
@@ -649,7 +652,7 @@ fn run(run: &Run) -> RunSeen {
     }
 }
 
-/// A percentage in thousandths, which it is in whole numbers of.
+/// Converts a percentage to thousandths. It must be a whole number of them.
 fn thousandths(percent: f64) -> Result<u64, TestCaseError> {
     let thousandths = (percent * 1_000.0).round();
     prop_assert!(close(percent, thousandths / 1_000.0), "{percent} is in between");
@@ -726,7 +729,7 @@ fn samples(snapshot: &Snapshot, window: Window) -> Result<Vec<Vec<SampleSeen>>, 
     snapshot.plugins().map(of_plugin).collect()
 }
 
-/// The history is the same from whichever end it is walked.
+/// Asserts that the history is the same in both directions.
 fn walks_agree(view: PluginView<'_>, window: Window, expected: &[SampleSeen]) -> Checked {
     let moments: Vec<_> = expected.iter().map(|sample| sample.timestamp).collect();
     let mut backwards: Vec<_> = view.history(window).rev().map(|sample| sample.timestamp).collect();
@@ -811,7 +814,7 @@ fn aggregates_agree(
     Ok(())
 }
 
-/// Two plugins are registered, and then the steps are taken.
+/// Registers two plugins and runs the steps.
 fn live(lengths: (Duration, Duration), steps: Vec<Step>) -> Checked {
     let mut life = vec![Step::Register(0), Step::Register(1)];
     life.extend(steps);
@@ -841,6 +844,7 @@ proptest! {
 proptest! {
     #![proptest_config(cases(64))]
 
+    /// As above, with hundreds of runs.
     #[test]
     fn queries_agree_with_oracle_over_many_runs(
         lengths in lengths(),
@@ -850,7 +854,7 @@ proptest! {
     }
 }
 
-/// What the smallest of all lives are made of: a history of one sample, and nothing of interest.
+/// The smallest history: one sample.
 const SHORTEST: (Duration, Duration) = (Duration::from_millis(10), Duration::from_millis(10));
 const ZERO: [Asked; 2] = [Asked::Zero, Asked::Zero];
 const IDLE: Step = Step::Ticks { count: 1, seed: 0, windows: ZERO };

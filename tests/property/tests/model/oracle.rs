@@ -1,47 +1,47 @@
-//! The model: it keeps everything that ever happened, and looks through all of it for each answer.
+//! The oracle: it keeps every event and searches all of them for each query.
 //!
-//! Nothing is packed, shared, bounded or kept ready. Times are counted from the start.
+//! Nothing is packed, shared, bounded or cached. Times are relative to the start.
 
 use std::time::{Duration, SystemTime};
 
 use plugmeter::{PluginState, ReadError, RunEnd, RunId, Window};
 
-/// An end that the host has not explained counts once so much time has passed.
+/// An unreported crash counts after this time.
 const GRACE: Duration = Duration::from_secs(1);
 
-/// As many runs are shown at most.
+/// The most runs that a plugin lists.
 const RUNS_SHOWN: usize = 256;
 
-/// What the host said to a handle.
+/// A report of the host to a handle.
 #[derive(Clone, Debug)]
 pub(crate) enum Word {
     /// The plugin was registered.
     Registered,
-    /// It was removed.
+    /// The plugin was removed.
     Removed,
-    /// A process was named.
+    /// A process was started.
     Started {
-        /// What the handle returned.
+        /// The result of the handle's method.
         run: RunId,
-        /// The number that was named.
+        /// The reported PID.
         pid: u32,
-        /// Empty where there is none.
+        /// Empty for no version.
         version: &'static str,
     },
-    /// The status of a run's process was told.
+    /// The exit status of a run's process.
     Exited(RunId, RunEnd),
-    /// A state was set; `stopped()` and `crashed()` are two of them.
+    /// A state; `stopped()` and `crashed()` set one as well.
     State(PluginState),
 }
 
-/// What a tick finds of a process.
+/// What a tick reads of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Seen {
-    /// It lives, and has used so much CPU time and memory.
+    /// Alive, with its CPU time and memory.
     Alive(Duration, u64),
-    /// It has ended.
+    /// Exited.
     Ended(RunEnd),
-    /// There is no reading, and this is why.
+    /// No reading, with the reason.
     Unread(ReadError),
 }
 
@@ -53,16 +53,16 @@ struct Run {
     version: &'static str,
     process_began: Duration,
     reported_at: Duration,
-    /// When it ended, and how, as far as is known by now.
+    /// When and how it ended, as far as is known.
     ended: Option<(Duration, RunEnd)>,
-    /// Nothing that is learnt from now on changes whether it counts as a crash.
+    /// The end is classified: later reports do not change whether it is a crash.
     settled: bool,
-    /// It counts as a crash unless the host explains it in time.
+    /// It counts as a crash unless the host reports otherwise within the grace period.
     suspected: bool,
     counted: bool,
-    /// It is another process than the run before was.
+    /// It is another process than the run before.
     new_process: bool,
-    /// When the process was read, and the CPU time that it had used by then.
+    /// Time and CPU time of each reading.
     readings: Vec<(Duration, Duration)>,
 }
 
@@ -71,12 +71,13 @@ impl Run {
         self.ended.is_none()
     }
 
-    /// The differences between its readings that can be told.
+    /// The differences between consecutive readings that do not decrease.
     fn differences(&self) -> Vec<Duration> {
         self.readings.windows(2).filter_map(|pair| pair[1].1.checked_sub(pair[0].1)).collect()
     }
 
-    /// Facts before words, words before ignorance; of two that weigh the same the first.
+    /// An exit status replaces a report, and a report replaces an unknown end. Otherwise the first
+    /// one stays.
     fn learn(&mut self, news: RunEnd) {
         let weight = |end| match end {
             RunEnd::Exited(_) | RunEnd::Signaled(_) => 2,
@@ -97,12 +98,12 @@ impl Run {
     }
 }
 
-/// Exit code 0, or a signal that asks a process to end.
+/// Exit code 0, or a signal that requests a process to exit.
 fn is_clean(end: RunEnd) -> bool {
     matches!(end, RunEnd::Exited(0) | RunEnd::Signaled(1 | 2 | 13 | 15))
 }
 
-/// What a tick recorded.
+/// The values that a tick recorded.
 #[derive(Clone, Debug)]
 struct Recorded {
     at: Duration,
@@ -116,18 +117,18 @@ struct Recorded {
     crashes: u64,
 }
 
-/// One registered plugin, from its registration on.
+/// A plugin from its registration on.
 #[derive(Clone, Debug)]
 struct Life {
     name: String,
-    /// It is in the snapshots: the sampler has heard of it, and not yet of its removal.
+    /// It is in the snapshots: its registration was processed, and its removal was not.
     present: bool,
     state: PluginState,
     state_since: Duration,
     problem: Option<ReadError>,
     runs: Vec<Run>,
     samples: Vec<Recorded>,
-    /// All events so far, also those since the last tick.
+    /// All events so far, including those since the last tick.
     events: u64,
 }
 
@@ -143,7 +144,7 @@ impl Life {
         self.runs.iter_mut().find(|run| run.is_open())
     }
 
-    /// Ends the open run, if there is one, and returns it.
+    /// Ends the active run, if there is one, and returns it.
     fn close(&mut self, end: RunEnd, now: Duration) -> Option<&mut Run> {
         let run = self.runs.iter_mut().find(|run| run.is_open())?;
         run.ended = Some((now, end));
@@ -158,7 +159,7 @@ impl Life {
         at
     }
 
-    /// The sampler acts on the end of the process of `id`, which it has noticed.
+    /// Processes the exit of the run `id`, which the sampler has detected.
     fn notice(&mut self, id: RunId, end: RunEnd, now: Duration) {
         let announced = self.state == PluginState::Stopping;
         let Some(run) = self.runs.iter_mut().find(|run| run.id == id) else {
@@ -179,7 +180,7 @@ impl Life {
         }
     }
 
-    /// A process is named; `dead` is the run whose process was found gone, if there is one.
+    /// A process is reported; `dead` is the run whose process was found gone, if there is one.
     fn started(
         &mut self,
         id: RunId,
@@ -189,7 +190,7 @@ impl Life {
         now: Duration,
     ) {
         let announced = self.state == PluginState::Stopping;
-        // Nobody can replace a process that is dead already.
+        // A dead process cannot be replaced.
         let dead = self.open().is_some_and(|run| Some(run.id) == dead);
         let word = if dead { RunEnd::Unknown } else { RunEnd::Replaced };
         let replaced = self.close(word, now).and_then(|run| {
@@ -283,7 +284,7 @@ impl Life {
         }
     }
 
-    /// Takes the sample of a tick; returns the end that it found.
+    /// Takes the sample of a tick and returns the exit that it detected.
     fn sample(&mut self, see: &dyn Fn(u32) -> Seen, now: Duration) -> Option<(RunId, RunEnd)> {
         let mut found = None;
         let mut recorded = Recorded {
@@ -296,7 +297,7 @@ impl Life {
             events: self.events,
             crashes: self.crashes().len() as u64,
         };
-        // What does not fit is carried to the next tick.
+        // Excess events are carried to the next tick.
         let before = self.samples.last().map_or(0, |sample| sample.events);
         recorded.events = recorded.events.min(before + u64::from(u32::MAX));
         if let Some(run) = self.runs.iter_mut().find(|run| run.is_open()) {
@@ -328,7 +329,7 @@ impl Life {
     }
 }
 
-/// Everything that ever happened.
+/// All events since the start.
 #[derive(Debug)]
 pub(crate) struct World {
     began: SystemTime,
@@ -338,12 +339,12 @@ pub(crate) struct World {
     ticks: Vec<Duration>,
     failed_reads: u64,
     lives: Vec<Life>,
-    /// What was said and not yet heard, to which life.
+    /// Reports that are not processed yet, with the index of the plugin.
     said: Vec<(usize, Word)>,
 }
 
 impl World {
-    /// Nothing has happened yet.
+    /// Creates an oracle without plugins.
     pub(crate) fn new(
         began: SystemTime,
         poll_interval: Duration,
@@ -366,7 +367,7 @@ impl World {
         self.now
     }
 
-    /// A plugin is registered; returns the number that this model gives it.
+    /// Registers a plugin and returns its index.
     pub(crate) fn register(&mut self, name: &str) -> usize {
         self.lives.push(Life {
             name: name.to_owned(),
@@ -382,22 +383,22 @@ impl World {
         self.lives.len() - 1
     }
 
-    /// The host says something to a handle.
+    /// Queues a report.
     pub(crate) fn say(&mut self, life: usize, word: Word) {
         self.said.push((life, word));
     }
 
-    /// Something happens in a plugin.
+    /// Adds events to a plugin.
     pub(crate) fn add_events(&mut self, life: usize, events: u64) {
         self.lives[life].events += events;
     }
 
-    /// All events of a plugin, also those since the last tick.
+    /// All events of a plugin, including those since the last tick.
     pub(crate) fn events(&self, life: usize) -> u64 {
         self.lives[life].events
     }
 
-    /// The numbers of the processes that a tick would look at.
+    /// The PIDs that a tick would read, sorted.
     pub(crate) fn open_pids(&self) -> Vec<u32> {
         let present = self.lives.iter().filter(|life| life.present);
         let runs = present.flat_map(|life| &life.runs);
@@ -406,7 +407,7 @@ impl World {
         pids
     }
 
-    /// Hears what was said, then acts on the ends that were found.
+    /// Processes the queued reports, then the detected exits.
     fn hear(&mut self, found: &[(usize, RunId, RunEnd)]) {
         for (index, word) in std::mem::take(&mut self.said) {
             let now = self.now;
@@ -444,30 +445,31 @@ impl World {
         }
     }
 
-    /// Nothing was said that is not yet heard.
+    /// Returns whether no report is queued.
     pub(crate) fn is_silent(&self) -> bool {
         self.said.is_empty()
     }
 
-    /// How old the samples are at the newest tick, newest first.
+    /// Ages of the samples at the newest tick, newest first.
     pub(crate) fn sample_ages(&self) -> Vec<Duration> {
         let newest = self.ticks.last().copied().unwrap_or_default();
         self.ticks.iter().rev().map(|&at| newest - at).collect()
     }
 
-    /// The host is heard, before time moves.
+    /// Processes the queued reports, before time advances.
     pub(crate) fn hear_the_host(&mut self) {
         self.hear(&[]);
     }
 
-    /// Time passes.
+    /// Advances the time.
     pub(crate) fn advance(&mut self, time: Duration) {
         self.hear_the_host();
         self.now += time;
         self.settle();
     }
 
-    /// One interval later, every process is looked at; the host says something meanwhile.
+    /// Advances the time by one interval and reads every process. `during_tick` is queued after the
+    /// reads.
     pub(crate) fn tick(&mut self, see: &dyn Fn(u32) -> Seen, meanwhile: Vec<(usize, Word)>) {
         self.advance(self.poll_interval);
         self.ticks.push(self.now);
@@ -487,7 +489,7 @@ impl World {
     }
 }
 
-/// What is to be seen of a run.
+/// The public fields of a run.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct RunSeen {
     pub(crate) id: RunId,
@@ -500,7 +502,7 @@ pub(crate) struct RunSeen {
     pub(crate) cpu_time: Option<Duration>,
 }
 
-/// What is to be seen of a sample.
+/// The public fields of a sample.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct SampleSeen {
     pub(crate) timestamp: SystemTime,
@@ -516,7 +518,7 @@ pub(crate) struct SampleSeen {
     pub(crate) crash_count: u64,
 }
 
-/// What is to be seen of a plugin, without its history.
+/// The public fields of a plugin, without its history.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct PluginSeen {
     pub(crate) name: String,
@@ -535,7 +537,7 @@ pub(crate) struct PluginSeen {
     pub(crate) current: Option<SampleSeen>,
 }
 
-/// What is to be seen of all plugins together.
+/// The public fields of a snapshot.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Overview {
     pub(crate) tick: u64,
@@ -548,7 +550,7 @@ pub(crate) struct Overview {
     pub(crate) plugins: Vec<PluginSeen>,
 }
 
-/// Integers of which all values of a summary follow.
+/// Sorted integers, from which all values of a summary follow.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Sorted(pub(crate) Vec<u64>);
 
@@ -559,18 +561,18 @@ impl Sorted {
         (!values.is_empty()).then_some(Self(values))
     }
 
-    /// The value at the rank that the definition names.
+    /// The value at the rank of the definition.
     pub(crate) fn p95(&self) -> u64 {
         self.0[(self.0.len() * 95 / 100).min(self.0.len() - 1)]
     }
 
-    /// Exact.
+    /// The exact sum.
     pub(crate) fn sum(&self) -> u64 {
         self.0.iter().sum()
     }
 }
 
-/// What is to be seen of a window.
+/// The public fields of an aggregate.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct WindowSeen {
     pub(crate) sample_count: usize,
@@ -598,7 +600,7 @@ impl World {
         lives
     }
 
-    /// Moments of the ticks that the history goes back to.
+    /// The times of the ticks that are in the history.
     fn history(&self) -> &[Duration] {
         let most = self.history_duration.as_nanos() / self.poll_interval.as_nanos();
         let most = usize::try_from(most).expect("histories are short here").max(1);
@@ -618,13 +620,13 @@ impl World {
         samples.filter(|sample| sample.at >= *first && inside(sample.at)).collect()
     }
 
-    /// Only the sampler has seen this run end, and it was a clean end.
+    /// Only the sampler has detected the end of this run, and it was clean.
     pub(crate) fn is_clean_and_unsettled(&self, life: usize, id: RunId) -> bool {
         let run = self.lives[life].runs.iter().find(|run| run.id == id);
         run.is_some_and(|run| !run.is_open() && !run.settled && !run.suspected)
     }
 
-    /// The same, and it is so long ago that it is not shown any more.
+    /// As above, and the run is so old that it is not listed any more.
     pub(crate) fn may_be_forgotten(&self, life: usize, id: RunId) -> bool {
         let shown = self.runs_shown(&self.lives[life]);
         self.is_clean_and_unsettled(life, id) && shown.iter().all(|run| run.id != id)
@@ -660,7 +662,7 @@ impl World {
         }
     }
 
-    /// Runs that are still of interest, oldest first.
+    /// The listed runs, oldest first.
     fn runs_shown<'a>(&self, life: &'a Life) -> Vec<&'a Run> {
         let oldest = self.history().first().copied();
         let since = self
@@ -698,7 +700,7 @@ impl World {
         }
     }
 
-    /// What is to be seen now.
+    /// The content of the current snapshot.
     pub(crate) fn overview(&self) -> Overview {
         let lives = self.registered();
         let in_state = |state| lives.iter().filter(move |life| life.state == state);
@@ -716,7 +718,7 @@ impl World {
         }
     }
 
-    /// The samples of each plugin in `window`, oldest first; plugins by name.
+    /// The samples of each plugin in `window`, oldest first; plugins sorted by name.
     pub(crate) fn samples(&self, window: Window) -> Vec<Vec<SampleSeen>> {
         let samples = |life: &&Life| {
             let within = self.within(life, window).into_iter();
@@ -725,7 +727,7 @@ impl World {
         self.registered().iter().map(samples).collect()
     }
 
-    /// What each plugin's `window` sums up to; plugins by name.
+    /// The aggregates of each plugin over `window`; plugins sorted by name.
     pub(crate) fn windows(&self, window: Window) -> Vec<Option<WindowSeen>> {
         let sum_up = |life: &&Life| {
             let samples = self.within(life, window);

@@ -1,5 +1,5 @@
-//! Names and versions of whatever letters there are, up to the longest: in the table, in JSON and in
-//! both formats of the exposition they are what was registered, and forge nothing.
+//! Names and versions of arbitrary characters, up to the longest. They are exact in the table, in
+//! JSON and in both exposition formats, and do not alter their structure.
 
 use std::time::Duration;
 
@@ -16,13 +16,13 @@ fn name() -> impl Strategy<Value = String> {
     prop_oneof![hostile_text(1..8), hostile_text(60..120)]
 }
 
-/// What a terminal makes a new line of, or turns a line by.
+/// Line separators and bidirectional controls.
 fn is_unruly(c: char) -> bool {
     matches!(c, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 proptest! {
-    // No file of failures: what broke once is in `HOSTILE_NAMES`.
+    // Without a file of failures: inputs that failed once are in `HOSTILE_NAMES`.
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
@@ -42,7 +42,8 @@ proptest! {
         let listed: Vec<&str> = snapshot.plugins().map(|view| view.name()).collect();
         prop_assert_eq!(&listed, &names.iter().map(String::as_str).collect::<Vec<_>>());
 
-        // The table: a line for each between the headings and the totals, all equally wide.
+        // The table: one line for each plugin between the headings and the totals, all of the same
+        // width.
         let table = snapshot.to_string();
         prop_assert!(!table.contains(is_unruly), "{:?}", table);
         let lines: Vec<&str> = table.split('\n').collect();
@@ -66,7 +67,7 @@ proptest! {
             prop_assert_eq!(json["plugin_name"].as_str(), Some(&**name));
         }
 
-        // JSON: a document that says the same.
+        // JSON: names and versions are unchanged.
         let json: serde_json::Value =
             serde_json::from_str(&serde_json::to_string(&snapshot).unwrap()).unwrap();
         for (row, name) in json["plugins"].as_array().unwrap().iter().zip(&names) {
@@ -74,8 +75,8 @@ proptest! {
             prop_assert_eq!(row["version"].as_str(), Some(&**name));
         }
 
-        // The exposition: one series of each family for each, whatever the name pretends to be. That
-        // labels come back as they were is in `exposition.rs`.
+        // The exposition: one series of each family for each plugin. `exposition.rs` checks the
+        // labels.
         for format in [Format::OpenMetrics, Format::Prometheus] {
             let page = prometheus::render(&snapshot, format);
             let series = |family: &str| page.lines().filter(|line| line.starts_with(family)).count();
@@ -87,6 +88,7 @@ proptest! {
     }
 }
 
+/// The longest names of characters of every UTF-8 length are accepted; one more byte is rejected.
 #[test]
 fn names_up_to_128_bytes_are_accepted() {
     let mut sim = Simulation::new(Config::default()).unwrap();

@@ -1,5 +1,5 @@
-//! Numbers at their limits, in every order: nothing panics, nothing that is known goes down, and every
-//! output takes them.
+//! Extreme numbers in every order: no panic, no decreasing counter, and valid output in every
+//! format.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use plugmeter::testing::{Observed, Simulation, Usage};
 use plugmeter::{Config, Snapshot, Window};
 use proptest::prelude::*;
 
-/// Durations about which arithmetic may go wrong.
+/// Durations at which arithmetic may overflow.
 fn duration() -> impl Strategy<Value = Duration> {
     let some = [
         Duration::ZERO,
@@ -32,7 +32,7 @@ fn number() -> impl Strategy<Value = u64> {
 
 #[derive(Clone, Debug)]
 enum Step {
-    /// Both plugins are seen so.
+    /// The usage of both plugins.
     Tick(Option<(Duration, u64)>),
     Advance(Duration),
     Events(u64),
@@ -53,7 +53,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// Everything that a snapshot can be asked.
+/// Runs every query of a snapshot and checks the results.
 fn ask(snapshot: &Snapshot, window: Duration) {
     let texts = [
         snapshot.to_string(),
@@ -91,7 +91,7 @@ fn ask(snapshot: &Snapshot, window: Duration) {
 }
 
 proptest! {
-    // No file of failures: what broke once is in the lists above.
+    // Without a file of failures: values that failed once are in the lists above.
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
@@ -114,7 +114,7 @@ proptest! {
                 Step::Tick(None) => sim.tick(|_| Observed::Denied),
                 Step::Advance(time) => sim.advance(time),
                 Step::Events(events) => {
-                    // Short of 2^64, which is all that a counter can say.
+                    // Less than 2^64, the limit of a counter.
                     wild.events().add(events.min(u64::MAX - wild.events().get()));
                     calm.events().increment();
                 }
@@ -129,7 +129,7 @@ proptest! {
             let snapshot = sim.snapshot();
             ask(&snapshot, window);
             if let Some(view) = snapshot.plugin("wild")
-                && matches!(step, Step::Tick(_) | Step::Advance(_)) // else nothing was heard yet
+                && matches!(step, Step::Tick(_) | Step::Advance(_)) // otherwise no report was processed yet
             {
                 let now = [view.event_count(), view.crash_count(), view.restart_count()];
                 let down = counters.iter().zip(now).any(|(before, now)| *before > now);
