@@ -20,7 +20,7 @@ use plugmeter_test_support::{
 
 /// Checks what must hold in the child. Returns 0, or the number of the violated condition as an
 /// exit code.
-fn in_the_child(collector: &Collector, plugin: &plugmeter::Plugin) -> i32 {
+fn check_child(collector: &Collector, plugin: &plugmeter::Plugin) -> i32 {
     let reader = collector.reader();
     let snapshot = reader.snapshot();
     let before = plugin.events().get();
@@ -57,12 +57,11 @@ fn forked_child_can_read_and_count_only() {
         // have.
         scope.spawn(|| {
             while !done.load(Ordering::Relaxed) {
-                collector.register("comes and goes").unwrap().remove();
+                collector.register("short-lived").unwrap().remove();
             }
         });
-        let codes: Vec<i32> =
-            (0..100).map(|_| fork(|| in_the_child(&collector, &plugin))).collect();
-        assert_eq!(codes, [0; 100], "a number is the fact that does not hold in the child");
+        let codes: Vec<i32> = (0..100).map(|_| fork(|| check_child(&collector, &plugin))).collect();
+        assert_eq!(codes, [0; 100], "the number of the violated condition");
     });
     // The host is unaffected.
     let snapshot = collector.sample_now().unwrap();
@@ -111,13 +110,13 @@ fn query(reader: &Reader) -> u64 {
 /// the fork.
 #[test]
 fn reads_make_no_system_call() {
-    const REFUSED: i32 = 99;
+    const UNSUPPORTED: i32 = 99;
     if std::env::var_os("TSAN_OPTIONS").is_some() {
-        report_skipped("ThreadSanitizer makes calls of its own", "reading without any");
+        report_skipped("ThreadSanitizer makes system calls", "reading without system calls");
         return;
     }
-    if fork(|| if forbid_system_calls() { 0 } else { REFUSED }) == REFUSED {
-        report_skipped("system calls cannot be forbidden here", "reading without any");
+    if fork(|| if forbid_system_calls() { 0 } else { UNSUPPORTED }) == UNSUPPORTED {
+        report_skipped("system calls cannot be forbidden here", "reading without system calls");
         return;
     }
     for probe in probes() {
@@ -150,10 +149,10 @@ fn reads_make_no_system_call() {
             for number in 0..FORKS {
                 let code = fork(|| {
                     if !forbid_system_calls() {
-                        return REFUSED;
+                        return UNSUPPORTED;
                     }
-                    let (said, events) = (query(&reader), plugin.events().get());
-                    let same = (0..20).all(|_| query(&reader) == said);
+                    let (checksum, events) = (query(&reader), plugin.events().get());
+                    let same = (0..20).all(|_| query(&reader) == checksum);
                     plugin.events().increment();
                     i32::from(!(same && plugin.events().get() == events + 1))
                 });
@@ -265,11 +264,11 @@ fn living_forked_child_does_not_hide_exits() {
             assert_eq!((view.state(), view.pid()), (PluginState::Running, Some(child.pid())));
         }
         child.kill();
-        wait_for("its end", || {
+        wait_for("its exit", || {
             // Without exit notifications a tick detects the exit.
-            let tells = probe == ProbeKind::Native;
+            let notifies = probe == ProbeKind::Native;
             let snapshot =
-                if tells { collector.snapshot() } else { collector.sample_now().unwrap() };
+                if notifies { collector.snapshot() } else { collector.sample_now().unwrap() };
             (snapshot.plugin("new").unwrap().state() == PluginState::Crashed).then_some(())
         });
     }
@@ -299,7 +298,7 @@ fn forked_child_can_start_own_collector() {
         });
         i32::from(!global) + 2 * i32::from(!again) + 4 * i32::from(!own)
     });
-    assert_eq!(code, 0, "the sum of what does not hold");
+    assert_eq!(code, 0, "the sum of the violated conditions");
     let snapshot = collector.sample_now().unwrap();
     assert_eq!(snapshot.plugin("dice").unwrap().version(), Some("1.0"));
     assert!(plugmeter::global().unwrap().sample_now().is_ok());

@@ -76,7 +76,7 @@ fn logger_may_drop_collector_in_sampler_thread() {
         *COLLECTOR.lock().unwrap() = Some(collector);
         // Causes a log line in the sampler's thread if the first tick is already over.
         plugin.started(0, "");
-        wait_for("the sampler to end", || reader.snapshot().is_stopped().then_some(()));
+        wait_for("the sampler to stop", || reader.snapshot().is_stopped().then_some(()));
         assert!(COLLECTOR.lock().unwrap().is_none());
     }
 }

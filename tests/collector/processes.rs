@@ -48,15 +48,15 @@ fn busy_child_has_plausible_values() {
                     assert!(cpu <= most, "{probe}: {cpu} % in {interval} seconds");
                 }
             }
-            let memory = sample.memory_mb().expect("it lives");
+            let memory = sample.memory_mb().expect("the process is alive");
             assert!((0.1..100.0).contains(&memory), "{probe}: {memory} MB");
-            let up = sample.uptime.expect("its start is known");
+            let up = sample.uptime.expect("the start time is known");
             assert!(up >= uptime && up < Duration::from_secs(600), "{probe}: {up:?}");
             uptime = up;
         }
         assert!(view.cpu_time() <= longest, "{probe}: {:?} in {longest:?}", view.cpu_time());
         let run = view.run().unwrap();
-        let started = run.started_at.expect("its start is known");
+        let started = run.started_at.expect("the start time is known");
         let apart = run.reported_at.duration_since(started).unwrap_or_default();
         assert!(apart < Duration::from_secs(30), "{probe}: {apart:?}");
         assert!(snapshot.system().total_memory_bytes > 0);
@@ -140,7 +140,7 @@ fn restart_keeps_history_and_counters() {
         let between = collector.sample_now().unwrap();
         let view = between.plugin("dice").unwrap();
         assert_eq!((view.state(), view.pid()), (PluginState::Stopped, None));
-        assert_eq!(view.version(), Some("1.0"), "of the newest run, open or not");
+        assert_eq!(view.version(), Some("1.0"), "of the newest run, active or not");
 
         let second = sleeper();
         plugin.started(second.pid(), "1.1");
@@ -183,7 +183,7 @@ fn hot_reload_replaces_run_without_crash() {
 
 /// Bound for reports within the crash grace period of one second. A test that is preempted for
 /// longer than this starts again.
-const IN_TIME: Duration = Duration::from_millis(900);
+const MAX_REPORT_DELAY: Duration = Duration::from_millis(900);
 
 /// A crash that only the sampler has detected is published immediately and counted after the grace
 /// period.
@@ -200,13 +200,13 @@ fn unreported_crash_counts_after_grace_period() {
         let snapshot = wait_for_plugin(&collector, "dice", "the crash", |view| {
             view.state() == PluginState::Crashed
         });
-        if before.elapsed() > IN_TIME {
+        if before.elapsed() > MAX_REPORT_DELAY {
             return None;
         }
         let view = snapshot.plugin("dice").unwrap();
         assert_eq!((view.pid(), view.crash_count()), (None, 0));
         let snapshot =
-            wait_for_plugin(&collector, "dice", "its count", |view| view.crash_count() == 1);
+            wait_for_plugin(&collector, "dice", "the crash count", |view| view.crash_count() == 1);
         let view = snapshot.plugin("dice").unwrap();
         let run = view.runs().next().unwrap();
         assert_eq!(view.last_crash(), run.ended_at);
@@ -214,7 +214,7 @@ fn unreported_crash_counts_after_grace_period() {
         Some(())
     };
     for probe in probes() {
-        wait_for("a look at it in time", || round(probe));
+        wait_for("a run that is fast enough", || round(probe));
     }
 }
 
@@ -224,12 +224,12 @@ fn reported_crash_counts_immediately_and_once() {
         let collector = ticking_collector(probe, Duration::from_millis(20));
         let plugin = collector.register("dice").unwrap();
         // The host reports the exit before the sampler can detect it, and after it has.
-        for seen_before in [false, true] {
+        for detected_before in [false, true] {
             let mut child = sleeper();
             let run = plugin.started(child.pid(), "");
             let before = collector.sample_now().unwrap().plugin("dice").unwrap().crash_count();
             child.kill();
-            if seen_before {
+            if detected_before {
                 wait_for_plugin(&collector, "dice", "the crash", |view| {
                     view.state() == PluginState::Crashed
                 });
@@ -253,20 +253,20 @@ fn stopped_report_within_grace_prevents_crash() {
     let round = |probe| {
         let collector = ticking_collector(probe, Duration::from_millis(10));
         let plugin = collector.register("dice").unwrap();
-        for wait_until_seen in [false, true] {
+        for wait_until_detected in [false, true] {
             let mut child = sleeper();
             plugin.started(child.pid(), "");
             collector.sample_now().unwrap();
             let before = Instant::now();
             child.kill();
             child.wait();
-            if wait_until_seen {
+            if wait_until_detected {
                 wait_for_plugin(&collector, "dice", "the crash", |view| {
                     view.state() == PluginState::Crashed
                 });
             }
             plugin.stopped();
-            if before.elapsed() > IN_TIME {
+            if before.elapsed() > MAX_REPORT_DELAY {
                 return None;
             }
         }
@@ -278,7 +278,7 @@ fn stopped_report_within_grace_prevents_crash() {
         Some(())
     };
     for probe in probes() {
-        wait_for("the words in time", || round(probe));
+        wait_for("reports that are in time", || round(probe));
     }
 }
 
@@ -292,7 +292,9 @@ fn exit_while_stopping_is_no_crash() {
         plugin.started(child.pid(), "");
         plugin.set_state(PluginState::Stopping);
         child.kill();
-        wait_for_plugin(&collector, "dice", "the end", |view| view.state() == PluginState::Stopped);
+        wait_for_plugin(&collector, "dice", "the exit", |view| {
+            view.state() == PluginState::Stopped
+        });
         child.wait();
         wait_past_crash_grace(&collector);
         assert_eq!(collector.snapshot().plugin("dice").unwrap().crash_count(), 0, "{probe}");
@@ -343,14 +345,14 @@ fn invalid_pid_is_rejected() {
 /// Returns the ID of a thread of this process that is not its first thread. The thread lives until
 /// the sender is dropped; a thread of another test could exit at any time.
 fn thread_of_this_process() -> (u32, mpsc::Sender<()>) {
-    let (tell, told) = mpsc::channel();
+    let (id_sender, id_receiver) = mpsc::channel();
     let (sender, receiver) = mpsc::channel();
     thread::spawn(move || {
         let link = std::fs::read_link("/proc/thread-self").unwrap();
-        tell.send(link.file_name().unwrap().to_str().unwrap().parse().unwrap()).unwrap();
+        id_sender.send(link.file_name().unwrap().to_str().unwrap().parse().unwrap()).unwrap();
         let _ = receiver.recv();
     });
-    (told.recv().unwrap(), sender)
+    (id_receiver.recv().unwrap(), sender)
 }
 
 #[test]
@@ -418,7 +420,7 @@ fn sample_now_includes_earlier_reports() {
 fn change_is_published_between_ticks() {
     let collector = manual_collector(ProbeKind::default());
     let plugin = collector.register("dice").unwrap();
-    wait_for_plugin(&collector, "dice", "to be there", |_| true);
+    wait_for_plugin(&collector, "dice", "its registration", |_| true);
     let first = collector.snapshot();
     plugin.set_state(PluginState::Starting);
     let second = wait_for_plugin(&collector, "dice", "its state", |view| {
@@ -468,7 +470,7 @@ fn unchanged_state_is_not_published() {
             plugin.set_state(PluginState::Unhealthy);
             thread::sleep(Duration::from_millis(15));
             let after = collector.sample_now().unwrap();
-            assert_eq!(after.revision(), before.revision() + 1, "{probe}: that of the tick");
+            assert_eq!(after.revision(), before.revision() + 1, "{probe}: only the tick publishes");
             before = after;
         }
     }
@@ -517,7 +519,7 @@ fn concurrent_stops_return_after_stop() {
             for _ in 0..8 {
                 scope.spawn(|| {
                     collector.stop();
-                    assert!(reader.snapshot().is_stopped(), "stop returns when it has stopped");
+                    assert!(reader.snapshot().is_stopped(), "stop returns after the stop");
                 });
             }
             scope.spawn(|| {

@@ -27,7 +27,7 @@ fn rounds(usual: usize) -> usize {
 /// final snapshot.
 #[test]
 fn calls_racing_with_stop_return() {
-    let (registered, refused) = (AtomicU64::new(0), AtomicU64::new(0));
+    let (registered, rejected) = (AtomicU64::new(0), AtomicU64::new(0));
     for round in 0..rounds(300) {
         let probe = probes_in_turn(round);
         let collector = ticking_collector(probe, INTERVAL);
@@ -37,7 +37,7 @@ fn calls_racing_with_stop_return() {
         thread::scope(|scope| {
             for thread in 0..THREADS {
                 let (collector, reader, begin) = (&collector, &reader, &begin);
-                let (names, registered, refused) = (&names, &registered, &refused);
+                let (names, registered, rejected) = (&names, &registered, &rejected);
                 scope.spawn(move || {
                     begin.wait();
                     let mut revision = 0;
@@ -56,7 +56,7 @@ fn calls_racing_with_stop_return() {
                                     }
                                     Err(error) => {
                                         assert_eq!(error, RegisterError::Stopped);
-                                        refused.fetch_add(1, Ordering::Relaxed);
+                                        rejected.fetch_add(1, Ordering::Relaxed);
                                     }
                                 }
                             }
@@ -66,7 +66,7 @@ fn calls_racing_with_stop_return() {
                             },
                             2 => {
                                 let snapshot = reader.snapshot();
-                                assert!(snapshot.revision() >= revision, "backwards");
+                                assert!(snapshot.revision() >= revision, "the revision decreased");
                                 revision = snapshot.revision();
                             }
                             // During the first steps of two of the threads.
@@ -89,9 +89,15 @@ fn calls_racing_with_stop_return() {
         drop(collector);
         assert_eq!(reader.snapshot(), last);
     }
-    let (registered, refused) = (registered.into_inner(), refused.into_inner());
-    eprintln!("{} rounds: {registered} registered in time, {refused} too late", rounds(300));
-    assert!(registered > 0 && refused > 0, "the race was never one: {registered}, {refused}");
+    let (registered, rejected) = (registered.into_inner(), rejected.into_inner());
+    eprintln!(
+        "{} rounds: {registered} registrations before the stop, {rejected} after it",
+        rounds(300)
+    );
+    assert!(
+        registered > 0 && rejected > 0,
+        "stop never raced with register: {registered}, {rejected}"
+    );
 }
 
 fn probes_in_turn(round: usize) -> ProbeKind {
@@ -336,7 +342,7 @@ fn held_snapshot_never_changes() {
         })
         .collect();
     let last = held.last().unwrap().0.tick();
-    wait_for("the window to turn over, twice", || {
+    wait_for("the window to turn over twice", || {
         (collector.snapshot().tick() > last + 200).then_some(())
     });
     for (snapshot, before) in &held {

@@ -26,9 +26,9 @@ fn run_json(args: &[&str]) -> Value {
 }
 
 /// Allows one such run at a time, because five plugins keep two cores busy.
-fn alone() -> MutexGuard<'static, ()> {
-    static ALONE: Mutex<()> = Mutex::new(());
-    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+fn one_at_a_time() -> MutexGuard<'static, ()> {
+    static LOCK: Mutex<()> = Mutex::new(());
+    LOCK.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn plugin<'a>(document: &'a Value, name: &str) -> &'a Value {
@@ -43,7 +43,7 @@ fn number(value: &Value) -> f64 {
 
 #[test]
 fn five_plugins_behave_and_leave_no_process() {
-    let _alone = alone();
+    let _guard = one_at_a_time();
     let document = run_json(&["--json", "--for", "3"]);
     assert_eq!(document["plugins"].as_array().unwrap().len(), 5, "{document:#}");
 
@@ -83,7 +83,7 @@ fn five_plugins_behave_and_leave_no_process() {
     }
     for name in ["steady", "bursty", "leaky", "events"] {
         let runs = &plugin(&document, name)["runs"];
-        assert_eq!(runs[0]["exit_code"], 0, "{name} was asked to end: {runs:#}");
+        assert_eq!(runs[0]["exit_code"], 0, "{name} was requested to exit: {runs:#}");
     }
 
     assert_eq!(document["system"]["total_plugins"], 5, "{document:#}");
@@ -93,16 +93,13 @@ fn five_plugins_behave_and_leave_no_process() {
     #[cfg(target_os = "linux")]
     for run in all_runs() {
         let pid = u32::try_from(run["pid"].as_u64().unwrap()).unwrap();
-        assert!(
-            !plugmeter_test_support::examples::is_worker(pid),
-            "{run:#} has outlived the example"
-        );
+        assert!(!plugmeter_test_support::examples::is_worker(pid), "{run:#} is still running");
     }
 }
 
 #[test]
 fn text_output_lists_plugins_and_sampler_cost() {
-    let _alone = alone();
+    let _guard = one_at_a_time();
     let output = run(&["--for", "1", "--interval", "0.2", "--window", "0.5"]);
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(output.status.success(), "{text}");
@@ -111,8 +108,8 @@ fn text_output_lists_plugins_and_sampler_cost() {
     for name in ["steady", "bursty", "leaky", "events", "crashy"] {
         assert!(text.contains(&format!("\n{name}: ")), "no {name} in {text}");
     }
-    for words in ["over the last 500ms", "5 plugins, ", "of one core; ", " missed"] {
-        assert!(text.contains(words), "no {words:?} in {text}");
+    for part in ["over the last 500ms", "5 plugins, ", "of one core; ", " missed"] {
+        assert!(text.contains(part), "no {part:?} in {text}");
     }
 }
 
@@ -172,7 +169,7 @@ fn help_exits_successfully() {
 
 #[test]
 fn closed_stdout_is_no_error() {
-    let _alone = alone();
+    let _guard = one_at_a_time();
     let mut example = example()
         .args(["--for", "0.5"])
         .stdin(Stdio::null())
@@ -198,7 +195,7 @@ fn existing_process_is_watched_and_left_alive() {
     sleeper.kill().unwrap();
     sleeper.wait().unwrap();
 
-    assert!(survived, "watching it has ended it");
+    assert!(survived, "watching the process has ended it");
     assert!(output.status.success(), "{output:?}");
     let document: Value = serde_json::from_slice(&output.stdout).unwrap();
     let nap = plugin(&document, "nap=1");
@@ -219,7 +216,7 @@ mod linux {
 
     #[test]
     fn workers_exit_when_host_is_killed() {
-        let _alone = alone();
+        let _guard = one_at_a_time();
         let mut host = example()
             .args(["--for", "600", "--json"])
             .stdin(Stdio::null())
@@ -228,7 +225,7 @@ mod linux {
             .unwrap();
         wait_for("five workers", || (workers(host.id()).len() == 5).then_some(()));
         let children = workers(host.id());
-        assert!(children.len() >= 4, "all but the one that crashes live on");
+        assert!(children.len() >= 4, "only the crashing worker may be absent");
         host.kill().unwrap();
         host.wait().unwrap();
         for pid in children {

@@ -7,15 +7,19 @@ use plugmeter_test_support::{manual_collector, probes, sleeper, wait_for, wait_p
 
 #[test]
 fn foreign_proc_yields_no_foreign_values() {
-    let name = "a /proc of another world";
+    let name = "a /proc of another PID namespace";
     let test = foreign_proc_yields_no_foreign_values;
     // A new PID namespace with the old `/proc`.
     let commands = ["unshare", "--pid", "--fork", "--kill-child"];
     if lacks_root(name) || !enter_isolated(test, &commands) {
         return;
     }
-    let number = std::fs::read_link("/proc/self").unwrap();
-    assert_ne!(number.to_str().unwrap(), std::process::id().to_string(), "it is another world's");
+    let pid = std::fs::read_link("/proc/self").unwrap();
+    assert_ne!(
+        pid.to_str().unwrap(),
+        std::process::id().to_string(),
+        "it belongs to another PID namespace"
+    );
     for probe in probes() {
         let collector = manual_collector(probe);
         let own = collector.register("this process").unwrap();
@@ -28,7 +32,7 @@ fn foreign_proc_yields_no_foreign_values() {
             for view in snapshot.plugins() {
                 let name = view.name();
                 assert_eq!(view.state(), PluginState::Running, "{probe}, {name}");
-                assert!(view.pid().is_some(), "{probe}, {name}: it lives");
+                assert!(view.pid().is_some(), "{probe}, {name}: the process is alive");
                 // A value belongs to the process, or it is absent and there is a read error.
                 let memory = view.current().unwrap().memory_bytes;
                 match (memory, name) {
@@ -49,7 +53,7 @@ fn foreign_proc_yields_no_foreign_values() {
         // The exit belongs to the process as well.
         child.kill();
         child.wait();
-        wait_for("the end", || {
+        wait_for("the exit", || {
             let snapshot = collector.sample_now().unwrap();
             (snapshot.plugin("a child").unwrap().state() == PluginState::Crashed).then_some(())
         });
@@ -60,7 +64,7 @@ fn foreign_proc_yields_no_foreign_values() {
             plugin.started(next.pid(), "");
             collector.sample_now().unwrap();
             next.kill();
-            wait_for("the end of what nobody has reaped", || {
+            wait_for("the exit of an unreaped process", || {
                 let snapshot = collector.sample_now().unwrap();
                 let view = snapshot.plugin("another child").unwrap();
                 let end = view.runs().last().unwrap().end?;

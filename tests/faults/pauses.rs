@@ -73,7 +73,7 @@ fn suspended_machine_loses_no_counts() {
     let minute = Duration::from_secs(60);
     let config = Config::default().poll_interval(minute).history_duration(minute * 60);
     let mut sim = Simulation::new(config).unwrap();
-    let names = ["goes on", "was killed before"];
+    let names = ["continues", "was killed"];
     let plugins = names.map(|name| sim.register(name).unwrap());
     plugins[0].started(1, "1.0");
     plugins[1].started(2, "1.0");
@@ -84,7 +84,7 @@ fn suspended_machine_loses_no_counts() {
     plugins[0].events().add(5);
     sim.tick(|pid| if pid == 2 { Observed::Signaled(9) } else { usage(61).into() });
     let before = sim.snapshot();
-    assert_eq!(before.plugin(names[1]).unwrap().crash_count(), 0, "the host may still speak");
+    assert_eq!(before.plugin(names[1]).unwrap().crash_count(), 0, "the host can still report");
 
     sim.advance(Duration::from_secs(8 * 3_600));
     let asleep = sim.snapshot();

@@ -17,15 +17,15 @@ fn threads() -> usize {
 
 /// Returns threads and descriptors that an attempt could leave behind. A joined thread may still be
 /// listed for a short time, so tests wait until it is gone before they compare.
-fn left() -> (usize, Vec<String>) {
+fn resources() -> (usize, Vec<String>) {
     (threads(), own_descriptors())
 }
 
 /// Runs `action` while this user may not start another thread or process.
-fn without_threads<T>(meanwhile: impl FnOnce() -> T) -> T {
+fn without_threads<T>(action: impl FnOnce() -> T) -> T {
     let before = getrlimit(Resource::Nproc);
     setrlimit(Resource::Nproc, Rlimit { current: Some(0), ..before }).unwrap();
-    let done = meanwhile();
+    let done = action();
     setrlimit(Resource::Nproc, before).unwrap();
     done
 }
@@ -39,7 +39,7 @@ fn assert_works(collector: &Collector) {
         let snapshot = collector.sample_now().unwrap();
         let sample = snapshot.plugin("dice").unwrap().current().unwrap();
         assert!(sample.memory_bytes.is_some(), "{sample:?}");
-        let uptime = sample.uptime.expect("its start is known");
+        let uptime = sample.uptime.expect("the start time is known");
         assert!(uptime.as_secs() < 3_600, "{uptime:?}");
         sample.cpu_percent
     });
@@ -53,15 +53,15 @@ fn start_without_thread_fails_cleanly() {
         return;
     }
     let probes = probes();
-    let none = without_threads(|| thread::Builder::new().spawn(|| ()).is_err());
-    if !none {
+    let is_enforced = without_threads(|| thread::Builder::new().spawn(|| ()).is_err());
+    if !is_enforced {
         report_skipped("the limit of processes does not hold here", "a start that gets no thread");
         return;
     }
     for &probe in &probes {
         // Threads of the check for available probes and of the previous probe.
-        wait_for("the threads before to be gone", || (threads() <= 2).then_some(()));
-        let before = left();
+        wait_for("earlier threads to be gone", || (threads() <= 2).then_some(()));
+        let before = resources();
         for attempt in 0..200 {
             let config = Config::default().probe(probe);
             match without_threads(|| Collector::start(config)) {
@@ -71,38 +71,38 @@ fn start_without_thread_fails_cleanly() {
                 other => panic!("{probe}, attempt {attempt}: {other:?}"),
             }
         }
-        assert_eq!(left(), before, "{probe}: of two hundred attempts");
+        assert_eq!(resources(), before, "{probe}: left behind by two hundred attempts");
         assert_works(&manual_collector(probe));
     }
     // The process-wide collector can be started again as well.
-    let refused = without_threads(|| plugmeter::init(Config::default()).map(|_| ()));
-    assert!(matches!(refused, Err(InitError::Start(StartError::Thread(_)))), "{refused:?}");
+    let failed = without_threads(|| plugmeter::init(Config::default()).map(|_| ()));
+    assert!(matches!(failed, Err(InitError::Start(StartError::Thread(_)))), "{failed:?}");
     assert!(plugmeter::global().is_none());
     assert_works(plugmeter::init(Config::default()).unwrap());
 }
 
 /// Numbers of free descriptors, from none to enough.
-const SPARE: std::ops::Range<usize> = 0..8;
+const FREE: std::ops::Range<usize> = 0..8;
 
 /// Starts collectors with fewer descriptors than they need, and then with all of them.
 fn starts_with_too_few(probe: ProbeKind) {
     let before = own_descriptors();
-    let mut refused = 0;
-    for spare in SPARE {
+    let mut failed = 0;
+    for free in FREE {
         let mut taken: Vec<File> = std::iter::from_fn(|| File::open("/dev/null").ok()).collect();
-        taken.truncate(taken.len() - spare);
+        taken.truncate(taken.len() - free);
         let started = Collector::start(Config::default().probe(probe));
         drop(taken);
         match started {
-            Err(StartError::Thread(_)) => refused += 1,
-            Err(error) => panic!("{probe}, {spare} left: {error}"),
+            Err(StartError::Thread(_)) => failed += 1,
+            Err(error) => panic!("{probe}, {free} free: {error}"),
             // It has started with few descriptors and continues with more.
             Ok(collector) => assert_works(&collector),
         }
-        assert_eq!(own_descriptors(), before, "{probe}: {spare} were left");
+        assert_eq!(own_descriptors(), before, "{probe}: {free} were free");
     }
-    assert!(refused > 0, "{probe}: it cannot have had what it needs");
-    assert!(refused < SPARE.len(), "{probe}: {} are enough", SPARE.end - 1);
+    assert!(failed > 0, "{probe}: a start needs descriptors");
+    assert!(failed < FREE.len(), "{probe}: {} are enough", FREE.end - 1);
     assert_works(&manual_collector(probe));
 }
 

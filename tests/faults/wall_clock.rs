@@ -15,7 +15,7 @@ use plugmeter_test_support::{ChildGuard, probes, report_missing, shell, sleeper,
 const HOUR: i64 = 3_600;
 const INTERVAL: Duration = Duration::from_millis(10);
 /// Longer than one step of a test, and far shorter than any change of the clock.
-const SOON: Duration = Duration::from_secs(300);
+const MAX_STEP_TIME: Duration = Duration::from_secs(300);
 
 /// Finds libfaketime where Debian's package `faketime` and other distributions install it.
 fn library() -> Option<PathBuf> {
@@ -28,9 +28,9 @@ fn library() -> Option<PathBuf> {
 }
 
 /// A file that is removed on drop.
-struct Temporary(PathBuf);
+struct TemporaryFile(PathBuf);
 
-impl Drop for Temporary {
+impl Drop for TemporaryFile {
     fn drop(&mut self) {
         let _ = std::fs::remove_file(&self.0);
     }
@@ -49,7 +49,7 @@ impl Wall {
     /// process.
     fn enter_isolated<T: Fn()>(test: T, name: &str) -> Option<Self> {
         if let Ok(file) = std::env::var(Self::FILE) {
-            assert!(enter_isolated(test, &[]), "the test has lost its way");
+            assert!(enter_isolated(test, &[]), "the process was started for this test");
             return Some(Self { file: file.into(), set: 0 });
         }
         let Some(library) = library() else {
@@ -59,7 +59,7 @@ impl Wall {
         let file = format!("plugmeter-clock-{name}-{}", process::id());
         let file = std::env::temp_dir().join(file);
         write(&file, 0);
-        let file = Temporary(file);
+        let file = TemporaryFile(file);
         let commands = [
             "env".to_owned(),
             format!("LD_PRELOAD={}", library.display()),
@@ -82,7 +82,7 @@ impl Wall {
             Err(behind) => -(behind.duration().as_secs() as i64),
         };
         let wanted = offset - self.set;
-        assert!((moved - wanted).abs() < 60, "set by {wanted} s, moved by {moved} s");
+        assert!((moved - wanted).abs() < 60, "set by {wanted} s, but moved by {moved} s");
         self.set = offset;
     }
 }
@@ -94,7 +94,7 @@ fn write(file: &Path, offset: i64) {
     std::fs::rename(new, file).unwrap();
 }
 
-fn ticking(probe: ProbeKind) -> Collector {
+fn ticking_collector(probe: ProbeKind) -> Collector {
     let config = Config::default().poll_interval(INTERVAL).history_duration(INTERVAL * 3_000);
     Collector::start(config.probe(probe)).unwrap()
 }
@@ -128,11 +128,11 @@ fn offsets(probe: ProbeKind) -> &'static [i64] {
 
 #[test]
 fn wall_clock_change_moves_no_tick_or_value() {
-    let name = "setting_the_wall_clock";
+    let name = "wall_clock_change";
     let test = wall_clock_change_moves_no_tick_or_value;
     let Some(mut wall) = Wall::enter_isolated(test, name) else { return };
     for probe in probes() {
-        let collector = ticking(probe);
+        let collector = ticking_collector(probe);
         let plugin = collector.register("busy").unwrap();
         let busy = shell("while :; do :; done");
         plugin.started(busy.pid(), "1.0");
@@ -144,7 +144,7 @@ fn wall_clock_change_moves_no_tick_or_value() {
             let now = after(&collector, &before, 50);
             let what = format!("{probe}, {was:+} to {offset:+}");
             let elapsed = now.sampled_at_instant() - before.sampled_at_instant();
-            assert!(elapsed < SOON, "{what}: {elapsed:?}");
+            assert!(elapsed < MAX_STEP_TIME, "{what}: {elapsed:?}");
 
             // Wall-clock times follow the clock as it was set.
             let shown = seconds(now.sampled_at(), before.sampled_at());
@@ -163,7 +163,7 @@ fn wall_clock_change_moves_no_tick_or_value() {
             let in_it = view.history(window).len() as u64;
             assert_eq!(in_it, now.tick() - before.tick() + 1, "{what}");
             let all = view.aggregates(Window::All).unwrap();
-            assert!(all.time_span < SOON, "{what}: {:?}", all.time_span);
+            assert!(all.time_span < MAX_STEP_TIME, "{what}: {:?}", all.time_span);
 
             // Values: plausible in every sample.
             let cores = std::thread::available_parallelism().unwrap().get();
@@ -181,10 +181,10 @@ fn wall_clock_change_moves_no_tick_or_value() {
                 let uptime = sample.uptime.unwrap_or_else(|| {
                     panic!("{what}: {sample:?} {:?}", view.runs().collect::<Vec<_>>())
                 });
-                assert!(uptime < SOON, "{what}: {uptime:?}");
+                assert!(uptime < MAX_STEP_TIME, "{what}: {uptime:?}");
             }
             assert!(moved <= 1, "{what}: in {moved} samples");
-            assert!(now.system().uptime < SOON, "{what}: {:?}", now.system().uptime);
+            assert!(now.system().uptime < MAX_STEP_TIME, "{what}: {:?}", now.system().uptime);
 
             // The run is the same, with the times that were recorded at its start.
             let runs =
@@ -215,11 +215,11 @@ fn crash(collector: &Collector, mut child: ChildGuard) -> Snapshot {
 
 #[test]
 fn last_crash_is_newest_after_clock_set_back() {
-    let name = "the_last_crash";
+    let name = "last_crash";
     let test = last_crash_is_newest_after_clock_set_back;
     let Some(mut wall) = Wall::enter_isolated(test, name) else { return };
     for probe in probes() {
-        let collector = ticking(probe);
+        let collector = ticking_collector(probe);
         collector.register("dice").unwrap();
         for (number, offset) in [0, HOUR, 0, -HOUR].into_iter().enumerate() {
             wall.set(offset);
@@ -227,7 +227,7 @@ fn last_crash_is_newest_after_clock_set_back() {
             let snapshot = crash(&collector, sleeper());
             // The grace period is a second of a monotonic clock. The bound detects a wait of an
             // hour.
-            assert!(begin.elapsed() < SOON);
+            assert!(begin.elapsed() < MAX_STEP_TIME);
             let view = snapshot.plugin("dice").unwrap();
             let newest = view.runs().last().unwrap();
             assert_eq!(view.crash_count(), number as u64 + 1, "{probe}, at {offset:+}");
@@ -253,12 +253,13 @@ fn with_boot_time_moved(stat: &str, by: i64) -> String {
 #[cfg(feature = "portable")]
 #[test]
 fn portable_start_times_survive_clock_change() {
-    let name = "a portable probe that starts after the clock was set";
+    let name = "portable_start_times";
     let test = portable_start_times_survive_clock_change;
     if lacks_root(name) || !enter_isolated(test, &["unshare", "--mount"]) {
         return;
     }
-    let file = Temporary(std::env::temp_dir().join(format!("plugmeter-stat-{}", process::id())));
+    let file =
+        TemporaryFile(std::env::temp_dir().join(format!("plugmeter-stat-{}", process::id())));
     let stat = std::fs::read_to_string("/proc/stat").unwrap();
     std::fs::write(&file.0, &stat).unwrap();
     let mut mount = process::Command::new("mount");
@@ -266,14 +267,14 @@ fn portable_start_times_survive_clock_change() {
     assert!(mounted.success());
     for by in [0, HOUR, -HOUR, 0] {
         std::fs::write(&file.0, with_boot_time_moved(&stat, by)).unwrap();
-        let collector = ticking(ProbeKind::Portable);
+        let collector = ticking_collector(ProbeKind::Portable);
         let child = sleeper();
         collector.register("dice").unwrap().started(child.pid(), "1.0");
         let snapshot = collector.sample_now().unwrap();
         let view = snapshot.plugin("dice").unwrap();
         assert_eq!((view.state(), view.read_error()), (PluginState::Running, None), "{by:+}");
-        let uptime = view.current().unwrap().uptime.expect("its start is known");
-        assert!(uptime < SOON, "{by:+}: {uptime:?}");
+        let uptime = view.current().unwrap().uptime.expect("the start time is known");
+        assert!(uptime < MAX_STEP_TIME, "{by:+}: {uptime:?}");
         let began = view.run().unwrap().started_at.unwrap();
         let ago = seconds(SystemTime::now(), began);
         assert!((-2.0..300.0).contains(&ago), "{by:+}: {ago} s ago");

@@ -14,7 +14,7 @@ use plugmeter_test_support::{manual_collector, probes, sleeper, wait_for};
 /// Runs every query of a reader, while there is no snapshot newer than `before`.
 fn read(collector: &Collector, before: &Snapshot) {
     let snapshot = collector.reader().snapshot();
-    assert_eq!(snapshot, *before, "there is nothing newer");
+    assert_eq!(snapshot, *before, "there is no newer snapshot");
     let view = snapshot.plugin("dice").unwrap();
     let samples = view.history(Window::All).count();
     assert_eq!(view.aggregates(Window::All).unwrap().sample_count, samples);
@@ -24,7 +24,7 @@ fn read(collector: &Collector, before: &Snapshot) {
 }
 
 /// Sends every kind of report.
-fn speak(collector: &Collector, plugin: &Plugin, run: RunId, pid: u32) {
+fn send_reports(collector: &Collector, plugin: &Plugin, run: RunId, pid: u32) {
     plugin.events().increment();
     plugin.exited(run, ExitStatus::from_raw(3 << 8));
     let added = collector.register("8ball").unwrap();
@@ -52,14 +52,14 @@ fn blocked_sampler_blocks_no_reader_or_report() {
         sampler_gate::while_blocked(&collector, || {
             let (collector, before, pid) = (Arc::clone(&collector), before.clone(), second.pid());
             // Not a scoped thread: if it hangs, the test must not hang as well.
-            let meanwhile = thread::spawn(move || {
+            let user = thread::spawn(move || {
                 read(&collector, &before);
-                speak(&collector, &plugin, run, pid);
+                send_reports(&collector, &plugin, run, pid);
                 read(&collector, &before);
             });
-            wait_for("reading and speaking to be over", || meanwhile.is_finished().then_some(()));
-            assert!(sampler_gate::is_blocked(), "{probe}: it was let go");
-            meanwhile.join().unwrap();
+            wait_for("reads and reports to return", || user.is_finished().then_some(()));
+            assert!(sampler_gate::is_blocked(), "{probe}: the sampler was unblocked early");
+            user.join().unwrap();
         });
         // When the sampler continues, it processes all of the reports.
         let after = collector.sample_now().unwrap();

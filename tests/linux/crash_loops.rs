@@ -17,18 +17,18 @@ fn is_clean(number: usize) -> bool {
 
 /// Runs one plugin a thousand times, each process reaped before the next one is reported. If
 /// `is_reported`, the host reports each exit. Asserts the number of crashes.
-fn crash_loop(probe: ProbeKind, with_clean_ends: bool, told: bool) {
+fn crash_loop(probe: ProbeKind, with_clean_exits: bool, is_reported: bool) {
     let collector = ticking_collector(probe, Duration::from_millis(40));
     let plugin = collector.register("dice").unwrap();
     let mut crashes = 0;
     let mut halfway = (0, 0);
     for number in 0..RUNS {
-        let clean = with_clean_ends && is_clean(number);
+        let clean = with_clean_exits && is_clean(number);
         let mut child = shell(if clean { "exit 0" } else { "exit 3" });
         let run: RunId = plugin.started(child.pid(), "1.0");
         plugin.events().increment();
         let status: ExitStatus = child.wait();
-        if told {
+        if is_reported {
             plugin.exited(run, status);
         }
         crashes += u64::from(!clean);
@@ -40,15 +40,15 @@ fn crash_loop(probe: ProbeKind, with_clean_ends: bool, told: bool) {
     wait_past_crash_grace(&collector);
     let snapshot = collector.sample_now().unwrap();
     let view = snapshot.plugin("dice").unwrap();
-    assert_eq!(view.crash_count(), crashes, "{probe}, told: {told}");
-    assert_eq!(view.restart_count(), RUNS as u64 - 1, "{probe}, told: {told}");
+    assert_eq!(view.crash_count(), crashes, "{probe}, reported: {is_reported}");
+    assert_eq!(view.restart_count(), RUNS as u64 - 1, "{probe}, reported: {is_reported}");
     assert_eq!(view.event_count(), RUNS as u64);
     assert_eq!(view.runs().count(), 256, "the newest");
     assert!(view.runs().all(|run| run.end.is_some()));
     assert_eq!(view.pid(), None);
     let newest = view.runs().rfind(|run| crashed(run)).unwrap();
     assert_eq!(view.last_crash(), newest.ended_at);
-    if !(with_clean_ends && is_clean(RUNS - 1)) {
+    if !(with_clean_exits && is_clean(RUNS - 1)) {
         assert_eq!(view.state(), PluginState::Crashed);
     }
     let (descriptors, memory) = halfway;

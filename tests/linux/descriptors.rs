@@ -12,13 +12,13 @@ use plugmeter_test_support::{
     ChildGuard, manual_collector, probes, shell, sleeper, wait_for, wait_for_plugin,
 };
 
-fn is_held_of_a_process(name: &str) -> bool {
+fn is_open_for_process(name: &str) -> bool {
     name.contains("pidfd") || name.ends_with("/statm")
 }
 
 /// Number of descriptors that are open for processes.
-fn held() -> usize {
-    own_descriptors().iter().filter(|name| is_held_of_a_process(name)).count()
+fn open_for_processes() -> usize {
+    own_descriptors().iter().filter(|name| is_open_for_process(name)).count()
 }
 
 /// Two thousand, or ten thousand with `PLUGMETER_LONG`.
@@ -58,7 +58,7 @@ fn restarts_leak_no_descriptors() {
         let view = snapshot.plugin("dice").unwrap();
         assert_eq!(view.restart_count(), restarts() as u64, "{probe}");
         if probe == ProbeKind::Native {
-            assert_eq!(own_descriptors().len(), before.len() + 2, "two of the one that runs");
+            assert_eq!(own_descriptors().len(), before.len() + 2, "two for the running process");
         }
         plugin.stopped();
         collector.sample_now().unwrap();
@@ -83,7 +83,7 @@ fn child_inherits_no_descriptors() {
     let plugin = collector.register("dice").unwrap();
     plugin.started(before.pid(), "");
     collector.sample_now().unwrap();
-    assert_eq!(held(), 2);
+    assert_eq!(open_for_processes(), 2);
     let after = sleeper();
     let inherited = |child: &ChildGuard| {
         crate::test_child::wait_for_command_name(child.pid(), "sleep");
@@ -101,7 +101,7 @@ pub(crate) fn open_all() -> Vec<File> {
     std::iter::from_fn(|| File::open("/dev/null").ok()).collect()
 }
 
-fn starting(collector: &Collector, children: &[ChildGuard]) -> Vec<Plugin> {
+fn start_all(collector: &Collector, children: &[ChildGuard]) -> Vec<Plugin> {
     let name = |number| format!("plugin {number}");
     let register = |number| collector.register(&name(number)).unwrap();
     let plugins: Vec<Plugin> = (0..children.len()).map(register).collect();
@@ -113,7 +113,7 @@ fn starting(collector: &Collector, children: &[ChildGuard]) -> Vec<Plugin> {
 
 /// Waits until each plugin has had a CPU value. All other values must be present at every tick.
 #[track_caller]
-fn all_have_values(collector: &Collector, plugins: &[Plugin], what: &str) {
+fn assert_all_have_values(collector: &Collector, plugins: &[Plugin], what: &str) {
     let mut without: BTreeSet<&str> = plugins.iter().map(Plugin::name).collect();
     wait_for("intervals that are long enough", || {
         let snapshot = collector.sample_now().unwrap();
@@ -143,16 +143,20 @@ fn plugins_beyond_descriptor_limit_have_values() {
     let children: Vec<ChildGuard> = (0..300).map(|_| sleeper()).collect();
     for probe in probes() {
         let collector = manual_collector(probe);
-        let plugins = starting(&collector, &children);
-        all_have_values(&collector, &plugins, &format!("{probe}"));
+        let plugins = start_all(&collector, &children);
+        assert_all_have_values(&collector, &plugins, &format!("{probe}"));
         if probe == ProbeKind::Native {
             // Half of the limit, less three of the probe's own, holds two descriptors for each
             // process that fits.
-            assert_eq!(held(), (LIMIT / 2 - 3) / 2 * 2);
+            assert_eq!(open_for_processes(), (LIMIT / 2 - 3) / 2 * 2);
         }
         // Descriptors that the host can open, with those that it had open before.
         let host = open_all().len() + before;
-        assert!(host >= LIMIT / 2, "{probe}: {host} are left to the host: {:?}", own_descriptors());
+        assert!(
+            host >= LIMIT / 2,
+            "{probe}: only {host} are left to the host: {:?}",
+            own_descriptors()
+        );
     }
 }
 
@@ -168,10 +172,10 @@ fn plugins_survive_exhausted_descriptors() {
     drop(taken);
     let taken: Vec<File> = (0..fewer).map(|_| File::open("/dev/null").unwrap()).collect();
     // Some are attached while one or two descriptors are free, and all are read while none is.
-    let plugins = starting(&collector, &children);
-    all_have_values(&collector, &plugins, "with four left");
+    let plugins = start_all(&collector, &children);
+    assert_all_have_values(&collector, &plugins, "with four free");
     let rest = open_all();
-    all_have_values(&collector, &plugins, "with none left");
+    assert_all_have_values(&collector, &plugins, "with none free");
     // An exit is still detected, by a tick at the latest, whether the process was reaped or not.
     for reap in [false, true] {
         let mut last = children.pop().unwrap();
@@ -179,32 +183,32 @@ fn plugins_survive_exhausted_descriptors() {
         if reap {
             last.wait();
         }
-        wait_for("its end", || {
+        wait_for("its exit", || {
             let snapshot = collector.sample_now().unwrap();
             let view = snapshot.plugin(plugins[children.len()].name()).unwrap();
             (view.state() == PluginState::Crashed).then_some(())
         });
     }
     drop((taken, rest));
-    all_have_values(&collector, &plugins[..children.len()], "with room again");
-    assert!(held() > 20, "{} are held", held());
+    assert_all_have_values(&collector, &plugins[..children.len()], "with free descriptors again");
+    assert!(open_for_processes() > 20, "{} are open for processes", open_for_processes());
 
     // After most plugins are removed, each of the rest gets two descriptors.
     for plugin in &plugins[5..] {
         plugin.remove();
     }
-    all_have_values(&collector, &plugins[..5], "with few left");
-    assert_eq!(held(), 10);
+    assert_all_have_values(&collector, &plugins[..5], "with few plugins");
+    assert_eq!(open_for_processes(), 10);
     // The exit of a process that has descriptors again is notified again.
     let name = plugins[4].name();
     children[4].kill();
-    wait_for_plugin(&collector, name, "its end", |view| view.state() == PluginState::Crashed);
+    wait_for_plugin(&collector, name, "its exit", |view| view.state() == PluginState::Crashed);
 }
 
 /// Counts the warnings about too few descriptors.
-struct Complaints(AtomicUsize);
+struct WarningCounter(AtomicUsize);
 
-impl Log for Complaints {
+impl Log for WarningCounter {
     fn enabled(&self, _: &Metadata<'_>) -> bool {
         true
     }
@@ -220,13 +224,13 @@ impl Log for Complaints {
 
 #[test]
 fn descriptor_shortage_is_logged_once() {
-    static COMPLAINTS: Complaints = Complaints(AtomicUsize::new(0));
+    static WARNINGS: WarningCounter = WarningCounter(AtomicUsize::new(0));
 
     let commands = ["prlimit", "--nofile=64"];
     if !enter_isolated(descriptor_shortage_is_logged_once, &commands) {
         return;
     }
-    log::set_logger(&COMPLAINTS).unwrap();
+    log::set_logger(&WARNINGS).unwrap();
     log::set_max_level(LevelFilter::Warn);
     let collector = manual_collector(ProbeKind::Native);
     let children: Vec<ChildGuard> = (0..20).map(|_| sleeper()).collect();
@@ -234,8 +238,8 @@ fn descriptor_shortage_is_logged_once() {
     for (number, child) in children.iter().enumerate() {
         collector.register(&format!("plugin {number}")).unwrap().started(child.pid(), "");
         collector.sample_now().unwrap();
-        let said = COMPLAINTS.0.load(Ordering::Relaxed);
-        assert_eq!(said, usize::from(number >= 14), "of {} processes", number + 1);
+        let logged = WARNINGS.0.load(Ordering::Relaxed);
+        assert_eq!(logged, usize::from(number >= 14), "with {} processes", number + 1);
     }
 }
 

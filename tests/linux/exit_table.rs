@@ -23,13 +23,13 @@ enum Cause {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Order {
     /// The sampler detects the exit before the host reports it.
-    Seen,
-    /// As `Seen`, and the process was reaped before it was detected.
-    SeenReaped,
+    Detected,
+    /// As `Detected`, and the process was reaped before it was detected.
+    DetectedReaped,
     /// The host reports the exit before the sampler detects it, without reaping the process.
-    Unseen,
-    /// As `Unseen`, and the process was reaped.
-    UnseenReaped,
+    Undetected,
+    /// As `Undetected`, and the process was reaped.
+    UndetectedReaped,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,7 +57,9 @@ fn cases() -> Vec<Case> {
     let mut all = Vec::new();
     for was_stopping in [false, true] {
         for cause in causes {
-            for order in [Order::Seen, Order::SeenReaped, Order::Unseen, Order::UnseenReaped] {
+            for order in
+                [Order::Detected, Order::DetectedReaped, Order::Undetected, Order::UndetectedReaped]
+            {
                 all.extend(reports.map(|report| Case { was_stopping, cause, order, report }));
             }
         }
@@ -70,16 +72,16 @@ impl Case {
     fn is_possible(&self) -> bool {
         // A host that reports the status has reaped the process. A host that sets `Stopping` and
         // then reports a crash contradicts itself.
-        let status = !(self.report == Report::Exited && self.order == Order::Unseen);
-        status && !(self.was_stopping && self.report == Report::Crashed)
+        let is_possible = !(self.report == Report::Exited && self.order == Order::Undetected);
+        is_possible && !(self.was_stopping && self.report == Report::Crashed)
     }
 
-    fn is_seen_first(&self) -> bool {
-        matches!(self.order, Order::Seen | Order::SeenReaped)
+    fn is_detected_first(&self) -> bool {
+        matches!(self.order, Order::Detected | Order::DetectedReaped)
     }
 
     fn is_reaped(&self) -> bool {
-        matches!(self.order, Order::SeenReaped | Order::UnseenReaped)
+        matches!(self.order, Order::DetectedReaped | Order::UndetectedReaped)
     }
 
     fn is_clean(&self) -> bool {
@@ -89,42 +91,44 @@ impl Case {
     /// The exit status is known: the host reports it, or the sampler reads it before the process is
     /// reaped.
     fn is_known(&self, probe: ProbeKind) -> bool {
-        let looked = probe == ProbeKind::Native && !self.is_reaped();
-        looked || self.report == Report::Exited
+        let is_read = probe == ProbeKind::Native && !self.is_reaped();
+        is_read || self.report == Report::Exited
     }
 
     fn expected(&self, probe: ProbeKind) -> Expected {
         use PluginState::{Crashed, Running, Stopped};
-        let seen_clean = self.is_clean() && self.is_known(probe);
-        let (state, counted) = match (self.was_stopping, self.report) {
+        let detected_clean = self.is_clean() && self.is_known(probe);
+        let (state, is_counted) = match (self.was_stopping, self.report) {
             (true, Report::Next) => (Running, false),
             (true, _) => (Stopped, false),
-            (false, Report::Nothing) if seen_clean => (Stopped, false),
+            (false, Report::Nothing) if detected_clean => (Stopped, false),
             (false, Report::Nothing) => (Crashed, true),
             (false, Report::Exited) if self.is_clean() => (Stopped, false),
             (false, Report::Exited) => (Crashed, true),
             (false, Report::Stopped) => (Stopped, false),
             (false, Report::Crashed) => (Crashed, true),
-            (false, Report::Next) => (Running, !seen_clean),
+            (false, Report::Next) => (Running, !detected_clean),
         };
         let end = match (self.cause, self.report) {
             (Cause::Exit(code), _) if self.is_known(probe) => RunEnd::Exited(code),
             (Cause::Signal(_, number), _) if self.is_known(probe) => RunEnd::Signaled(number),
             // With `Stopping` set, the end is classified when it is detected, and later reports do
             // not change it.
-            (_, Report::Stopped) if self.was_stopping && self.is_seen_first() => RunEnd::Unknown,
+            (_, Report::Stopped) if self.was_stopping && self.is_detected_first() => {
+                RunEnd::Unknown
+            }
             (_, Report::Stopped) => RunEnd::Stopped,
             (_, Report::Crashed) => RunEnd::Crashed,
             _ => RunEnd::Unknown,
         };
-        Expected { state, counted, end }
+        Expected { state, is_counted, end }
     }
 }
 
 #[derive(Debug, PartialEq, Eq)]
 struct Expected {
     state: PluginState,
-    counted: bool,
+    is_counted: bool,
     end: RunEnd,
 }
 
@@ -154,7 +158,7 @@ impl Trial {
         }
     }
 
-    fn end(&mut self) {
+    fn exit(&mut self) {
         match self.case.cause {
             Cause::Exit(_) => release(&mut self.child),
             Cause::Signal(name, _) => signal(self.child.pid(), name),
@@ -190,14 +194,14 @@ impl Trial {
         let snapshot = collector.snapshot();
         let view = snapshot.plugin(self.plugin.name()).unwrap();
         let run = view.runs().next().unwrap();
-        let seen = Expected {
+        let actual = Expected {
             state: view.state(),
-            counted: view.crash_count() == 1,
+            is_counted: view.crash_count() == 1,
             end: run.end.unwrap(),
         };
         assert!(view.crash_count() <= 1, "{probe}, {:?}", self.case);
-        assert_eq!(seen, self.case.expected(probe), "{probe}, {:?}", self.case);
-        let crash = seen.counted.then_some(run.ended_at.unwrap());
+        assert_eq!(actual, self.case.expected(probe), "{probe}, {:?}", self.case);
+        let crash = actual.is_counted.then_some(run.ended_at.unwrap());
         assert_eq!(view.last_crash(), crash, "{probe}, {:?}", self.case);
         let next = self.next.as_ref().map(ChildGuard::pid);
         assert_eq!((view.pid(), view.restart_count()), (next, u64::from(next.is_some())));
@@ -206,18 +210,18 @@ impl Trial {
 
 /// The sampler detects the exit, and the host reports it within the crash grace period.
 fn run_detected_first(collector: &Collector, probe: ProbeKind, number: usize, case: Case) -> Trial {
-    wait_for("a machine that is not too busy", || {
-        let mut trial = Trial::new(collector, &format!("seen {number}"), case);
+    wait_for("a round within the grace period", || {
+        let mut trial = Trial::new(collector, &format!("detected {number}"), case);
         collector.sample_now().unwrap();
         trial.announce();
         let begin = Instant::now();
         if case.is_reaped() {
             // Otherwise the sampler could detect the exit before the process is reaped.
-            sampler_gate::while_blocked(collector, || trial.end());
+            sampler_gate::while_blocked(collector, || trial.exit());
         } else {
-            trial.end();
+            trial.exit();
         }
-        wait_for("the end to be seen", || {
+        wait_for("the exit to be detected", || {
             if probe != ProbeKind::Native {
                 collector.sample_now().unwrap();
             }
@@ -225,11 +229,11 @@ fn run_detected_first(collector: &Collector, probe: ProbeKind, number: usize, ca
             snapshot.plugin(trial.plugin.name())?.runs().next()?.end
         });
         trial.speak();
-        let in_time = begin.elapsed() < Duration::from_millis(900);
-        if !in_time {
+        let is_in_time = begin.elapsed() < Duration::from_millis(900);
+        if !is_in_time {
             trial.plugin.remove();
         }
-        in_time.then_some(trial)
+        is_in_time.then_some(trial)
     })
 }
 
@@ -240,22 +244,23 @@ fn every_exit_order_matches_definition() {
     }
     for probe in probes() {
         let collector = manual_collector(probe);
-        let (seen, unseen): (Vec<_>, Vec<_>) = cases().into_iter().partition(Case::is_seen_first);
-        let mut trials: Vec<Trial> = seen
+        let (detected, undetected): (Vec<_>, Vec<_>) =
+            cases().into_iter().partition(Case::is_detected_first);
+        let mut trials: Vec<Trial> = detected
             .into_iter()
             .enumerate()
             .map(|(number, case)| run_detected_first(&collector, probe, number, case))
             .collect();
-        let mut held: Vec<Trial> = unseen
+        let mut held: Vec<Trial> = undetected
             .into_iter()
             .enumerate()
-            .map(|(number, case)| Trial::new(&collector, &format!("unseen {number}"), case))
+            .map(|(number, case)| Trial::new(&collector, &format!("undetected {number}"), case))
             .collect();
         collector.sample_now().unwrap();
         sampler_gate::while_blocked(&collector, || {
             for trial in &mut held {
                 trial.announce();
-                trial.end();
+                trial.exit();
                 trial.speak();
             }
         });
@@ -272,9 +277,9 @@ fn every_exit_order_matches_definition() {
             let after = collector.sample_now().unwrap();
             let after = after.plugin(trial.plugin.name()).unwrap();
             // Only a clean exit without a report is still unclassified.
-            let said = trial.case.was_stopping
+            let is_reported = trial.case.was_stopping
                 || !matches!(trial.case.report, Report::Nothing | Report::Next);
-            if said || view.crash_count() == 1 {
+            if is_reported || view.crash_count() == 1 {
                 assert_eq!(after.crash_count(), view.crash_count(), "{probe}, {:?}", trial.case);
                 assert_eq!(after.state(), view.state(), "{probe}, {:?}", trial.case);
             }

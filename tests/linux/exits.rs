@@ -15,8 +15,8 @@ use plugmeter_test_support::{
     wait_past_crash_grace,
 };
 
-fn wait_for_the_end(collector: &Collector, name: &str) -> plugmeter::Snapshot {
-    wait_for_plugin(collector, name, "its end", |view| {
+fn wait_for_end(collector: &Collector, name: &str) -> plugmeter::Snapshot {
+    wait_for_plugin(collector, name, "its exit", |view| {
         view.run().is_none() && view.runs().last().is_some_and(|run| run.end.is_some())
     })
 }
@@ -40,16 +40,16 @@ fn exit_status_is_detected_without_tick() {
         plugin.started(child.pid(), "");
         wait_for_plugin(&collector, name, "its process", |view| view.pid().is_some());
         release(&mut child);
-        let snapshot = wait_for_the_end(&collector, name);
-        assert_eq!(snapshot.tick(), first, "nobody has asked for a tick");
+        let snapshot = wait_for_end(&collector, name);
+        assert_eq!(snapshot.tick(), first, "no tick was requested");
         let view = snapshot.plugin(name).unwrap();
         assert_eq!((view.state(), view.pid()), (state, None), "{name}");
         let run = view.runs().next().unwrap();
         assert_eq!(run.end, Some(end));
         assert!(run.cpu_time.is_some() && run.ended_at >= run.started_at);
         let status = child.wait();
-        let told = status.code().map(RunEnd::Exited).or(status.signal().map(RunEnd::Signaled));
-        assert_eq!(told, Some(end), "the host's own wait is undisturbed");
+        let waited = status.code().map(RunEnd::Exited).or(status.signal().map(RunEnd::Signaled));
+        assert_eq!(waited, Some(end), "the host can still wait for the process");
     }
     wait_past_crash_grace(&collector);
     let snapshot = collector.snapshot();
@@ -76,7 +76,7 @@ fn exit_is_published_without_tick() {
             if reap {
                 child.wait();
             }
-            let snapshot = wait_for_the_end(&collector, &name);
+            let snapshot = wait_for_end(&collector, &name);
             assert_eq!(snapshot.tick(), first);
             let view = snapshot.plugin(&name).unwrap();
             assert_eq!((view.state(), view.pid()), (PluginState::Crashed, None));
@@ -164,7 +164,7 @@ fn process_reaped_during_attach_is_crash() {
 
 #[test]
 fn cpu_time_before_exit_is_recorded() {
-    const BURNT: Duration = Duration::from_millis(300);
+    const BURNED: Duration = Duration::from_millis(300);
     for probe in probes() {
         let collector = manual_collector(probe);
         let plugin = collector.register("busy").unwrap();
@@ -173,13 +173,13 @@ fn cpu_time_before_exit_is_recorded() {
         plugin.started(pid, "");
         collector.sample_now().unwrap();
         let after = cpu_time(pid);
-        child.send(&format!("burn-and-exit-3 {}", BURNT.as_millis()));
+        child.send(&format!("burn-and-exit-3 {}", BURNED.as_millis()));
         wait_for_state(pid, 'Z');
         // The CPU clock of a zombie has the total of its process.
         let total = cpu_time(pid);
-        assert!(total - after >= BURNT);
+        assert!(total - after >= BURNED);
         if probe == ProbeKind::Native {
-            wait_for_the_end(&collector, "busy");
+            wait_for_end(&collector, "busy");
         } else {
             collector.sample_now().unwrap();
         }
@@ -232,7 +232,7 @@ fn exec_continues_run() {
                 let sample = view.current().unwrap();
                 let page = rustix::param::page_size() as u64;
                 let pages = crate::test_child::resident_pages(pid);
-                assert_eq!(sample.memory_bytes, Some(pages * page), "of the new program");
+                assert_eq!(sample.memory_bytes, Some(pages * page), "memory of the new program");
                 assert!(sample.uptime.is_some());
                 assert_eq!(view.read_error(), None);
             }
@@ -254,7 +254,7 @@ fn exec_continues_run() {
 
             // Its exit is still detected.
             signal(pid, "KILL");
-            wait_for("its end", || {
+            wait_for("its exit", || {
                 if probe != ProbeKind::Native {
                     collector.sample_now().unwrap();
                 }
@@ -282,7 +282,7 @@ fn same_process_started_again_is_no_restart() {
 }
 
 /// The first thread exits by the system call, as `pthread_exit` does; another thread stays busy.
-const LEADERLESS: &str = "
+const NO_MAIN_THREAD: &str = "
 import ctypes, platform, threading
 def work():
     while True: sum(range(10000))
@@ -295,24 +295,24 @@ ctypes.CDLL(None).syscall(exit, 0)
 fn process_without_main_thread_keeps_running() {
     for probe in probes() {
         let mut command = Command::new("python3");
-        command.args(["-c", LEADERLESS]).stdin(Stdio::null());
+        command.args(["-c", NO_MAIN_THREAD]).stdin(Stdio::null());
         let Ok(child) = command.spawn() else {
-            report_missing("there is no python3", "a process without its first thread");
+            report_missing("there is no python3", "a process without its main thread");
             return;
         };
         let mut child = ChildGuard(child);
         let pid = child.pid();
         let collector = manual_collector(probe);
-        let plugin = collector.register("named before").unwrap();
+        let plugin = collector.register("reported before").unwrap();
         let early = plugin.started(pid, "");
         collector.sample_now().unwrap();
         wait_for_state(pid, 'Z');
         assert!(tasks(pid).len() > 1);
-        let late = collector.register("named after").unwrap().started(pid, "");
+        let late = collector.register("reported after").unwrap().started(pid, "");
         for _ in 0..5 {
-            for (name, run) in [("named before", early), ("named after", late)] {
+            for (name, run) in [("reported before", early), ("reported after", late)] {
                 let used = collector.sample_now().unwrap().plugin(name).unwrap().cpu_time();
-                wait_for("its CPU time to go on", || {
+                wait_for("its CPU time to increase", || {
                     let snapshot = collector.sample_now().unwrap();
                     let view = snapshot.plugin(name).unwrap();
                     assert_eq!(
@@ -330,9 +330,9 @@ fn process_without_main_thread_keeps_running() {
             }
         }
         child.kill();
-        wait_for("the end of the other thread", || (tasks(pid).len() == 1).then_some(()));
-        for name in ["named before", "named after"] {
-            let told = match probe {
+        wait_for("the exit of the other thread", || (tasks(pid).len() == 1).then_some(()));
+        for name in ["reported before", "reported after"] {
+            let expected = match probe {
                 ProbeKind::Native => RunEnd::Signaled(9),
                 _ => {
                     // Without exit notifications a tick detects the exit.
@@ -340,9 +340,9 @@ fn process_without_main_thread_keeps_running() {
                     RunEnd::Unknown
                 }
             };
-            let snapshot = wait_for_the_end(&collector, name);
+            let snapshot = wait_for_end(&collector, name);
             let end = snapshot.plugin(name).unwrap().runs().last().unwrap().end;
-            assert_eq!(end, Some(told), "{probe}");
+            assert_eq!(end, Some(expected), "{probe}");
         }
     }
 }

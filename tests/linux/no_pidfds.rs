@@ -7,7 +7,7 @@ use plugmeter::{PluginState, ProbeKind, RunEnd};
 use plugmeter_test_support::{ChildGuard, manual_collector, shell, sleeper, wait_for};
 
 /// From now on pidfd_open(2) fails with `errno` in this thread and in threads that it starts.
-fn refuse_pidfds(errno: i32) {
+fn forbid_pidfds(errno: i32) {
     // seccomp(2): loads the number of the system call and returns the error for this one only.
     let line = |code, jf, k| libc::sock_filter { code: code as u16, jt: 0, jf, k };
     let mut filter = [
@@ -30,7 +30,7 @@ fn without_pidfds_ticks_find_exits() {
     for errno in [libc::ENOSYS, libc::EPERM] {
         // A filter cannot be removed from a thread.
         let tried = std::thread::spawn(move || {
-            refuse_pidfds(errno);
+            forbid_pidfds(errno);
             read_without_pidfds();
         });
         assert!(tried.join().is_ok(), "with errno {errno}");
@@ -44,7 +44,7 @@ fn read_without_pidfds() {
     for (number, child) in children.iter().enumerate() {
         collector.register(&number.to_string()).unwrap().started(child.pid(), "");
     }
-    wait_for("the values of those that live", || {
+    wait_for("values of the living processes", || {
         let snapshot = collector.sample_now().unwrap();
         let has_values = |number: usize| {
             let view = snapshot.plugin(&number.to_string()).unwrap();
@@ -55,20 +55,20 @@ fn read_without_pidfds() {
         (0..3).all(has_values).then_some(())
     });
     // The process is a zombie, so its status can be read.
-    wait_for("the end of the one that has ended", || {
+    wait_for("the exit of the exited process", || {
         let snapshot = collector.sample_now().unwrap();
         let run = snapshot.plugin("3").unwrap().runs().next().unwrap();
         (run.end == Some(RunEnd::Exited(3))).then_some(())
     });
     children[0].kill();
-    wait_for("the end of a zombie", || {
+    wait_for("the exit of a zombie", || {
         let snapshot = collector.sample_now().unwrap();
         let run = snapshot.plugin("0").unwrap().runs().next().unwrap();
         (run.end == Some(RunEnd::Signaled(9))).then_some(())
     });
     children[1].kill();
     children[1].wait();
-    wait_for("the end of one that was reaped", || {
+    wait_for("the exit of a reaped process", || {
         let snapshot = collector.sample_now().unwrap();
         let run = snapshot.plugin("1").unwrap().runs().next().unwrap();
         (run.end == Some(RunEnd::Unknown)).then_some(())

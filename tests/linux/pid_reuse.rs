@@ -15,20 +15,20 @@ use plugmeter_test_support::{
 };
 
 /// How many PIDs are reused.
-const REUSES: usize = 100;
+const REUSED_PIDS: usize = 100;
 
 /// CPU time that the next owner of a PID has used before any test reads it.
-const STRANGERS: Duration = Duration::from_millis(20);
+const NEW_OWNER_CPU_TIME: Duration = Duration::from_millis(20);
 
 /// Starts a large and busy process with the given PID, which must be free.
-fn stranger(pid: u32) -> TestChild {
-    let stranger = wait_for("the number to be used again", || {
+fn new_owner(pid: u32) -> TestChild {
+    let new_owner = wait_for("the PID to be reused", || {
         std::fs::write("/proc/sys/kernel/ns_last_pid", (pid - 1).to_string()).unwrap();
-        let stranger = TestChild::start("heavy");
-        (stranger.pid() == pid).then_some(stranger)
+        let new_owner = TestChild::start("heavy");
+        (new_owner.pid() == pid).then_some(new_owner)
     });
-    wait_for("it to be busy", || (cpu_time(pid) > STRANGERS).then_some(()));
-    stranger
+    wait_for("CPU time of the new owner", || (cpu_time(pid) > NEW_OWNER_CPU_TIME).then_some(()));
+    new_owner
 }
 
 /// Time since the boot, in the steps of `/proc/uptime`, which are the steps of the kernel's start
@@ -39,11 +39,11 @@ fn uptime() -> Duration {
 }
 
 fn wait_until_uptime_is(then: Duration) {
-    wait_for("the clock to go on", || (uptime() > then).then_some(()));
+    wait_for("the clock to advance", || (uptime() > then).then_some(()));
 }
 
 /// Runs plugins whose processes die and are reaped without a report, and whose PIDs are reused.
-fn reuse_numbers(collector: &Collector, reuses: usize, what: &str) {
+fn reuse_pids(collector: &Collector, reuses: usize, what: &str) {
     let mut children: Vec<ChildGuard> = (0..reuses).map(|_| sleeper()).collect();
     let names: Vec<String> = (0..reuses).map(|i| format!("plugin {i}")).collect();
     let plugins: Vec<Plugin> = names.iter().map(|name| collector.register(name).unwrap()).collect();
@@ -62,7 +62,7 @@ fn reuse_numbers(collector: &Collector, reuses: usize, what: &str) {
         let pid = child.pid();
         child.kill();
         child.wait();
-        let stranger = stranger(pid);
+        let new_owner = new_owner(pid);
         // The tick that detects the exit, and ticks that could read the new owner of the PID.
         for _ in 0..3 {
             let snapshot = collector.sample_now().unwrap();
@@ -77,13 +77,16 @@ fn reuse_numbers(collector: &Collector, reuses: usize, what: &str) {
             let memory = sample.memory_bytes.unwrap_or(0);
             assert!(
                 memory < HEAVY_BYTES as u64,
-                "{what}: {memory} bytes are not those of a sleeper"
+                "{what}: {memory} bytes do not belong to a sleeping process"
             );
         }
         // The process slept and then exited, which uses little CPU time.
         let used = view.cpu_time() - before.cpu_time();
-        assert!(used < STRANGERS / 2, "{what}: {used:?} are not what a sleeper uses");
-        assert!(cpu_time(stranger.pid()) > STRANGERS);
+        assert!(
+            used < NEW_OWNER_CPU_TIME / 2,
+            "{what}: {used:?} do not belong to a sleeping process"
+        );
+        assert!(cpu_time(new_owner.pid()) > NEW_OWNER_CPU_TIME);
     }
     wait_past_crash_grace(collector);
     let snapshot = collector.snapshot();
@@ -95,22 +98,22 @@ fn reuse_numbers(collector: &Collector, reuses: usize, what: &str) {
 
 #[test]
 fn reused_pid_never_yields_foreign_values() {
-    if lacks_root("to choose the numbers of processes") {
+    if lacks_root("control over PIDs") {
         return;
     }
     if !enter_isolated(reused_pid_never_yields_foreign_values, OWN_PID_NAMESPACE) {
         return;
     }
     for probe in probes() {
-        reuse_numbers(&manual_collector(probe), REUSES, &format!("{probe}, ticks on demand"));
+        reuse_pids(&manual_collector(probe), REUSED_PIDS, &format!("{probe}, manual ticks"));
         let collector = ticking_collector(probe, Duration::from_millis(10));
-        reuse_numbers(&collector, REUSES / 4, &format!("{probe}, ticking"));
+        reuse_pids(&collector, REUSED_PIDS / 4, &format!("{probe}, ticking"));
     }
 }
 
 #[test]
 fn reused_pid_is_detected_without_descriptors() {
-    if lacks_root("to choose the numbers of processes") {
+    if lacks_root("control over PIDs") {
         return;
     }
     let commands = [&["prlimit", "--nofile=64"], OWN_PID_NAMESPACE].concat();
@@ -121,17 +124,17 @@ fn reused_pid_is_detected_without_descriptors() {
     // They use all descriptors that the probe may use.
     let children: Vec<_> = (0..40).map(|_| sleeper()).collect();
     for (number, child) in children.iter().enumerate() {
-        collector.register(&format!("in the way {number}")).unwrap().started(child.pid(), "");
+        collector.register(&format!("descriptor user {number}")).unwrap().started(child.pid(), "");
     }
     collector.sample_now().unwrap();
-    let held = own_descriptors().len();
-    reuse_numbers(&collector, REUSES / 2, "without descriptors");
-    assert_eq!(own_descriptors().len(), held);
+    let open = own_descriptors().len();
+    reuse_pids(&collector, REUSED_PIDS / 2, "without descriptors");
+    assert_eq!(own_descriptors().len(), open);
 }
 
 #[test]
 fn process_younger_than_report_is_rejected() {
-    if lacks_root("to choose the numbers of processes") {
+    if lacks_root("control over PIDs") {
         return;
     }
     if !enter_isolated(process_younger_than_report_is_rejected, OWN_PID_NAMESPACE) {
@@ -142,7 +145,7 @@ fn process_younger_than_report_is_rejected() {
         let plugin = collector.register("dice").unwrap();
         let mut child = sleeper();
         let pid = child.pid();
-        let stranger = sampler_gate::while_blocked(&collector, || {
+        let new_owner = sampler_gate::while_blocked(&collector, || {
             plugin.started(pid, "1.0");
             child.kill();
             child.wait();
@@ -152,20 +155,20 @@ fn process_younger_than_report_is_rejected() {
                 _ => Duration::from_millis(20),
             };
             wait_until_uptime_is(uptime() + step);
-            stranger(pid)
+            new_owner(pid)
         });
         for _ in 0..2 {
             let snapshot = collector.sample_now().unwrap();
             let view = snapshot.plugin("dice").unwrap();
             assert_eq!((view.state(), view.pid()), (PluginState::Failed, None), "{probe}");
             assert_eq!(view.read_error(), Some(&ReadError::PidReused));
-            assert_eq!(view.runs().count(), 0, "no run begins");
+            assert_eq!(view.runs().count(), 0, "no run starts");
             let sample = view.current().unwrap();
             assert_eq!((sample.cpu_percent, sample.memory_bytes), (None, None));
         }
 
         // Reported now, the PID refers to the new process.
-        plugin.started(stranger.pid(), "1.1");
+        plugin.started(new_owner.pid(), "1.1");
         let snapshot = collector.sample_now().unwrap();
         let view = snapshot.plugin("dice").unwrap();
         assert_eq!((view.state(), view.read_error()), (PluginState::Running, None));
@@ -176,7 +179,7 @@ fn process_younger_than_report_is_rejected() {
 
 #[test]
 fn next_run_may_reuse_pid() {
-    if lacks_root("to choose the numbers of processes") {
+    if lacks_root("control over PIDs") {
         return;
     }
     if !enter_isolated(next_run_may_reuse_pid, OWN_PID_NAMESPACE) {
@@ -195,7 +198,7 @@ fn next_run_may_reuse_pid() {
         let next = sampler_gate::while_blocked(&collector, || {
             child.kill();
             child.wait();
-            let next = stranger(pid);
+            let next = new_owner(pid);
             plugin.started(pid, "1.1");
             next
         });
@@ -207,7 +210,7 @@ fn next_run_may_reuse_pid() {
         assert_eq!(ends, [(pid, Some(RunEnd::Unknown)), (pid, None)], "{probe}");
         assert_eq!((view.crash_count(), view.restart_count()), (1, 1));
         let first = view.runs().next().unwrap().cpu_time.unwrap_or_default();
-        assert!(first < Duration::from_millis(50), "{probe}: {first:?} of one that sleeps");
+        assert!(first < Duration::from_millis(50), "{probe}: {first:?} of a sleeping process");
         assert!(view.current().unwrap().memory_bytes.unwrap() >= HEAVY_BYTES as u64);
         assert_eq!(next.pid(), pid);
     }

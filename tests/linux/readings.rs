@@ -76,12 +76,12 @@ fn check_share(probe: ProbeKind, interval: Duration, wanted: usize) {
     let slack = 0.01 + 100.0 * step.as_secs_f64() / interval.as_secs_f64();
     // The start of the interval is known precisely from the second sample on.
     let (mut first, mut narrow) = (true, 0);
-    wait_for("samples that say something", || {
+    wait_for("samples with narrow brackets", || {
         thread::sleep(interval);
         let (bracket, snapshot) = Bracket::around(pid, || collector.sample_now().unwrap());
         let sample = snapshot.plugin("busy").unwrap().current().unwrap();
         let Some(cpu) = sample.cpu_percent else {
-            assert_ne!(probe, ProbeKind::Native, "there is a value every millisecond");
+            assert_ne!(probe, ProbeKind::Native, "the native probe has a value every millisecond");
             return None; // the interval continues
         };
         let (low, high) = last.to(&bracket);
@@ -174,7 +174,7 @@ fn cpu_time_covers_all_threads() {
         let begin = Instant::now();
         let first = collector.sample_now().unwrap();
         let before = threads_cpu_time(child.pid());
-        let used = wait_for("four threads to have worked", || {
+        let used = wait_for("CPU time of four threads", || {
             let now = threads_cpu_time(child.pid());
             let used: Vec<_> =
                 now.iter().zip(&before).map(|(now, before)| *now - *before).collect();
@@ -186,9 +186,9 @@ fn cpu_time_covers_all_threads() {
         // Two values for each thread, each off by at most one step.
         let least = used.iter().sum::<Duration>().saturating_sub(Duration::from_millis(100));
         let busiest = *used.iter().max().unwrap();
-        assert!(least > busiest + each, "one thread alone would be enough: {used:?}");
-        let found = second.cpu_time() - first.cpu_time();
-        assert!(found >= least, "{probe}: {found:?}, and the threads have used {used:?}");
+        assert!(least > busiest + each, "one thread alone has used as much: {used:?}");
+        let counted = second.cpu_time() - first.cpu_time();
+        assert!(counted >= least, "{probe}: {counted:?}, but the threads have used {used:?}");
         let percent = second.current().unwrap().cpu_percent.unwrap();
         let at_least = 100.0 * least.as_secs_f64() / wall.as_secs_f64();
         assert!(percent >= at_least, "{probe}: {percent} %, less than {at_least} %");
@@ -223,7 +223,7 @@ fn too_short_interval_has_no_cpu_percent() {
                     && let Some(last) = last.replace(snapshot.sampled_at_instant())
                 {
                     let interval = now - last;
-                    assert!(interval >= shortest, "{probe}: a value of {interval:?} at most");
+                    assert!(interval >= shortest, "{probe}: a value after at most {interval:?}");
                     checked += 1;
                 }
             }
@@ -253,13 +253,13 @@ fn suspended_process_is_running_at_zero_percent() {
             view.current().unwrap().cpu_percent
         };
         // A thread is in this state shortly before it leaves the CPU.
-        wait_for("it to use nothing", || sample().filter(|&cpu| cpu == 0.0));
+        wait_for("zero percent", || sample().filter(|&cpu| cpu == 0.0));
         for _ in 0..3 {
             let cpu = wait_for("a value", sample);
-            assert!(cpu < 1.0, "{probe}: {cpu} % of a process that is stopped");
+            assert!(cpu < 1.0, "{probe}: {cpu} % of a suspended process");
         }
         signal(pid, "CONT");
-        wait_for("it to go on", || {
+        wait_for("it to continue", || {
             let snapshot = collector.sample_now().unwrap();
             let view = snapshot.plugin("busy").unwrap();
             assert_eq!((view.pid(), view.runs().count()), (Some(pid), 1));
@@ -277,12 +277,12 @@ fn replaced_run_is_read_once_more() {
             (TestChild::start("share 3300 6700"), TestChild::start("share 1 6700"));
         // No tick is due, and none is requested before the next process is reported.
         plugin.started(first.pid(), "1.0");
-        wait_for("the first to be heard of", || {
+        wait_for("the first report to be processed", || {
             collector.snapshot().plugin("busy").and_then(|busy| busy.pid())
         });
-        let heard = cpu_time(first.pid());
+        let at_start = cpu_time(first.pid());
         let used = Duration::from_millis(100);
-        wait_for("it to use CPU time", || (cpu_time(first.pid()) > heard + used).then_some(()));
+        wait_for("more CPU time", || (cpu_time(first.pid()) > at_start + used).then_some(()));
         plugin.started(second.pid(), "1.1");
         let snapshot = collector.sample_now().unwrap();
         let view = snapshot.plugin("busy").unwrap();

@@ -12,15 +12,15 @@ enum Gate {
     Open,
     Shut,
     /// The sampler is blocked.
-    Holding,
+    Blocked,
 }
 
 static GATE: Mutex<Gate> = Mutex::new(Gate::Open);
 static MOVED: Condvar = Condvar::new();
 
-struct Keeper;
+struct GateLogger;
 
-impl Log for Keeper {
+impl Log for GateLogger {
     fn enabled(&self, _: &Metadata<'_>) -> bool {
         true
     }
@@ -31,9 +31,9 @@ impl Log for Keeper {
         }
         let mut gate = GATE.lock().unwrap();
         if *gate == Gate::Shut {
-            *gate = Gate::Holding;
+            *gate = Gate::Blocked;
             MOVED.notify_all();
-            drop(MOVED.wait_while(gate, |gate| *gate == Gate::Holding).unwrap());
+            drop(MOVED.wait_while(gate, |gate| *gate == Gate::Blocked).unwrap());
         }
     }
 
@@ -41,9 +41,9 @@ impl Log for Keeper {
 }
 
 /// Unblocks the sampler on drop, also after a panic.
-struct Opener;
+struct OpenOnDrop;
 
-impl Drop for Opener {
+impl Drop for OpenOnDrop {
     fn drop(&mut self) {
         *GATE.lock().unwrap() = Gate::Open;
         MOVED.notify_all();
@@ -52,22 +52,22 @@ impl Drop for Opener {
 
 /// Returns whether the sampler is blocked.
 pub(crate) fn is_blocked() -> bool {
-    *GATE.lock().unwrap() == Gate::Holding
+    *GATE.lock().unwrap() == Gate::Blocked
 }
 
 /// Runs `action` while the sampler is blocked in a tick. Installs a logger, so it needs a process
 /// of its own.
-pub(crate) fn while_blocked<T>(collector: &Collector, meanwhile: impl FnOnce() -> T) -> T {
+pub(crate) fn while_blocked<T>(collector: &Collector, action: impl FnOnce() -> T) -> T {
     static INSTALLED: Once = Once::new();
     INSTALLED.call_once(|| {
-        log::set_logger(&Keeper).unwrap();
+        log::set_logger(&GateLogger).unwrap();
         log::set_max_level(LevelFilter::Trace);
     });
     *GATE.lock().unwrap() = Gate::Shut;
     thread::scope(|scope| {
-        let _opener = Opener;
+        let _opener = OpenOnDrop;
         scope.spawn(|| collector.sample_now().unwrap());
         drop(MOVED.wait_while(GATE.lock().unwrap(), |gate| *gate == Gate::Shut).unwrap());
-        meanwhile()
+        action()
     })
 }

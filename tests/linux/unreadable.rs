@@ -39,7 +39,7 @@ fn thread_id_is_invalid_pid() {
 
 #[test]
 fn other_users_process_is_readable() {
-    if lacks_root("to be another user") {
+    if lacks_root("to run as another user") {
         return;
     }
     if !enter_isolated(other_users_process_is_readable, &AS_NOBODY) {
@@ -64,7 +64,7 @@ fn other_users_process_is_readable() {
 
 #[test]
 fn hidden_process_is_denied_not_crashed() {
-    if lacks_root("a /proc that hides processes") {
+    if lacks_root("a /proc with hidepid") {
         return;
     }
     // A mount namespace, so that only this process sees the changed `/proc`.
@@ -109,7 +109,7 @@ fn mount(arguments: &[&str]) {
 
 #[test]
 fn open_files_survive_unmounted_proc() {
-    if lacks_root("to mount") {
+    if lacks_root("mounting") {
         return;
     }
     let commands = ["unshare", "--mount"];
@@ -118,24 +118,24 @@ fn open_files_survive_unmounted_proc() {
     }
     let collector = manual_collector(ProbeKind::Native);
     let busy = TestChild::start("threads 1");
-    collector.register("held").unwrap().started(busy.pid(), "");
+    collector.register("attached").unwrap().started(busy.pid(), "");
     collector.sample_now().unwrap();
     let children = [sleeper(), sleeper()];
 
     mount(&["mount", "-t", "tmpfs", "none", "/proc"]);
-    for (name, child) in [("lives", &children[0]), ("ends", &children[1])] {
+    for (name, child) in [("alive", &children[0]), ("exits", &children[1])] {
         collector.register(name).unwrap().started(child.pid(), "");
     }
     for _ in 0..3 {
-        wait_for("the CPU of what is held", || {
+        wait_for("CPU of the attached process", || {
             let snapshot = collector.sample_now().unwrap();
-            let view = snapshot.plugin("held").unwrap();
+            let view = snapshot.plugin("attached").unwrap();
             assert_eq!((view.pid(), view.read_error()), (Some(busy.pid()), None));
             assert!(view.current().unwrap().memory_bytes.is_some());
             view.current().unwrap().cpu_percent
         });
         let snapshot = collector.sample_now().unwrap();
-        for name in ["lives", "ends"] {
+        for name in ["alive", "exits"] {
             let view = snapshot.plugin(name).unwrap();
             assert_eq!(view.read_error(), Some(&ReadError::PermissionDenied));
             assert_eq!(view.state(), PluginState::Running);
@@ -146,30 +146,30 @@ fn open_files_survive_unmounted_proc() {
     }
     // The exit of a process that could never be read is detected too, by a tick.
     signal(children[1].pid(), "KILL");
-    wait_for("the end", || {
+    wait_for("the exit", || {
         let snapshot = collector.sample_now().unwrap();
-        (snapshot.plugin("ends").unwrap().state() == PluginState::Crashed).then_some(())
+        (snapshot.plugin("exits").unwrap().state() == PluginState::Crashed).then_some(())
     });
 
     mount(&["umount", "/proc"]);
     wait_for("the values", || {
         let snapshot = collector.sample_now().unwrap();
-        let view = snapshot.plugin("lives").unwrap();
+        let view = snapshot.plugin("alive").unwrap();
         let sample = view.current().unwrap();
         let all = sample.cpu_percent.is_some() && sample.memory_bytes.is_some();
         (all && sample.uptime.is_some() && view.read_error().is_none()).then_some(())
     });
     let snapshot = collector.snapshot();
-    assert_eq!(snapshot.plugin("lives").unwrap().runs().count(), 1);
+    assert_eq!(snapshot.plugin("alive").unwrap().runs().count(), 1);
 
     // It has descriptors now, so its exit is notified.
     signal(children[0].pid(), "KILL");
-    wait_for_plugin(&collector, "lives", "its end", |view| view.state() == PluginState::Crashed);
+    wait_for_plugin(&collector, "alive", "its exit", |view| view.state() == PluginState::Crashed);
 }
 
 /// A running process stays `Running` whether it can be read or not, and has values again when it
 /// can.
-fn goes_on_after<T>(probe: ProbeKind, hide: impl Fn() -> T, show: impl Fn(T)) {
+fn assert_survives<T>(probe: ProbeKind, hide: impl Fn() -> T, show: impl Fn(T)) {
     let collector = manual_collector(probe);
     let child = sleeper();
     let has_values = || {
@@ -185,8 +185,8 @@ fn goes_on_after<T>(probe: ProbeKind, hide: impl Fn() -> T, show: impl Fn(T)) {
     for _ in 0..3 {
         let snapshot = collector.sample_now().unwrap();
         let view = snapshot.plugin("dice").unwrap();
-        let seen = (view.state(), view.pid());
-        assert_eq!(seen, (PluginState::Running, Some(child.pid())), "{probe}");
+        let actual = (view.state(), view.pid());
+        assert_eq!(actual, (PluginState::Running, Some(child.pid())), "{probe}");
     }
     show(hidden);
     wait_for("values again", has_values);
@@ -196,13 +196,13 @@ fn goes_on_after<T>(probe: ProbeKind, hide: impl Fn() -> T, show: impl Fn(T)) {
 
 #[test]
 fn unmounted_proc_is_no_crash() {
-    if lacks_root("to mount") {
+    if lacks_root("mounting") {
         return;
     }
     let commands = ["unshare", "--mount"];
     if enter_isolated(unmounted_proc_is_no_crash, &commands) {
         for probe in probes() {
-            goes_on_after(
+            assert_survives(
                 probe,
                 || mount(&["mount", "-t", "tmpfs", "none", "/proc"]),
                 |()| mount(&["umount", "/proc"]),
@@ -213,7 +213,7 @@ fn unmounted_proc_is_no_crash() {
 
 #[test]
 fn exits_are_found_without_proc_or_open_files() {
-    if lacks_root("to mount") {
+    if lacks_root("mounting") {
         return;
     }
     let commands = ["prlimit", "--nofile=64", "unshare", "--mount"];
@@ -235,13 +235,13 @@ fn exits_are_found_without_proc_or_open_files() {
         let snapshot = collector.sample_now().unwrap();
         for (number, child) in children.iter().enumerate() {
             let view = snapshot.plugin(&name(number)).unwrap();
-            let seen = (view.state(), view.pid());
-            assert_eq!(seen, (PluginState::Running, Some(child.pid())), "{}", view.name());
+            let actual = (view.state(), view.pid());
+            assert_eq!(actual, (PluginState::Running, Some(child.pid())), "{}", view.name());
         }
         let denied = snapshot
             .plugins()
             .filter(|view| view.read_error() == Some(&ReadError::PermissionDenied));
-        assert!(denied.count() >= 5, "what is not held cannot be read");
+        assert!(denied.count() >= 5, "processes without descriptors cannot be read");
     }
     for reap in [false, true] {
         let mut last = children.pop().unwrap();
@@ -249,7 +249,7 @@ fn exits_are_found_without_proc_or_open_files() {
         if reap {
             last.wait();
         }
-        wait_for("the end of one that is not held", || {
+        wait_for("the exit of a process without descriptors", || {
             let snapshot = collector.sample_now().unwrap();
             let view = snapshot.plugin(&name(children.len())).unwrap();
             (view.state() == PluginState::Crashed).then_some(())
@@ -270,6 +270,6 @@ fn exits_are_found_without_proc_or_open_files() {
 fn exhausted_descriptors_are_no_crash() {
     let commands = ["prlimit", "--nofile=64"];
     if enter_isolated(exhausted_descriptors_are_no_crash, &commands) {
-        probes().into_iter().for_each(|probe| goes_on_after(probe, open_all, drop));
+        probes().into_iter().for_each(|probe| assert_survives(probe, open_all, drop));
     }
 }

@@ -24,7 +24,7 @@ fn usage(millis: u64, memory_bytes: u64) -> Usage {
 }
 
 /// One plugin of each kind: idle, running, crashed, restarted between two ticks, removed, quoted.
-fn fleet() -> Simulation {
+fn all_kinds() -> Simulation {
     let mut sim = Simulation::new(config()).unwrap();
     let running = sim.register("dice").unwrap();
     sim.register("idle").unwrap();
@@ -65,7 +65,7 @@ fn exit_status(code: i32) -> std::process::ExitStatus {
 }
 
 /// Replaces the parts of a page that differ between runs: Unix times and the crate's version.
-fn steady(page: &str, start: SystemTime) -> String {
+fn without_varying_parts(page: &str, start: SystemTime) -> String {
     let start = start.duration_since(UNIX_EPOCH).unwrap();
     let line = |line: &str| {
         if let Some((series, value)) = line.rsplit_once(' ')
@@ -89,21 +89,22 @@ fn assert_golden(file: &str, page: &str) {
         fs::write(&path, page).unwrap();
     }
     let golden = fs::read_to_string(&path).unwrap().replace("\r\n", "\n");
-    assert_eq!(page, golden, "{file}; UPDATE_GOLDEN=1 writes it anew");
+    assert_eq!(page, golden, "{file}; UPDATE_GOLDEN=1 rewrites it");
 }
 
 #[test]
 fn pages_match_golden_files() {
-    let snapshot = fleet().snapshot();
+    let snapshot = all_kinds().snapshot();
     for (format, file) in FORMATS.into_iter().zip(["openmetrics.txt", "prometheus.txt"]) {
-        let page = steady(&prometheus::render(&snapshot, format), snapshot.started_at());
+        let page =
+            without_varying_parts(&prometheus::render(&snapshot, format), snapshot.started_at());
         assert_golden(file, &page);
     }
 }
 
 #[test]
 fn sample_lines_are_equal_in_both_formats() {
-    let snapshot = fleet().snapshot();
+    let snapshot = all_kinds().snapshot();
     let [one, other] = FORMATS.map(|format| {
         let page = prometheus::render(&snapshot, format);
         let samples = page.lines().filter(|line| !line.starts_with('#'));
@@ -115,7 +116,7 @@ fn sample_lines_are_equal_in_both_formats() {
 
 #[test]
 fn process_series_exist_only_for_active_run() {
-    let snapshot = fleet().snapshot();
+    let snapshot = all_kinds().snapshot();
     let page = parsed(&snapshot, Format::OpenMetrics);
     page.assert_sound("plugin_state");
     let of_process =
@@ -135,7 +136,7 @@ fn process_series_exist_only_for_active_run() {
     }
     let mentions =
         |(_, labels, _): &&(String, Labels, f64)| labels.values().any(|v| v == "removed");
-    assert!(page.samples.iter().find(mentions).is_none(), "what was removed is gone");
+    assert!(page.samples.iter().find(mentions).is_none(), "removed plugins have no series");
     assert_eq!(page.value("plugmeter_plugins", &[]), Some(5.0));
 
     let dice = snapshot.plugin("dice").unwrap();
@@ -188,7 +189,7 @@ fn version_series_outlives_process() {
     };
     plugin.started(1, "");
     sim.tick(|_| usage(0, 1 << 20));
-    assert!(versions(&sim).is_empty(), "an empty version is none");
+    assert!(versions(&sim).is_empty(), "an empty version has no series");
     plugin.started(2, "1.0");
     sim.tick(|_| usage(0, 1 << 20));
     plugin.started(3, "1.1");
@@ -214,7 +215,7 @@ fn page_without_plugins_is_valid() {
 
 #[test]
 fn prefix_precedes_every_name() {
-    let snapshot = fleet().snapshot();
+    let snapshot = all_kinds().snapshot();
     for format in FORMATS {
         let mut page = String::new();
         let exposition = Exposition::new(format).prefix("bot_").unwrap();
@@ -250,7 +251,7 @@ fn invalid_prefix_is_rejected() {
 
 #[test]
 fn without_eof_omits_only_the_end() {
-    let snapshot = fleet().snapshot();
+    let snapshot = all_kinds().snapshot();
     for (format, end) in FORMATS.into_iter().zip(["# EOF\n", ""]) {
         let mut open = String::from("before\n");
         Exposition::new(format).without_eof().write(&snapshot, &mut open).unwrap();
@@ -269,7 +270,7 @@ fn writer_errors_are_returned() {
             Ok(())
         }
     }
-    let snapshot = fleet().snapshot();
+    let snapshot = all_kinds().snapshot();
     let whole = prometheus::render(&snapshot, Format::OpenMetrics).len();
     let write = |room| Exposition::new(Format::OpenMetrics).write(&snapshot, &mut Full(room));
     assert!(write(whole).is_ok());

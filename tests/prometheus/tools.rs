@@ -20,7 +20,7 @@ use plugmeter_test_support::{ChildGuard, shell, sleeper, wait_for_plugin};
 use serde_json::Value;
 
 /// Runs a command with `input` as its standard input and returns its output.
-fn fed(command: &mut Command, input: &str) -> Output {
+fn run_with_input(command: &mut Command, input: &str) -> Output {
     let pipes = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = pipes.spawn().unwrap();
     let mut stdin = child.stdin.take().unwrap();
@@ -67,7 +67,7 @@ fn promtool_accepts_metrics() {
             let mut page = String::new();
             let exposition = Exposition::new(Format::Prometheus).prefix(prefix).unwrap();
             exposition.write(&snapshot, &mut page).unwrap();
-            let output = fed(Command::new("promtool").args(["check", "metrics"]), &page);
+            let output = run_with_input(Command::new("promtool").args(["check", "metrics"]), &page);
             assert_succeeds(&output);
             assert_eq!(String::from_utf8_lossy(&output.stderr), "");
         }
@@ -107,7 +107,7 @@ fn python_client_parses_openmetrics() {
     }
     for snapshot in snapshots() {
         let page = prometheus::render(&snapshot, Format::OpenMetrics);
-        let output = fed(Command::new("python3").args(["-c", PARSE]), &page);
+        let output = run_with_input(Command::new("python3").args(["-c", PARSE]), &page);
         assert_succeeds(&output);
         let parsed: Value = serde_json::from_slice(&output.stdout).unwrap();
 
@@ -136,7 +136,7 @@ fn python_client_parses_openmetrics() {
         }
         let versions = samples.iter().filter(|sample| sample[0] == "plugin_info");
         for info in versions {
-            assert_eq!(info[1]["version"], info[1]["plugin"], "each has its name for a version");
+            assert_eq!(info[1]["version"], info[1]["plugin"], "version equals name");
         }
     }
 }
@@ -150,13 +150,13 @@ fn serve(reader: Reader) -> (SocketAddr, Receiver<Format>) {
     thread::spawn(move || {
         for stream in listener.incoming() {
             let (reader, served) = (reader.clone(), served.clone());
-            thread::spawn(move || answer(&stream?, &reader, &served));
+            thread::spawn(move || respond(&stream?, &reader, &served));
         }
     });
     (address, formats)
 }
 
-fn answer(mut stream: &TcpStream, reader: &Reader, served: &Sender<Format>) -> io::Result<()> {
+fn respond(mut stream: &TcpStream, reader: &Reader, served: &Sender<Format>) -> io::Result<()> {
     let mut request = BufReader::new(stream);
     let (mut first, mut accept) = (String::new(), String::new());
     request.read_line(&mut first)?;
@@ -241,10 +241,10 @@ fn prometheus_scrapes_snapshot_values() {
                     (samples + 1, busy + percent / 100.0 * interval, wall + interval);
             }
         }
-        let said = busy / wall;
+        let expected = busy / wall;
         assert!(samples > 5, "{samples} samples");
-        assert!(said > 0.1, "it was busy: {said} cores");
-        assert!((rate - said).abs() <= said * 0.1, "{job}: {rate} cores, the snapshot says {said}");
+        assert!(expected > 0.1, "the process was busy: {expected} cores");
+        assert!((rate - expected).abs() <= expected * 0.1, "{job}: {rate} cores, not {expected}");
     }
 
     crashing.kill();
@@ -262,5 +262,5 @@ fn prometheus_scrapes_snapshot_values() {
     server.wait_for(r#"up{job=~"new|old"}"#, &[1.0, 1.0]);
 
     let formats: BTreeSet<_> = formats.try_iter().map(Format::content_type).collect();
-    assert_eq!(formats.len(), 2, "it was served both formats: {formats:?}");
+    assert_eq!(formats.len(), 2, "both formats were requested: {formats:?}");
 }

@@ -185,7 +185,7 @@ fn same_process_continues_from_readings() {
 /// A detected exit is published immediately. If it is a crash, it counts after one second.
 #[test]
 fn detected_crash_counts_after_grace_period() {
-    for (seen, state, counted) in [
+    for (observed, state, counted) in [
         (Observed::Exited(0), PluginState::Stopped, 0),
         (Observed::Signaled(15), PluginState::Stopped, 0),
         (Observed::Exited(1), PluginState::Crashed, 1),
@@ -194,13 +194,13 @@ fn detected_crash_counts_after_grace_period() {
     ] {
         let mut sim = keeping(10);
         sim.register("dice").unwrap().started(1, "");
-        sim.tick(|_| seen);
-        let end = match seen {
+        sim.tick(|_| observed);
+        let end = match observed {
             Observed::Exited(code) => RunEnd::Exited(code),
             Observed::Signaled(signal) => RunEnd::Signaled(signal),
             _ => RunEnd::Unknown,
         };
-        assert_eq!(shown(&sim), (state, 0, Some(end)), "{seen:?}");
+        assert_eq!(shown(&sim), (state, 0, Some(end)), "{observed:?}");
         let snapshot = sim.snapshot();
         let view = snapshot.plugin("dice").unwrap();
         assert_eq!(view.pid(), None);
@@ -211,7 +211,7 @@ fn detected_crash_counts_after_grace_period() {
         sim.advance(SECOND - Duration::from_nanos(1));
         assert_eq!(shown(&sim).1, 0);
         sim.advance(Duration::from_nanos(1));
-        assert_eq!(shown(&sim), (state, counted, Some(end)), "{seen:?}");
+        assert_eq!(shown(&sim), (state, counted, Some(end)), "{observed:?}");
         sim.advance(SECOND * 10);
         assert_eq!(shown(&sim).1, counted, "once");
     }
@@ -301,7 +301,7 @@ fn older_run_exit_counts_without_state_change() {
     let ends: Vec<_> = view.runs().map(|run| run.end).collect();
     assert_eq!(ends, [Some(RunEnd::Exited(7)), None]);
     let end = view.runs().next().unwrap().ended_at;
-    assert_eq!(view.last_crash(), end, "the time of the end, not of the count");
+    assert_eq!(view.last_crash(), end, "the time of the exit, not of the count");
 }
 
 #[test]
@@ -325,12 +325,12 @@ fn invalid_pid_ends_active_run() {
     plugin.started(1, "1.0");
     sim.tick(idle);
     plugin.started(0, "2.0");
-    sim.tick(|_| -> Usage { panic!("there is nothing to ask for") });
+    sim.tick(|_| -> Usage { panic!("no process may be read") });
     let snapshot = sim.snapshot();
     let view = snapshot.plugin("dice").unwrap();
     assert_eq!((view.state(), view.pid()), (PluginState::Failed, None));
     assert_eq!(view.read_error(), Some(&ReadError::InvalidPid));
-    assert_eq!(view.version(), Some("1.0"), "no run has begun");
+    assert_eq!(view.version(), Some("1.0"), "no run has started");
     assert_eq!(view.runs().last().unwrap().end, Some(RunEnd::Replaced));
     plugin.started(3, "3.0");
     sim.tick(idle);
@@ -428,11 +428,11 @@ fn plugin_between_ticks_keeps_totals() {
     assert_eq!(totals(&sim), (1, 20, 2 << 20));
     // They use the slot of the first plugin, and no tick samples them.
     for nth in 0..3 {
-        let passing = sim.register("passing").unwrap();
-        passing.started(3, "");
+        let short_lived = sim.register("short-lived").unwrap();
+        short_lived.started(3, "");
         sim.advance(Duration::from_millis(1));
         assert_eq!(totals(&sim), (2, 20, 2 << 20), "{nth}");
-        passing.remove();
+        short_lived.remove();
         sim.advance(Duration::from_millis(1));
         assert_eq!(totals(&sim), (1, 20, 2 << 20), "{nth}");
     }
@@ -454,7 +454,11 @@ fn newest_256_runs_in_history_are_listed() {
         sim.tick(idle);
     }
     let snapshot = sim.snapshot();
-    assert_eq!(snapshot.plugin("dice").unwrap().runs().count(), 0, "they left the history");
+    assert_eq!(
+        snapshot.plugin("dice").unwrap().runs().count(),
+        0,
+        "they are older than the history"
+    );
     assert_eq!(snapshot.plugin("dice").unwrap().crash_count(), 1_000);
 }
 

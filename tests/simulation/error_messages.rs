@@ -11,8 +11,8 @@ use plugmeter::{
 };
 
 #[track_caller]
-fn says(error: &dyn Error, words: &str) {
-    assert_eq!(error.to_string(), words);
+fn assert_text(error: &dyn Error, text: &str) {
+    assert_eq!(error.to_string(), text);
 }
 
 #[test]
@@ -21,60 +21,63 @@ fn config_error_names_value_and_bound() {
     let min = Duration::from_millis(10);
     let error = Simulation::new(Config::default().poll_interval(second / 1_000)).unwrap_err();
     assert_eq!(error, ConfigError::PollInterval { value: second / 1_000, min, max: day });
-    says(&error, "poll interval 1ms is not between 10ms and 86400s");
+    assert_text(&error, "poll interval 1ms is not between 10ms and 86400s");
     let error = Simulation::new(Config::default().history_duration(second)).unwrap_err();
-    says(&error, "history of 1s is shorter than the poll interval 5s");
+    assert_text(&error, "history of 1s is shorter than the poll interval 5s");
     let error = Simulation::new(Config::default().history_duration(day * 100_000)).unwrap_err();
-    says(&error, "history of 1728000000 samples is longer than 1048576 samples");
+    assert_text(&error, "history of 1728000000 samples is longer than 1048576 samples");
     let error = ConfigError::ProbeNotBuilt(ProbeKind::Portable);
-    says(&error, "the portable probe is not part of this build (see the crate's features)");
+    assert_text(&error, "the portable probe is not part of this build (see the crate's features)");
 }
 
 #[test]
 fn wrapped_error_prints_source_once() {
     let config = ConfigError::HistoryTooLong { samples: 9, max: 8 };
     let start = StartError::from(config);
-    says(&start, "history of 9 samples is longer than 8 samples");
-    assert!(start.source().is_none(), "its text is there already");
+    assert_text(&start, "history of 9 samples is longer than 8 samples");
+    assert!(start.source().is_none(), "its text is already included");
     let init = InitError::Start(start);
-    says(&init, "history of 9 samples is longer than 8 samples");
+    assert_text(&init, "history of 9 samples is longer than 8 samples");
     assert!(init.source().is_none());
 
     let start = StartError::Thread(io::Error::other("no threads left"));
-    says(&start, "the sampler could not be started: no threads left");
-    says(start.source().unwrap(), "no threads left");
-    says(InitError::Start(start).source().unwrap(), "no threads left");
-    says(&InitError::AlreadyInitialized, "the process-wide collector exists already");
+    assert_text(&start, "the sampler could not be started: no threads left");
+    assert_text(start.source().unwrap(), "no threads left");
+    assert_text(InitError::Start(start).source().unwrap(), "no threads left");
+    assert_text(&InitError::AlreadyInitialized, "the process-wide collector exists already");
     assert!(InitError::AlreadyInitialized.source().is_none());
 }
 
 #[test]
 fn register_error_names_name_and_reason() {
     let sim = Simulation::new(Config::default()).unwrap();
-    let refused = |name: &str| sim.register(name).unwrap_err();
-    says(&refused(""), "\"\" cannot be the name of a plugin: it is empty");
-    says(&refused("a\nb"), "\"a\\nb\" cannot be the name of a plugin: it has a control character");
+    let rejected = |name: &str| sim.register(name).unwrap_err();
+    assert_text(&rejected(""), "\"\" cannot be the name of a plugin: it is empty");
+    assert_text(
+        &rejected("a\nb"),
+        "\"a\\nb\" cannot be the name of a plugin: it has a control character",
+    );
     let too_long = matches!(
-        refused(&"x".repeat(129)),
+        rejected(&"x".repeat(129)),
         RegisterError::InvalidName { reason: NameError::TooLong { max: 128 }, .. }
     );
     assert!(too_long);
-    says(&NameError::TooLong { max: 128 }, "it is longer than 128 bytes");
+    assert_text(&NameError::TooLong { max: 128 }, "it is longer than 128 bytes");
     sim.register("dice").unwrap();
-    says(&refused("dice"), "a plugin named \"dice\" is registered already");
-    says(&RegisterError::TooManyPlugins { max: 7 }, "there are 7 plugins already");
-    says(&RegisterError::Stopped, "the collector does not run");
-    says(&StoppedError, "the collector does not run");
+    assert_text(&rejected("dice"), "a plugin named \"dice\" is registered already");
+    assert_text(&RegisterError::TooManyPlugins { max: 7 }, "there are 7 plugins already");
+    assert_text(&RegisterError::Stopped, "the collector does not run");
+    assert_text(&StoppedError, "the collector does not run");
 }
 
 #[test]
 fn read_errors_and_run_ends_have_text() {
-    says(&ReadError::InvalidPid, "the pid is not that of a process");
-    says(&ReadError::PidReused, "the process with this pid began after it was named");
-    says(&ReadError::PermissionDenied, "this user may not read the process");
+    assert_text(&ReadError::InvalidPid, "the pid is not that of a process");
+    assert_text(&ReadError::PidReused, "the process with this pid began after it was named");
+    assert_text(&ReadError::PermissionDenied, "this user may not read the process");
     let unreadable = ReadError::Io(io::ErrorKind::NotFound);
-    says(&unreadable, "the process could not be read: entity not found");
-    for (end, words) in [
+    assert_text(&unreadable, "the process could not be read: entity not found");
+    for (end, text) in [
         (RunEnd::Exited(3), "exit code 3"),
         (RunEnd::Signaled(9), "signal 9"),
         (RunEnd::Replaced, "replaced"),
@@ -82,10 +85,10 @@ fn read_errors_and_run_ends_have_text() {
         (RunEnd::Crashed, "crashed"),
         (RunEnd::Unknown, "unknown"),
     ] {
-        assert_eq!(end.to_string(), words);
+        assert_eq!(end.to_string(), text);
     }
     let unknown = "running".parse::<PluginState>().unwrap_err();
-    says(&unknown, "\"running\" is no plugin state");
+    assert_text(&unknown, "\"running\" is no plugin state");
 }
 
 #[test]
@@ -111,8 +114,8 @@ fn debug_of_handles_is_short() {
     let plugin = collector.register("dice").unwrap();
     plugin.events().add(3);
     let tick = collector.sample_now().unwrap().tick();
-    let told = format!("Collector {{ tick: {tick}, plugins: 1, running: true }}");
-    assert_eq!(format!("{collector:?}"), told);
+    let expected = format!("Collector {{ tick: {tick}, plugins: 1, running: true }}");
+    assert_eq!(format!("{collector:?}"), expected);
     assert_eq!(format!("{plugin:?}"), "Plugin { name: \"dice\", events: 3 }");
     assert_eq!(format!("{:?}", plugin.events()), "EventCounter(3)");
     collector.stop();

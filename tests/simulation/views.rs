@@ -52,13 +52,13 @@ fn window_converts_from_duration_and_option() {
 fn debug_of_views_is_short() {
     let sim = simulation(3);
     let snapshot = sim.snapshot();
-    let told = "tick: 3, revision: 3, plugins: 2, stopped: false";
-    assert_eq!(format!("{snapshot:?}"), format!("Snapshot {{ {told} }}"));
+    let fields = "tick: 3, revision: 3, plugins: 2, stopped: false";
+    assert_eq!(format!("{snapshot:?}"), format!("Snapshot {{ {fields} }}"));
     assert_eq!(format!("{sim:?}"), format!("Simulation({snapshot:?})"));
     assert_eq!(format!("{:?}", sim.reader()), format!("Reader({snapshot:?})"));
     let dice = snapshot.plugin("dice").unwrap();
-    let told = r#"name: "dice", state: Running, pid: Some(4711), tick: 3"#;
-    assert_eq!(format!("{dice:?}"), format!("PluginView {{ {told} }}"));
+    let fields = r#"name: "dice", state: Running, pid: Some(4711), tick: 3"#;
+    assert_eq!(format!("{dice:?}"), format!("PluginView {{ {fields} }}"));
     let history = dice.history(POLL);
     assert_eq!(format!("{history:?}"), r#"History { plugin: "dice", samples: 2 }"#);
 }

@@ -19,11 +19,11 @@ const COLLECTORS: usize = 16;
 /// Plugins of each collector.
 const PLUGINS: u64 = 4;
 /// Number of snapshots that a holding reader holds: more of each collector than its writer keeps.
-const HELD: usize = 2_048;
+const MAX_HELD: usize = 2_048;
 /// A holding reader holds one of this many pairs of loads.
-const HOLD: u64 = 5;
-/// One of this many loads is followed by a check of the whole history.
-const WHOLE: u64 = 4_096;
+const HOLD_EVERY: u64 = 5;
+/// One of this many loads is followed by a check of the complete history.
+const COMPLETE_CHECK_EVERY: u64 = 4_096;
 
 /// The poll interval differs between collectors and identifies the collector of a snapshot.
 fn interval(collector: usize) -> Duration {
@@ -83,14 +83,14 @@ fn check(collector: usize, snapshot: &Snapshot) {
     assert_eq!(snapshot.system().total_events, PLUGINS * tick, "totals of another tick");
     let view = snapshot.plugin("plugin 2").unwrap();
     if let Some(current) = view.current() {
-        assert_eq!(current.event_count, tick, "a row of another tick");
+        assert_eq!(current.event_count, tick, "a sample of another tick");
         let bytes = memory(collector, tick, 3);
-        assert_eq!(current.memory_bytes, Some(bytes), "another collector's row");
+        assert_eq!(current.memory_bytes, Some(bytes), "another collector's sample");
     }
 }
 
 /// Checks every sample of a snapshot.
-fn check_whole(collector: usize, snapshot: &Snapshot) {
+fn check_completely(collector: usize, snapshot: &Snapshot) {
     let tick = snapshot.tick();
     assert_eq!(snapshot.plugins().len() as u64, PLUGINS);
     for (view, pid) in snapshot.plugins().zip(1..) {
@@ -100,8 +100,12 @@ fn check_whole(collector: usize, snapshot: &Snapshot) {
         assert_eq!(history.len() as u64, tick.min(SAMPLES.into()));
         for (age, sample) in history.rev().enumerate() {
             let then = tick - age as u64;
-            assert_eq!(sample.event_count, then, "a row of another tick");
-            assert_eq!(sample.memory_bytes, Some(memory(collector, then, pid)), "a foreign row");
+            assert_eq!(sample.event_count, then, "a sample of another tick");
+            assert_eq!(
+                sample.memory_bytes,
+                Some(memory(collector, then, pid)),
+                "another collector's sample"
+            );
         }
     }
 }
@@ -109,15 +113,15 @@ fn check_whole(collector: usize, snapshot: &Snapshot) {
 #[derive(Default)]
 struct Tally {
     loads: AtomicU64,
-    whole: AtomicU64,
+    complete: AtomicU64,
     collisions: AtomicU64,
     ticks: AtomicU64,
 }
 
 /// Loads twice from each collector in turn until `done` is set.
 fn read(readers: &[Reader], holds: bool, done: &AtomicBool, tally: &Tally) {
-    let (mut loads, mut whole, mut collisions) = (0, 0, 0);
-    let mut held = VecDeque::with_capacity(HELD + 1);
+    let (mut loads, mut complete, mut collisions) = (0, 0, 0);
+    let mut held = VecDeque::with_capacity(MAX_HELD + 1);
     let mut last = [(0, 0); COLLECTORS];
     while !done.load(Ordering::Relaxed) {
         for (collector, reader) in readers.iter().enumerate() {
@@ -125,20 +129,23 @@ fn read(readers: &[Reader], holds: bool, done: &AtomicBool, tally: &Tally) {
             for snapshot in &pair {
                 check(collector, snapshot);
                 let now = (snapshot.revision(), snapshot.tick());
-                assert!(now.0 >= last[collector].0 && now.1 >= last[collector].1, "backwards");
+                assert!(
+                    now.0 >= last[collector].0 && now.1 >= last[collector].1,
+                    "the revision or the tick decreased"
+                );
                 last[collector] = now;
                 loads += 1;
             }
             // The writer has published between two consecutive loads.
             collisions += u64::from(pair[0].revision() != pair[1].revision());
-            if loads / 2 % (WHOLE / 2) == 0 {
-                check_whole(collector, &pair[1]);
-                whole += 1;
+            if loads / 2 % (COMPLETE_CHECK_EVERY / 2) == 0 {
+                check_completely(collector, &pair[1]);
+                complete += 1;
             }
-            if holds && loads / 2 % HOLD == 0 {
+            if holds && loads / 2 % HOLD_EVERY == 0 {
                 let [snapshot, _] = pair;
                 held.push_back((collector, snapshot));
-                if held.len() > HELD
+                if held.len() > MAX_HELD
                     && let Some((collector, snapshot)) = held.pop_front()
                 {
                     check(collector, &snapshot);
@@ -146,7 +153,7 @@ fn read(readers: &[Reader], holds: bool, done: &AtomicBool, tally: &Tally) {
             }
         }
         // The writers stop when these counts are sufficient.
-        tally.whole.fetch_add(std::mem::take(&mut whole), Ordering::Relaxed);
+        tally.complete.fetch_add(std::mem::take(&mut complete), Ordering::Relaxed);
         tally.collisions.fetch_add(std::mem::take(&mut collisions), Ordering::Relaxed);
     }
     tally.loads.fetch_add(loads, Ordering::Relaxed);
@@ -162,7 +169,7 @@ fn readers_get_their_collectors_snapshots() {
     let (done, tally) = (AtomicBool::new(false), Tally::default());
     let count = |count: &AtomicU64| count.load(Ordering::Relaxed);
     let has_enough =
-        || count(&tally.collisions) >= MIN_COLLISIONS && count(&tally.whole) >= MIN_COMPLETE;
+        || count(&tally.collisions) >= MIN_COLLISIONS && count(&tally.complete) >= MIN_COMPLETE;
     let cores = thread::available_parallelism().map_or(2, usize::from);
     let deadline = Deadline::start();
     thread::scope(|scope| {
@@ -188,7 +195,7 @@ fn readers_get_their_collectors_snapshots() {
         }
     });
     let [loads, complete, collisions, ticks] =
-        [&tally.loads, &tally.whole, &tally.collisions, &tally.ticks].map(count);
+        [&tally.loads, &tally.complete, &tally.collisions, &tally.ticks].map(count);
     eprintln!(
         "{loads} loads from {COLLECTORS} collectors, {collisions} pairs of loads with a publication \
          in between, {complete} complete checks; {ticks} ticks, twice as many publications",

@@ -99,8 +99,12 @@ fn check(snapshot: &Snapshot) -> u64 {
             assert_eq!(sample.event_count + age as u64, view.event_count());
             assert!(sample.crash_count <= view.crash_count());
             if let Some(bytes) = sample.memory_bytes {
-                let pid = sample.pid.expect("memory is of a process");
-                assert_eq!(bytes, usage(tick_of_sample, pid).memory_bytes, "a foreign row");
+                let pid = sample.pid.expect("memory belongs to a process");
+                assert_eq!(
+                    bytes,
+                    usage(tick_of_sample, pid).memory_bytes,
+                    "a sample of another plugin or tick"
+                );
             }
             sum = sum.rotate_left(5) ^ sample.event_count ^ sample.memory_bytes.unwrap_or(1);
         }
@@ -129,7 +133,10 @@ fn read(reader: &Reader, done: &AtomicBool, tally: &Tally) {
     let mut held: Option<(Snapshot, u64)> = None;
     while !done.load(Ordering::Relaxed) {
         let snapshot = reader.snapshot();
-        assert!(snapshot.tick() >= tick && snapshot.revision() >= revision, "it went backwards");
+        assert!(
+            snapshot.tick() >= tick && snapshot.revision() >= revision,
+            "the tick or the revision decreased"
+        );
         (tick, revision) = (snapshot.tick(), snapshot.revision());
         let sum = check(&snapshot);
         tally.checked.fetch_add(1, Ordering::Relaxed);
@@ -138,7 +145,7 @@ fn read(reader: &Reader, done: &AtomicBool, tally: &Tally) {
         tally.collisions.fetch_add(u64::from(collided), Ordering::Relaxed);
         match &held {
             Some((old, sum)) if tick > old.tick() + 2 * u64::from(SAMPLES) => {
-                assert_eq!(check(old), *sum, "a snapshot that was held has changed");
+                assert_eq!(check(old), *sum, "a held snapshot has changed");
                 tally.held.fetch_add(1, Ordering::Relaxed);
                 held = None;
             }

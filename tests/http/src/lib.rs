@@ -22,8 +22,10 @@ pub fn serve(reader: Reader, config: HttpConfig) -> (HttpServer, SocketAddr) {
 /// A response.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Response {
+    /// The status code.
     pub status: u16,
     headers: Vec<(String, String)>,
+    /// The body; empty for a `HEAD` request.
     pub body: Vec<u8>,
 }
 
@@ -40,10 +42,12 @@ impl Response {
         self.headers.iter().map(|(name, _)| name.to_ascii_lowercase()).collect()
     }
 
+    /// Returns the body as text.
     pub fn text(&self) -> &str {
         std::str::from_utf8(&self.body).expect("the body is UTF-8")
     }
 
+    /// Parses the body as JSON, which must be its content type.
     #[track_caller]
     pub fn json(&self) -> Value {
         let json = serde_json::from_slice(&self.body);
@@ -56,12 +60,13 @@ impl Response {
     pub fn error_message(&self) -> String {
         let json = self.json();
         assert_eq!(json.as_object().map(|object| object.len()), Some(1), "{json}");
-        json["error"].as_str().expect("it is a sentence").to_owned()
+        json["error"].as_str().expect("the error is a string").to_owned()
     }
 }
 
+/// Connects to a server.
 pub fn connect(server: SocketAddr) -> TcpStream {
-    let stream = TcpStream::connect(server).expect("the server listens");
+    let stream = TcpStream::connect(server).expect("the server accepts connections");
     stream.set_read_timeout(Some(HANG_TIMEOUT)).unwrap();
     stream.set_write_timeout(Some(HANG_TIMEOUT)).unwrap();
     stream
@@ -80,7 +85,7 @@ pub fn exchange(stream: &mut TcpStream, request: &[u8]) -> io::Result<Response> 
         stream.read_exact(&mut byte)?;
         head.extend(byte);
     }
-    let head = String::from_utf8(head).expect("a head is text");
+    let head = String::from_utf8(head).expect("a header is text");
     let mut lines = head.lines();
     let status = lines.next().and_then(|line| line.split(' ').nth(1)).expect("a status line");
     let status = status.parse().expect("a status is a number");
@@ -110,6 +115,7 @@ pub fn get_with_headers(server: SocketAddr, target: &str, headers: &[&str]) -> R
     send_request(server, &format!("GET {target} HTTP/1.1\r\nHost: {server}\r\n{headers}\r\n"))
 }
 
+/// Sends a `GET` and returns the response.
 #[track_caller]
 pub fn get(server: SocketAddr, target: &str) -> Response {
     get_with_headers(server, target, &[])

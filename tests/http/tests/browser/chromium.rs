@@ -55,7 +55,7 @@ impl Chromium {
             .spawn()
             .unwrap();
         let port_file = profile.join("DevToolsActivePort");
-        let (port, path) = wait_for("chromium to say its port", || {
+        let (port, path) = wait_for("chromium to write its port", || {
             let text = fs::read_to_string(&port_file).ok()?;
             let (port, path) = text.split_once('\n')?;
             path.starts_with('/').then(|| (port.parse().unwrap(), path.trim().to_owned()))
@@ -68,15 +68,15 @@ impl Chromium {
         let (socket, _) =
             tungstenite::client::client_with_config(address, stream, Some(config)).unwrap();
         let (session, events) = (String::new(), VecDeque::new());
-        let mut it = Self { child, profile, socket, session, last_id: 0, events };
-        let target = it.call("Target.createTarget", json!({"url": "about:blank"}));
+        let mut browser = Self { child, profile, socket, session, last_id: 0, events };
+        let target = browser.call("Target.createTarget", json!({"url": "about:blank"}));
         let target = json!({"targetId": target["targetId"], "flatten": true});
-        let attached = it.call("Target.attachToTarget", target);
-        attached["sessionId"].as_str().unwrap().clone_into(&mut it.session);
+        let attached = browser.call("Target.attachToTarget", target);
+        attached["sessionId"].as_str().unwrap().clone_into(&mut browser.session);
         for domain in ["Page", "Runtime", "Log", "Network", "DOM"] {
-            it.call(&format!("{domain}.enable"), json!({}));
+            browser.call(&format!("{domain}.enable"), json!({}));
         }
-        Some(it)
+        Some(browser)
     }
 
     /// Sends a command and returns its response. Events that arrive before it are kept.
@@ -94,7 +94,7 @@ impl Chromium {
         }
         self.socket.send(Message::text(command.to_string())).unwrap();
         loop {
-            let Message::Text(text) = self.socket.read().expect("chromium answers") else {
+            let Message::Text(text) = self.socket.read().expect("chromium responds") else {
                 continue;
             };
             let mut message: Value = serde_json::from_str(text.as_str()).unwrap();
@@ -114,9 +114,9 @@ impl Chromium {
 
     fn try_eval(&mut self, expression: &str) -> Result<Value, Value> {
         let params = json!({"expression": expression, "returnByValue": true, "awaitPromise": true});
-        let mut answer = self.try_call("Runtime.evaluate", params)?;
-        let thrown = answer["exceptionDetails"].take();
-        if thrown.is_null() { Ok(answer["result"]["value"].take()) } else { Err(thrown) }
+        let mut response = self.try_call("Runtime.evaluate", params)?;
+        let thrown = response["exceptionDetails"].take();
+        if thrown.is_null() { Ok(response["result"]["value"].take()) } else { Err(thrown) }
     }
 
     #[track_caller]
@@ -134,15 +134,17 @@ impl Chromium {
     /// Waits until an expression is true. During a navigation there is no page to evaluate it.
     #[track_caller]
     pub(crate) fn until(&mut self, expression: &str) {
-        let (start, asked) = (Instant::now(), format!("Boolean({expression})"));
+        let (start, condition) = (Instant::now(), format!("Boolean({expression})"));
         loop {
-            let answer = self.try_eval(&asked);
-            if answer == Ok(json!(true)) {
+            let response = self.try_eval(&condition);
+            if response == Ok(json!(true)) {
                 return;
             }
             if start.elapsed() > HANG_TIMEOUT {
                 let page = self.eval("document.body.innerText");
-                panic!("waited in vain for {expression}: {answer:?}; the page says {page}");
+                panic!(
+                    "timed out while waiting for {expression}: {response:?}; the page has {page}"
+                );
             }
             std::thread::sleep(Duration::from_millis(20));
         }
@@ -150,8 +152,8 @@ impl Chromium {
 
     #[track_caller]
     pub(crate) fn open(&mut self, address: &str) {
-        let answer = self.call("Page.navigate", json!({"url": address}));
-        assert!(answer["errorText"].is_null(), "{address}: {answer}");
+        let response = self.call("Page.navigate", json!({"url": address}));
+        assert!(response["errorText"].is_null(), "{address}: {response}");
         self.until("document.readyState === 'complete' && location.href !== 'about:blank'");
     }
 
@@ -175,8 +177,8 @@ impl Chromium {
 
     /// Writes a picture of the window.
     pub(crate) fn picture(&mut self, file: &Path) {
-        let answer = self.call("Page.captureScreenshot", json!({"format": "png"}));
-        let picture = BASE64.decode(answer["data"].as_str().unwrap()).unwrap();
+        let response = self.call("Page.captureScreenshot", json!({"format": "png"}));
+        let picture = BASE64.decode(response["data"].as_str().unwrap()).unwrap();
         fs::write(file, picture).unwrap();
     }
 
@@ -188,8 +190,8 @@ impl Chromium {
 
     /// Returns errors and warnings: console messages, exceptions, policy violations, failed
     /// requests.
-    pub(crate) fn complaints(events: &[Value]) -> Vec<String> {
-        let is_complaint = |event: &&Value| match event["method"].as_str() {
+    pub(crate) fn problems(events: &[Value]) -> Vec<String> {
+        let is_problem = |event: &&Value| match event["method"].as_str() {
             Some("Runtime.exceptionThrown") => true,
             Some("Runtime.consoleAPICalled") => {
                 ["error", "warning", "assert"].contains(&event["params"]["type"].as_str().unwrap())
@@ -197,7 +199,7 @@ impl Chromium {
             Some("Log.entryAdded") => event["params"]["entry"]["level"] != json!("verbose"),
             _ => false,
         };
-        events.iter().filter(is_complaint).map(Value::to_string).collect()
+        events.iter().filter(is_problem).map(Value::to_string).collect()
     }
 }
 

@@ -28,9 +28,9 @@ fn serve_with(reader: Reader, config: HttpConfig) -> (HttpServer, String) {
 }
 
 #[track_caller]
-fn assert_no_complaint(browser: &mut Chromium) {
-    let complaints = Chromium::complaints(&browser.events());
-    assert!(complaints.is_empty(), "{complaints:#?}");
+fn assert_no_problem(browser: &mut Chromium) {
+    let problems = Chromium::problems(&browser.events());
+    assert!(problems.is_empty(), "{problems:#?}");
 }
 
 /// Names of the visible rows from top to bottom.
@@ -96,10 +96,10 @@ fn live_rows_refresh_sort_filter_and_open() {
     browser.eval(&press("name"));
     assert_eq!(names(&mut browser), ["never started", "idle", "busy"]);
     browser.eval(&press("memory"));
-    assert_eq!(names(&mut browser)[2], "never started", "what is not known comes last");
+    assert_eq!(names(&mut browser)[2], "never started", "unknown values come last");
     assert_eq!(browser.text(sorted), "Memorydescending");
     browser.eval(&press("memory"));
-    assert_eq!(names(&mut browser)[2], "never started", "whichever way");
+    assert_eq!(names(&mut browser)[2], "never started", "in both directions");
 
     browser.eval("document.querySelector('#filter').focus()");
     browser.call("Input.insertText", json!({"text": "BUS"}));
@@ -107,7 +107,7 @@ fn live_rows_refresh_sort_filter_and_open() {
     assert_eq!(browser.text("document.querySelector('#shown').innerText"), "1 of 3 shown");
     let before = browser.number("tick");
     browser.until(&format!("tick > {before}"));
-    assert_eq!(names(&mut browser), ["busy"], "a refresh does not undo it");
+    assert_eq!(names(&mut browser), ["busy"], "a refresh keeps the filter");
     assert_eq!(browser.text("document.activeElement.id"), "filter");
 
     browser.eval("document.querySelector('tr[data-name=busy] a').click()");
@@ -125,7 +125,7 @@ fn live_rows_refresh_sort_filter_and_open() {
     browser.until("document.body?.dataset.page === 'index' && document.readyState === 'complete'");
     browser.until("document.querySelector('#shown').innerText === '1 of 3 shown'");
     assert_eq!(names(&mut browser), ["busy"]);
-    assert_no_complaint(&mut browser);
+    assert_no_problem(&mut browser);
 }
 
 #[test]
@@ -150,8 +150,11 @@ fn banner_distinguishes_stopped_late_and_lost() {
     browser.until("document.body.matches('.stale')");
     assert_eq!(names(&mut browser), ["dice"], "the last values stay");
     browser.open(&address);
-    assert!(browser.text(BANNER).starts_with("The collector is stopped."), "and at once");
-    assert_no_complaint(&mut browser);
+    assert!(
+        browser.text(BANNER).starts_with("The collector is stopped."),
+        "also on the first page"
+    );
+    assert_no_problem(&mut browser);
 
     browser.until("!asking");
     let port = server.local_addr().unwrap().port();
@@ -159,10 +162,10 @@ fn banner_distinguishes_stopped_late_and_lost() {
     browser.until(&format!("({BANNER}).startsWith('The server does not answer.')"));
     assert_eq!(names(&mut browser), ["dice"]);
     // The browser itself reports the refused connection on the console.
-    let complaints = Chromium::complaints(&browser.events());
+    let problems = Chromium::problems(&browser.events());
     let expected =
         |text: &String| text.contains("ERR_CONNECTION") || text.contains("ERR_EMPTY_RESPONSE");
-    assert!(complaints.iter().all(expected), "{complaints:#?}");
+    assert!(problems.iter().all(expected), "{problems:#?}");
 
     // The host restarts, and its counters start again.
     let mut sim = Simulation::new(Config::default().poll_interval(Duration::from_secs(1))).unwrap();
@@ -174,7 +177,7 @@ fn banner_distinguishes_stopped_late_and_lost() {
     // The simulation does not advance, so its collector becomes late.
     browser.until(&format!("({BANNER}).startsWith('The collector is late')"));
     // The simulated tick is slightly ahead of the server's clock, which the age is computed from.
-    plugmeter_test_support::wait_for("a page that is late from its beginning", || {
+    plugmeter_test_support::wait_for("a page that is late when it is opened", || {
         browser.open(&address);
         browser.text(BANNER).starts_with("The collector is late").then_some(())
     });
@@ -232,17 +235,17 @@ fn refresh_of_500_rows_keeps_focus_and_scroll() {
         tick(&mut sim);
         catch_up(&mut browser, &sim);
         assert_eq!(browser.text(place), here);
-        assert_eq!(names(&mut browser), order, "rows do not move under the focus");
+        assert_eq!(names(&mut browser), order, "rows do not move while one has the focus");
         let [script, style, layout] = costs(&mut browser).map(|seconds| seconds * 1e3);
         let [script, style, layout] = [script - before[0], style - before[1], layout - before[2]];
         let patched = browser.text("document.body.dataset.patched");
         println!(
-            "500 plugins: patched in {patched} ms; with all that comes of it, in CPU time: script \
+            "500 plugins: patched in {patched} ms; in CPU time: script \
              {script:.1} ms, style {style:.1} ms, layout {layout:.1} ms"
         );
     }
     let same = "[...document.querySelectorAll('#rows tr')].every((tr, nth) => tr.wasRow === nth)";
-    assert_eq!(browser.eval(same), json!(true), "the very elements");
+    assert_eq!(browser.eval(same), json!(true), "the same elements");
 
     browser.until("!asking && !isDrawing");
     let events = browser.events();
@@ -270,7 +273,7 @@ fn refresh_of_500_rows_keeps_focus_and_scroll() {
     browser.eval("document.activeElement.blur(); scrollTo(0, 0);");
     browser.until("!isPending");
     assert_ne!(names(&mut browser), order);
-    assert_no_complaint(&mut browser);
+    assert_no_problem(&mut browser);
 }
 
 #[test]
@@ -297,9 +300,9 @@ fn rows_under_pointer_do_not_move() {
     browser.open(&address);
     catch_up(&mut browser, &sim);
     assert_eq!(names(&mut browser), ["a", "b", "c"]);
-    let heard = "document.querySelector('#news')";
+    let region = "document.querySelector('#news')";
     browser.eval(&format!(
-        "window.said = 0; new MutationObserver((all) => {{ said += all.length; }}).observe({heard}, \
+        "window.announcements = 0; new MutationObserver((all) => {{ announcements += all.length; }}).observe({region}, \
          {{ subtree: true, childList: true, characterData: true }})"
     ));
     let middle = browser.eval(
@@ -313,7 +316,11 @@ fn rows_under_pointer_do_not_move() {
     browser.point(1.0, 1.0);
     browser.until("!isPending");
     assert_eq!(names(&mut browser), ["c", "b", "a"]);
-    assert_eq!(browser.number("said"), 0.0, "nothing is read out while the verdict is the same");
+    assert_eq!(
+        browser.number("announcements"),
+        0.0,
+        "no announcement while the verdict is unchanged"
+    );
 
     plugins[0].remove();
     plugins[1].crashed();
@@ -323,7 +330,7 @@ fn rows_under_pointer_do_not_move() {
     catch_up(&mut browser, &sim);
     assert_eq!(names(&mut browser), ["b", "c", "d <i>new</i>"]);
     assert_eq!(browser.text(VERDICT), "1 of 3 needs attention.");
-    assert_eq!(browser.number("said"), 1.0, "the verdict, once");
+    assert_eq!(browser.number("announcements"), 1.0, "the verdict is announced once");
     let link = "document.querySelector('#rows tr:last-child a')";
     assert_eq!(browser.text(&format!("{link}.innerText")), "d <i>new</i>");
     browser.eval(&format!("{link}.click()"));
@@ -356,9 +363,9 @@ fn layout_fits_phone_width() {
             }
         }
     }
-    let complaints = Chromium::complaints(&browser.events());
+    let problems = Chromium::problems(&browser.events());
     let expected = |text: &String| text.contains("404");
-    assert!(complaints.iter().all(expected), "{complaints:#?}");
+    assert!(problems.iter().all(expected), "{problems:#?}");
 }
 
 #[test]
@@ -375,7 +382,7 @@ fn token_in_url_allows_refreshes() {
     browser.until("rows.size === 1 && tick > 0");
     let before = browser.number("tick");
     browser.until(&format!("tick > {before}"));
-    assert_no_complaint(&mut browser);
+    assert_no_problem(&mut browser);
 }
 
 #[test]
@@ -398,22 +405,26 @@ fn hidden_page_sends_no_requests() {
     );
     browser.until("!asking");
     browser.events();
-    let judged = browser.number("performance.now()");
+    let hidden_at = browser.number("performance.now()");
     // More than two periods, and more than three intervals and a second, after which a collector is
     // late.
-    browser.until(&format!("performance.now() > {judged} + 5500"));
-    let asked =
+    browser.until(&format!("performance.now() > {hidden_at} + 5500"));
+    let requests =
         browser.events().iter().filter(|e| e["method"] == "Network.requestWillBeSent").count();
-    assert_eq!(asked, 0);
+    assert_eq!(requests, 0);
     assert!(browser.text("document.querySelector('#age').innerText") != "Data 0\u{a0}s old");
-    assert_eq!(browser.text(BANNER), "", "it is the page that has not asked");
+    assert_eq!(
+        browser.text(BANNER),
+        "",
+        "the page has sent no request, so the collector is not late"
+    );
     sim.tick(|_| None);
     browser.eval(
         "Object.defineProperty(document, 'hidden', { value: false, configurable: true });
          document.dispatchEvent(new Event('visibilitychange'))",
     );
     catch_up(&mut browser, &sim);
-    assert_no_complaint(&mut browser);
+    assert_no_problem(&mut browser);
 }
 
 #[test]
@@ -434,7 +445,7 @@ fn times_gain_date_after_midnight() {
     sim.advance(Duration::from_secs(86_400));
     sim.tick(|_| None);
     catch_up(&mut browser, &sim);
-    let told = browser.text(since);
-    assert!(told.len() == "11-24 12:34".len() && told.contains('-'), "{told}");
-    assert_no_complaint(&mut browser);
+    let text = browser.text(since);
+    assert!(text.len() == "11-24 12:34".len() && text.contains('-'), "{text}");
+    assert_no_problem(&mut browser);
 }

@@ -46,7 +46,7 @@ fn names_are_inert_text_and_linked() {
     assert_eq!(shown, expected);
 
     let links = tags.iter().filter(|tag| tag.name == "a").filter_map(|tag| tag.get("href"));
-    let mut led = BTreeMap::new();
+    let mut linked = BTreeMap::new();
     for link in links.filter(|link| !link.ends_with("name=")) {
         let target = resolve("/", &unescape(link));
         assert!(target.starts_with("/plugin?name="), "{target}");
@@ -54,9 +54,9 @@ fn names_are_inert_text_and_linked() {
         let plugin = page(address, &target);
         assert_inert(&plugin);
         let heading = plugin.split("<h1").nth(1).unwrap().split("<bdi>").nth(1).unwrap();
-        *led.entry(unescape(heading.split("</bdi>").next().unwrap())).or_insert(0) += 1;
+        *linked.entry(unescape(heading.split("</bdi>").next().unwrap())).or_insert(0) += 1;
     }
-    assert_eq!(led.keys().cloned().collect::<Vec<_>>(), expected);
+    assert_eq!(linked.keys().cloned().collect::<Vec<_>>(), expected);
 }
 
 #[test]
@@ -79,10 +79,10 @@ fn refresh_data_has_exact_names() {
 fn unknown_plugin_page_is_404_and_inert() {
     let (_server, address) = serve(hostile().reader());
     for name in ["nobody", "%3Cscript%3Enobody%3C/script%3E", ""] {
-        let answer = get(address, &format!("/plugin?name={name}"));
-        assert_eq!(answer.status, 404);
-        assert_inert(answer.text());
-        assert!(answer.text().contains("No plugin is registered under this name."));
+        let response = get(address, &format!("/plugin?name={name}"));
+        assert_eq!(response.status, 404);
+        assert_inert(response.text());
+        assert!(response.text().contains("No plugin is registered under this name."));
     }
     assert_eq!(get(address, "/plugin?name=.&window=x").status, 400);
     assert_eq!(get(address, "/page/plugin?name=nobody").status, 404);

@@ -28,20 +28,20 @@ fn links_work_under_any_mount_path() {
         (Router::new().nest_service("/a", deep), "/a/plugins/"),
     ] {
         let service = TowerToHyperService::new(app);
-        let ask = |target: &str| {
-            let request = Request::get(target).header("Host", "localhost");
-            let answer = service.call(request.body(Body::empty()).unwrap());
+        let request_page = |target: &str| {
+            let message = Request::get(target).header("Host", "localhost");
+            let response = service.call(message.body(Body::empty()).unwrap());
             runtime.block_on(async {
-                let answer = answer.await.unwrap();
-                let status = answer.status().as_u16();
-                let body = axum::body::to_bytes(answer.into_body(), usize::MAX).await.unwrap();
+                let response = response.await.unwrap();
+                let status = response.status().as_u16();
+                let body = axum::body::to_bytes(response.into_body(), usize::MAX).await.unwrap();
                 (status, String::from_utf8(body.to_vec()).unwrap())
             })
         };
         let mut pages = vec![path.to_owned()];
         let mut seen = Vec::new();
         while let Some(page) = pages.pop() {
-            let (status, body) = ask(&page);
+            let (status, body) = request_page(&page);
             assert_eq!(status, 200, "{page}");
             for tag in tags(&body) {
                 for link in [tag.get("href"), tag.get("src")].into_iter().flatten() {
@@ -53,7 +53,7 @@ fn links_work_under_any_mount_path() {
                     if is_page {
                         pages.push(target.clone());
                     } else {
-                        assert_eq!(ask(&target).0, 200, "{target}, from {page}");
+                        assert_eq!(request_page(&target).0, 200, "{target}, from {page}");
                     }
                     seen.push(target);
                 }
@@ -63,7 +63,7 @@ fn links_work_under_any_mount_path() {
                         page.split('?').next().unwrap(),
                         &format!("{}page/rows", unescape(base)),
                     );
-                    assert_eq!(ask(&target).0, 200, "{target}, from {page}");
+                    assert_eq!(request_page(&target).0, 200, "{target}, from {page}");
                 }
             }
         }
@@ -82,9 +82,9 @@ fn files_have_type_and_strict_policy() {
         ("/favicon.svg", "image/svg+xml"),
         ("/page/rows", "application/json"),
     ] {
-        let answer = get(address, target);
-        assert_eq!(answer.status, 200);
-        let header = |name| answer.header(name).unwrap_or_else(|| panic!("{target}: no {name}"));
+        let response = get(address, target);
+        assert_eq!(response.status, 200);
+        let header = |name| response.header(name).unwrap_or_else(|| panic!("{target}: no {name}"));
         assert_eq!(header("content-type"), content_type, "{target}");
         let policy = header("content-security-policy");
         assert!(policy.contains("default-src 'none'"), "{target}: {policy}");
@@ -92,8 +92,8 @@ fn files_have_type_and_strict_policy() {
         assert_eq!(header("cache-control"), "no-store", "{target}");
         assert_eq!(header("x-content-type-options"), "nosniff", "{target}");
         // No third-party resources.
-        let elsewhere = answer.text().replace("http://www.w3.org/2000/svg", "");
-        assert!(!elsewhere.contains("http:") && !elsewhere.contains("https:"), "{target}");
-        assert!(!elsewhere.contains("//www."), "{target}");
+        let text = response.text().replace("http://www.w3.org/2000/svg", "");
+        assert!(!text.contains("http:") && !text.contains("https:"), "{target}");
+        assert!(!text.contains("//www."), "{target}");
     }
 }

@@ -29,18 +29,18 @@ fn serve(reader: Reader) -> (HttpServer, SocketAddr) {
 
 #[track_caller]
 fn page(address: SocketAddr, target: &str) -> String {
-    let answer = get(address, target);
-    assert_eq!(answer.status, 200, "{target}: {}", answer.text());
-    let content_type = answer.header("content-type");
+    let response = get(address, target);
+    assert_eq!(response.status, 200, "{target}: {}", response.text());
+    let content_type = response.header("content-type");
     assert_eq!(content_type.as_deref(), Some("text/html; charset=utf-8"), "{target}");
-    answer.text().to_owned()
+    response.text().to_owned()
 }
 
 #[track_caller]
 fn json(address: SocketAddr, target: &str) -> Value {
-    let answer = get(address, target);
-    assert_eq!(answer.status, 200, "{target}: {}", answer.text());
-    answer.json()
+    let response = get(address, target);
+    assert_eq!(response.status, 200, "{target}: {}", response.text());
+    response.json()
 }
 
 fn every(seconds: u64) -> Config {

@@ -19,7 +19,7 @@ fn steady(percent: u64, interval: u64) -> impl FnMut(u32) -> Usage {
 }
 
 /// Returns the verdict and the messages below it.
-fn said(sim: &Simulation) -> (String, Vec<String>) {
+fn verdict_and_messages(sim: &Simulation) -> (String, Vec<String>) {
     let (_server, address) = serve(sim.reader());
     let page = page(address, "/");
     let sentences = text_of(&page, "ul", "sentences");
@@ -42,18 +42,24 @@ fn clock(sim: &Simulation, ago: u64) -> String {
 #[test]
 fn healthy_plugins_have_no_findings() {
     let mut sim = Simulation::new(every(5)).unwrap();
-    assert_eq!(said(&sim), ("No plugin is registered.".to_owned(), vec![]));
+    assert_eq!(verdict_and_messages(&sim), ("No plugin is registered.".to_owned(), vec![]));
     sim.register("dice").unwrap().started(1, "");
     let mut usage = steady(10, 5);
     sim.tick(&mut usage);
-    assert_eq!(said(&sim).0, "All is well: the one plugin is running.");
+    assert_eq!(verdict_and_messages(&sim).0, "All is well: the one plugin is running.");
     let other = sim.register("8ball").unwrap();
     other.started(2, "");
     sim.advance(Duration::from_secs(1));
-    assert_eq!(said(&sim), ("All is well: 2 plugins are running.".to_owned(), vec![]));
+    assert_eq!(
+        verdict_and_messages(&sim),
+        ("All is well: 2 plugins are running.".to_owned(), vec![])
+    );
     other.stopped();
     sim.advance(Duration::from_secs(1));
-    assert_eq!(said(&sim), ("All is well: 1 of 2 plugins running.".to_owned(), vec![]));
+    assert_eq!(
+        verdict_and_messages(&sim),
+        ("All is well: 1 of 2 plugins running.".to_owned(), vec![])
+    );
 }
 
 #[test]
@@ -70,7 +76,7 @@ fn high_cpu_is_reported_with_onset() {
     let since = clock(&sim, 110);
     let expected =
         format!("warning: 8ball: CPU 97\u{a0}% of one core, over 50\u{a0}% since {since}");
-    assert_eq!(said(&sim), ("1 of 2 needs attention.".to_owned(), vec![expected]));
+    assert_eq!(verdict_and_messages(&sim), ("1 of 2 needs attention.".to_owned(), vec![expected]));
 }
 
 #[test]
@@ -84,7 +90,7 @@ fn onset_before_history_is_reported_as_before() {
         "warning: 8ball: CPU 97\u{a0}% of one core, over 50\u{a0}% since before {}",
         clock(&sim, 50)
     );
-    assert_eq!(said(&sim).1, [expected]);
+    assert_eq!(verdict_and_messages(&sim).1, [expected]);
 }
 
 #[test]
@@ -101,26 +107,29 @@ fn crashes_are_reported_with_count_and_time() {
     crash(&mut sim);
     // The tick has detected the exit.
     let expected = format!("error: dice: crashed, down since {} (exit code 3)", clock(&sim, 0));
-    assert_eq!(said(&sim), ("1 of 1 needs attention.".to_owned(), vec![expected]));
+    assert_eq!(verdict_and_messages(&sim), ("1 of 1 needs attention.".to_owned(), vec![expected]));
 
     crash(&mut sim);
     crash(&mut sim);
     let at = clock(&sim, 0);
     let down = format!("error: dice: crashed, down since {at} (exit code 3); ");
     let crashes = format!("crashed 3 times in the last 10 minutes, last at {at}");
-    assert_eq!(said(&sim).1, [down + &crashes]);
+    assert_eq!(verdict_and_messages(&sim).1, [down + &crashes]);
 
     dice.started(2, "");
     let alive = |_| Usage { cpu_time: Duration::ZERO, memory_bytes: MB };
     sim.tick(alive);
-    assert_eq!(said(&sim).1, [format!("warning: dice: {crashes}")]);
+    assert_eq!(verdict_and_messages(&sim).1, [format!("warning: dice: {crashes}")]);
     // A quarter of an hour later the crashes have left the last 10 minutes.
     (0..90).for_each(|_| sim.tick(alive));
     let crashes = crashes.replace("10 minutes", "hour");
-    assert_eq!(said(&sim).1, [format!("warning: dice: {crashes}")]);
+    assert_eq!(verdict_and_messages(&sim).1, [format!("warning: dice: {crashes}")]);
     // After an hour they have left the last hour.
     (0..300).for_each(|_| sim.tick(alive));
-    assert_eq!(said(&sim), ("All is well: the one plugin is running.".to_owned(), vec![]));
+    assert_eq!(
+        verdict_and_messages(&sim),
+        ("All is well: the one plugin is running.".to_owned(), vec![])
+    );
 }
 
 #[test]
@@ -137,7 +146,7 @@ fn crashes_before_first_sample_are_counted() {
         let alive = |_| Usage { cpu_time: Duration::ZERO, memory_bytes: MB };
         let at = clock(&sim, 0);
         (0..3).for_each(|_| sim.tick(alive));
-        let (_, sentences) = said(&sim);
+        let (_, sentences) = verdict_and_messages(&sim);
         let last = format!("warning: {name}: crashed twice in the last 10 minutes, last at {at}");
         assert!(sentences.contains(&last), "no {last:?} in {sentences:?}");
         let (_server, address) = serve(sim.reader());
@@ -148,7 +157,11 @@ fn crashes_before_first_sample_are_counted() {
             // Half an hour later the crashes are in the last hour, but not in the last ten minutes.
             (0..180).for_each(|_| sim.tick(alive));
             let last = last.replace("10 minutes", "hour");
-            assert!(said(&sim).1.contains(&last), "no {last:?} in {:?}", said(&sim).1);
+            assert!(
+                verdict_and_messages(&sim).1.contains(&last),
+                "no {last:?} in {:?}",
+                verdict_and_messages(&sim).1
+            );
         }
     }
     // After an hour all crashes are too old.
@@ -169,7 +182,7 @@ fn memory_growth_is_note_not_warning() {
     for tick in 0..=40 {
         sim.tick(|_| Usage { cpu_time: Duration::ZERO, memory_bytes: (50 + tick) * MB });
     }
-    let (verdict, sentences) = said(&sim);
+    let (verdict, sentences) = verdict_and_messages(&sim);
     assert_eq!(verdict, "All is well: the one plugin is running.");
     assert_eq!(sentences, ["note: trivia: memory up 40\u{a0}MB in the last 6 minutes"]);
     for tick in 0..=20 {
@@ -180,13 +193,13 @@ fn memory_growth_is_note_not_warning() {
     let expected = format!(
         "warning: trivia: memory 110\u{a0}MB, over 100\u{a0}MB since {since}; up 60\u{a0}MB in the last 10 minutes"
     );
-    assert_eq!(said(&sim).1, [expected]);
+    assert_eq!(verdict_and_messages(&sim).1, [expected]);
 }
 
 #[test]
 fn small_memory_growth_is_not_reported() {
     // Memory in MB before and after, and whether its growth is reported.
-    for (from, to, is_told) in
+    for (from, to, should_report) in
         [(10, 20, false), (10, 21, true), (80, 91, true), (900, 980, false), (900, 991, true)]
     {
         let mut sim = Simulation::new(every(10)).unwrap();
@@ -194,9 +207,9 @@ fn small_memory_growth_is_not_reported() {
         for mb in [from, from, to] {
             sim.tick(|_| Usage { cpu_time: Duration::ZERO, memory_bytes: mb * MB });
         }
-        let (_, sentences) = said(&sim);
-        let told = sentences.iter().any(|text| text.contains("up "));
-        assert_eq!(told, is_told, "from {from} to {to}: {sentences:?}");
+        let (_, sentences) = verdict_and_messages(&sim);
+        let is_reported = sentences.iter().any(|text| text.contains("up "));
+        assert_eq!(is_reported, should_report, "from {from} to {to}: {sentences:?}");
     }
 }
 
@@ -218,7 +231,7 @@ fn read_error_is_reported_with_reason() {
     plugins[1].set_state(PluginState::Failed);
     plugins[3].set_state(PluginState::Unhealthy);
     sim.advance(Duration::from_secs(1));
-    let (verdict, sentences) = said(&sim);
+    let (verdict, sentences) = verdict_and_messages(&sim);
     assert_eq!(verdict, "4 of 4 need attention.");
     let (first, now) = (clock(&sim, 10), clock(&sim, 0));
     // Reports are applied when time advances the next time: at the tick or at the end.

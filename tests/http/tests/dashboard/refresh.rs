@@ -142,7 +142,7 @@ fn custom_window_is_shown_as_selected() {
     sim.register("dice").unwrap();
     (0..30).for_each(|_| sim.tick(|_| None));
     let (_server, address) = serve(sim.reader());
-    for (asked, query, text) in [
+    for (window, query, text) in [
         ("120", "&window=120", "2 min"),
         ("90.50", "&window=90.5", "90 s"),
         ("12", "&window=12", "12 s"),
@@ -150,19 +150,19 @@ fn custom_window_is_shown_as_selected() {
         ("3600", "", "all, 1 h"),
         ("7200", "", "all, 1 h"),
     ] {
-        let page = page(address, &format!("/plugin?name=dice&window={asked}"));
+        let page = page(address, &format!("/plugin?name=dice&window={window}"));
         let chosen: Vec<_> =
             tags(&page).into_iter().filter(|tag| tag.get("aria-current").is_some()).collect();
-        assert_eq!(chosen.len(), 1, "{asked}");
+        assert_eq!(chosen.len(), 1, "{window}");
         let link = unescape(chosen[0].get("href").unwrap());
-        assert_eq!(link, format!("./plugin?name=dice{query}"), "{asked}");
+        assert_eq!(link, format!("./plugin?name=dice{query}"), "{window}");
         let label = page.split("aria-current=\"true\">").nth(1).unwrap().split('<').next().unwrap();
-        assert_eq!(label.replace('\u{a0}', " "), text, "{asked}");
+        assert_eq!(label.replace('\u{a0}', " "), text, "{window}");
         // The query of the script's requests.
         let body = tags(&page).into_iter().find(|tag| tag.name == "body").unwrap();
         assert_eq!(unescape(body.get("data-query").unwrap()), format!("name=dice{query}"));
         let samples = |target: &str| json(address, target)["facts"][7].clone();
         let again = samples(&format!("/page/plugin?name=dice{query}"));
-        assert_eq!(again, samples(&format!("/page/plugin?name=dice&window={asked}")), "{asked}");
+        assert_eq!(again, samples(&format!("/page/plugin?name=dice&window={window}")), "{window}");
     }
 }

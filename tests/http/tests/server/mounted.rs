@@ -49,7 +49,7 @@ fn nested_router_leaves_host_routes_alone() {
     let evil = send_request(address, "GET /tools/plugins/health HTTP/1.1\r\nHost: evil\r\n\r\n");
     assert_eq!(evil.status, 421);
     let own = send_request(address, "GET / HTTP/1.1\r\nHost: evil\r\n\r\n");
-    assert_eq!(own.status, 200, "the host's own routes are the host's affair");
+    assert_eq!(own.status, 200, "the router does not affect the host's own routes");
     assert_eq!(own.header("content-security-policy"), None);
     let post = send_request(address, "POST /tools/plugins/x HTTP/1.1\r\nHost: localhost\r\n\r\n");
     assert_eq!(post.status, 405);
@@ -64,9 +64,9 @@ fn nested_path_parameters_do_not_name_plugin() {
     let plugins = http::router(sim.reader(), HttpConfig::default()).unwrap();
     let app = Router::new().nest_service("/{bot}/{of}/plugins", plugins);
     let (_runtime, address) = host(app);
-    let answer = get(address, "/music/alice/plugins/api/plugin/dice");
-    assert_eq!(answer.status, 200, "{}", answer.text());
-    assert_eq!(answer.json()["name"], "dice");
+    let response = get(address, "/music/alice/plugins/api/plugin/dice");
+    assert_eq!(response.status, 200, "{}", response.text());
+    assert_eq!(response.json()["name"], "dice");
     assert_eq!(get(address, "/dice/dice/plugins/api/plugin/music").status, 404);
 }
 

@@ -17,10 +17,10 @@ fn other_methods_are_405_on_any_path() {
             let request = format!(
                 "{method} {target} HTTP/1.1\r\nHost: {address}\r\nContent-Length: 2\r\n\r\nhi"
             );
-            let answer = send_request(address, &request);
-            assert_eq!(answer.status, 405, "{method} {target}");
-            assert_eq!(answer.header("allow").as_deref(), Some("GET, HEAD"));
-            assert!(answer.error_message().contains("GET"));
+            let response = send_request(address, &request);
+            assert_eq!(response.status, 405, "{method} {target}");
+            assert_eq!(response.header("allow").as_deref(), Some("GET, HEAD"));
+            assert!(response.error_message().contains("GET"));
         }
     }
     let connect =
@@ -35,14 +35,14 @@ fn foreign_host_header_is_421() {
     let sim = simulation();
     let config = HttpConfig::default().allow_host("Bot.Example").token("s3cret");
     let (_server, address) = serve(sim.reader(), config);
-    let asked = |lines: &str| send_request(address, &format!("{lines}\r\n\r\n"));
+    let send = |lines: &str| send_request(address, &format!("{lines}\r\n\r\n"));
     for target in TARGETS {
-        let answer = asked(&format!("GET {target} HTTP/1.1\r\nHost: evil.example"));
-        assert_eq!(answer.status, 421, "{target}");
-        assert!(answer.error_message().contains("allowed_hosts"), "{}", answer.error_message());
-        assert!(answer.error_message().contains("evil.example"));
+        let response = send(&format!("GET {target} HTTP/1.1\r\nHost: evil.example"));
+        assert_eq!(response.status, 421, "{target}");
+        assert!(response.error_message().contains("allowed_hosts"), "{}", response.error_message());
+        assert!(response.error_message().contains("evil.example"));
     }
-    for refused in [
+    for rejected in [
         "GET /health HTTP/1.1",
         "GET /health HTTP/1.0",
         "GET /health HTTP/1.1\r\nHost:",
@@ -53,9 +53,9 @@ fn foreign_host_header_is_421() {
         "GET http://localhost/health HTTP/1.1",
         "POST /health HTTP/1.1\r\nHost: evil.example",
     ] {
-        assert_eq!(asked(refused).status, 421, "{refused}");
+        assert_eq!(send(rejected).status, 421, "{rejected}");
     }
-    for answered in [
+    for accepted in [
         "GET /health HTTP/1.0\r\nHost: localhost",
         "GET /health HTTP/1.1\r\nhOST: LOCALHOST.:1",
         "GET /health HTTP/1.1\r\nHost: bot.example",
@@ -64,7 +64,7 @@ fn foreign_host_header_is_421() {
         "GET /health HTTP/1.1\r\nHost: 192.168.7.9",
         "GET http://bot.example/health HTTP/1.1\r\nHost: 127.0.0.1",
     ] {
-        assert_eq!(asked(answered).status, 200, "{answered}");
+        assert_eq!(send(accepted).status, 200, "{accepted}");
     }
 }
 
@@ -83,11 +83,11 @@ fn missing_token_is_401_except_health() {
             "Authorization: s3cret",
             "X: y",
         ] {
-            let answer = get_with_headers(address, target, &[header]);
-            assert_eq!(answer.status, 401, "{target} {header}");
-            let challenge = answer.header("www-authenticate").unwrap();
+            let response = get_with_headers(address, target, &[header]);
+            assert_eq!(response.status, 401, "{target} {header}");
+            let challenge = response.header("www-authenticate").unwrap();
             assert!(challenge.contains("Bearer") && challenge.contains("Basic"), "{challenge}");
-            assert!(!answer.text().contains("dice"));
+            assert!(!response.text().contains("dice"));
         }
     }
     assert_eq!(get(address, "/health").status, 200);
@@ -117,7 +117,7 @@ fn checks_run_host_method_token_route() {
 }
 
 #[track_caller]
-fn assert_has_the_headers(answer: &Response) {
+fn assert_has_the_headers(response: &Response) {
     let policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
                   connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
     for (name, value) in [
@@ -127,10 +127,10 @@ fn assert_has_the_headers(answer: &Response) {
         ("cross-origin-resource-policy", "same-origin"),
         ("cache-control", "no-store"),
     ] {
-        assert_eq!(answer.header(name).as_deref(), Some(value), "{answer:?}");
+        assert_eq!(response.header(name).as_deref(), Some(value), "{response:?}");
     }
-    let cors = answer.header_names().into_iter().find(|name| name.starts_with("access-control"));
-    assert_eq!(cors, None, "other origins may not read it");
+    let cors = response.header_names().into_iter().find(|name| name.starts_with("access-control"));
+    assert_eq!(cors, None, "other origins must not read it");
 }
 
 #[test]
@@ -153,9 +153,9 @@ fn every_response_has_security_headers() {
         ("/api/metrics/", 404),
     ] {
         let origin = ["Origin: http://evil.example"];
-        let answer = get_with_headers(address, target, &origin);
-        assert_eq!(answer.status, status, "{target}");
-        assert_has_the_headers(&answer);
+        let response = get_with_headers(address, target, &origin);
+        assert_eq!(response.status, status, "{target}");
+        assert_has_the_headers(&response);
     }
     let post = send_request(address, &format!("POST / HTTP/1.1\r\nHost: {address}\r\n\r\n"));
     assert_has_the_headers(&post);

@@ -122,7 +122,7 @@ fn metrics_document_matches_snapshot() {
     assert_eq!(of("problem")["problem"], "this user may not read the process");
     assert_eq!(of("healed")["crash_count"], 1);
     assert_eq!(of("healed")["crashes_in_window"], 0);
-    assert_eq!(of("recovered")["crashes_in_window"], 0, "it was before the oldest sample");
+    assert_eq!(of("recovered")["crashes_in_window"], 0, "the crash was before the oldest sample");
     assert_eq!(of("crashed")["crashes_in_window"], 1);
     assert_eq!(of("crashed")["cpu_percent"], Value::Null);
 }
@@ -135,7 +135,10 @@ fn warning_thresholds_come_from_config() {
     let document = get(address, "/api/metrics").json();
     for plugin in document["plugins"].as_array().unwrap() {
         if ["busy", "large"].contains(&plugin["plugin_name"].as_str().unwrap()) {
-            assert_eq!(plugin["status"], "ok", "at the threshold is not over it: {plugin}");
+            assert_eq!(
+                plugin["status"], "ok",
+                "a value at the threshold does not exceed it: {plugin}"
+            );
         }
     }
 }
@@ -169,16 +172,16 @@ fn current_revision_is_204() {
     let same = get(address, &format!("/api/metrics?since={revision}"));
     assert_eq!((same.status, same.body.len()), (204, 0));
     for other in [revision - 1, revision + 1, u64::MAX] {
-        let answer = get(address, &format!("/api/metrics?since={other}"));
-        assert_eq!(answer.json()["revision"], revision, "the host may have begun anew");
+        let response = get(address, &format!("/api/metrics?since={other}"));
+        assert_eq!(response.json()["revision"], revision, "the host may have restarted");
     }
     assert_eq!(get(address, &format!("/api/metrics?since={}0", u64::MAX)).status, 200);
     sim.tick(|_| None);
     assert_eq!(get(address, &format!("/api/metrics?since={revision}")).status, 200);
     for bad in ["x", "", "-1", "1.5", "1&since=1"] {
-        let answer = get(address, &format!("/api/metrics?since={bad}"));
-        assert_eq!(answer.status, 400, "{bad}");
-        assert!(answer.error_message().starts_with("since is "), "{}", answer.error_message());
+        let response = get(address, &format!("/api/metrics?since={bad}"));
+        assert_eq!(response.status, 400, "{bad}");
+        assert!(response.error_message().starts_with("since is "), "{}", response.error_message());
     }
 }
 
@@ -191,11 +194,10 @@ fn age_is_current_in_cached_document() {
     let age = || get(address, "/api/metrics").json()["age_seconds"].as_f64().unwrap();
     let first = age();
     wait_for("the age to grow", || (age() > first).then_some(()));
-    let said = age();
+    let later = age();
     assert!(
-        said <= with_two_decimals(
-            collector.snapshot().sampled_at_instant().elapsed().as_secs_f64()
-        )
+        later
+            <= with_two_decimals(collector.snapshot().sampled_at_instant().elapsed().as_secs_f64())
     );
 }
 
@@ -232,9 +234,9 @@ fn plugin_document_matches_snapshot() {
     let history = document["history"].as_array().unwrap();
     assert_eq!(history.len(), 20);
     for (sample, point) in view.history(Window::All).zip(history) {
-        let said = serde_json::to_value(sample).unwrap();
+        let expected = serde_json::to_value(sample).unwrap();
         for key in ["timestamp", "cpu_percent", "memory_mb", "event_count", "state"] {
-            assert_eq!(point[key], said[key], "{key}");
+            assert_eq!(point[key], expected[key], "{key}");
         }
         assert_eq!(point["cpu_average"], point["cpu_percent"]);
         assert_eq!(point["run"], serde_json::to_value(sample.run).unwrap());
@@ -257,7 +259,7 @@ fn plugin_document_matches_snapshot() {
     let one = get(address, "/api/plugin/dice?points=1").json();
     assert_eq!(one["history"].as_array().unwrap().len(), 1);
     let zero = get(address, "/api/plugin?window=0&name=dice").json();
-    assert_eq!(zero["history"].as_array().unwrap().len(), 1, "the tick itself is that old");
+    assert_eq!(zero["history"].as_array().unwrap().len(), 1, "the newest sample has age zero");
     let all = get(address, "/api/plugin?window=1e300&name=dice").json();
     assert_eq!(all["history"].as_array().unwrap().len(), 20);
 }
@@ -309,12 +311,12 @@ fn invalid_parameters_are_named() {
         ("name=dice&points=-3", "points"),
         ("name=dice&points=7&points=7", "points"),
     ] {
-        let answer = get(address, &format!("/api/plugin?{query}"));
-        assert_eq!(answer.status, 400, "{query}");
+        let response = get(address, &format!("/api/plugin?{query}"));
+        assert_eq!(response.status, 400, "{query}");
         assert!(
-            answer.error_message().starts_with(parameter),
+            response.error_message().starts_with(parameter),
             "{query}: {}",
-            answer.error_message()
+            response.error_message()
         );
         if let Some(rest) = query.strip_prefix("name=dice&").filter(|_| parameter != "name") {
             assert_eq!(get(address, &format!("/api/plugin/dice?{rest}")).status, 400, "{rest}");
@@ -322,12 +324,12 @@ fn invalid_parameters_are_named() {
     }
     assert_eq!(get(address, "/api/plugin/%ff").status, 400);
     for unknown in ["/api/plugin?name=Dice", "/api/plugin/nobody", "/api/plugin?name="] {
-        let answer = get(address, unknown);
-        assert_eq!(answer.status, 404, "{unknown}");
+        let response = get(address, unknown);
+        assert_eq!(response.status, 404, "{unknown}");
         assert!(
-            answer.error_message().starts_with("no plugin is registered as"),
+            response.error_message().starts_with("no plugin is registered as"),
             "{}",
-            answer.error_message()
+            response.error_message()
         );
     }
 }
@@ -361,10 +363,10 @@ fn exposition_follows_accept_header() {
                 Format::OpenMetrics,
             ),
         ] {
-            let answer = get_with_headers(address, "/metrics", accept);
-            assert_eq!(answer.text(), prometheus::render(&sim.snapshot(), format));
-            assert_eq!(answer.header("content-type").as_deref(), Some(format.content_type()));
-            assert_eq!(answer.header("vary").as_deref(), Some("Accept"));
+            let response = get_with_headers(address, "/metrics", accept);
+            assert_eq!(response.text(), prometheus::render(&sim.snapshot(), format));
+            assert_eq!(response.header("content-type").as_deref(), Some(format.content_type()));
+            assert_eq!(response.header("vary").as_deref(), Some("Accept"));
         }
         sim.tick(|_| None);
     }
@@ -376,12 +378,12 @@ fn stopped_collector_serves_last_document_only() {
     collector.register("dice").unwrap();
     collector.sample_now().unwrap();
     let (_server, address) = serve(collector.reader(), HttpConfig::default());
-    let well = get(address, "/health");
-    assert_eq!((well.status, well.text()), (200, r#"{"status":"ok"}"#));
+    let healthy = get(address, "/health");
+    assert_eq!((healthy.status, healthy.text()), (200, r#"{"status":"ok"}"#));
     collector.stop();
-    let ill = get(address, "/health");
-    assert_eq!((ill.status, &ill.json()["status"]), (503, &json!("error")));
-    assert_eq!(ill.json()["reason"], "the collector is stopped");
+    let unhealthy = get(address, "/health");
+    assert_eq!((unhealthy.status, &unhealthy.json()["status"]), (503, &json!("error")));
+    assert_eq!(unhealthy.json()["reason"], "the collector is stopped");
     assert_eq!(get(address, "/metrics").status, 503);
     assert_eq!(get(address, "/metrics").error_message(), "the collector is stopped");
     let document = get(address, "/api/metrics").json();
@@ -403,7 +405,7 @@ fn late_tick_is_unhealthy_despite_publications() {
         plugin.set_state(PluginState::Starting);
         plugin.set_state(PluginState::Stopped);
         sim.advance(Duration::from_nanos(1));
-        Some(get(address, "/health")).filter(|answer| answer.status == 503)
+        Some(get(address, "/health")).filter(|response| response.status == 503)
     });
     let json = late.json();
     let reason = json["reason"].as_str().unwrap();
@@ -437,9 +439,9 @@ fn pipelined_responses_keep_order() {
     let mut stream = connect(address);
     for target in ["/health", "/api/metrics", "/metrics", "/nothing", "/health", "/api/plugin/x"] {
         let request = format!("GET {target} HTTP/1.1\r\nHost: {address}\r\n\r\n");
-        let answer = exchange(&mut stream, request.as_bytes()).unwrap();
+        let response = exchange(&mut stream, request.as_bytes()).unwrap();
         let alone = get(address, target);
-        assert_eq!((answer.status, answer.text()), (alone.status, alone.text()), "{target}");
+        assert_eq!((response.status, response.text()), (alone.status, alone.text()), "{target}");
     }
     // Pipelined requests get their responses in order.
     let request = |target| format!("GET {target} HTTP/1.1\r\nHost: {address}\r\n\r\n");

@@ -19,7 +19,7 @@ fn server_listens_from_serve_to_stop() {
     server.stop();
     server.stop();
     assert!(TcpStream::connect(address).is_err());
-    assert_eq!(server.local_addr(), Some(address), "where it was");
+    assert_eq!(server.local_addr(), Some(address), "the address that it had");
     let (dropped, address) = serve(sim.reader(), HttpConfig::default());
     drop(dropped);
     assert!(TcpStream::connect(address).is_err());
@@ -46,8 +46,8 @@ fn port_in_use_is_bind_error() {
     let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let address = taken.local_addr().unwrap();
     let error = http::serve(sim.reader(), HttpConfig::default().port(address.port())).unwrap_err();
-    let said = error.to_string();
-    assert!(said.contains(&address.to_string()), "{said}");
+    let text = error.to_string();
+    assert!(text.contains(&address.to_string()), "{text}");
     match error {
         HttpError::Bind { addr, source } => {
             assert_eq!(addr, address);

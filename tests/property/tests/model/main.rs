@@ -22,7 +22,7 @@ use proptest::test_runner::{FileFailurePersistence, TestCaseError};
 
 mod oracle;
 
-use oracle::{Overview, PluginSeen, RunSeen, SampleSeen, Seen, Word, World};
+use oracle::{Oracle, PluginFields, Reading, Report, RunFields, SampleFields, SnapshotFields};
 
 const NAMES: [&str; 4] = ["dice", "8ball", "dice-2", "würfel"];
 const PIDS: [u32; 5] = [11, 12, 13, 14, i32::MAX as u32];
@@ -53,7 +53,7 @@ enum Pid {
 
 /// A report about one plugin.
 #[derive(Clone, Debug)]
-enum Saying {
+enum ReportKind {
     Started {
         pid: Pid,
         version: &'static str,
@@ -75,16 +75,16 @@ enum Saying {
 }
 
 #[derive(Clone, Debug)]
-struct Said {
+struct HostReport {
     name: usize,
     /// Sent to a handle of a removed plugin that had this name.
     stale: bool,
-    saying: Saying,
+    report_kind: ReportKind,
 }
 
 /// What a tick reads of one PID.
 #[derive(Clone, Copy, Debug)]
-enum Look {
+enum PlannedReading {
     Alive {
         /// Of the interval.
         permille: u32,
@@ -100,7 +100,7 @@ enum Look {
 
 /// A window relative to the history at the time of the query.
 #[derive(Clone, Copy, Debug)]
-enum Asked {
+enum WindowSpec {
     Zero,
     Longer,
     /// Intervals, and thousandths of an interval.
@@ -112,28 +112,28 @@ enum Asked {
 #[derive(Clone, Debug)]
 enum Step {
     Register(usize),
-    Say(Said),
+    Say(HostReport),
     Events(usize, u64),
     /// Consecutive hot reloads.
     Reloads(usize, u16),
     Tick {
-        looks: [Look; PIDS.len()],
+        planned_readings: [PlannedReading; PIDS.len()],
         /// Reports during the tick, while it reads the first process.
-        meanwhile: Vec<Said>,
-        windows: [Asked; 2],
+        during_tick: Vec<HostReport>,
+        windows: [WindowSpec; 2],
     },
     /// Ticks without other changes.
     Ticks {
         count: u32,
         seed: u32,
-        windows: [Asked; 2],
+        windows: [WindowSpec; 2],
     },
-    Advance(Duration, [Asked; 2]),
+    Advance(Duration, [WindowSpec; 2]),
     /// Holds a snapshot to the end.
     Hold,
 }
 
-fn saying() -> BoxedStrategy<Saying> {
+fn report_kind() -> BoxedStrategy<ReportKind> {
     let pid = prop_oneof![
         4 => Just(Pid::Same),
         8 => select(&PIDS[..]).prop_map(Pid::One),
@@ -149,23 +149,20 @@ fn saying() -> BoxedStrategy<Saying> {
     };
     prop_oneof![
         8 => (pid, select(&VERSIONS[..]), prop::bool::weighted(0.8))
-            .prop_map(|(pid, version, fresh)| Saying::Started { pid, version, fresh }),
+            .prop_map(|(pid, version, fresh)| ReportKind::Started { pid, version, fresh }),
         6 => (prop_oneof![4 => Just(0), 3 => Just(1), 1 => 2..9_usize, 1 => 9..400_usize], status())
-            .prop_map(|(back, status)| Saying::Exited { back, status }),
-        1 => status().prop_map(|status| Saying::ExitedOfAnother { status }),
-        6 => select(&STATES[..]).prop_map(Saying::State),
-        3 => any::<bool>().prop_map(Saying::Method),
-        1 => Just(Saying::Remove),
+            .prop_map(|(back, status)| ReportKind::Exited { back, status }),
+        1 => status().prop_map(|status| ReportKind::ExitedOfAnother { status }),
+        6 => select(&STATES[..]).prop_map(ReportKind::State),
+        3 => any::<bool>().prop_map(ReportKind::Method),
+        1 => Just(ReportKind::Remove),
     ]
     .boxed()
 }
 
-fn said() -> impl Strategy<Value = Said> {
-    (0..NAMES.len(), prop::bool::weighted(0.05), saying()).prop_map(|(name, stale, saying)| Said {
-        name,
-        stale,
-        saying,
-    })
+fn host_report() -> impl Strategy<Value = HostReport> {
+    (0..NAMES.len(), prop::bool::weighted(0.05), report_kind())
+        .prop_map(|(name, stale, report_kind)| HostReport { name, stale, report_kind })
 }
 
 fn end() -> impl Strategy<Value = RunEnd> {
@@ -177,63 +174,83 @@ fn end() -> impl Strategy<Value = RunEnd> {
     ]
 }
 
-fn look() -> BoxedStrategy<Look> {
+fn planned_reading() -> BoxedStrategy<PlannedReading> {
     let memory = prop_oneof![3 => 1..1_u64 << 34, 1 => select(&MEMORY[..])];
     let permille = prop_oneof![1 => Just(0), 4 => 0..4_000_u32];
     prop_oneof![
         16 => (permille, 0..1_000_u64, memory)
-            .prop_map(|(permille, nanos, memory)| Look::Alive { permille, nanos, memory }),
-        1 => Just(Look::Down),
-        4 => end().prop_map(Look::Ended),
-        2 => Just(Look::Denied),
-        1 => Just(Look::Panics),
+            .prop_map(|(permille, nanos, memory)| PlannedReading::Alive { permille, nanos, memory }),
+        1 => Just(PlannedReading::Down),
+        4 => end().prop_map(PlannedReading::Ended),
+        2 => Just(PlannedReading::Denied),
+        1 => Just(PlannedReading::Panics),
     ]
     .boxed()
 }
 
-fn asked() -> impl Strategy<Value = Asked> {
+fn window_spec() -> impl Strategy<Value = WindowSpec> {
     prop_oneof![
-        1 => Just(Asked::Zero),
-        1 => Just(Asked::Longer),
-        3 => (0..100_u32).prop_map(|count| Asked::Intervals(count, 0)),
-        3 => (0..100_u32, 1..1_000_u32).prop_map(|(count, more)| Asked::Intervals(count, more)),
-        3 => (0..100_usize, -1..=1_i64).prop_map(|(nth, nanos)| Asked::Sample(nth, nanos)),
+        1 => Just(WindowSpec::Zero),
+        1 => Just(WindowSpec::Longer),
+        3 => (0..100_u32).prop_map(|count| WindowSpec::Intervals(count, 0)),
+        3 => (0..100_u32, 1..1_000_u32).prop_map(|(count, more)| WindowSpec::Intervals(count, more)),
+        3 => (0..100_usize, -1..=1_i64).prop_map(|(nth, nanos)| WindowSpec::Sample(nth, nanos)),
     ]
 }
 
 /// A process exits, with arbitrary reports before and after.
-fn scene() -> impl Strategy<Value = Vec<Step>> {
-    let looks = [look(), look(), look(), look(), look()];
-    let soon =
+fn exit_sequence() -> impl Strategy<Value = Vec<Step>> {
+    let planned_readings = [
+        planned_reading(),
+        planned_reading(),
+        planned_reading(),
+        planned_reading(),
+        planned_reading(),
+    ];
+    let delay =
         select(vec![0, 1, 10_000_000, 999_999_999, 1_000_000_000]).prop_map(Duration::from_nanos);
-    let sayings = || vec(saying(), 0..4);
+    let report_kinds = || vec(report_kind(), 0..4);
     let ended = prop::bool::weighted(0.8);
-    let parts = (0..NAMES.len(), sayings(), looks, end(), ended, sayings(), sayings());
-    (parts, soon, windows()).prop_map(|(parts, soon, windows)| {
-        let (name, before, mut looks, end, ended, meanwhile, after) = parts;
-        let said = |saying| Said { name, stale: false, saying };
+    let parts = (
+        0..NAMES.len(),
+        report_kinds(),
+        planned_readings,
+        end(),
+        ended,
+        report_kinds(),
+        report_kinds(),
+    );
+    (parts, delay, windows()).prop_map(|(parts, delay, windows)| {
+        let (name, before, mut planned_readings, end, ended, during_tick, after) = parts;
+        let host_report = |report_kind| HostReport { name, stale: false, report_kind };
         if ended {
-            looks = [Look::Ended(end); PIDS.len()];
+            planned_readings = [PlannedReading::Ended(end); PIDS.len()];
         }
-        let meanwhile = meanwhile.into_iter().map(said).collect();
+        let during_tick = during_tick.into_iter().map(host_report).collect();
         let mut steps = vec![Step::Register(name)];
-        steps.extend(before.into_iter().map(said).map(Step::Say));
-        steps.push(Step::Tick { looks, meanwhile, windows });
-        steps.extend(after.into_iter().map(said).map(Step::Say));
-        steps.push(Step::Advance(soon, windows));
+        steps.extend(before.into_iter().map(host_report).map(Step::Say));
+        steps.push(Step::Tick { planned_readings, during_tick, windows });
+        steps.extend(after.into_iter().map(host_report).map(Step::Say));
+        steps.push(Step::Advance(delay, windows));
         steps
     })
 }
 
-fn windows() -> impl Strategy<Value = [Asked; 2]> {
-    [asked(), asked()]
+fn windows() -> impl Strategy<Value = [WindowSpec; 2]> {
+    [window_spec(), window_spec()]
 }
 
 /// `reloads` is the weight of long series of runs.
 fn step(reloads: u32) -> impl Strategy<Value = Step> {
     let name = || 0..NAMES.len();
-    let meanwhile = prop_oneof![4 => Just(Vec::new()), 1 => vec(said(), 1..4)];
-    let looks = [look(), look(), look(), look(), look()];
+    let during_tick = prop_oneof![4 => Just(Vec::new()), 1 => vec(host_report(), 1..4)];
+    let planned_readings = [
+        planned_reading(),
+        planned_reading(),
+        planned_reading(),
+        planned_reading(),
+        planned_reading(),
+    ];
     let events = prop_oneof![
         6 => 0..1_000_u64,
         1 => Just(u64::from(u32::MAX)),
@@ -247,12 +264,12 @@ fn step(reloads: u32) -> impl Strategy<Value = Step> {
     ];
     prop_oneof![
         2 => name().prop_map(Step::Register),
-        20 => said().prop_map(Step::Say),
+        20 => host_report().prop_map(Step::Say),
         3 => (name(), events).prop_map(|(name, events)| Step::Events(name, events)),
         reloads => (name(), prop_oneof![8 => 2..6_u16, 1 => 60..130_u16, 1 => 250..300_u16])
             .prop_map(|(name, count)| Step::Reloads(name, count)),
-        12 => (looks, meanwhile, windows())
-            .prop_map(|(looks, meanwhile, windows)| Step::Tick { looks, meanwhile, windows }),
+        12 => (planned_readings, during_tick, windows())
+            .prop_map(|(planned_readings, during_tick, windows)| Step::Tick { planned_readings, during_tick, windows }),
         2 => (2..45_u32, any::<u32>(), windows())
             .prop_map(|(count, seed, windows)| Step::Ticks { count, seed, windows }),
         4 => (time, windows()).prop_map(|(time, windows)| Step::Advance(time, windows)),
@@ -263,7 +280,7 @@ fn step(reloads: u32) -> impl Strategy<Value = Step> {
 fn steps(reloads: u32, most: usize) -> impl Strategy<Value = Vec<Step>> {
     // Boxed, because the values are too large for the stack of a test thread.
     let one = step(reloads).prop_map(|step| vec![step]).boxed();
-    let some = prop_oneof![12 => one, 1 => scene().boxed()];
+    let some = prop_oneof![12 => one, 1 => exit_sequence().boxed()];
     vec(some, 1..most).prop_map(|steps| steps.concat())
 }
 
@@ -277,11 +294,11 @@ fn lengths() -> impl Strategy<Value = (Duration, Duration)> {
 }
 
 /// A plugin as the host knows it.
-struct Host {
+struct HostPlugin {
     plugin: Plugin,
     name: usize,
     /// Its index in the oracle.
-    life: usize,
+    registration: usize,
     removed: bool,
     runs: Vec<RunId>,
     last_pid: u32,
@@ -289,25 +306,30 @@ struct Host {
 
 /// All handles that the host has ever had, and the CPU time of each PID.
 #[derive(Default)]
-struct Hosts {
-    all: Vec<Host>,
+struct Host {
+    all: Vec<HostPlugin>,
     cpu: BTreeMap<u32, Duration>,
 }
 
-impl Hosts {
-    fn of(&mut self, name: usize, removed: bool) -> Option<&mut Host> {
+impl Host {
+    fn of(&mut self, name: usize, removed: bool) -> Option<&mut HostPlugin> {
         let mut newest_first = self.all.iter_mut().rev();
         newest_first.find(|host| host.name == name && host.removed == removed)
     }
 
     /// Sends a report to the handle and returns the report for the oracle.
-    fn say(&mut self, said: &Said, world: &World, in_tick: bool) -> Option<(usize, Word)> {
-        let another = self.all.iter().filter(|host| host.name != said.name);
+    fn send(
+        &mut self,
+        host_report: &HostReport,
+        oracle: &Oracle,
+        in_tick: bool,
+    ) -> Option<(usize, Report)> {
+        let another = self.all.iter().filter(|host| host.name != host_report.name);
         let another = another.filter_map(|host| host.runs.last().copied()).next_back();
-        let host = self.of(said.name, said.stale)?;
-        let life = host.life;
-        let word = match said.saying {
-            Saying::Started { pid, version, fresh } => {
+        let host = self.of(host_report.name, host_report.stale)?;
+        let registration = host.registration;
+        let report = match host_report.report_kind {
+            ReportKind::Started { pid, version, fresh } => {
                 let pid = match pid {
                     Pid::Same => host.last_pid,
                     Pid::One(pid) => pid,
@@ -318,156 +340,158 @@ impl Hosts {
                 if fresh {
                     self.cpu.remove(&pid);
                 }
-                Word::Started { run, pid, version }
+                Report::Started { run, pid, version }
             }
-            Saying::Exited { back, status } => {
+            ReportKind::Exited { back, status } => {
                 let run = host.runs[host.runs.len().checked_sub(1 + back)?];
                 // The tracker may forget a clean exit that only the sampler has detected, once the
                 // run is not listed any more. Whether a later report about it has an effect is
                 // unspecified.
                 let newer = if in_tick { 0 } else { 200 };
-                if back > newer && world.is_clean_and_unsettled(life, run)
-                    || world.may_be_forgotten(life, run)
+                if back > newer && oracle.is_clean_and_unclassified(registration, run)
+                    || oracle.may_be_pruned(registration, run)
                 {
                     return None;
                 }
                 host.exited(run, status)
             }
-            Saying::ExitedOfAnother { status } => host.exited(another?, status),
-            Saying::State(state) => {
+            ReportKind::ExitedOfAnother { status } => host.exited(another?, status),
+            ReportKind::State(state) => {
                 host.plugin.set_state(state);
-                Word::State(state)
+                Report::State(state)
             }
-            Saying::Method(true) => {
+            ReportKind::Method(true) => {
                 host.plugin.crashed();
-                Word::State(PluginState::Crashed)
+                Report::State(PluginState::Crashed)
             }
-            Saying::Method(false) => {
+            ReportKind::Method(false) => {
                 host.plugin.stopped();
-                Word::State(PluginState::Stopped)
+                Report::State(PluginState::Stopped)
             }
-            Saying::Remove => {
+            ReportKind::Remove => {
                 host.plugin.remove();
                 host.removed = true;
-                Word::Removed
+                Report::Removed
             }
         };
-        Some((life, word))
+        Some((registration, report))
     }
 }
 
-impl Host {
-    fn exited(&self, run: RunId, status: i32) -> Word {
+impl HostPlugin {
+    fn exited(&self, run: RunId, status: i32) -> Report {
         let status = ExitStatus::from_raw(status);
         self.plugin.exited(run, status);
         let end = status.signal().map(RunEnd::Signaled);
         let code = status.code().map(RunEnd::Exited);
-        Word::Exited(run, end.or(code).expect("it is one or the other"))
+        Report::Exited(run, end.or(code).expect("a status is a code or a signal"))
     }
 }
 
 /// A snapshot that is held, and its content when it was new.
 struct Held {
     snapshot: Snapshot,
-    overview: Overview,
-    samples: Vec<Vec<SampleSeen>>,
+    snapshot_fields: SnapshotFields,
+    samples: Vec<Vec<SampleFields>>,
 }
 
 /// The simulation, the oracle, and the host that reports to both.
-struct Bench {
+struct Harness {
     sim: Simulation,
-    world: World,
-    hosts: Hosts,
+    oracle: Oracle,
+    host: Host,
     began: Instant,
-    expected: Overview,
+    expected: SnapshotFields,
     revision: u64,
     published_at: Duration,
     held: Vec<Held>,
 }
 
-impl Bench {
+impl Harness {
     fn new((poll_interval, history_duration): (Duration, Duration)) -> Self {
         let config =
             Config::default().poll_interval(poll_interval).history_duration(history_duration);
-        let sim = Simulation::new(config).expect("the lengths are allowed");
+        let sim = Simulation::new(config).expect("the durations are valid");
         let first = sim.snapshot();
-        let world = World::new(first.started_at(), poll_interval, history_duration);
+        let oracle = Oracle::new(first.started_at(), poll_interval, history_duration);
         Self {
             sim,
-            hosts: Hosts::default(),
+            host: Host::default(),
             began: first.sampled_at_instant(),
-            expected: world.overview(),
-            world,
+            expected: oracle.snapshot_fields(),
+            oracle,
             revision: first.revision(),
             published_at: Duration::ZERO,
             held: Vec::new(),
         }
     }
 
-    fn live(&mut self, steps: &[Step]) -> Checked {
+    fn run(&mut self, steps: &[Step]) -> Checked {
         self.check(&[Window::All])?;
         for step in steps {
-            self.take(step)?;
+            self.run_step(step)?;
         }
         self.check_held()
     }
 
-    fn take(&mut self, step: &Step) -> Checked {
+    fn run_step(&mut self, step: &Step) -> Checked {
         match step {
             Step::Register(name) => self.register(*name)?,
-            Step::Say(said) => {
-                if let Some((life, word)) = self.hosts.say(said, &self.world, false) {
-                    self.world.say(life, word);
+            Step::Say(host_report) => {
+                if let Some((registration, report)) =
+                    self.host.send(host_report, &self.oracle, false)
+                {
+                    self.oracle.queue(registration, report);
                 }
             }
             Step::Events(name, events) => {
-                if let Some(host) = self.hosts.of(*name, false) {
+                if let Some(host) = self.host.of(*name, false) {
                     host.plugin.events().clone().add(*events);
-                    self.world.add_events(host.life, *events);
-                    let all = self.world.events(host.life);
+                    self.oracle.add_events(host.registration, *events);
+                    let all = self.oracle.events(host.registration);
                     prop_assert_eq!(host.plugin.events().get(), all);
                 }
             }
             Step::Reloads(name, count) => {
                 for nth in 0..usize::from(*count) {
-                    let said = Said {
+                    let host_report = HostReport {
                         name: *name,
                         stale: false,
-                        saying: Saying::Started {
+                        report_kind: ReportKind::Started {
                             pid: Pid::One(PIDS[nth % PIDS.len()]),
                             version: VERSIONS[nth % VERSIONS.len()],
                             fresh: true,
                         },
                     };
-                    self.take(&Step::Say(said))?;
+                    self.run_step(&Step::Say(host_report))?;
                 }
             }
-            Step::Tick { looks, meanwhile, windows } => {
-                self.tick(looks, meanwhile)?;
+            Step::Tick { planned_readings, during_tick, windows } => {
+                self.tick(planned_readings, during_tick)?;
                 self.check_windows(windows)?;
             }
             Step::Ticks { count, seed, windows } => {
                 for nth in 0..*count {
                     let drawn = seed.wrapping_add(nth).wrapping_mul(2_654_435_761) >> 8;
-                    let look = Look::Alive {
+                    let planned_reading = PlannedReading::Alive {
                         permille: drawn % 2_000,
                         nanos: u64::from(drawn % 997),
                         memory: u64::from(drawn),
                     };
-                    self.tick(&[look; PIDS.len()], &[])?;
+                    self.tick(&[planned_reading; PIDS.len()], &[])?;
                     // Checks each of these ticks, but not the whole history.
                     self.check(&[Window::Last(self.sim.snapshot().poll_interval())])?;
                 }
                 self.check_windows(windows)?;
             }
             Step::Advance(time, windows) => {
-                let silent = self.world.is_silent();
-                let before = self.world.overview();
+                let silent = self.oracle.has_no_pending_reports();
+                let before = self.oracle.snapshot_fields();
                 self.sim.advance(*time);
-                self.world.advance(*time);
-                if silent && self.world.overview() == before {
+                self.oracle.advance(*time);
+                if silent && self.oracle.snapshot_fields() == before {
                     let revision = self.sim.snapshot().revision();
-                    prop_assert_eq!(revision, self.revision, "nothing has happened");
+                    prop_assert_eq!(revision, self.revision, "nothing has changed");
                 }
                 self.check_windows(windows)?;
             }
@@ -475,7 +499,7 @@ impl Bench {
                 self.check_held()?;
                 let snapshot = self.sim.snapshot();
                 self.held.push(Held {
-                    overview: overview(&snapshot)?,
+                    snapshot_fields: snapshot_fields(&snapshot)?,
                     samples: samples(&snapshot, Window::All)?,
                     snapshot,
                 });
@@ -486,7 +510,7 @@ impl Bench {
 
     fn register(&mut self, name: usize) -> Checked {
         let registered = self.sim.register(NAMES[name]);
-        if self.hosts.of(name, false).is_some() {
+        if self.host.of(name, false).is_some() {
             let refused = matches!(registered, Err(RegisterError::AlreadyRegistered { .. }));
             prop_assert!(refused, "the name {:?} is taken", NAMES[name]);
             return Ok(());
@@ -494,10 +518,10 @@ impl Bench {
         let plugin = registered.map_err(|error| TestCaseError::fail(error.to_string()))?;
         prop_assert_eq!(plugin.name(), NAMES[name]);
         prop_assert_eq!(plugin.events().get(), 0);
-        self.hosts.all.push(Host {
+        self.host.all.push(HostPlugin {
             plugin,
             name,
-            life: self.world.register(NAMES[name]),
+            registration: self.oracle.register(NAMES[name]),
             removed: false,
             runs: Vec::new(),
             last_pid: PIDS[name],
@@ -505,71 +529,79 @@ impl Bench {
         Ok(())
     }
 
-    fn tick(&mut self, looks: &[Look; PIDS.len()], meanwhile: &[Said]) -> Checked {
+    fn tick(
+        &mut self,
+        planned_readings: &[PlannedReading; PIDS.len()],
+        during_tick: &[HostReport],
+    ) -> Checked {
         let interval = self.sim.snapshot().poll_interval();
-        let mut seen = BTreeMap::new();
-        for (&pid, &look) in PIDS.iter().zip(looks) {
-            let cpu = self.hosts.cpu.entry(pid).or_default();
-            let see = match look {
-                Look::Alive { permille, nanos, memory } => {
+        let mut readings = BTreeMap::new();
+        for (&pid, &planned_reading) in PIDS.iter().zip(planned_readings) {
+            let cpu = self.host.cpu.entry(pid).or_default();
+            let read = match planned_reading {
+                PlannedReading::Alive { permille, nanos, memory } => {
                     *cpu += interval * permille / 1_000 + Duration::from_nanos(nanos);
-                    Seen::Alive(*cpu, memory)
+                    Reading::Alive(*cpu, memory)
                 }
-                Look::Down => {
+                PlannedReading::Down => {
                     *cpu /= 3;
-                    Seen::Alive(*cpu, 1 << 20)
+                    Reading::Alive(*cpu, 1 << 20)
                 }
-                Look::Ended(end) => Seen::Ended(end),
-                Look::Denied => Seen::Unread(ReadError::PermissionDenied),
-                Look::Panics => Seen::Unread(ReadError::Io(std::io::ErrorKind::Other)),
+                PlannedReading::Ended(end) => Reading::Ended(end),
+                PlannedReading::Denied => Reading::Failed(ReadError::PermissionDenied),
+                PlannedReading::Panics => Reading::Failed(ReadError::Io(std::io::ErrorKind::Other)),
             };
-            seen.insert(pid, see);
+            readings.insert(pid, read);
         }
 
-        let mut asked = Vec::new();
-        let mut words = Vec::new();
-        let (hosts, world) = (&mut self.hosts, &self.world);
+        let mut read_pids = Vec::new();
+        let mut reports = Vec::new();
+        let (host, oracle) = (&mut self.host, &self.oracle);
         self.sim.tick(|pid| {
-            if asked.is_empty() {
-                words.extend(meanwhile.iter().filter_map(|said| hosts.say(said, world, true)));
+            if read_pids.is_empty() {
+                reports.extend(
+                    during_tick
+                        .iter()
+                        .filter_map(|host_report| host.send(host_report, oracle, true)),
+                );
             }
-            asked.push(pid);
-            match seen[&pid] {
-                Seen::Alive(cpu_time, memory_bytes) => {
+            read_pids.push(pid);
+            match readings[&pid] {
+                Reading::Alive(cpu_time, memory_bytes) => {
                     Observed::Running(Usage { cpu_time, memory_bytes })
                 }
-                Seen::Ended(RunEnd::Exited(code)) => Observed::Exited(code),
-                Seen::Ended(RunEnd::Signaled(signal)) => Observed::Signaled(signal),
-                Seen::Ended(_) => Observed::Gone,
-                Seen::Unread(ReadError::PermissionDenied) => Observed::Denied,
+                Reading::Ended(RunEnd::Exited(code)) => Observed::Exited(code),
+                Reading::Ended(RunEnd::Signaled(signal)) => Observed::Signaled(signal),
+                Reading::Ended(_) => Observed::Gone,
+                Reading::Failed(ReadError::PermissionDenied) => Observed::Denied,
                 // Unlike `panic!`, this prints nothing.
-                Seen::Unread(_) => resume_unwind(Box::new("a read that panics")),
+                Reading::Failed(_) => resume_unwind(Box::new("a read that panics")),
             }
         });
-        self.world.hear_the_host();
-        let mut open = self.world.open_pids();
-        asked.sort_unstable();
+        self.oracle.process_pending();
+        let mut open = self.oracle.active_pids();
+        read_pids.sort_unstable();
         open.sort_unstable();
-        prop_assert_eq!(asked, open, "asked once for each open run");
-        self.world.tick(&|pid| seen[&pid], words);
+        prop_assert_eq!(read_pids, open, "each active run is read once");
+        self.oracle.tick(&|pid| readings[&pid], reports);
         let revision = self.sim.snapshot().revision();
         prop_assert!(revision > self.revision, "every tick is published");
         Ok(())
     }
 
     /// Compares all queries, over the whole history and over `windows`.
-    fn check_windows(&mut self, windows: &[Asked]) -> Checked {
+    fn check_windows(&mut self, windows: &[WindowSpec]) -> Checked {
         let snapshot = self.sim.snapshot();
-        let ages: Vec<_> = self.world.sample_ages();
+        let ages: Vec<_> = self.oracle.sample_ages();
         let mut lengths = vec![Window::All];
-        lengths.extend(windows.iter().map(|asked| match *asked {
-            Asked::Zero => Window::from(Duration::ZERO),
-            Asked::Longer => Window::from(Some(Duration::MAX)),
-            Asked::Intervals(count, more) => {
+        lengths.extend(windows.iter().map(|window_spec| match *window_spec {
+            WindowSpec::Zero => Window::from(Duration::ZERO),
+            WindowSpec::Longer => Window::from(Some(Duration::MAX)),
+            WindowSpec::Intervals(count, more) => {
                 let interval = snapshot.poll_interval();
                 Window::Last(interval * count + interval * more / 1_000)
             }
-            Asked::Sample(nth, nanos) => ages.get(nth).map_or(Window::from(None), |&age| {
+            WindowSpec::Sample(nth, nanos) => ages.get(nth).map_or(Window::from(None), |&age| {
                 let more = Duration::from_nanos(nanos.unsigned_abs());
                 Window::Last(if nanos < 0 { age.saturating_sub(more) } else { age + more })
             }),
@@ -580,27 +612,27 @@ impl Bench {
 
     fn check(&mut self, windows: &[Window]) -> Checked {
         let snapshot = self.sim.snapshot();
-        let expected = self.world.overview();
+        let expected = self.oracle.snapshot_fields();
         prop_assert!(snapshot.revision() >= self.revision);
         if snapshot.revision() > self.revision {
             self.revision = snapshot.revision();
-            self.published_at = self.world.now();
+            self.published_at = self.oracle.now();
         } else {
             prop_assert_eq!(&expected, &self.expected, "a change is published");
         }
-        let seen = overview(&snapshot)?;
+        let actual = snapshot_fields(&snapshot)?;
         // Compares part by part, for readable differences.
-        for (seen, expected) in seen.plugins.iter().zip(&expected.plugins) {
+        for (actual, expected) in actual.plugins.iter().zip(&expected.plugins) {
             let ids =
-                |plugin: &PluginSeen| plugin.runs.iter().map(|run| run.id).collect::<Vec<_>>();
-            prop_assert_eq!(ids(seen), ids(expected), "runs");
-            for (seen, expected) in seen.runs.iter().zip(&expected.runs) {
-                prop_assert_eq!(seen, expected);
+                |plugin: &PluginFields| plugin.runs.iter().map(|run| run.id).collect::<Vec<_>>();
+            prop_assert_eq!(ids(actual), ids(expected), "runs");
+            for (actual, expected) in actual.runs.iter().zip(&expected.runs) {
+                prop_assert_eq!(actual, expected);
             }
-            let brief = |plugin: &PluginSeen| PluginSeen { runs: Vec::new(), ..plugin.clone() };
-            prop_assert_eq!(brief(seen), brief(expected));
+            let brief = |plugin: &PluginFields| PluginFields { runs: Vec::new(), ..plugin.clone() };
+            prop_assert_eq!(brief(actual), brief(expected));
         }
-        prop_assert_eq!(&seen, &expected);
+        prop_assert_eq!(&actual, &expected);
         prop_assert_eq!(snapshot.system().uptime, self.published_at);
         let ticked = expected
             .sampled_at
@@ -610,20 +642,20 @@ impl Bench {
         self.expected = expected;
 
         for &window in windows {
-            let expected = self.world.samples(window);
-            let seen = samples(&snapshot, window)?;
-            for (seen, expected) in seen.iter().zip(&expected) {
-                let lengths = (seen.len(), expected.len());
+            let expected = self.oracle.samples(window);
+            let actual = samples(&snapshot, window)?;
+            for (actual, expected) in actual.iter().zip(&expected) {
+                let lengths = (actual.len(), expected.len());
                 prop_assert_eq!(lengths.0, lengths.1, "samples in {:?}", window);
-                for (seen, expected) in seen.iter().zip(expected) {
-                    prop_assert_eq!(seen, expected, "in {:?}", window);
+                for (actual, expected) in actual.iter().zip(expected) {
+                    prop_assert_eq!(actual, expected, "in {:?}", window);
                 }
             }
-            prop_assert_eq!(seen.len(), expected.len());
+            prop_assert_eq!(actual.len(), expected.len());
             for (view, expected) in snapshot.plugins().zip(expected) {
                 walks_agree(view, window, &expected)?;
             }
-            for (view, expected) in snapshot.plugins().zip(self.world.windows(window)) {
+            for (view, expected) in snapshot.plugins().zip(self.oracle.windows(window)) {
                 aggregates_agree(view, window, expected)?;
             }
         }
@@ -632,15 +664,15 @@ impl Bench {
 
     fn check_held(&self) -> Checked {
         for held in &self.held {
-            prop_assert_eq!(&overview(&held.snapshot)?, &held.overview);
+            prop_assert_eq!(&snapshot_fields(&held.snapshot)?, &held.snapshot_fields);
             prop_assert_eq!(&samples(&held.snapshot, Window::All)?, &held.samples);
         }
         Ok(())
     }
 }
 
-fn run(run: &Run) -> RunSeen {
-    RunSeen {
+fn run(run: &Run) -> RunFields {
+    RunFields {
         id: run.id,
         pid: run.pid,
         version: run.version.as_deref().map(str::to_owned),
@@ -655,13 +687,16 @@ fn run(run: &Run) -> RunSeen {
 /// Converts a percentage to thousandths. It must be a whole number of them.
 fn thousandths(percent: f64) -> Result<u64, TestCaseError> {
     let thousandths = (percent * 1_000.0).round();
-    prop_assert!(close(percent, thousandths / 1_000.0), "{percent} is in between");
+    prop_assert!(
+        close(percent, thousandths / 1_000.0),
+        "{percent} is no whole number of thousandths"
+    );
     Ok(thousandths as u64)
 }
 
-fn sample(view: PluginView<'_>, sample: Sample<'_>) -> Result<SampleSeen, TestCaseError> {
+fn sample(view: PluginView<'_>, sample: Sample<'_>) -> Result<SampleFields, TestCaseError> {
     prop_assert_eq!(sample.plugin_name, view.name());
-    Ok(SampleSeen {
+    Ok(SampleFields {
         timestamp: sample.timestamp,
         version: sample.version.map(str::to_owned),
         pid: sample.pid,
@@ -675,9 +710,9 @@ fn sample(view: PluginView<'_>, sample: Sample<'_>) -> Result<SampleSeen, TestCa
     })
 }
 
-fn plugin(view: PluginView<'_>) -> Result<PluginSeen, TestCaseError> {
+fn plugin(view: PluginView<'_>) -> Result<PluginFields, TestCaseError> {
     let current = view.current();
-    Ok(PluginSeen {
+    Ok(PluginFields {
         name: view.name().to_owned(),
         version: view.version().map(str::to_owned),
         pid: view.pid(),
@@ -690,18 +725,18 @@ fn plugin(view: PluginView<'_>) -> Result<PluginSeen, TestCaseError> {
         last_crash: view.last_crash(),
         restarts: view.restart_count(),
         cpu_time: view.cpu_time(),
-        problem: view.read_error().copied(),
+        read_error: view.read_error().copied(),
         current: current.map(|of_tick| sample(view, of_tick)).transpose()?,
     })
 }
 
-fn overview(snapshot: &Snapshot) -> Result<Overview, TestCaseError> {
+fn snapshot_fields(snapshot: &Snapshot) -> Result<SnapshotFields, TestCaseError> {
     let system = snapshot.system();
     let sampler = snapshot.sampler();
     let plugins = snapshot.plugins().map(plugin).collect::<Result<Vec<_>, _>>()?;
-    for seen in &plugins {
-        let found = snapshot.plugin(&seen.name).map(|view| view.name());
-        prop_assert_eq!(found, Some(seen.name.as_str()));
+    for actual in &plugins {
+        let found = snapshot.plugin(&actual.name).map(|view| view.name());
+        prop_assert_eq!(found, Some(actual.name.as_str()));
     }
     let nameless = NAMES.iter().filter(|name| snapshot.plugin(name).is_none());
     prop_assert_eq!(nameless.count(), NAMES.len() - plugins.len());
@@ -709,7 +744,7 @@ fn overview(snapshot: &Snapshot) -> Result<Overview, TestCaseError> {
     prop_assert_eq!(sampler.ticks, snapshot.tick());
     prop_assert_eq!(sampler.missed_ticks, 0);
     prop_assert!(!snapshot.is_stopped());
-    Ok(Overview {
+    Ok(SnapshotFields {
         tick: snapshot.tick(),
         sampled_at: snapshot.sampled_at(),
         failed_reads: sampler.failed_reads,
@@ -721,7 +756,7 @@ fn overview(snapshot: &Snapshot) -> Result<Overview, TestCaseError> {
     })
 }
 
-fn samples(snapshot: &Snapshot, window: Window) -> Result<Vec<Vec<SampleSeen>>, TestCaseError> {
+fn samples(snapshot: &Snapshot, window: Window) -> Result<Vec<Vec<SampleFields>>, TestCaseError> {
     let of_plugin = |view: PluginView<'_>| {
         let history = view.history(window);
         history.map(|of_tick| sample(view, of_tick)).collect()
@@ -730,7 +765,7 @@ fn samples(snapshot: &Snapshot, window: Window) -> Result<Vec<Vec<SampleSeen>>, 
 }
 
 /// Asserts that the history is the same in both directions.
-fn walks_agree(view: PluginView<'_>, window: Window, expected: &[SampleSeen]) -> Checked {
+fn walks_agree(view: PluginView<'_>, window: Window, expected: &[SampleFields]) -> Checked {
     let moments: Vec<_> = expected.iter().map(|sample| sample.timestamp).collect();
     let mut backwards: Vec<_> = view.history(window).rev().map(|sample| sample.timestamp).collect();
     backwards.reverse();
@@ -764,25 +799,29 @@ fn walks_agree(view: PluginView<'_>, window: Window, expected: &[SampleSeen]) ->
     Ok(())
 }
 
-fn close(seen: f64, expected: f64) -> bool {
-    (seen - expected).abs() <= 1e-12 * expected.abs().max(1.0)
+fn close(actual: f64, expected: f64) -> bool {
+    (actual - expected).abs() <= 1e-12 * expected.abs().max(1.0)
 }
 
-fn summary_agrees(seen: Option<Summary>, sorted: Option<&oracle::Sorted>, unit: f64) -> Checked {
-    prop_assert_eq!(seen.is_some(), sorted.is_some());
-    if let Some((seen, sorted)) = seen.zip(sorted) {
+fn summary_agrees(
+    actual: Option<Summary>,
+    sorted: Option<&oracle::SortedValues>,
+    unit: f64,
+) -> Checked {
+    prop_assert_eq!(actual.is_some(), sorted.is_some());
+    if let Some((actual, sorted)) = actual.zip(sorted) {
         let values = &sorted.0;
         let in_unit = |value: u64| value as f64 / unit;
-        prop_assert_eq!(seen.count, values.len());
+        prop_assert_eq!(actual.count, values.len());
         let avg = in_unit(sorted.sum()) / values.len() as f64;
-        prop_assert!(close(seen.avg, avg), "average {} is not {avg}", seen.avg);
-        for (which, seen, expected) in [
-            ("minimum", seen.min, values[0]),
-            ("maximum", seen.max, values[values.len() - 1]),
-            ("p95", seen.p95, sorted.p95()),
+        prop_assert!(close(actual.avg, avg), "average {} is not {avg}", actual.avg);
+        for (which, actual, expected) in [
+            ("minimum", actual.min, values[0]),
+            ("maximum", actual.max, values[values.len() - 1]),
+            ("p95", actual.p95, sorted.p95()),
         ] {
             let expected = in_unit(expected);
-            prop_assert!(close(seen, expected), "{which} {seen} is not {expected}");
+            prop_assert!(close(actual, expected), "{which} {actual} is not {expected}");
         }
     }
     Ok(())
@@ -791,34 +830,34 @@ fn summary_agrees(seen: Option<Summary>, sorted: Option<&oracle::Sorted>, unit: 
 fn aggregates_agree(
     view: PluginView<'_>,
     window: Window,
-    expected: Option<oracle::WindowSeen>,
+    expected: Option<oracle::WindowFields>,
 ) -> Checked {
-    let seen = view.aggregates(window);
-    prop_assert_eq!(seen.is_some(), expected.is_some(), "{:?}", window);
-    if let Some((seen, expected)) = seen.zip(expected) {
-        prop_assert_eq!(&*seen.plugin_name, view.name());
-        prop_assert_eq!(seen.sample_count, expected.sample_count);
-        prop_assert_eq!(seen.time_span, expected.time_span);
-        summary_agrees(seen.cpu, expected.cpu.as_ref(), 1_000.0)?;
-        summary_agrees(seen.memory, expected.memory.as_ref(), 1.0)?;
-        prop_assert_eq!(seen.events, expected.events);
+    let actual = view.aggregates(window);
+    prop_assert_eq!(actual.is_some(), expected.is_some(), "{:?}", window);
+    if let Some((actual, expected)) = actual.zip(expected) {
+        prop_assert_eq!(&*actual.plugin_name, view.name());
+        prop_assert_eq!(actual.sample_count, expected.sample_count);
+        prop_assert_eq!(actual.time_span, expected.time_span);
+        summary_agrees(actual.cpu, expected.cpu.as_ref(), 1_000.0)?;
+        summary_agrees(actual.memory, expected.memory.as_ref(), 1.0)?;
+        prop_assert_eq!(actual.events, expected.events);
         let per_second = if expected.sample_count == 1 {
             0.0
         } else {
             expected.events as f64 / expected.time_span.as_secs_f64()
         };
-        let rate = seen.events_per_second;
+        let rate = actual.events_per_second;
         prop_assert!(close(rate, per_second), "{rate} events per second, not {per_second}");
-        prop_assert_eq!(seen.crashes, expected.crashes);
+        prop_assert_eq!(actual.crashes, expected.crashes);
     }
     Ok(())
 }
 
 /// Registers two plugins and runs the steps.
-fn live(lengths: (Duration, Duration), steps: Vec<Step>) -> Checked {
-    let mut life = vec![Step::Register(0), Step::Register(1)];
-    life.extend(steps);
-    Bench::new(lengths).live(&life)
+fn run_steps(lengths: (Duration, Duration), steps: Vec<Step>) -> Checked {
+    let mut all = vec![Step::Register(0), Step::Register(1)];
+    all.extend(steps);
+    Harness::new(lengths).run(&all)
 }
 
 fn cases(cases: u32) -> ProptestConfig {
@@ -837,7 +876,7 @@ proptest! {
         lengths in lengths(),
         steps in steps(1, 100),
     ) {
-        live(lengths, steps)?;
+        run_steps(lengths, steps)?;
     }
 }
 
@@ -850,25 +889,25 @@ proptest! {
         lengths in lengths(),
         steps in steps(12, 60),
     ) {
-        live(lengths, steps)?;
+        run_steps(lengths, steps)?;
     }
 }
 
 /// The smallest history: one sample.
 const SHORTEST: (Duration, Duration) = (Duration::from_millis(10), Duration::from_millis(10));
-const ZERO: [Asked; 2] = [Asked::Zero, Asked::Zero];
+const ZERO: [WindowSpec; 2] = [WindowSpec::Zero, WindowSpec::Zero];
 const IDLE: Step = Step::Ticks { count: 1, seed: 0, windows: ZERO };
 
 #[test]
 fn pending_crash_counts_after_many_runs() {
     let crash = Step::Tick {
-        looks: [Look::Ended(RunEnd::Exited(1)); PIDS.len()],
-        meanwhile: Vec::new(),
+        planned_readings: [PlannedReading::Ended(RunEnd::Exited(1)); PIDS.len()],
+        during_tick: Vec::new(),
         windows: ZERO,
     };
     let second = Step::Advance(Duration::from_secs(1), ZERO);
     let steps = vec![Step::Reloads(0, 108), crash, IDLE, IDLE, Step::Reloads(0, 60), second];
-    live(SHORTEST, steps).expect("the model agrees");
+    run_steps(SHORTEST, steps).expect("the oracle agrees");
 }
 
 #[test]
@@ -876,16 +915,16 @@ fn runs_are_listed_until_tick_passes_them() {
     let hour = Step::Advance(Duration::from_secs(3_600), ZERO);
     let now = Step::Advance(Duration::ZERO, ZERO);
     let before_a_tick = vec![Step::Reloads(0, 70), hour.clone(), Step::Reloads(0, 58), now.clone()];
-    live(SHORTEST, before_a_tick).expect("the model agrees");
+    run_steps(SHORTEST, before_a_tick).expect("the oracle agrees");
     let after = vec![Step::Reloads(0, 70), IDLE, hour, Step::Reloads(0, 58), now, IDLE, IDLE];
-    live(SHORTEST, after).expect("the model agrees");
+    run_steps(SHORTEST, after).expect("the oracle agrees");
 }
 
 #[test]
 fn restarted_run_keeps_process_start() {
     let named = |version| {
-        let saying = Saying::Started { pid: Pid::One(11), version, fresh: false };
-        Step::Say(Said { name: 0, stale: false, saying })
+        let report_kind = ReportKind::Started { pid: Pid::One(11), version, fresh: false };
+        Step::Say(HostReport { name: 0, stale: false, report_kind })
     };
-    live(SHORTEST, vec![named("1.0"), IDLE, named("1.1"), IDLE]).expect("the model agrees");
+    run_steps(SHORTEST, vec![named("1.0"), IDLE, named("1.1"), IDLE]).expect("the oracle agrees");
 }

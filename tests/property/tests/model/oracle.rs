@@ -7,14 +7,14 @@ use std::time::{Duration, SystemTime};
 use plugmeter::{PluginState, ReadError, RunEnd, RunId, Window};
 
 /// An unreported crash counts after this time.
-const GRACE: Duration = Duration::from_secs(1);
+const CRASH_GRACE_PERIOD: Duration = Duration::from_secs(1);
 
 /// The most runs that a plugin lists.
-const RUNS_SHOWN: usize = 256;
+const MAX_LISTED_RUNS: usize = 256;
 
 /// A report of the host to a handle.
 #[derive(Clone, Debug)]
-pub(crate) enum Word {
+pub(crate) enum Report {
     /// The plugin was registered.
     Registered,
     /// The plugin was removed.
@@ -36,13 +36,13 @@ pub(crate) enum Word {
 
 /// What a tick reads of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Seen {
+pub(crate) enum Reading {
     /// Alive, with its CPU time and memory.
     Alive(Duration, u64),
     /// Exited.
     Ended(RunEnd),
     /// No reading, with the reason.
-    Unread(ReadError),
+    Failed(ReadError),
 }
 
 /// One process of a plugin.
@@ -51,50 +51,50 @@ struct Run {
     id: RunId,
     pid: u32,
     version: &'static str,
-    process_began: Duration,
+    process_started_at: Duration,
     reported_at: Duration,
     /// When and how it ended, as far as is known.
     ended: Option<(Duration, RunEnd)>,
     /// The end is classified: later reports do not change whether it is a crash.
-    settled: bool,
+    is_classified: bool,
     /// It counts as a crash unless the host reports otherwise within the grace period.
-    suspected: bool,
-    counted: bool,
+    is_crash_pending: bool,
+    is_counted: bool,
     /// It is another process than the run before.
-    new_process: bool,
+    is_new_process: bool,
     /// Time and CPU time of each reading.
     readings: Vec<(Duration, Duration)>,
 }
 
 impl Run {
-    fn is_open(&self) -> bool {
+    fn is_active(&self) -> bool {
         self.ended.is_none()
     }
 
     /// The differences between consecutive readings that do not decrease.
-    fn differences(&self) -> Vec<Duration> {
+    fn increments(&self) -> Vec<Duration> {
         self.readings.windows(2).filter_map(|pair| pair[1].1.checked_sub(pair[0].1)).collect()
     }
 
     /// An exit status replaces a report, and a report replaces an unknown end. Otherwise the first
     /// one stays.
-    fn learn(&mut self, news: RunEnd) {
+    fn refine_end(&mut self, newer: RunEnd) {
         let weight = |end| match end {
             RunEnd::Exited(_) | RunEnd::Signaled(_) => 2,
             RunEnd::Unknown => 0,
             _ => 1,
         };
         if let Some((_, known)) = &mut self.ended
-            && weight(news) > weight(*known)
+            && weight(newer) > weight(*known)
         {
-            *known = news;
+            *known = newer;
         }
     }
 
     fn count(&mut self) {
-        self.counted = true;
-        self.suspected = false;
-        self.settled = true;
+        self.is_counted = true;
+        self.is_crash_pending = false;
+        self.is_classified = true;
     }
 }
 
@@ -105,7 +105,7 @@ fn is_clean(end: RunEnd) -> bool {
 
 /// The values that a tick recorded.
 #[derive(Clone, Debug)]
-struct Recorded {
+struct RecordedSample {
     at: Duration,
     run: Option<(RunId, u32, &'static str)>,
     state: PluginState,
@@ -119,87 +119,90 @@ struct Recorded {
 
 /// A plugin from its registration on.
 #[derive(Clone, Debug)]
-struct Life {
+struct Registration {
     name: String,
     /// It is in the snapshots: its registration was processed, and its removal was not.
-    present: bool,
+    is_present: bool,
     state: PluginState,
     state_since: Duration,
-    problem: Option<ReadError>,
+    read_error: Option<ReadError>,
     runs: Vec<Run>,
-    samples: Vec<Recorded>,
+    samples: Vec<RecordedSample>,
     /// All events so far, including those since the last tick.
     events: u64,
 }
 
-impl Life {
-    fn enter(&mut self, state: PluginState, now: Duration) {
+impl Registration {
+    fn set_current_state(&mut self, state: PluginState, now: Duration) {
         if self.state != state {
             self.state = state;
             self.state_since = now;
         }
     }
 
-    fn open(&mut self) -> Option<&mut Run> {
-        self.runs.iter_mut().find(|run| run.is_open())
+    fn active_run(&mut self) -> Option<&mut Run> {
+        self.runs.iter_mut().find(|run| run.is_active())
     }
 
     /// Ends the active run, if there is one, and returns it.
-    fn close(&mut self, end: RunEnd, now: Duration) -> Option<&mut Run> {
-        let run = self.runs.iter_mut().find(|run| run.is_open())?;
+    fn end_active_run(&mut self, end: RunEnd, now: Duration) -> Option<&mut Run> {
+        let run = self.runs.iter_mut().find(|run| run.is_active())?;
         run.ended = Some((now, end));
-        self.problem = None;
+        self.read_error = None;
         Some(run)
     }
 
     fn crashes(&self) -> Vec<Duration> {
-        let counted = self.runs.iter().filter(|run| run.counted);
-        let mut at: Vec<_> = counted.filter_map(|run| Some(run.ended?.0)).collect();
+        let is_counted = self.runs.iter().filter(|run| run.is_counted);
+        let mut at: Vec<_> = is_counted.filter_map(|run| Some(run.ended?.0)).collect();
         at.sort_unstable();
         at
     }
 
     /// Processes the exit of the run `id`, which the sampler has detected.
-    fn notice(&mut self, id: RunId, end: RunEnd, now: Duration) {
-        let announced = self.state == PluginState::Stopping;
+    fn process_exit(&mut self, id: RunId, end: RunEnd, now: Duration) {
+        let was_stopping = self.state == PluginState::Stopping;
         let Some(run) = self.runs.iter_mut().find(|run| run.id == id) else {
             return;
         };
-        let was_open = run.is_open();
+        let was_open = run.is_active();
         if was_open {
             run.ended = Some((now, end));
-            run.settled = announced;
+            run.is_classified = was_stopping;
         } else {
-            run.learn(end);
+            run.refine_end(end);
         }
-        run.suspected = !run.settled && !is_clean(end);
-        let crashed = run.suspected;
+        run.is_crash_pending = !run.is_classified && !is_clean(end);
+        let crashed = run.is_crash_pending;
         if was_open {
-            self.problem = None;
-            self.enter(if crashed { PluginState::Crashed } else { PluginState::Stopped }, now);
+            self.read_error = None;
+            self.set_current_state(
+                if crashed { PluginState::Crashed } else { PluginState::Stopped },
+                now,
+            );
         }
     }
 
-    /// A process is reported; `dead` is the run whose process was found gone, if there is one.
+    /// A process is reported; `gone` is the run whose process was found gone, if there is one.
     fn started(
         &mut self,
         id: RunId,
         pid: u32,
         version: &'static str,
-        dead: Option<RunId>,
+        gone: Option<RunId>,
         now: Duration,
     ) {
-        let announced = self.state == PluginState::Stopping;
+        let was_stopping = self.state == PluginState::Stopping;
         // A dead process cannot be replaced.
-        let dead = self.open().is_some_and(|run| Some(run.id) == dead);
-        let word = if dead { RunEnd::Unknown } else { RunEnd::Replaced };
-        let replaced = self.close(word, now).and_then(|run| {
-            run.settled = !dead || announced;
-            (!dead).then(|| run.clone())
+        let gone = self.active_run().is_some_and(|run| Some(run.id) == gone);
+        let report = if gone { RunEnd::Unknown } else { RunEnd::Replaced };
+        let replaced = self.end_active_run(report, now).and_then(|run| {
+            run.is_classified = !gone || was_stopping;
+            (!gone).then(|| run.clone())
         });
         if pid == 0 || i32::try_from(pid).is_err() {
-            self.problem = Some(ReadError::InvalidPid);
-            self.enter(PluginState::Failed, now);
+            self.read_error = Some(ReadError::InvalidPid);
+            self.set_current_state(PluginState::Failed, now);
             return;
         }
         let same = replaced.filter(|run| run.pid == pid);
@@ -207,46 +210,46 @@ impl Life {
             id,
             pid,
             version,
-            process_began: same.as_ref().map_or(now, |run| run.process_began),
+            process_started_at: same.as_ref().map_or(now, |run| run.process_started_at),
             reported_at: now,
             ended: None,
-            settled: false,
-            suspected: false,
-            counted: false,
-            new_process: same.is_none(),
+            is_classified: false,
+            is_crash_pending: false,
+            is_counted: false,
+            is_new_process: same.is_none(),
             readings: same
                 .and_then(|run| run.readings.last().copied())
                 .map_or_else(|| vec![(now, Duration::ZERO)], |last| vec![last]),
         });
-        self.problem = None;
+        self.read_error = None;
         self.state = PluginState::Running;
         self.state_since = now;
     }
 
     fn exited(&mut self, id: RunId, end: RunEnd, now: Duration) {
         let newest = self.runs.last().map(|run| run.id);
-        let announced = newest == Some(id) && self.state == PluginState::Stopping;
+        let was_stopping = newest == Some(id) && self.state == PluginState::Stopping;
         let Some(run) = self.runs.iter_mut().find(|run| run.id == id) else {
             return;
         };
-        if run.is_open() {
+        if run.is_active() {
             run.ended = Some((now, end));
-            self.problem = None;
+            self.read_error = None;
         } else {
-            run.learn(end);
+            run.refine_end(end);
         }
-        if run.settled {
+        if run.is_classified {
             return;
         }
-        let crashed = !announced && !is_clean(end);
-        run.settled = true;
-        run.suspected = false;
+        let crashed = !was_stopping && !is_clean(end);
+        run.is_classified = true;
+        run.is_crash_pending = false;
         if crashed {
             run.count();
         }
         if newest == Some(id) {
             let state = if crashed { PluginState::Crashed } else { PluginState::Stopped };
-            self.enter(state, now);
+            self.set_current_state(state, now);
         }
     }
 
@@ -254,40 +257,42 @@ impl Life {
         match state {
             PluginState::Stopped | PluginState::Crashed => {
                 let crashed = state == PluginState::Crashed;
-                let word = if crashed { RunEnd::Crashed } else { RunEnd::Stopped };
-                self.close(word, now);
-                if let Some(run) = self.runs.last_mut().filter(|run| !run.settled) {
-                    run.learn(word);
-                    run.settled = true;
-                    run.suspected = false;
+                let report = if crashed { RunEnd::Crashed } else { RunEnd::Stopped };
+                self.end_active_run(report, now);
+                if let Some(run) = self.runs.last_mut().filter(|run| !run.is_classified) {
+                    run.refine_end(report);
+                    run.is_classified = true;
+                    run.is_crash_pending = false;
                     if crashed {
                         run.count();
                     }
                 }
-                self.problem = None;
+                self.read_error = None;
             }
             PluginState::Failed => {
-                if let Some(run) = self.close(RunEnd::Unknown, now) {
-                    run.settled = true;
+                if let Some(run) = self.end_active_run(RunEnd::Unknown, now) {
+                    run.is_classified = true;
                 }
             }
             _ => {}
         }
-        self.enter(state, now);
+        self.set_current_state(state, now);
     }
 
-    fn settle(&mut self, now: Duration) {
+    fn confirm_crashes(&mut self, now: Duration) {
         for run in &mut self.runs {
-            if run.suspected && run.ended.is_some_and(|(at, _)| at + GRACE <= now) {
+            if run.is_crash_pending
+                && run.ended.is_some_and(|(at, _)| at + CRASH_GRACE_PERIOD <= now)
+            {
                 run.count();
             }
         }
     }
 
     /// Takes the sample of a tick and returns the exit that it detected.
-    fn sample(&mut self, see: &dyn Fn(u32) -> Seen, now: Duration) -> Option<(RunId, RunEnd)> {
-        let mut found = None;
-        let mut recorded = Recorded {
+    fn sample(&mut self, read: &dyn Fn(u32) -> Reading, now: Duration) -> Option<(RunId, RunEnd)> {
+        let mut detected = None;
+        let mut recorded = RecordedSample {
             at: now,
             run: None,
             state: self.state,
@@ -300,50 +305,51 @@ impl Life {
         // Excess events are carried to the next tick.
         let before = self.samples.last().map_or(0, |sample| sample.events);
         recorded.events = recorded.events.min(before + u64::from(u32::MAX));
-        if let Some(run) = self.runs.iter_mut().find(|run| run.is_open()) {
+        if let Some(run) = self.runs.iter_mut().find(|run| run.is_active()) {
             recorded.run = Some((run.id, run.pid, run.version));
-            match see(run.pid) {
-                Seen::Alive(cpu, memory) => {
-                    let (since, before) = *run.readings.last().expect("one was taken at its start");
+            match read(run.pid) {
+                Reading::Alive(cpu, memory) => {
+                    let (since, before) =
+                        *run.readings.last().expect("the first reading is at the start");
                     recorded.cpu = cpu.checked_sub(before).map(|busy| {
                         let wall = (now - since).as_nanos();
                         u64::try_from((busy.as_nanos() * 100_000 + wall / 2) / wall)
-                            .expect("no test is that busy")
+                            .expect("no test uses that much CPU")
                     });
                     let kib = memory / 1_024;
                     let fits = memory > 0 && kib < u64::from(u32::MAX) - 1;
                     recorded.memory = fits.then_some(kib * 1_024);
-                    recorded.uptime = Some(now - run.process_began);
+                    recorded.uptime = Some(now - run.process_started_at);
                     run.readings.push((now, cpu));
-                    self.problem = None;
+                    self.read_error = None;
                 }
-                Seen::Ended(end) => found = Some((run.id, end)),
-                Seen::Unread(problem) => {
-                    recorded.uptime = Some(now - run.process_began);
-                    self.problem = Some(problem);
+                Reading::Ended(end) => detected = Some((run.id, end)),
+                Reading::Failed(read_error) => {
+                    recorded.uptime = Some(now - run.process_started_at);
+                    self.read_error = Some(read_error);
                 }
             }
         }
         self.samples.push(recorded);
-        found
+        detected
     }
 }
 
 /// All events since the start.
 #[derive(Debug)]
-pub(crate) struct World {
+pub(crate) struct Oracle {
     began: SystemTime,
     now: Duration,
     poll_interval: Duration,
     history_duration: Duration,
     ticks: Vec<Duration>,
     failed_reads: u64,
-    lives: Vec<Life>,
+    registrations: Vec<Registration>,
     /// Reports that are not processed yet, with the index of the plugin.
-    said: Vec<(usize, Word)>,
+    pending: Vec<(usize, Report)>,
 }
 
-impl World {
+impl Oracle {
     /// Creates an oracle without plugins.
     pub(crate) fn new(
         began: SystemTime,
@@ -357,8 +363,8 @@ impl World {
             history_duration,
             ticks: Vec::new(),
             failed_reads: 0,
-            lives: Vec::new(),
-            said: Vec::new(),
+            registrations: Vec::new(),
+            pending: Vec::new(),
         }
     }
 
@@ -369,85 +375,87 @@ impl World {
 
     /// Registers a plugin and returns its index.
     pub(crate) fn register(&mut self, name: &str) -> usize {
-        self.lives.push(Life {
+        self.registrations.push(Registration {
             name: name.to_owned(),
-            present: false,
+            is_present: false,
             state: PluginState::Stopped,
             state_since: self.now,
-            problem: None,
+            read_error: None,
             runs: Vec::new(),
             samples: Vec::new(),
             events: 0,
         });
-        self.say(self.lives.len() - 1, Word::Registered);
-        self.lives.len() - 1
+        self.queue(self.registrations.len() - 1, Report::Registered);
+        self.registrations.len() - 1
     }
 
     /// Queues a report.
-    pub(crate) fn say(&mut self, life: usize, word: Word) {
-        self.said.push((life, word));
+    pub(crate) fn queue(&mut self, registration: usize, report: Report) {
+        self.pending.push((registration, report));
     }
 
     /// Adds events to a plugin.
-    pub(crate) fn add_events(&mut self, life: usize, events: u64) {
-        self.lives[life].events += events;
+    pub(crate) fn add_events(&mut self, registration: usize, events: u64) {
+        self.registrations[registration].events += events;
     }
 
     /// All events of a plugin, including those since the last tick.
-    pub(crate) fn events(&self, life: usize) -> u64 {
-        self.lives[life].events
+    pub(crate) fn events(&self, registration: usize) -> u64 {
+        self.registrations[registration].events
     }
 
     /// The PIDs that a tick would read, sorted.
-    pub(crate) fn open_pids(&self) -> Vec<u32> {
-        let present = self.lives.iter().filter(|life| life.present);
-        let runs = present.flat_map(|life| &life.runs);
-        let mut pids: Vec<_> = runs.filter(|run| run.is_open()).map(|run| run.pid).collect();
+    pub(crate) fn active_pids(&self) -> Vec<u32> {
+        let is_present = self.registrations.iter().filter(|registration| registration.is_present);
+        let runs = is_present.flat_map(|registration| &registration.runs);
+        let mut pids: Vec<_> = runs.filter(|run| run.is_active()).map(|run| run.pid).collect();
         pids.sort_unstable();
         pids
     }
 
     /// Processes the queued reports, then the detected exits.
-    fn hear(&mut self, found: &[(usize, RunId, RunEnd)]) {
-        for (index, word) in std::mem::take(&mut self.said) {
+    fn process_reports(&mut self, detected: &[(usize, RunId, RunEnd)]) {
+        for (index, report) in std::mem::take(&mut self.pending) {
             let now = self.now;
-            let life = &mut self.lives[index];
-            if matches!(word, Word::Registered) {
-                life.present = true;
-                life.state_since = now;
+            let registration = &mut self.registrations[index];
+            if matches!(report, Report::Registered) {
+                registration.is_present = true;
+                registration.state_since = now;
             }
-            if !life.present {
+            if !registration.is_present {
                 continue;
             }
-            match word {
-                Word::Registered => {}
-                Word::Removed => life.present = false,
-                Word::Started { run, pid, version } => {
-                    let mut mine = found.iter().filter(|(of, ..)| *of == index);
-                    let dead = mine.next().map(|(_, id, _)| *id);
-                    life.started(run, pid, version, dead, now);
+            match report {
+                Report::Registered => {}
+                Report::Removed => registration.is_present = false,
+                Report::Started { run, pid, version } => {
+                    let mut mine = detected.iter().filter(|(of, ..)| *of == index);
+                    let gone = mine.next().map(|(_, id, _)| *id);
+                    registration.started(run, pid, version, gone, now);
                 }
-                Word::Exited(run, end) => life.exited(run, end, now),
-                Word::State(state) => life.set_state(state, now),
+                Report::Exited(run, end) => registration.exited(run, end, now),
+                Report::State(state) => registration.set_state(state, now),
             }
         }
-        for &(index, run, end) in found {
-            if self.lives[index].present {
-                self.lives[index].notice(run, end, self.now);
+        for &(index, run, end) in detected {
+            if self.registrations[index].is_present {
+                self.registrations[index].process_exit(run, end, self.now);
             }
         }
-        self.settle();
+        self.confirm_crashes();
     }
 
-    fn settle(&mut self) {
-        for life in self.lives.iter_mut().filter(|life| life.present) {
-            life.settle(self.now);
+    fn confirm_crashes(&mut self) {
+        for registration in
+            self.registrations.iter_mut().filter(|registration| registration.is_present)
+        {
+            registration.confirm_crashes(self.now);
         }
     }
 
     /// Returns whether no report is queued.
-    pub(crate) fn is_silent(&self) -> bool {
-        self.said.is_empty()
+    pub(crate) fn has_no_pending_reports(&self) -> bool {
+        self.pending.is_empty()
     }
 
     /// Ages of the samples at the newest tick, newest first.
@@ -457,41 +465,46 @@ impl World {
     }
 
     /// Processes the queued reports, before time advances.
-    pub(crate) fn hear_the_host(&mut self) {
-        self.hear(&[]);
+    pub(crate) fn process_pending(&mut self) {
+        self.process_reports(&[]);
     }
 
     /// Advances the time.
     pub(crate) fn advance(&mut self, time: Duration) {
-        self.hear_the_host();
+        self.process_pending();
         self.now += time;
-        self.settle();
+        self.confirm_crashes();
     }
 
     /// Advances the time by one interval and reads every process. `during_tick` is queued after the
     /// reads.
-    pub(crate) fn tick(&mut self, see: &dyn Fn(u32) -> Seen, meanwhile: Vec<(usize, Word)>) {
+    pub(crate) fn tick(
+        &mut self,
+        read: &dyn Fn(u32) -> Reading,
+        during_tick: Vec<(usize, Report)>,
+    ) {
         self.advance(self.poll_interval);
         self.ticks.push(self.now);
-        let mut found = Vec::new();
-        for (index, life) in self.lives.iter_mut().enumerate() {
-            if !life.present {
+        let mut detected = Vec::new();
+        for (index, registration) in self.registrations.iter_mut().enumerate() {
+            if !registration.is_present {
                 continue;
             }
-            let unread = |pid| matches!(see(pid), Seen::Unread(_));
-            self.failed_reads += life.open().map_or(0, |run| u64::from(unread(run.pid)));
-            if let Some((run, end)) = life.sample(see, self.now) {
-                found.push((index, run, end));
+            let unread = |pid| matches!(read(pid), Reading::Failed(_));
+            self.failed_reads +=
+                registration.active_run().map_or(0, |run| u64::from(unread(run.pid)));
+            if let Some((run, end)) = registration.sample(read, self.now) {
+                detected.push((index, run, end));
             }
         }
-        self.said.extend(meanwhile);
-        self.hear(&found);
+        self.pending.extend(during_tick);
+        self.process_reports(&detected);
     }
 }
 
 /// The public fields of a run.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct RunSeen {
+pub(crate) struct RunFields {
     pub(crate) id: RunId,
     pub(crate) pid: u32,
     pub(crate) version: Option<String>,
@@ -504,7 +517,7 @@ pub(crate) struct RunSeen {
 
 /// The public fields of a sample.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct SampleSeen {
+pub(crate) struct SampleFields {
     pub(crate) timestamp: SystemTime,
     pub(crate) version: Option<String>,
     pub(crate) pid: Option<u32>,
@@ -520,26 +533,26 @@ pub(crate) struct SampleSeen {
 
 /// The public fields of a plugin, without its history.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct PluginSeen {
+pub(crate) struct PluginFields {
     pub(crate) name: String,
     pub(crate) version: Option<String>,
     pub(crate) pid: Option<u32>,
     pub(crate) state: PluginState,
     pub(crate) state_since: SystemTime,
-    pub(crate) run: Option<RunSeen>,
-    pub(crate) runs: Vec<RunSeen>,
+    pub(crate) run: Option<RunFields>,
+    pub(crate) runs: Vec<RunFields>,
     pub(crate) event_count: u64,
     pub(crate) crash_count: u64,
     pub(crate) last_crash: Option<SystemTime>,
     pub(crate) restarts: u64,
     pub(crate) cpu_time: Duration,
-    pub(crate) problem: Option<ReadError>,
-    pub(crate) current: Option<SampleSeen>,
+    pub(crate) read_error: Option<ReadError>,
+    pub(crate) current: Option<SampleFields>,
 }
 
 /// The public fields of a snapshot.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Overview {
+pub(crate) struct SnapshotFields {
     pub(crate) tick: u64,
     pub(crate) sampled_at: SystemTime,
     pub(crate) failed_reads: u64,
@@ -547,14 +560,14 @@ pub(crate) struct Overview {
     pub(crate) plugins_crashed: usize,
     pub(crate) total_events: u64,
     pub(crate) total_memory_bytes: u64,
-    pub(crate) plugins: Vec<PluginSeen>,
+    pub(crate) plugins: Vec<PluginFields>,
 }
 
 /// Sorted integers, from which all values of a summary follow.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Sorted(pub(crate) Vec<u64>);
+pub(crate) struct SortedValues(pub(crate) Vec<u64>);
 
-impl Sorted {
+impl SortedValues {
     fn of(values: impl Iterator<Item = u64>) -> Option<Self> {
         let mut values: Vec<_> = values.collect();
         values.sort_unstable();
@@ -574,13 +587,13 @@ impl Sorted {
 
 /// The public fields of an aggregate.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct WindowSeen {
+pub(crate) struct WindowFields {
     pub(crate) sample_count: usize,
     pub(crate) time_span: Duration,
     /// In thousandths of a percent.
-    pub(crate) cpu: Option<Sorted>,
+    pub(crate) cpu: Option<SortedValues>,
     /// In bytes.
-    pub(crate) memory: Option<Sorted>,
+    pub(crate) memory: Option<SortedValues>,
     pub(crate) events: u64,
     pub(crate) crashes: u64,
 }
@@ -589,25 +602,30 @@ fn some(version: &str) -> Option<String> {
     (!version.is_empty()).then(|| version.to_owned())
 }
 
-impl World {
+impl Oracle {
     fn wall(&self, at: Duration) -> SystemTime {
         self.began + at
     }
 
-    fn registered(&self) -> Vec<&Life> {
-        let mut lives: Vec<_> = self.lives.iter().filter(|life| life.present).collect();
-        lives.sort_unstable_by(|one, other| one.name.cmp(&other.name));
-        lives
+    fn registered(&self) -> Vec<&Registration> {
+        let mut registrations: Vec<_> =
+            self.registrations.iter().filter(|registration| registration.is_present).collect();
+        registrations.sort_unstable_by(|one, other| one.name.cmp(&other.name));
+        registrations
     }
 
     /// The times of the ticks that are in the history.
     fn history(&self) -> &[Duration] {
         let most = self.history_duration.as_nanos() / self.poll_interval.as_nanos();
-        let most = usize::try_from(most).expect("histories are short here").max(1);
+        let most = usize::try_from(most).expect("tests use short histories").max(1);
         &self.ticks[self.ticks.len().saturating_sub(most)..]
     }
 
-    fn within<'a>(&self, life: &'a Life, window: Window) -> Vec<&'a Recorded> {
+    fn within<'a>(
+        &self,
+        registration: &'a Registration,
+        window: Window,
+    ) -> Vec<&'a RecordedSample> {
         let kept = self.history();
         let Some((first, newest)) = kept.first().zip(kept.last()) else {
             return Vec::new();
@@ -616,39 +634,39 @@ impl World {
             Window::All => true,
             Window::Last(length) => *newest - at <= length,
         };
-        let samples = life.samples.iter();
+        let samples = registration.samples.iter();
         samples.filter(|sample| sample.at >= *first && inside(sample.at)).collect()
     }
 
     /// Only the sampler has detected the end of this run, and it was clean.
-    pub(crate) fn is_clean_and_unsettled(&self, life: usize, id: RunId) -> bool {
-        let run = self.lives[life].runs.iter().find(|run| run.id == id);
-        run.is_some_and(|run| !run.is_open() && !run.settled && !run.suspected)
+    pub(crate) fn is_clean_and_unclassified(&self, registration: usize, id: RunId) -> bool {
+        let run = self.registrations[registration].runs.iter().find(|run| run.id == id);
+        run.is_some_and(|run| !run.is_active() && !run.is_classified && !run.is_crash_pending)
     }
 
     /// As above, and the run is so old that it is not listed any more.
-    pub(crate) fn may_be_forgotten(&self, life: usize, id: RunId) -> bool {
-        let shown = self.runs_shown(&self.lives[life]);
-        self.is_clean_and_unsettled(life, id) && shown.iter().all(|run| run.id != id)
+    pub(crate) fn may_be_pruned(&self, registration: usize, id: RunId) -> bool {
+        let listed = self.listed_runs(&self.registrations[registration]);
+        self.is_clean_and_unclassified(registration, id) && listed.iter().all(|run| run.id != id)
     }
 
-    fn run_seen(&self, run: &Run) -> RunSeen {
-        let differences = run.differences();
-        let known = !run.is_open() && !differences.is_empty();
-        RunSeen {
+    fn run_fields(&self, run: &Run) -> RunFields {
+        let increments = run.increments();
+        let known = !run.is_active() && !increments.is_empty();
+        RunFields {
             id: run.id,
             pid: run.pid,
             version: some(run.version),
-            started_at: Some(self.wall(run.process_began)),
+            started_at: Some(self.wall(run.process_started_at)),
             reported_at: self.wall(run.reported_at),
             ended_at: run.ended.map(|(at, _)| self.wall(at)),
             end: run.ended.map(|(_, end)| end),
-            cpu_time: known.then(|| differences.iter().sum()),
+            cpu_time: known.then(|| increments.iter().sum()),
         }
     }
 
-    fn sample_seen(&self, sample: &Recorded) -> SampleSeen {
-        SampleSeen {
+    fn sample_fields(&self, sample: &RecordedSample) -> SampleFields {
+        SampleFields {
             timestamp: self.wall(sample.at),
             version: sample.run.and_then(|(_, _, version)| some(version)),
             pid: sample.run.map(|(_, pid, _)| pid),
@@ -663,82 +681,91 @@ impl World {
     }
 
     /// The listed runs, oldest first.
-    fn runs_shown<'a>(&self, life: &'a Life) -> Vec<&'a Run> {
+    fn listed_runs<'a>(&self, registration: &'a Registration) -> Vec<&'a Run> {
         let oldest = self.history().first().copied();
         let since = self
             .ticks
             .last()
             .zip(oldest)
             .map(|(newest, oldest)| oldest.min(newest.saturating_sub(self.history_duration)));
-        let shown = |run: &&Run| match (run.ended, since) {
+        let listed = |run: &&Run| match (run.ended, since) {
             (Some((ended, _)), Some(since)) => ended >= since,
             (None, _) | (_, None) => true,
         };
-        let shown: Vec<_> = life.runs.iter().filter(shown).collect();
-        shown[shown.len().saturating_sub(RUNS_SHOWN)..].to_vec()
+        let listed: Vec<_> = registration.runs.iter().filter(listed).collect();
+        listed[listed.len().saturating_sub(MAX_LISTED_RUNS)..].to_vec()
     }
 
-    fn plugin_seen(&self, life: &Life) -> PluginSeen {
-        let open = life.runs.iter().find(|run| run.is_open());
-        let crashes = life.crashes();
-        let restarts = life.runs.iter().skip(1).filter(|run| run.new_process);
-        PluginSeen {
-            name: life.name.clone(),
-            version: life.runs.last().and_then(|run| some(run.version)),
-            pid: open.map(|run| run.pid),
-            state: life.state,
-            state_since: self.wall(life.state_since),
-            run: open.map(|run| self.run_seen(run)),
-            runs: self.runs_shown(life).into_iter().map(|run| self.run_seen(run)).collect(),
-            event_count: life.samples.last().map_or(0, |sample| sample.events),
+    fn plugin_fields(&self, registration: &Registration) -> PluginFields {
+        let active_run = registration.runs.iter().find(|run| run.is_active());
+        let crashes = registration.crashes();
+        let restarts = registration.runs.iter().skip(1).filter(|run| run.is_new_process);
+        PluginFields {
+            name: registration.name.clone(),
+            version: registration.runs.last().and_then(|run| some(run.version)),
+            pid: active_run.map(|run| run.pid),
+            state: registration.state,
+            state_since: self.wall(registration.state_since),
+            run: active_run.map(|run| self.run_fields(run)),
+            runs: self
+                .listed_runs(registration)
+                .into_iter()
+                .map(|run| self.run_fields(run))
+                .collect(),
+            event_count: registration.samples.last().map_or(0, |sample| sample.events),
             crash_count: crashes.len() as u64,
             last_crash: crashes.last().map(|&at| self.wall(at)),
             restarts: restarts.count() as u64,
-            cpu_time: life.runs.iter().flat_map(Run::differences).sum(),
-            problem: life.problem,
-            current: life.samples.last().map(|sample| self.sample_seen(sample)),
+            cpu_time: registration.runs.iter().flat_map(Run::increments).sum(),
+            read_error: registration.read_error,
+            current: registration.samples.last().map(|sample| self.sample_fields(sample)),
         }
     }
 
     /// The content of the current snapshot.
-    pub(crate) fn overview(&self) -> Overview {
-        let lives = self.registered();
-        let in_state = |state| lives.iter().filter(move |life| life.state == state);
-        let open = |life: &&&Life| life.runs.iter().any(Run::is_open);
-        let newest = || lives.iter().filter_map(|life| life.samples.last());
-        Overview {
+    pub(crate) fn snapshot_fields(&self) -> SnapshotFields {
+        let registrations = self.registered();
+        let in_state =
+            |state| registrations.iter().filter(move |registration| registration.state == state);
+        let active_run =
+            |registration: &&&Registration| registration.runs.iter().any(Run::is_active);
+        let newest = || registrations.iter().filter_map(|registration| registration.samples.last());
+        SnapshotFields {
             tick: self.ticks.len() as u64,
             sampled_at: self.wall(self.ticks.last().copied().unwrap_or_default()),
             failed_reads: self.failed_reads,
-            plugins_running: in_state(PluginState::Running).filter(open).count(),
+            plugins_running: in_state(PluginState::Running).filter(active_run).count(),
             plugins_crashed: in_state(PluginState::Crashed).count(),
             total_events: newest().map(|sample| sample.events).sum(),
             total_memory_bytes: newest().filter_map(|sample| sample.memory).sum(),
-            plugins: lives.iter().map(|life| self.plugin_seen(life)).collect(),
+            plugins: registrations
+                .iter()
+                .map(|registration| self.plugin_fields(registration))
+                .collect(),
         }
     }
 
     /// The samples of each plugin in `window`, oldest first; plugins sorted by name.
-    pub(crate) fn samples(&self, window: Window) -> Vec<Vec<SampleSeen>> {
-        let samples = |life: &&Life| {
-            let within = self.within(life, window).into_iter();
-            within.map(|sample| self.sample_seen(sample)).collect()
+    pub(crate) fn samples(&self, window: Window) -> Vec<Vec<SampleFields>> {
+        let samples = |registration: &&Registration| {
+            let within = self.within(registration, window).into_iter();
+            within.map(|sample| self.sample_fields(sample)).collect()
         };
         self.registered().iter().map(samples).collect()
     }
 
     /// The aggregates of each plugin over `window`; plugins sorted by name.
-    pub(crate) fn windows(&self, window: Window) -> Vec<Option<WindowSeen>> {
-        let sum_up = |life: &&Life| {
-            let samples = self.within(life, window);
+    pub(crate) fn windows(&self, window: Window) -> Vec<Option<WindowFields>> {
+        let sum_up = |registration: &&Registration| {
+            let samples = self.within(registration, window);
             let (oldest, newest) = samples.first().zip(samples.last())?;
-            Some(WindowSeen {
+            Some(WindowFields {
                 sample_count: samples.len(),
                 time_span: newest.at - oldest.at,
-                cpu: Sorted::of(samples.iter().filter_map(|sample| sample.cpu)),
-                memory: Sorted::of(samples.iter().filter_map(|sample| sample.memory)),
+                cpu: SortedValues::of(samples.iter().filter_map(|sample| sample.cpu)),
+                memory: SortedValues::of(samples.iter().filter_map(|sample| sample.memory)),
                 events: newest.events - oldest.events,
-                crashes: life.crashes().len() as u64 - oldest.crashes,
+                crashes: registration.crashes().len() as u64 - oldest.crashes,
             })
         };
         self.registered().iter().map(sum_up).collect()
