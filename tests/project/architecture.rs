@@ -15,7 +15,8 @@ const MODULES: [(&str, &[&str]); 15] = [
     ("snapshot", &["error", "format", "history", "name", "time"]),
     ("history", &["error", "format", "name", "snapshot", "time"]),
     ("sync", &["config", "error", "format", "history", "name", "snapshot", "time"]),
-    ("os", &["config", "error", "format", "history", "snapshot", "time"]),
+    // `os` implements `Wake`, by which `sync` wakes the sampler.
+    ("os", &["config", "error", "format", "history", "snapshot", "sync", "time"]),
     ("engine", &["config", "error", "format", "history", "name", "os", "snapshot", "sync", "time"]),
     (
         "sampler",

@@ -168,8 +168,9 @@ fn readers_get_their_collectors_snapshots() {
     let readers: Vec<Reader> = writers.iter().map(|writer| writer.sim.reader()).collect();
     let (done, tally) = (AtomicBool::new(false), Tally::default());
     let count = |count: &AtomicU64| count.load(Ordering::Relaxed);
-    let has_enough =
-        || count(&tally.collisions) >= MIN_COLLISIONS && count(&tally.complete) >= MIN_COMPLETE;
+    let is_open = |deadline: &Deadline| {
+        deadline.is_open(count(&tally.collisions), count(&tally.complete) < MIN_COMPLETE)
+    };
     let cores = thread::available_parallelism().map_or(2, usize::from);
     let deadline = Deadline::start();
     thread::scope(|scope| {
@@ -184,7 +185,7 @@ fn readers_get_their_collectors_snapshots() {
         for writers in writers.chunks_mut(COLLECTORS / 2) {
             scope.spawn(|| {
                 let _set_done = SetOnDrop(&done);
-                while deadline.is_open(has_enough()) && !done.load(Ordering::Relaxed) {
+                while is_open(&deadline) && !done.load(Ordering::Relaxed) {
                     for writer in &mut *writers {
                         (0..8).for_each(|_| writer.tick());
                     }

@@ -162,8 +162,9 @@ fn snapshots_are_consistent_and_monotonic() {
     const MIN_HELD: u64 = 11;
     let (mut writer, done, tally) = (Writer::new(), AtomicBool::new(false), Tally::default());
     let count = |count: &AtomicU64| count.load(Ordering::Relaxed);
-    let has_enough =
-        || count(&tally.collisions) >= MIN_COLLISIONS && count(&tally.held) >= MIN_HELD;
+    let is_open = |deadline: &Deadline| {
+        deadline.is_open(count(&tally.collisions), count(&tally.held) < MIN_HELD)
+    };
     let cores = thread::available_parallelism().map_or(2, usize::from);
     thread::scope(|scope| {
         for _ in 0..cores.max(2) {
@@ -177,7 +178,7 @@ fn snapshots_are_consistent_and_monotonic() {
         // Also if this thread panics: the readers must end.
         let _set_done = SetOnDrop(&done);
         let deadline = Deadline::start();
-        while deadline.is_open(has_enough()) && !done.load(Ordering::Relaxed) {
+        while is_open(&deadline) && !done.load(Ordering::Relaxed) {
             (0..100).for_each(|_| writer.tick());
         }
     });
