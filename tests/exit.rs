@@ -2,7 +2,7 @@
 //! or during a panic. They have the expected exit code, do not hang, and print nothing.
 //!
 //! This suite has no test harness, so that its `main` is the `main` that returns. It runs ten
-//! rounds of each case, or as many as `PLUGMETER_ROUNDS` says.
+//! rounds of each case, or `PLUGMETER_ROUNDS` rounds.
 #![allow(clippy::unwrap_used)] // a test fails by panicking
 
 use std::cell::RefCell;
@@ -15,7 +15,7 @@ use std::time::Duration;
 use plugmeter::{Collector, Config, Plugin, ProbeKind, Snapshot, Window};
 use plugmeter_test_support::{ChildGuard, probes, wait_for};
 
-/// Tells a child of this program its case, its probe, and its lifetime in milliseconds.
+/// Passes to a child of this program its case, its probe, and its lifetime in milliseconds.
 const CASE: &str = "PLUGMETER_TEST_EXIT";
 const CODE: u8 = 7;
 

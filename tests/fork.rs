@@ -4,7 +4,6 @@
 #![allow(clippy::unwrap_used)] // a test fails by panicking
 #![allow(unsafe_code)] // to forbid system calls by seccomp
 
-#[cfg(feature = "http")]
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;

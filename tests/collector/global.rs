@@ -15,7 +15,7 @@ fn global_is_set_once_by_init() {
     let reason =
         matches!(wrong, InitError::Start(StartError::Config(ConfigError::PollInterval { .. })));
     assert!(reason, "{wrong}");
-    assert!(global().is_none(), "what could not be started is not there");
+    assert!(global().is_none(), "no collector after a failed start");
 
     let collector = init(Config::default()).unwrap();
     assert!(std::ptr::eq(collector, global().unwrap()));

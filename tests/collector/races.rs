@@ -32,14 +32,14 @@ fn calls_racing_with_stop_return() {
         let probe = probes_in_turn(round);
         let collector = ticking_collector(probe, INTERVAL);
         let reader = collector.reader();
-        let begin = Barrier::new(THREADS);
+        let barrier = Barrier::new(THREADS);
         let names = Mutex::new(BTreeSet::new());
         thread::scope(|scope| {
             for thread in 0..THREADS {
-                let (collector, reader, begin) = (&collector, &reader, &begin);
+                let (collector, reader, barrier) = (&collector, &reader, &barrier);
                 let (names, registered, rejected) = (&names, &registered, &rejected);
                 scope.spawn(move || {
-                    begin.wait();
+                    barrier.wait();
                     let mut revision = 0;
                     for step in 0.. {
                         match (thread + step) % 4 {

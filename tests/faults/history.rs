@@ -101,5 +101,8 @@ fn longest_history_is_complete_and_bounded() {
     assert!(full < 160 * 1_024, "{full} KiB for a history of {MOST} samples");
     assert!(both < 2 * full + full / 4, "{both} KiB for two of them, {full} KiB for one");
     // The allocator keeps freed memory. It must be reused, not added to.
-    assert!(again < 2 * full + full / 4, "{again} KiB after it was let go of, {full} KiB full");
+    assert!(
+        again < 2 * full + full / 4,
+        "{again} KiB after the snapshot was dropped, {full} KiB full"
+    );
 }

@@ -223,11 +223,11 @@ fn last_crash_is_newest_after_clock_set_back() {
         collector.register("dice").unwrap();
         for (number, offset) in [0, HOUR, 0, -HOUR].into_iter().enumerate() {
             wall.set(offset);
-            let begin = Instant::now();
+            let start = Instant::now();
             let snapshot = crash(&collector, sleeper());
             // The grace period is a second of a monotonic clock. The bound detects a wait of an
             // hour.
-            assert!(begin.elapsed() < MAX_STEP_TIME);
+            assert!(start.elapsed() < MAX_STEP_TIME);
             let view = snapshot.plugin("dice").unwrap();
             let newest = view.runs().last().unwrap();
             assert_eq!(view.crash_count(), number as u64 + 1, "{probe}, at {offset:+}");
@@ -275,8 +275,8 @@ fn portable_start_times_survive_clock_change() {
         assert_eq!((view.state(), view.read_error()), (PluginState::Running, None), "{by:+}");
         let uptime = view.current().unwrap().uptime.expect("the start time is known");
         assert!(uptime < MAX_STEP_TIME, "{by:+}: {uptime:?}");
-        let began = view.run().unwrap().started_at.unwrap();
-        let ago = seconds(SystemTime::now(), began);
+        let started_at = view.run().unwrap().started_at.unwrap();
+        let ago = seconds(SystemTime::now(), started_at);
         assert!((-2.0..300.0).contains(&ago), "{by:+}: {ago} s ago");
     }
 }

@@ -169,7 +169,7 @@ impl Trial {
         }
     }
 
-    fn speak(&mut self) {
+    fn send_report(&mut self) {
         match self.case.report {
             Report::Nothing => {}
             Report::Exited => {
@@ -208,13 +208,16 @@ impl Trial {
     }
 }
 
+/// Less than the crash grace period of one second. A round that took longer starts again.
+const MAX_REPORT_DELAY: Duration = Duration::from_millis(900);
+
 /// The sampler detects the exit, and the host reports it within the crash grace period.
 fn run_detected_first(collector: &Collector, probe: ProbeKind, number: usize, case: Case) -> Trial {
     wait_for("a round within the grace period", || {
         let mut trial = Trial::new(collector, &format!("detected {number}"), case);
         collector.sample_now().unwrap();
         trial.announce();
-        let begin = Instant::now();
+        let start = Instant::now();
         if case.is_reaped() {
             // Otherwise the sampler could detect the exit before the process is reaped.
             sampler_gate::while_blocked(collector, || trial.exit());
@@ -228,8 +231,8 @@ fn run_detected_first(collector: &Collector, probe: ProbeKind, number: usize, ca
             let snapshot = collector.snapshot();
             snapshot.plugin(trial.plugin.name())?.runs().next()?.end
         });
-        trial.speak();
-        let is_in_time = begin.elapsed() < Duration::from_millis(900);
+        trial.send_report();
+        let is_in_time = start.elapsed() < MAX_REPORT_DELAY;
         if !is_in_time {
             trial.plugin.remove();
         }
@@ -251,20 +254,20 @@ fn every_exit_order_matches_definition() {
             .enumerate()
             .map(|(number, case)| run_detected_first(&collector, probe, number, case))
             .collect();
-        let mut held: Vec<Trial> = undetected
+        let mut unreported: Vec<Trial> = undetected
             .into_iter()
             .enumerate()
             .map(|(number, case)| Trial::new(&collector, &format!("undetected {number}"), case))
             .collect();
         collector.sample_now().unwrap();
         sampler_gate::while_blocked(&collector, || {
-            for trial in &mut held {
+            for trial in &mut unreported {
                 trial.announce();
                 trial.exit();
-                trial.speak();
+                trial.send_report();
             }
         });
-        trials.extend(held);
+        trials.extend(unreported);
         collector.sample_now().unwrap();
         wait_past_crash_grace(&collector);
         assert_eq!(trials.len(), cases().len());

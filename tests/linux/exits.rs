@@ -144,8 +144,8 @@ fn process_reaped_during_attach_is_crash() {
                 }
                 plugin.started(child.pid(), "");
                 // The sampler attaches now, and the process exits at some point of that.
-                let begin = Instant::now();
-                while begin.elapsed() < Duration::from_micros(round % 100) {}
+                let start = Instant::now();
+                while start.elapsed() < Duration::from_micros(round % 100) {}
                 if !zombie {
                     child.kill();
                 }
@@ -155,9 +155,10 @@ fn process_reaped_during_attach_is_crash() {
             wait_past_crash_grace(&collector);
             let snapshot = collector.snapshot();
             let view = snapshot.plugin("dice").unwrap();
-            let seen = (view.state(), view.read_error(), view.restart_count(), view.crash_count());
+            let actual =
+                (view.state(), view.read_error(), view.restart_count(), view.crash_count());
             let expected = (PluginState::Crashed, None, EACH - 1, EACH);
-            assert_eq!(seen, expected, "{probe}, zombie: {zombie}");
+            assert_eq!(actual, expected, "{probe}, zombie: {zombie}");
         }
     }
 }

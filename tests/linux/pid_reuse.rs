@@ -55,8 +55,8 @@ fn reuse_pids(collector: &Collector, reuses: usize, what: &str) {
     // CPU time of the children's start is complete before this sample.
     let snapshot = collector.sample_now().unwrap();
     for (child, name) in children.iter_mut().zip(&names) {
-        let seen = snapshot.plugin(name).unwrap();
-        assert_eq!(seen.pid(), Some(child.pid()), "{what}");
+        let sampled = snapshot.plugin(name).unwrap();
+        assert_eq!(sampled.pid(), Some(child.pid()), "{what}");
         let before = collector.snapshot();
         let before = before.plugin(name).unwrap();
         let pid = child.pid();

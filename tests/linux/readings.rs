@@ -13,7 +13,7 @@ use plugmeter_test_support::{manual_collector, probes, wait_for};
 /// between them.
 #[derive(Clone, Copy, Debug)]
 struct Bracket {
-    begin: Instant,
+    start: Instant,
     least: Duration,
     most: Duration,
     end: Instant,
@@ -21,11 +21,11 @@ struct Bracket {
 
 impl Bracket {
     fn around<T>(pid: u32, read: impl FnOnce() -> T) -> (Self, T) {
-        let begin = Instant::now();
+        let start = Instant::now();
         let least = cpu_time(pid);
         let it = read();
         let most = cpu_time(pid);
-        (Self { begin, least, most, end: Instant::now() }, it)
+        (Self { start, least, most, end: Instant::now() }, it)
     }
 
     /// Returns the lowest and the highest possible percentage between a reading in `self` and a
@@ -40,11 +40,11 @@ impl Bracket {
         let percent = |busy: Duration, wall: Duration| busy.as_secs_f64() / wall.as_secs_f64();
         let low = percent(
             later.least.saturating_sub(self.most),
-            (later.end - used_later).duration_since(self.begin + used),
+            (later.end - used_later).duration_since(self.start + used),
         );
         let high = percent(
             later.most - self.least,
-            (later.begin + used_later).duration_since(self.end - used),
+            (later.start + used_later).duration_since(self.end - used),
         );
         (low * 100.0, high * 100.0)
     }
@@ -171,7 +171,7 @@ fn cpu_time_covers_all_threads() {
         let plugin = collector.register("busy").unwrap();
         let child = TestChild::start("threads 4");
         plugin.started(child.pid(), "");
-        let begin = Instant::now();
+        let start = Instant::now();
         let first = collector.sample_now().unwrap();
         let before = threads_cpu_time(child.pid());
         let used = wait_for("CPU time of four threads", || {
@@ -181,7 +181,7 @@ fn cpu_time_covers_all_threads() {
             (used.iter().filter(|&&used| used >= each).count() >= 4).then_some(used)
         });
         let second = collector.sample_now().unwrap();
-        let wall = begin.elapsed();
+        let wall = start.elapsed();
         let [first, second] = [&first, &second].map(|snapshot| snapshot.plugin("busy").unwrap());
         // Two values for each thread, each off by at most one step.
         let least = used.iter().sum::<Duration>().saturating_sub(Duration::from_millis(100));

@@ -272,9 +272,10 @@ fn writer_errors_are_returned() {
     }
     let snapshot = all_kinds().snapshot();
     let whole = prometheus::render(&snapshot, Format::OpenMetrics).len();
-    let write = |room| Exposition::new(Format::OpenMetrics).write(&snapshot, &mut Full(room));
+    let write =
+        |capacity| Exposition::new(Format::OpenMetrics).write(&snapshot, &mut Full(capacity));
     assert!(write(whole).is_ok());
-    for room in (0..whole).step_by(97) {
-        assert!(write(room).is_err(), "{room} of {whole} bytes");
+    for capacity in (0..whole).step_by(97) {
+        assert!(write(capacity).is_err(), "{capacity} of {whole} bytes");
     }
 }

@@ -35,8 +35,8 @@ impl Deadline {
         Self { start: Instant::now(), least: Duration::from_secs(seconds) }
     }
 
-    /// Returns whether the test continues after so many collisions. `is_incomplete` tells that its
-    /// other goals are not met yet.
+    /// Returns whether the test continues. `is_incomplete` is set while goals other than the number
+    /// of collisions are not met.
     fn is_open(&self, collisions: u64, is_incomplete: bool) -> bool {
         let elapsed = self.start.elapsed();
         let goal = if elapsed < USUAL_DURATION { GOAL } else { MIN_COLLISIONS };

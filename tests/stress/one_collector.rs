@@ -13,7 +13,7 @@ use crate::{Deadline, MIN_COLLISIONS, POLL, SAMPLES};
 
 const PLUGINS: usize = 12;
 
-/// Usage after so many ticks. Encodes the tick and the plugin in each value.
+/// Usage of a process after `tick` ticks. Encodes the tick and the plugin in each value.
 fn usage(tick: u64, pid: u32) -> Usage {
     Usage {
         cpu_time: Duration::from_millis(tick * u64::from(pid % 100)),

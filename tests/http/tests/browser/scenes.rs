@@ -168,15 +168,15 @@ pub(crate) fn live(collector: &Collector) -> Vec<ChildGuard> {
     };
     let mut children: Vec<_> =
         plugins.iter().map(|(name, version, script)| start(name, version, script)).collect();
-    let begun = Instant::now();
+    let start_time = Instant::now();
     // Seconds at which the process is killed and at which it is restarted.
     let mut crashes = [(100.0, 101.0), (172.0, 175.0), (221.0, 222.5)].into_iter().peekable();
     let mut is_down = false;
     let mut has_lost_one = false;
     let mut rounds = 0_u64;
-    while begun.elapsed() < Duration::from_secs(250) {
+    while start_time.elapsed() < Duration::from_secs(250) {
         rounds += 1;
-        let now = begun.elapsed().as_secs_f64();
+        let now = start_time.elapsed().as_secs_f64();
         if let Some(&(dies, lives)) = crashes.peek() {
             if !is_down && now > dies {
                 let (plugin, child, run) = &mut children[2];

@@ -39,14 +39,14 @@ fn links_work_under_any_mount_path() {
             })
         };
         let mut pages = vec![path.to_owned()];
-        let mut seen = Vec::new();
+        let mut visited = Vec::new();
         while let Some(page) = pages.pop() {
             let (status, body) = request_page(&page);
             assert_eq!(status, 200, "{page}");
             for tag in tags(&body) {
                 for link in [tag.get("href"), tag.get("src")].into_iter().flatten() {
                     let target = resolve(page.split('?').next().unwrap(), &unescape(link));
-                    if target.ends_with("name=") || seen.contains(&target) {
+                    if target.ends_with("name=") || visited.contains(&target) {
                         continue;
                     }
                     let is_page = tag.name == "a";
@@ -55,7 +55,7 @@ fn links_work_under_any_mount_path() {
                     } else {
                         assert_eq!(request_page(&target).0, 200, "{target}, from {page}");
                     }
-                    seen.push(target);
+                    visited.push(target);
                 }
                 // The script resolves its requests in the same way.
                 if let Some(base) = tag.get("data-base") {
@@ -67,8 +67,8 @@ fn links_work_under_any_mount_path() {
                 }
             }
         }
-        let plugins = seen.iter().filter(|target| target.contains("plugin?name=")).count();
-        assert!(plugins >= HOSTILE_NAMES.len(), "at {path} there are only {seen:?}");
+        let plugins = visited.iter().filter(|target| target.contains("plugin?name=")).count();
+        assert!(plugins >= HOSTILE_NAMES.len(), "at {path} there are only {visited:?}");
     }
 }
 

@@ -272,7 +272,7 @@ fn first_page_is_complete_and_worst_first() {
         .skip(1)
         .map(|row| {
             let row = row.split("</tr>").next().unwrap();
-            // Texts of different elements are different words.
+            // Separates the texts of adjacent elements.
             let row = row.replace('<', " <");
             text_of(&format!("<x id=\"row\" data-name=\"{row}</x>"), "x", "row")
                 .replace('\u{a0}', " ")

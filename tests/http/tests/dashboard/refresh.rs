@@ -82,9 +82,9 @@ fn refresh_of_500_plugins_is_under_150_kb() {
     }
     let (_server, address) = serve(sim.reader());
     let timed = |target: &str| {
-        let begun = Instant::now();
+        let start = Instant::now();
         let size = get(address, target).body.len();
-        println!("500 plugins: {target:.12} is {size} bytes, in {:.1?}", begun.elapsed());
+        println!("500 plugins: {target:.12} is {size} bytes, in {:.1?}", start.elapsed());
         size
     };
     timed("/");

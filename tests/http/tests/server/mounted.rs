@@ -80,7 +80,7 @@ fn concurrent_responses_are_consistent() {
     let app = http::router(sim.reader(), HttpConfig::default()).unwrap();
     let (_runtime, address) = host(app);
     std::thread::scope(|scope| {
-        let asking: Vec<_> = (0..8)
+        let clients: Vec<_> = (0..8)
             .map(|_| {
                 scope.spawn(|| {
                     let mut last = 0;
@@ -96,7 +96,7 @@ fn concurrent_responses_are_consistent() {
                 })
             })
             .collect();
-        while asking.iter().any(|thread| !thread.is_finished()) {
+        while clients.iter().any(|thread| !thread.is_finished()) {
             sim.tick(|_| None);
             std::thread::yield_now();
         }

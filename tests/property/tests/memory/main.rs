@@ -63,7 +63,7 @@ fn memory_is_reused_and_bounded() {
     // A sample has twenty bytes, and little more including all overhead.
     let full = live_bytes() - before;
     let per_sample = full as f64 / (PLUGINS * HOUR) as f64;
-    eprintln!("{per_sample:.2} bytes a sample, all told");
+    eprintln!("{per_sample:.2} bytes per sample including overhead");
     assert!(per_sample <= 24.0, "{per_sample:.2} bytes a sample");
 
     // Ticks allocate nothing. A hundred ticks include more than three regroupings of thirty.

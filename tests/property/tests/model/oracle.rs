@@ -338,7 +338,7 @@ impl Registration {
 /// All events since the start.
 #[derive(Debug)]
 pub(crate) struct Oracle {
-    began: SystemTime,
+    start: SystemTime,
     now: Duration,
     poll_interval: Duration,
     history_duration: Duration,
@@ -352,12 +352,12 @@ pub(crate) struct Oracle {
 impl Oracle {
     /// Creates an oracle without plugins.
     pub(crate) fn new(
-        began: SystemTime,
+        start: SystemTime,
         poll_interval: Duration,
         history_duration: Duration,
     ) -> Self {
         Self {
-            began,
+            start,
             now: Duration::ZERO,
             poll_interval,
             history_duration,
@@ -604,7 +604,7 @@ fn some(version: &str) -> Option<String> {
 
 impl Oracle {
     fn wall(&self, at: Duration) -> SystemTime {
-        self.began + at
+        self.start + at
     }
 
     fn registered(&self) -> Vec<&Registration> {
@@ -644,7 +644,7 @@ impl Oracle {
         run.is_some_and(|run| !run.is_active() && !run.is_classified && !run.is_crash_pending)
     }
 
-    /// As above, and the run is so old that it is not listed any more.
+    /// The end is clean and unclassified, and the run is too old to be listed.
     pub(crate) fn may_be_pruned(&self, registration: usize, id: RunId) -> bool {
         let listed = self.listed_runs(&self.registrations[registration]);
         self.is_clean_and_unclassified(registration, id) && listed.iter().all(|run| run.id != id)
