@@ -5,8 +5,14 @@
 #![allow(clippy::unwrap_used)] // a test fails by panicking
 
 mod global;
+#[cfg(unix)]
+mod lifecycle;
 mod logger;
 #[cfg(unix)]
-mod processes;
+mod publication;
 #[cfg(unix)]
 mod races;
+#[cfg(unix)]
+mod runs;
+#[cfg(unix)]
+mod sampling;

@@ -3,7 +3,13 @@
 #![cfg(feature = "testing")]
 #![allow(clippy::unwrap_used)] // a test fails by panicking
 
-#[cfg(unix)]
-mod definitions;
 mod error_messages;
+#[cfg(unix)]
+mod fixtures;
+#[cfg(unix)]
+mod formats;
+#[cfg(unix)]
+mod history;
+#[cfg(unix)]
+mod runs;
 mod views;

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use proptest::test_runner::TestCaseError;
 
 use crate::Checked;
-use crate::oracle::{
+use crate::fields::{
     PluginFields, RunFields, SampleFields, SnapshotFields, SortedValues, WindowFields,
 };
 use crate::steps::NAMES;

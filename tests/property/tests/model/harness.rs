@@ -11,8 +11,9 @@ use proptest::test_runner::TestCaseError;
 
 use crate::Checked;
 use crate::agreement::{aggregates_agree, iteration_agrees, samples, snapshot_fields};
+use crate::fields::{PluginFields, SampleFields, SnapshotFields};
 use crate::host::{Host, HostPlugin};
-use crate::oracle::{Oracle, PluginFields, Reading, SampleFields, SnapshotFields};
+use crate::oracle::{Oracle, Reading};
 use crate::steps::{
     HostReport, NAMES, PIDS, Pid, PlannedReading, ReportKind, Step, VERSIONS, WindowSpec,
 };

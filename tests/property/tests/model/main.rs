@@ -5,9 +5,11 @@
 #![cfg(unix)]
 
 mod agreement;
+mod fields;
 mod harness;
 mod host;
 mod oracle;
+mod registration;
 mod steps;
 
 use std::time::Duration;
