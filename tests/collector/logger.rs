@@ -7,7 +7,6 @@ use std::thread;
 
 use log::{Level, LevelFilter, Log, Metadata, Record};
 use plugmeter::{Collector, Config, StoppedError};
-
 use plugmeter_test_support::isolated_process::enter_isolated;
 use plugmeter_test_support::wait_for;
 

@@ -1,7 +1,6 @@
 //! A `/proc` of another PID namespace: its PIDs refer to other processes than the host's PIDs do.
 
 use plugmeter::{PluginState, ProbeKind, RunEnd};
-
 use plugmeter_test_support::isolated_process::{enter_isolated, lacks_root, resident_bytes};
 use plugmeter_test_support::{manual_collector, probes, sleeper, wait_for, wait_past_crash_grace};
 

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use plugmeter::testing::{Simulation, Usage};
 use plugmeter::{Config, Snapshot, Window};
-
 use plugmeter_test_support::isolated_process::{enter_isolated, resident_bytes};
 
 const POLL: Duration = Duration::from_secs(1);

@@ -4,7 +4,6 @@
 use std::time::Duration;
 
 use plugmeter::{Collector, Config, PluginState, Snapshot, Window};
-
 use plugmeter_test_support::isolated_process::enter_isolated;
 use plugmeter_test_support::{probes, shell, sleeper, wait_for};
 

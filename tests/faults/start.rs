@@ -5,10 +5,9 @@ use std::io;
 use std::thread;
 
 use plugmeter::{Collector, Config, InitError, ProbeKind, StartError};
-use rustix::process::{Resource, Rlimit, geteuid, getrlimit, setrlimit};
-
 use plugmeter_test_support::isolated_process::{AS_NOBODY, enter_isolated, own_descriptors};
 use plugmeter_test_support::{manual_collector, probes, report_skipped, sleeper, wait_for};
+use rustix::process::{Resource, Rlimit, geteuid, getrlimit, setrlimit};
 
 /// Number of threads of this process.
 fn threads() -> usize {

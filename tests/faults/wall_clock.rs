@@ -6,7 +6,6 @@ use std::process;
 use std::time::{Duration, Instant, SystemTime};
 
 use plugmeter::{Collector, Config, PluginState, ProbeKind, Snapshot, Window};
-
 use plugmeter_test_support::isolated_process::enter_isolated;
 #[cfg(feature = "portable")]
 use plugmeter_test_support::isolated_process::lacks_root;

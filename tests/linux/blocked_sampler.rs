@@ -6,10 +6,10 @@ use std::sync::Arc;
 use std::thread;
 
 use plugmeter::{Collector, Plugin, PluginState, RunId, Snapshot, Window};
-
-use crate::sampler_gate;
 use plugmeter_test_support::isolated_process::enter_isolated;
 use plugmeter_test_support::{manual_collector, probes, sleeper, wait_for};
+
+use crate::sampler_gate;
 
 /// Runs every query of a reader, while there is no snapshot newer than `before`.
 fn read(collector: &Collector, before: &Snapshot) {

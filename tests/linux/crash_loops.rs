@@ -4,7 +4,6 @@ use std::process::ExitStatus;
 use std::time::Duration;
 
 use plugmeter::{PluginState, ProbeKind, RunId};
-
 use plugmeter_test_support::isolated_process::{enter_isolated, own_descriptors, resident_bytes};
 use plugmeter_test_support::{probes, shell, ticking_collector, wait_past_crash_grace};
 

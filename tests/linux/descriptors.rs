@@ -6,7 +6,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use log::{Level, LevelFilter, Log, Metadata, Record};
 use plugmeter::{Collector, Plugin, PluginState, ProbeKind, RunEnd};
-
 use plugmeter_test_support::isolated_process::{descriptors, enter_isolated, own_descriptors};
 use plugmeter_test_support::{
     ChildGuard, manual_collector, probes, shell, sleeper, wait_for, wait_for_plugin,

@@ -6,13 +6,13 @@ use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
 use plugmeter::{Collector, Plugin, PluginState, ProbeKind, RunEnd, RunId};
-
-use crate::sampler_gate;
-use crate::test_child::{release, signal, wait_for_state, waiting_shell};
 use plugmeter_test_support::isolated_process::enter_isolated;
 use plugmeter_test_support::{
     ChildGuard, manual_collector, probes, sleeper, wait_for, wait_past_crash_grace,
 };
+
+use crate::sampler_gate;
+use crate::test_child::{release, signal, wait_for_state, waiting_shell};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Cause {

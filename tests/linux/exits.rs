@@ -5,14 +5,14 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use plugmeter::{Collector, PluginState, ProbeKind, RunEnd, Window};
+use plugmeter_test_support::{
+    ChildGuard, manual_collector, probes, report_missing, sleeper, wait_for, wait_for_plugin,
+    wait_past_crash_grace,
+};
 
 use crate::test_child::{
     TestChild, cpu_time, release, signal, tasks, wait_for_command_name, wait_for_state,
     waiting_shell,
-};
-use plugmeter_test_support::{
-    ChildGuard, manual_collector, probes, report_missing, sleeper, wait_for, wait_for_plugin,
-    wait_past_crash_grace,
 };
 
 fn wait_for_end(collector: &Collector, name: &str) -> plugmeter::Snapshot {

@@ -3,7 +3,6 @@
 #![allow(unsafe_code)] // there is no safe way to install a seccomp filter
 
 use plugmeter::{PluginState, ProbeKind, RunEnd};
-
 use plugmeter_test_support::{ChildGuard, manual_collector, shell, sleeper, wait_for};
 
 /// From now on pidfd_open(2) fails with `errno` in this thread and in threads that it starts.

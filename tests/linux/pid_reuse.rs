@@ -3,9 +3,6 @@
 use std::time::Duration;
 
 use plugmeter::{Collector, Plugin, PluginState, ProbeKind, ReadError, RunEnd, Window};
-
-use crate::sampler_gate;
-use crate::test_child::{HEAVY_BYTES, TestChild, cpu_time};
 use plugmeter_test_support::isolated_process::{
     OWN_PID_NAMESPACE, enter_isolated, lacks_root, own_descriptors,
 };
@@ -13,6 +10,9 @@ use plugmeter_test_support::{
     ChildGuard, manual_collector, probes, sleeper, ticking_collector, wait_for,
     wait_past_crash_grace,
 };
+
+use crate::sampler_gate;
+use crate::test_child::{HEAVY_BYTES, TestChild, cpu_time};
 
 /// How many PIDs are reused.
 const REUSED_PIDS: usize = 100;

@@ -5,9 +5,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use plugmeter::{PluginState, ProbeKind};
+use plugmeter_test_support::{manual_collector, probes, wait_for};
 
 use crate::test_child::{TestChild, cpu_time, resident_pages, signal, tasks, wait_for_state};
-use plugmeter_test_support::{manual_collector, probes, wait_for};
 
 /// CPU time and wall time immediately before and after the sampler reads a process: the reading is
 /// between them.

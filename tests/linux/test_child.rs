@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use nix::time::ClockId;
 use nix::unistd::Pid;
-
 use plugmeter_test_support::{ChildGuard, wait_for};
 
 const ROLE: &str = "PLUGMETER_TEST_ROLE";

@@ -4,13 +4,13 @@ use std::os::unix::process::parent_id;
 use std::process::Command;
 
 use plugmeter::{PluginState, ProbeKind, ReadError};
-
-use crate::descriptors::open_all;
-use crate::test_child::{TestChild, signal, tasks};
 use plugmeter_test_support::isolated_process::{AS_NOBODY, enter_isolated, lacks_root};
 use plugmeter_test_support::{
     ChildGuard, manual_collector, probes, sleeper, wait_for, wait_for_plugin,
 };
+
+use crate::descriptors::open_all;
+use crate::test_child::{TestChild, signal, tasks};
 
 #[test]
 fn thread_id_is_invalid_pid() {

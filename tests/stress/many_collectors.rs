@@ -11,9 +11,9 @@ use std::time::Duration;
 
 use plugmeter::testing::{Simulation, Usage};
 use plugmeter::{Config, Plugin, PluginState, Reader, Snapshot, Window};
+use plugmeter_test_support::SetOnDrop;
 
 use crate::{Deadline, MIN_COLLISIONS, POLL, SAMPLES};
-use plugmeter_test_support::SetOnDrop;
 
 const COLLECTORS: usize = 16;
 /// Plugins of each collector.

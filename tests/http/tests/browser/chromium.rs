@@ -9,11 +9,10 @@ use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use plugmeter_test_support::{report_missing, wait_for};
 use serde_json::{Value, json};
 use tungstenite::protocol::WebSocketConfig;
 use tungstenite::{Message, WebSocket};
-
-use plugmeter_test_support::{report_missing, wait_for};
 
 /// Bound for every wait. Only a hang reaches it, however slow the browser is on a busy machine.
 const HANG_TIMEOUT: Duration = Duration::from_secs(120);

@@ -4,7 +4,6 @@ use std::time::{Duration, Instant};
 
 use plugmeter::testing::{Observed, Simulation, Usage};
 use plugmeter::{Collector, Config, PluginState};
-
 use plugmeter_test_support::{ChildGuard, shell};
 
 const MB: u64 = 1 << 20;

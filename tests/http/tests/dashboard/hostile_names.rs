@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use crate::markup::{Tag, resolve, tags, unescape};
-use crate::{hostile, json, page, serve};
 use plugmeter_http_tests::get;
 use plugmeter_test_support::names::HOSTILE_NAMES;
+
+use crate::markup::{Tag, resolve, tags, unescape};
+use crate::{hostile, json, page, serve};
 
 /// Asserts that the markup contains only elements and attributes of the templates.
 #[track_caller]

@@ -6,11 +6,11 @@ use axum::http::Request;
 use hyper::service::Service as _;
 use hyper_util::service::TowerToHyperService;
 use plugmeter::http::{self, HttpConfig};
+use plugmeter_http_tests::get;
+use plugmeter_test_support::names::HOSTILE_NAMES;
 
 use crate::markup::{resolve, tags, unescape};
 use crate::{hostile, serve};
-use plugmeter_http_tests::get;
-use plugmeter_test_support::names::HOSTILE_NAMES;
 
 #[test]
 fn links_work_under_any_mount_path() {

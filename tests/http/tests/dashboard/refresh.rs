@@ -3,12 +3,12 @@
 use std::time::{Duration, Instant};
 
 use plugmeter::testing::{Observed, Simulation, Usage};
+use plugmeter_http_tests::get;
+use plugmeter_test_support::names::HOSTILE_NAMES;
 use serde_json::Value;
 
 use crate::markup::{tags, text_of, unescape};
 use crate::{MB, ROW, every, hostile, json, page, serve};
-use plugmeter_http_tests::get;
-use plugmeter_test_support::names::HOSTILE_NAMES;
 
 #[test]
 fn unchanged_revision_is_204() {

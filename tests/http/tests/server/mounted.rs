@@ -6,10 +6,10 @@ use axum::Router;
 use axum::routing::get as on_get;
 use plugmeter::http::{self, HttpConfig};
 use plugmeter::prometheus::{self, Format};
+use plugmeter_http_tests::{get, get_with_headers, send_request};
 use tokio::runtime::Runtime;
 
 use super::simulation;
-use plugmeter_http_tests::{get, get_with_headers, send_request};
 
 /// Starts a host's server, which runs until the runtime is dropped.
 fn host(app: Router) -> (Runtime, SocketAddr) {

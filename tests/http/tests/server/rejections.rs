@@ -1,9 +1,9 @@
 //! Rejected requests and their responses.
 
 use plugmeter::http::HttpConfig;
+use plugmeter_http_tests::{Response, get, get_with_headers, send_request, serve};
 
 use super::simulation;
-use plugmeter_http_tests::{Response, get, get_with_headers, send_request, serve};
 
 const TARGETS: [&str; 7] =
     ["/", "/api/metrics", "/api/plugin?name=x", "/api/plugin/x", "/metrics", "/health", "/nothing"];

@@ -8,14 +8,14 @@ use plugmeter::http::HttpConfig;
 use plugmeter::prometheus::{self, Format};
 use plugmeter::testing::{Observed, Simulation, Usage};
 use plugmeter::{Collector, Config, PluginState, PluginView, ProbeKind, Snapshot, Window};
-use serde_json::{Value, json};
-
-use super::{SECONDS, simulation, usage};
 use plugmeter_http_tests::{
     Response, connect, exchange, get, get_with_headers, percent_encode, send_request, serve,
 };
 use plugmeter_test_support::names::HOSTILE_NAMES;
 use plugmeter_test_support::{manual_collector, wait_for};
+use serde_json::{Value, json};
+
+use super::{SECONDS, simulation, usage};
 
 fn with_two_decimals(value: f64) -> f64 {
     format!("{value:.2}").parse().unwrap()

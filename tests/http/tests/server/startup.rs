@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::thread;
 
 use plugmeter::http::{self, HttpConfig, HttpError};
+use plugmeter_http_tests::{get, serve};
 
 use super::simulation;
-use plugmeter_http_tests::{get, serve};
 
 #[test]
 fn server_listens_from_serve_to_stop() {
