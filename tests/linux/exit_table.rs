@@ -72,8 +72,9 @@ impl Case {
     fn is_possible(&self) -> bool {
         // A host that reports the status has reaped the process. A host that sets `Stopping` and
         // then reports a crash contradicts itself.
-        let is_possible = !(self.report == Report::Exited && self.order == Order::Undetected);
-        is_possible && !(self.was_stopping && self.report == Report::Crashed)
+        let is_unreaped = self.report == Report::Exited && self.order == Order::Undetected;
+        let is_contradiction = self.was_stopping && self.report == Report::Crashed;
+        !is_unreaped && !is_contradiction
     }
 
     fn is_detected_first(&self) -> bool {
@@ -152,7 +153,7 @@ impl Trial {
         Self { case, plugin, run, child, next: None }
     }
 
-    fn announce(&self) {
+    fn set_stopping(&self) {
         if self.case.was_stopping {
             self.plugin.set_state(PluginState::Stopping);
         }
@@ -216,7 +217,7 @@ fn run_detected_first(collector: &Collector, probe: ProbeKind, number: usize, ca
     wait_for("a round within the grace period", || {
         let mut trial = Trial::new(collector, &format!("detected {number}"), case);
         collector.sample_now().unwrap();
-        trial.announce();
+        trial.set_stopping();
         let start = Instant::now();
         if case.is_reaped() {
             // Otherwise the sampler could detect the exit before the process is reaped.
@@ -254,20 +255,20 @@ fn every_exit_order_matches_definition() {
             .enumerate()
             .map(|(number, case)| run_detected_first(&collector, probe, number, case))
             .collect();
-        let mut unreported: Vec<Trial> = undetected
+        let mut undetected: Vec<Trial> = undetected
             .into_iter()
             .enumerate()
             .map(|(number, case)| Trial::new(&collector, &format!("undetected {number}"), case))
             .collect();
         collector.sample_now().unwrap();
         sampler_gate::while_blocked(&collector, || {
-            for trial in &mut unreported {
-                trial.announce();
+            for trial in &mut undetected {
+                trial.set_stopping();
                 trial.exit();
                 trial.send_report();
             }
         });
-        trials.extend(unreported);
+        trials.extend(undetected);
         collector.sample_now().unwrap();
         wait_past_crash_grace(&collector);
         assert_eq!(trials.len(), cases().len());
