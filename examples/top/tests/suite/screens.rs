@@ -69,7 +69,7 @@ fn each_problem_is_reported() {
     type Wrong<'a> = (&'a str, &'a dyn Fn(&mut TestHost));
     let wrong: [Wrong<'_>; 7] = [
         ("✗ dice: failed just now", &|host| host.plugin("dice").set_state(PluginState::Failed)),
-        ("✗ dice: failed just now: the pid is not that of a process", &|host| {
+        ("✗ dice: failed just now: the pid is not the id of a process", &|host| {
             host.run("dice", 0, 0, 0);
         }),
         ("✗ dice: crashed just now, and is down", &|host| {
@@ -78,7 +78,7 @@ fn each_problem_is_reported() {
         ("▲ dice: unhealthy for 0 s", &|host| {
             host.plugin("dice").set_state(PluginState::Unhealthy);
         }),
-        ("▲ dice: not measured: this user may not read the process", &|host| {
+        ("▲ dice: not measured: no permission to read the process", &|host| {
             host.end(1, Observed::Denied);
             host.ticks(1);
         }),

@@ -3,8 +3,6 @@
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used)] // in a test, a panic is the failure
 
-mod support;
-
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::path::PathBuf;
@@ -12,7 +10,8 @@ use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-use crate::support::{Reaped, is_worker, missing, wait_for, workers};
+use plugmeter_test_support::examples::{is_worker, workers};
+use plugmeter_test_support::{ChildGuard, report_missing, wait_for};
 
 /// The program under test.
 const TOP: &str = env!("CARGO_BIN_EXE_plugmeter-top");
@@ -33,7 +32,7 @@ stty -g > "$DIR/after"
 
 /// The example on a terminal of its own.
 struct Session {
-    script: Reaped,
+    script: ChildGuard,
     dir: PathBuf,
     written: Arc<Mutex<Vec<u8>>>,
 }
@@ -44,7 +43,7 @@ impl Session {
     fn start(name: &str, panics: bool) -> Option<Self> {
         let version = Command::new("script").arg("--version").output();
         if !version.is_ok_and(|out| String::from_utf8_lossy(&out.stdout).contains("util-linux")) {
-            missing("there is no `script` of util-linux", "what needs a terminal");
+            report_missing("there is no `script` of util-linux", "what needs a terminal");
             return None;
         }
         let dir = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("top-{name}"));
@@ -61,7 +60,7 @@ impl Session {
             command.env("PLUGMETER_TOP_PANICS", "1");
         }
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
-        let mut script = Reaped(command.spawn().unwrap());
+        let mut script = ChildGuard(command.spawn().unwrap());
         let written = Arc::new(Mutex::new(Vec::new()));
         let mut out = script.0.stdout.take().unwrap();
         let kept = Arc::clone(&written);
