@@ -1,5 +1,4 @@
-//! The plugins of the example `aggregates`, for a Prometheus server to scrape. Until it is
-//! interrupted:
+//! The five example plugins, for a Prometheus server to scrape. Runs until it is interrupted:
 //!
 //! ```sh
 //! cargo run --release --features prometheus --example scrape
@@ -7,8 +6,9 @@
 //! prometheus --config.file examples/prometheus/prometheus.yml --storage.tsdb.path /tmp/plugmeter
 //! ```
 //!
-//! One request after the other, whatever its path: enough for a Prometheus on the same machine, not
-//! for the open network. A host that has an HTTP server does in a handler what `answer` does.
+//! The server accepts any path, and handles one request at a time: enough for a Prometheus server on
+//! the same machine, and unsuitable for a public network. In a host with an HTTP server, a handler does
+//! what `respond` does.
 
 #[allow(dead_code)] // this host runs until it is killed, and its children end with it
 #[path = "aggregates/host.rs"]
@@ -31,19 +31,22 @@ use plugmeter::{Collector, Config, Reader};
 use crate::host::Host;
 use crate::worker::{Role, WORKER};
 
-/// Where the configuration in `examples/prometheus` looks.
+/// The target of the configuration in `examples/prometheus`.
 const ADDRESS: &str = "127.0.0.1:9184";
-/// How often the host looks after its children.
-const ROUND: Duration = Duration::from_millis(20);
-/// Who has not asked, and taken the answer, within this time is hung up on: the next one waits.
-const PATIENCE: Duration = Duration::from_secs(5);
-/// What is read of a request.
-const HEAD_BYTES: u64 = 16 * 1_024;
+/// The interval between two checks of the children.
+const TEND_INTERVAL: Duration = Duration::from_millis(20);
+/// The time for one request and its response. After it the connection is closed, because the next
+/// client waits.
+const CONNECTION_TIMEOUT: Duration = Duration::from_secs(5);
+/// The maximum size of a request's header.
+const MAX_HEADER_BYTES: u64 = 16 * 1_024;
+/// The maximum number of lines in it.
+const MAX_HEADER_LINES: usize = 100;
 
 fn main() -> Result<ExitCode, Box<dyn Error>> {
     let args: Vec<_> = env::args().skip(1).collect();
     let address = match args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        // This is a child: play a plugin.
+        // This process is a child: run the role of a plugin.
         [WORKER, name] => return Ok(Role::named(name).ok_or("no such worker")?.work()?),
         [] => ADDRESS,
         [address] => address,
@@ -57,22 +60,23 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
     thread::spawn(move || serve(&listener, &reader));
     loop {
         host.tend()?;
-        thread::sleep(ROUND);
+        thread::sleep(TEND_INTERVAL);
     }
 }
 
-/// One request after the other; one that fails is the client's affair.
+/// Handles one request after the other. Errors are ignored: the client sees a closed connection.
 fn serve(listener: &TcpListener, reader: &Reader) {
     for stream in listener.incoming() {
-        let _ = stream.and_then(|stream| answer(&stream, reader));
+        let _ = stream.and_then(|stream| respond(&stream, reader));
     }
 }
 
-/// Reads the request's `Accept`, and answers with the page in the format that it asks for.
-fn answer(stream: &TcpStream, reader: &Reader) -> io::Result<()> {
-    let mut client = Client { stream, deadline: Instant::now() + PATIENCE };
-    let headers = BufReader::new((&mut client).take(HEAD_BYTES)).lines().map_while(Result::ok);
-    let headers = headers.take_while(|line| !line.is_empty()).take(100);
+/// Reads the request's `Accept` header, and sends the page in the preferred format.
+fn respond(stream: &TcpStream, reader: &Reader) -> io::Result<()> {
+    let mut client = Client { stream, deadline: Instant::now() + CONNECTION_TIMEOUT };
+    let headers =
+        BufReader::new((&mut client).take(MAX_HEADER_BYTES)).lines().map_while(Result::ok);
+    let headers = headers.take_while(|line| !line.is_empty()).take(MAX_HEADER_LINES);
     let accept = headers.filter_map(|line| {
         let (name, value) = line.split_once(':')?;
         name.eq_ignore_ascii_case("accept").then(|| value.to_owned())
@@ -84,29 +88,29 @@ fn answer(stream: &TcpStream, reader: &Reader) -> io::Result<()> {
     write!(client, "Connection: close\r\n\r\n{page}")
 }
 
-/// A connection that fails once its time is over, however often a little comes or goes meanwhile.
+/// A connection whose reads and writes fail after the deadline, even if data still arrives.
 struct Client<'a> {
     stream: &'a TcpStream,
     deadline: Instant,
 }
 
 impl Client<'_> {
-    /// Zero is an error to a socket: the time is over.
-    fn left(&self) -> Option<Duration> {
+    /// The timeout of the next call. After the deadline it is zero, which a socket rejects.
+    fn remaining(&self) -> Option<Duration> {
         Some(self.deadline.saturating_duration_since(Instant::now()))
     }
 }
 
 impl Read for Client<'_> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        self.stream.set_read_timeout(self.left())?;
+        self.stream.set_read_timeout(self.remaining())?;
         self.stream.read(buf)
     }
 }
 
 impl Write for Client<'_> {
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        self.stream.set_write_timeout(self.left())?;
+        self.stream.set_write_timeout(self.remaining())?;
         self.stream.write(buf)
     }
 

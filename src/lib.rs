@@ -57,7 +57,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! All public values also serialize, by [`serde::Serialize`].
+//! Snapshots, samples, aggregates, runs and totals also serialize, by [`serde::Serialize`].
 //!
 //! # What the numbers mean
 //!
