@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Writes docs/top.svg: what the example `top` shows in a terminal of tmux, after so many seconds.
+"""Writes docs/top.svg: the screen of plugmeter-top in a terminal of tmux, after SECONDS.
 
-    cargo build --release --example top && python3 docs/top.py [SECONDS] [KEYS...]
+    cargo build --release -p plugmeter-top && python3 docs/top.py [SECONDS] [KEYS...]
 
-The picture is what tmux says the screen holds. Letters are text; blocks are drawn, so that they join
-whatever the font.
+The screen is captured by tmux. Letters become text; block characters become paths, so that they join
+in every font.
 """
 
 import os
@@ -24,7 +24,7 @@ BLOCKS = "▁▂▃▄▅▆▇█"
 
 def capture(seconds, keys):
     target = os.environ.get("CARGO_TARGET_DIR", "target")
-    command = [f"{target}/release/examples/top", "--interval", "0.5"]
+    command = [f"{target}/release/plugmeter-top", "--interval", "0.5"]
     tmux = ["tmux", "-L", f"picture-{os.getpid()}", "-u", "-f", "/dev/null"]
     size = ["-x", str(COLUMNS), "-y", str(LINES)]
     subprocess.run([*tmux, "new-session", "-d", *size, *command], check=True)
@@ -35,14 +35,14 @@ def capture(seconds, keys):
             time.sleep(1)
         shown = subprocess.run([*tmux, "capture-pane", "-e", "-N", "-p"], check=True, stdout=subprocess.PIPE)
         subprocess.run([*tmux, "send-keys", "q"], check=True)
-        time.sleep(3)  # it stops its children
+        time.sleep(3)  # time to stop its children
     finally:
         subprocess.run([*tmux, "kill-server"], check=False, stderr=subprocess.DEVNULL)
     return shown.stdout.decode()
 
 
 def runs(line, style):
-    """Pieces of a line that look the same: where they begin, the text, the style."""
+    """Splits a line into pieces of one style, as (start column, text, style)."""
     x, pieces = 0, []
     for sgr, text in re.findall(r"\x1b\[([0-9;]*)m|([^\x1b]+)", line):
         if text:
