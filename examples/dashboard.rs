@@ -22,6 +22,7 @@ use std::time::Duration;
 
 use plugmeter::http::{self, HttpConfig, HttpError};
 use plugmeter::{Collector, Config};
+use plugmeter_demo::{Host, Role, WORKER};
 
 use crate::host::Host;
 use crate::worker::{Role, WORKER};

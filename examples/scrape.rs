@@ -27,6 +27,7 @@ use std::time::{Duration, Instant};
 
 use plugmeter::prometheus::{self, Format};
 use plugmeter::{Collector, Config, Reader};
+use plugmeter_demo::{Host, Role, WORKER};
 
 use crate::host::Host;
 use crate::worker::{Role, WORKER};

@@ -17,11 +17,9 @@
 //! start and the exit of its processes, count its events. `report.rs` queries a snapshot, and
 //! `options.rs` reads the command line. `examples/demo/src/worker.rs` runs in the child processes.
 
-mod host;
 mod options;
 mod progress;
 mod report;
-mod worker;
 
 use std::env;
 use std::error::Error;
@@ -32,9 +30,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use plugmeter::{Collector, Config, Snapshot, StartError, StoppedError};
+use plugmeter_demo::Host;
+use plugmeter_demo::arguments::UsageError;
 
-use crate::host::Host;
-use crate::options::{Options, Request, UsageError};
+use crate::options::{Options, Request};
 use crate::progress::Progress;
 use crate::report::Report;
 

@@ -6,10 +6,10 @@ use std::time::SystemTime;
 use plugmeter::{
     Aggregates, PluginView, Run, Sample, SamplerStats, Snapshot, SystemMetrics, Window,
 };
+use plugmeter_demo::Role;
 use serde::Serialize;
 
 use crate::options::Options;
-use crate::worker::Role;
 
 /// Runs listed per plugin in the text: the newest ones.
 const MAX_RUNS: usize = 8;
