@@ -6,13 +6,6 @@
 //!
 //! A host adds only the line with `http::serve`.
 
-#[allow(dead_code)] // this host runs until it is killed, and its children end with it
-#[path = "aggregates/host.rs"]
-mod host;
-#[allow(dead_code)] // nobody tells here what the plugins do
-#[path = "aggregates/worker.rs"]
-mod worker;
-
 use std::env;
 use std::error::Error;
 use std::io::{self, Write as _};
@@ -23,9 +16,6 @@ use std::time::Duration;
 use plugmeter::http::{self, HttpConfig, HttpError};
 use plugmeter::{Collector, Config};
 use plugmeter_demo::{Host, Role, WORKER};
-
-use crate::host::Host;
-use crate::worker::{Role, WORKER};
 
 /// The interval between two checks of the children.
 const TEND_INTERVAL: Duration = Duration::from_millis(20);

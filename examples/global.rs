@@ -1,4 +1,5 @@
-//! The process-wide collector, for programs that do not pass a collector through all of their layers.
+//! The process-wide collector, for programs that do not pass a collector through all of their
+//! layers.
 //!
 //! ```sh
 //! cargo run --example global

@@ -6,16 +6,9 @@
 //! prometheus --config.file examples/prometheus/prometheus.yml --storage.tsdb.path /tmp/plugmeter
 //! ```
 //!
-//! The server accepts any path, and handles one request at a time: enough for a Prometheus server on
-//! the same machine, and unsuitable for a public network. In a host with an HTTP server, a handler does
-//! what `respond` does.
-
-#[allow(dead_code)] // this host runs until it is killed, and its children end with it
-#[path = "aggregates/host.rs"]
-mod host;
-#[allow(dead_code)] // nobody tells here what the plugins do
-#[path = "aggregates/worker.rs"]
-mod worker;
+//! The server accepts any path, and handles one request at a time: enough for a Prometheus server
+//! on the same machine, and unsuitable for a public network. In a host with an HTTP server, a
+//! handler does what `respond` does.
 
 use std::env;
 use std::error::Error;
@@ -28,9 +21,6 @@ use std::time::{Duration, Instant};
 use plugmeter::prometheus::{self, Format};
 use plugmeter::{Collector, Config, Reader};
 use plugmeter_demo::{Host, Role, WORKER};
-
-use crate::host::Host;
-use crate::worker::{Role, WORKER};
 
 /// The target of the configuration in `examples/prometheus`.
 const ADDRESS: &str = "127.0.0.1:9184";

@@ -30,8 +30,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! History and counters belong to the *name*: a restart or a hot reload is a new [`Run`] of the same
-//! plugin. Reporting an exit is optional, because the sampler detects exits itself.
+//! History and counters belong to the *name*: a restart or a hot reload is a new [`Run`] of the
+//! same plugin. Reporting an exit is optional, because the sampler detects exits itself.
 //!
 //! Read from any thread, synchronous or not, with a [`Reader`]. A [`Snapshot`] is immutable: take
 //! one and query it often:
@@ -61,20 +61,19 @@
 //!
 //! # What the numbers mean
 //!
-//! - **CPU** is CPU time over wall time between two readings of a process, in percent of *one* core:
-//!   four busy threads read 400. If a plugin had several processes in one interval, their CPU times
-//!   are summed.
-//!   A process is read when it is reported, at each tick, and when it ends, so that the first tick
-//!   has a value and the CPU time of a crash loop is included. The last reading needs a process that
-//!   was not reaped yet: if the host reaps it immediately, the CPU time since the previous reading is
-//!   lost.
-//! - **Memory** is the resident set size. Shared pages count in each process. On Linux it is exact on
-//!   kernel 6.16 and newer: see [`Sample::memory_bytes`].
-//! - **Crashes**: a run counts as a crash if it ends with an exit code other than 0, by a signal other
-//!   than HUP, INT, TERM and PIPE, or in an unknown way. It does not count if the host had announced
-//!   the end ([`PluginState::Stopping`]), reported that the plugin stopped, or reported another
-//!   process during the run. A crash that only the sampler has detected is counted one second later,
-//!   so that the host can still report that it was none. A run counts at most once.
+//! - **CPU** is CPU time over wall time between two readings of a process, in percent of *one*
+//!   core: four busy threads read 400. If a plugin had several processes in one interval, their CPU
+//!   times are summed. A process is read when it is reported, at each tick, and when it ends, so
+//!   that the first tick has a value and the CPU time of a crash loop is included. The last reading
+//!   needs a process that was not reaped yet: if the host reaps it immediately, the CPU time since
+//!   the previous reading is lost.
+//! - **Memory** is the resident set size. Shared pages count in each process. On Linux it is exact
+//!   on kernel 6.16 and newer: see [`Sample::memory_bytes`].
+//! - **Crashes**: a run counts as a crash if it ends with an exit code other than 0, by a signal
+//!   other than HUP, INT, TERM and PIPE, or in an unknown way. It does not count if the host had
+//!   announced the end ([`PluginState::Stopping`]), reported that the plugin stopped, or reported
+//!   another process during the run. A crash that only the sampler has detected is counted one
+//!   second later, so that the host can still report that it was none. A run counts at most once.
 //! - **p95** is the value at its rank among the recorded values. Nothing is estimated.
 //! - An unknown value is `None`, in memory and in JSON, and enters no average.
 //!
@@ -83,22 +82,22 @@
 //! 1. **Readers never wait.** [`Reader::snapshot`] and every query on a [`Snapshot`] take no lock,
 //!    make no system call, and never block on the sampler or on another reader. Only
 //!    [`Snapshot::age`] and [`Snapshot::is_stale`] read the clock.
-//! 2. **One tick, one state.** All samples and totals of a snapshot belong to the same tick over all
-//!    plugins; all states, runs and crash counts belong to the same revision. A snapshot never
+//! 2. **One tick, one state.** All samples and totals of a snapshot belong to the same tick over
+//!    all plugins; all states, runs and crash counts belong to the same revision. A snapshot never
 //!    changes, and outlives the collector.
-//! 3. **Readers do not pay for the writer.** While the collector runs, dropping the last reference to
-//!    an old snapshot frees almost nothing: the sampler keeps retired values until it is their only
-//!    owner (at most 64 snapshots, and frames and blocks for one length of the history).
+//! 3. **Readers do not pay for the writer.** While the collector runs, dropping the last reference
+//!    to an old snapshot frees almost nothing: the sampler keeps retired values until it is their
+//!    only owner (at most 64 snapshots, and frames and blocks for one length of the history).
 //! 4. **Publishing costs the tick, not the history.**
 //! 5. **The host never waits for the sampler,** except in [`Collector::stop`], `drop` and
 //!    [`Collector::sample_now`]. Registering takes a short lock among registering threads.
-//! 6. **A counter never decreases and never loses an event.** Event counts, crash counts and CPU time
-//!    belong to the plugin's name.
+//! 6. **A counter never decreases and never loses an event.** Event counts, crash counts and CPU
+//!    time belong to the plugin's name.
 //! 7. **Values belong to the registered process, or they are absent.** A reused pid, the id of a
-//!    thread, a zombie, or a process that may not be read never yields another process's values, and
-//!    never a zero in place of an unknown value.
-//! 8. **The sampler survives.** A read that fails or panics costs that plugin that tick. It is counted
-//!    and shown.
+//!    thread, a zombie, or a process that may not be read never yields another process's values,
+//!    and never a zero in place of an unknown value.
+//! 8. **The sampler survives.** A read that fails or panics costs that plugin that tick. It is
+//!    counted and shown.
 //! 9. **Reports are applied in order, before exits.** The exit of a process that the host has
 //!    announced is never counted as a crash.
 //! 10. **Its own cost is visible**: see [`SamplerStats`].
@@ -109,20 +108,21 @@
 //! detects exits immediately by pidfds. Without pidfds (before Linux 5.3, or in a sandbox that
 //! forbids them), it reads processes by pid, and detects exits at the next tick.
 //!
-//! On other platforms, and on request ([`ProbeKind::Portable`]), the portable probe reads processes by
-//! the crate sysinfo. It detects exits at the next tick, none after the last tick, and never an exit
-//! status: only the host's report has one.
+//! On other platforms, and on request ([`ProbeKind::Portable`]), the portable probe reads processes
+//! by the crate sysinfo. It detects exits at the next tick, none after the last tick, and never an
+//! exit status: only the host's report has one.
 //!
 //! An exit without a known status and without a report counts as a crash. On Linux this concerns a
-//! process that is not the host's child, or that the host reaps before the sampler reads its status.
+//! process that is not the host's child, or that the host reaps before the sampler reads its
+//! status.
 //!
 //! # Features
 //!
 //! - `portable` (default): the probe for every platform. Required where there is no native probe.
 //! - `testing`: a simulated collector, for the tests of hosts.
 //! - `prometheus`: the newest values as text for Prometheus to scrape.
-//! - `http`: a dashboard, its data as JSON, and the page for Prometheus, by a server in a thread of its
-//!   own, or as a router for a host's server.
+//! - `http`: a dashboard, its data as JSON, and the page for Prometheus, by a server in a thread of
+//!   its own, or as a router for a host's server.
 
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]

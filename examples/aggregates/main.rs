@@ -13,8 +13,8 @@
 //! cargo run --release --example aggregates -- --for 30 shell=$$
 //! ```
 //!
-//! What a host of your own would do is in `examples/demo/src/host.rs`: register a plugin, report the
-//! start and the exit of its processes, count its events. `report.rs` queries a snapshot, and
+//! What a host of your own would do is in `examples/demo/src/host.rs`: register a plugin, report
+//! the start and the exit of its processes, count its events. `report.rs` queries a snapshot, and
 //! `options.rs` reads the command line. `examples/demo/src/worker.rs` runs in the child processes.
 
 mod options;
@@ -39,8 +39,8 @@ use crate::report::Report;
 
 /// The interval between two checks of the children.
 const TEND_INTERVAL: Duration = Duration::from_millis(20);
-/// The report uses the newest tick if it is younger than this, and an extra tick otherwise. An extra
-/// tick immediately after another one would have an imprecise CPU percentage.
+/// The report uses the newest tick if it is younger than this, and an extra tick otherwise. An
+/// extra tick immediately after another one would have an imprecise CPU percentage.
 const MAX_CLOSING_AGE: Duration = Duration::from_millis(200);
 
 fn main() -> ExitCode {

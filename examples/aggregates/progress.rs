@@ -8,8 +8,8 @@ use plugmeter::{Sample, Snapshot};
 /// The width of the line in characters: a wrapped line could not be overwritten.
 const MAX_WIDTH: usize = 79;
 
-/// A line on standard error that each new snapshot overwrites, and that is erased on drop. Nothing is
-/// written if standard error is not a terminal.
+/// A line on standard error that each new snapshot overwrites, and that is erased on drop. Nothing
+/// is written if standard error is not a terminal.
 #[derive(Debug)]
 pub(crate) struct Progress {
     is_visible: bool,

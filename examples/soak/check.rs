@@ -64,7 +64,8 @@ impl Checker {
             crashed += usize::from(view.state() == PluginState::Crashed);
             holds!(view.pid() == view.run().map(|run| run.pid), "{name}: pid and run");
             let values = self.check_view(&view, ticks)?;
-            // All samples of one plugin per snapshot, in turn, because all of every plugin take too long.
+            // All samples of one plugin per snapshot, in turn, because all of every plugin take too
+            // long.
             if self.checked % snapshot.plugins().len() == number {
                 self.check_samples(&view)?;
             }
@@ -80,8 +81,8 @@ impl Checker {
         Ok(())
     }
 
-    /// Ticks and revisions do not decrease; each deadline has a tick or is counted as missed. Returns the
-    /// number of ticks since the previous snapshot.
+    /// Ticks and revisions do not decrease; each deadline has a tick or is counted as missed.
+    /// Returns the number of ticks since the previous snapshot.
     fn check_progress(&mut self, snapshot: &Snapshot) -> Result<u64, Violation> {
         let stats = snapshot.sampler();
         let now = Last {
@@ -145,8 +146,9 @@ impl Checker {
     fn check_samples(&self, view: &PluginView<'_>) -> Result<(), Violation> {
         let name = view.name();
         let (mut events, mut crashes) = (0, 0);
-        // The last interval of a run may be as short as a millisecond, and the CPU clock of a process that
-        // does not sleep moves in scheduler ticks of up to ten: see `Sample::cpu_percent`.
+        // The last interval of a run may be as short as a millisecond, and the CPU clock of a
+        // process that does not sleep moves in scheduler ticks of up to ten: see
+        // `Sample::cpu_percent`.
         let max_percent = 100.0 * (self.cores + 10) as f64;
         for sample in view.history(Window::All) {
             holds!(sample.plugin_name == name, "{name}: {sample:?}");

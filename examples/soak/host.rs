@@ -162,7 +162,8 @@ impl Drop for Host {
     }
 }
 
-/// The definition of a crash: an exit code other than 0, or a signal other than HUP, INT, PIPE, TERM.
+/// The definition of a crash: an exit code other than 0, or a signal other than HUP, INT, PIPE,
+/// TERM.
 fn is_crash(status: ExitStatus) -> bool {
     #[cfg(unix)]
     if let Some(signal) = std::os::unix::process::ExitStatusExt::signal(&status) {
@@ -195,8 +196,8 @@ impl Lane {
         let run = self.plugin.started(child.id(), &format!("1.{}", self.starts));
         self.starts += 1;
         if let Some((mut old, _)) = self.child.replace((child, run)) {
-            // The end of the old process is a replacement if it is alive when the sampler applies the
-            // report of the new one.
+            // The end of the old process is a replacement if it is alive when the sampler applies
+            // the report of the new one.
             let applied_run = || {
                 let snapshot = collector.snapshot();
                 snapshot.plugin(self.plugin.name()).and_then(|view| Some(view.run()?.id))

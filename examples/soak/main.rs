@@ -1,17 +1,18 @@
-//! A soak test of everything at once: real children that start, crash and exit, ticks of 10 ms, events
-//! from two threads, readers that check the invariants of every snapshot, and every output. Runs for a
-//! minute, or for the given number of seconds:
+//! A soak test of everything at once: real children that start, crash and exit, ticks of 10 ms,
+//! events from two threads, readers that check the invariants of every snapshot, and every output.
+//! Runs for a minute, or for the given number of seconds:
 //!
 //! ```sh
 //! cargo run --release --features http --example soak
 //! cargo run --release --features http --example soak -- 1800
 //! ```
 //!
-//! It prints its progress and a summary. If an invariant is violated, it prints which, and exits with 1.
+//! It prints its progress and a summary. If an invariant is violated, it prints which, and exits
+//! with 1.
 //!
-//! `host.rs` has the children and the expected counts, `check.rs` the invariants of a snapshot and of
-//! two consecutive ones, `views.rs` those of the outputs, `served.rs` those of the responses over HTTP,
-//! and `usage.rs` the memory, threads and descriptors of this process.
+//! `host.rs` has the children and the expected counts, `check.rs` the invariants of a snapshot and
+//! of two consecutive ones, `views.rs` those of the outputs, `served.rs` those of the responses
+//! over HTTP, and `usage.rs` the memory, threads and descriptors of this process.
 
 mod check;
 mod host;
@@ -138,7 +139,8 @@ fn progress(elapsed: Duration, collector: &Collector, host: &Host, tally: &Tally
             .map(|count| count.load(Ordering::Relaxed));
     format!(
         "{:>5} s: {} ticks, {} missed, {} failed reads; {} children, {} crashes; {events} events; \
-         {checked} snapshots checked, all outputs rendered {rendered} times, {responses} responses; {}",
+         {checked} snapshots checked, {rendered} renderings of all outputs, \
+         {responses} responses; {}",
         elapsed.as_secs(),
         stats.ticks,
         stats.missed_ticks,

@@ -1,5 +1,6 @@
-//! Arbitrary text as the JSON of a config: it is parsed or rejected without a panic. A parsed config
-//! serializes to JSON that parses to the same config, and a simulation accepts it or returns an error.
+//! Arbitrary text as the JSON of a config: it is parsed or rejected without a panic. A parsed
+//! config serializes to JSON that parses to the same config, and a simulation accepts it or returns
+//! an error.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

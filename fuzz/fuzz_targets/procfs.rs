@@ -1,5 +1,5 @@
-//! Arbitrary bytes as files of procfs: no parser panics, and every number that a parser returns occurs
-//! in the bytes in the same notation.
+//! Arbitrary bytes as files of procfs: no parser panics, and every number that a parser returns
+//! occurs in the bytes in the same notation.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -175,7 +175,8 @@ impl Harness {
                 if let Some(plugin) = self.plugins.get(name)
                     && let Some(run) = plugin.runs.iter().rev().nth(usize::from(*run % 4))
                 {
-                    // The wait status of an exit or a signal; 0x7f would be that of a stopped process.
+                    // The wait status of an exit or a signal; 0x7f would be that of a stopped
+                    // process.
                     let status = i32::from(if status & 0x7f == 0x7f { 0 } else { *status });
                     plugin.handle.exited(*run, ExitStatus::from_raw(status));
                 }
