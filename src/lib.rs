@@ -57,6 +57,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! `snapshot.findings()` returns the plugins that need attention, each with its evidence.
+//!
 //! Snapshots, samples, aggregates, runs and totals also serialize, by [`serde::Serialize`].
 //!
 //! # What the numbers mean

@@ -1,4 +1,4 @@
-//! A soak test of everything at once: real children that start, crash and exit, ticks of 10 ms,
+//! A soak test of all parts together: real children that start, crash and exit, ticks of 10 ms,
 //! events from two threads, readers that check the invariants of every snapshot, and every output.
 //! Runs for a minute, or for the given number of seconds:
 //!
