@@ -3,8 +3,8 @@
 
     cargo build --release -p plugmeter-top && python3 docs/top.py [SECONDS] [KEYS...]
 
-The picture is what tmux says the screen holds. Letters are text; blocks are drawn, so that they join
-whatever the font.
+The screen is captured by tmux. Letters become text; block characters become paths, so that they join
+in every font.
 """
 
 import os
@@ -35,14 +35,14 @@ def capture(seconds, keys):
             time.sleep(1)
         shown = subprocess.run([*tmux, "capture-pane", "-e", "-N", "-p"], check=True, stdout=subprocess.PIPE)
         subprocess.run([*tmux, "send-keys", "q"], check=True)
-        time.sleep(3)  # it stops its children
+        time.sleep(3)  # time to stop its children
     finally:
         subprocess.run([*tmux, "kill-server"], check=False, stderr=subprocess.DEVNULL)
     return shown.stdout.decode()
 
 
 def runs(line, style):
-    """Pieces of a line that look the same: where they begin, the text, the style."""
+    """Splits a line into pieces of one style, as (start column, text, style)."""
     x, pieces = 0, []
     for sgr, text in re.findall(r"\x1b\[([0-9;]*)m|([^\x1b]+)", line):
         if text:

@@ -1,10 +1,10 @@
-//! The five demo plugins on a page to open in a browser. Runs until it is interrupted:
+//! The five example plugins on a dashboard in the browser. Runs until it is interrupted:
 //!
 //! ```sh
 //! cargo run --release --features http --example dashboard
 //! ```
 //!
-//! The line with `http::serve` is all that a host adds.
+//! A host adds only the line with `http::serve`.
 
 use std::env;
 use std::error::Error;
@@ -17,14 +17,14 @@ use plugmeter::http::{self, HttpConfig, HttpError};
 use plugmeter::{Collector, Config};
 use plugmeter_demo::{Host, Role, WORKER};
 
-/// The interval between two checks for exited children.
-const POLL_INTERVAL: Duration = Duration::from_millis(20);
+/// The interval between two checks of the children.
+const TEND_INTERVAL: Duration = Duration::from_millis(20);
 
 fn main() -> ExitCode {
     run().unwrap_or_else(|error| {
         eprintln!("dashboard: {error}");
         if matches!(error.downcast_ref(), Some(HttpError::Bind { .. })) {
-            eprintln!("another port: --port PORT; any free one: --port 0");
+            eprintln!("to use another port: --port PORT; for any free port: --port 0");
         }
         ExitCode::FAILURE
     })
@@ -34,11 +34,11 @@ fn run() -> Result<ExitCode, Box<dyn Error>> {
     let args: Vec<_> = env::args().skip(1).collect();
     let mut config = HttpConfig::default(); // 127.0.0.1:8080
     match args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        // This is a child process: run a plugin.
+        // This process is a child: run the role of a plugin.
         [WORKER, name] => return Ok(Role::named(name).ok_or("no such worker")?.work()?),
         [] => {}
         ["--port", port] => {
-            let port = port.parse().map_err(|_| format!("{port:?} is not the number of a port"))?;
+            let port = port.parse().map_err(|_| format!("{port:?} is not a port number"))?;
             config = config.port(port);
         }
         _ => return Err("usage: dashboard [--port PORT]".into()),
@@ -48,9 +48,12 @@ fn run() -> Result<ExitCode, Box<dyn Error>> {
     let server = http::serve(collector.reader(), config)?;
     let mut host = Host::with_children(&collector)?;
     let address = server.local_addr().expect("it is enabled");
-    writeln!(io::stdout(), "http://{address}/ shows five plugins; Ctrl-C ends them and this.")?;
+    writeln!(
+        io::stdout(),
+        "http://{address}/ shows five plugins. Ctrl-C stops them and this program."
+    )?;
     loop {
         host.tend()?;
-        thread::sleep(POLL_INTERVAL);
+        thread::sleep(TEND_INTERVAL);
     }
 }

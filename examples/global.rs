@@ -1,4 +1,5 @@
-//! The process-wide collector, for a program that does not pass one around.
+//! The process-wide collector, for programs that do not pass a collector through all of their
+//! layers.
 //!
 //! ```sh
 //! cargo run --example global
@@ -15,7 +16,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let config = Config::default().poll_interval(Duration::from_millis(500));
     let collector = plugmeter::init(config)?;
 
-    // Any process can be a plugin; here it is the host itself.
+    // Any process can be a plugin: here it is the host itself.
     let plugin = collector.register("self")?;
     plugin.started(process::id(), env!("CARGO_PKG_VERSION"));
 
@@ -35,7 +36,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Uses the process-wide collector without a parameter.
+/// Uses the process-wide collector without a reference to it.
 fn work() {
     let plugin = plugmeter::global().and_then(|collector| collector.plugin("self"));
     for _ in 0..230 {

@@ -1,4 +1,4 @@
-//! The five demo plugins, for a Prometheus server to scrape. Runs until it is interrupted:
+//! The five example plugins, for a Prometheus server to scrape. Runs until it is interrupted:
 //!
 //! ```sh
 //! cargo run --release --features prometheus --example scrape
@@ -6,9 +6,9 @@
 //! prometheus --config.file examples/prometheus/prometheus.yml --storage.tsdb.path /tmp/plugmeter
 //! ```
 //!
-//! It serves one request after the other, whatever its path, which is enough for a Prometheus on
-//! the same machine, but not for the open network. A host with an HTTP server calls the code of
-//! `answer` in a handler.
+//! The server accepts any path, and handles one request at a time: enough for a Prometheus server
+//! on the same machine, and unsuitable for a public network. In a host with an HTTP server, a
+//! handler does what `respond` does.
 
 use std::env;
 use std::error::Error;
@@ -22,20 +22,22 @@ use plugmeter::prometheus::{self, Format};
 use plugmeter::{Collector, Config, Reader};
 use plugmeter_demo::{Host, Role, WORKER};
 
-/// The address in the configuration in `examples/prometheus`.
+/// The target of the configuration in `examples/prometheus`.
 const ADDRESS: &str = "127.0.0.1:9184";
-/// The interval between two checks for exited children.
-const POLL_INTERVAL: Duration = Duration::from_millis(20);
-/// The time for a request and its response. Then the connection is closed, because the next client
-/// waits.
+/// The interval between two checks of the children.
+const TEND_INTERVAL: Duration = Duration::from_millis(20);
+/// The time for one request and its response. After it the connection is closed, because the next
+/// client waits.
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(5);
-/// The maximum size of a request.
-const HEAD_BYTES: u64 = 16 * 1_024;
+/// The maximum size of a request's header.
+const MAX_HEADER_BYTES: u64 = 16 * 1_024;
+/// The maximum number of lines in it.
+const MAX_HEADER_LINES: usize = 100;
 
 fn main() -> Result<ExitCode, Box<dyn Error>> {
     let args: Vec<_> = env::args().skip(1).collect();
     let address = match args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        // This is a child process: run a plugin.
+        // This process is a child: run the role of a plugin.
         [WORKER, name] => return Ok(Role::named(name).ok_or("no such worker")?.work()?),
         [] => ADDRESS,
         [address] => address,
@@ -49,22 +51,23 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
     thread::spawn(move || serve(&listener, &reader));
     loop {
         host.tend()?;
-        thread::sleep(POLL_INTERVAL);
+        thread::sleep(TEND_INTERVAL);
     }
 }
 
-/// Serves one request after the other, and ignores failed connections.
+/// Handles one request after the other. Errors are ignored: the client sees a closed connection.
 fn serve(listener: &TcpListener, reader: &Reader) {
     for stream in listener.incoming() {
-        let _ = stream.and_then(|stream| answer(&stream, reader));
+        let _ = stream.and_then(|stream| respond(&stream, reader));
     }
 }
 
-/// Reads the request's `Accept` header, and responds with the page in that format.
-fn answer(stream: &TcpStream, reader: &Reader) -> io::Result<()> {
+/// Reads the request's `Accept` header, and sends the page in the preferred format.
+fn respond(stream: &TcpStream, reader: &Reader) -> io::Result<()> {
     let mut client = Client { stream, deadline: Instant::now() + CONNECTION_TIMEOUT };
-    let headers = BufReader::new((&mut client).take(HEAD_BYTES)).lines().map_while(Result::ok);
-    let headers = headers.take_while(|line| !line.is_empty()).take(100);
+    let headers =
+        BufReader::new((&mut client).take(MAX_HEADER_BYTES)).lines().map_while(Result::ok);
+    let headers = headers.take_while(|line| !line.is_empty()).take(MAX_HEADER_LINES);
     let accept = headers.filter_map(|line| {
         let (name, value) = line.split_once(':')?;
         name.eq_ignore_ascii_case("accept").then(|| value.to_owned())
@@ -76,30 +79,29 @@ fn answer(stream: &TcpStream, reader: &Reader) -> io::Result<()> {
     write!(client, "Connection: close\r\n\r\n{page}")
 }
 
-/// A connection with a deadline for all its reads and writes together.
+/// A connection whose reads and writes fail after the deadline, even if data still arrives.
 struct Client<'a> {
     stream: &'a TcpStream,
     deadline: Instant,
 }
 
 impl Client<'_> {
-    /// The time left. A socket rejects a timeout of zero, which ends the connection at the
-    /// deadline.
-    fn left(&self) -> Option<Duration> {
+    /// The timeout of the next call. After the deadline it is zero, which a socket rejects.
+    fn remaining(&self) -> Option<Duration> {
         Some(self.deadline.saturating_duration_since(Instant::now()))
     }
 }
 
 impl Read for Client<'_> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        self.stream.set_read_timeout(self.left())?;
+        self.stream.set_read_timeout(self.remaining())?;
         self.stream.read(buf)
     }
 }
 
 impl Write for Client<'_> {
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        self.stream.set_write_timeout(self.left())?;
+        self.stream.set_write_timeout(self.remaining())?;
         self.stream.write(buf)
     }
 

@@ -1,40 +1,40 @@
-//! `plugmeter` watches the plugins that a host program runs as child processes: CPU, memory,
+//! `plugmeter` samples the plugins that a host program runs as child processes: CPU, memory,
 //! uptime, events and crashes of each, with a rolling history that any thread reads without
 //! waiting.
 //!
-//! It is for hosts (a chat bot, an editor, a job runner, a supervisor) that want to know, at any
-//! moment: *which plugin is eating the CPU, since when, does it leak, how often did it crash, what
-//! has it done?* It watches one process for each plugin, the one that the host names; it does not
-//! follow process trees.
+//! It is for hosts (a chat bot, an editor, a job runner, a supervisor) that need to know at any
+//! time: *which plugin uses the CPU, since when, does its memory grow, how often did it crash, and
+//! what has it done?* It samples one process per plugin, the one that the host reports, and does
+//! not follow process trees.
 //!
 //! # Guide
 //!
-//! A [`Collector`] owns one thread, the sampler. Register a plugin by name, and say what happens to
-//! its process:
+//! A [`Collector`] owns one thread, the sampler. Register a plugin by name, and report what happens
+//! to its process:
 //!
 //! ```
 //! # #[cfg(unix)] {
 //! use plugmeter::{Collector, Config};
 //! use std::process::{Command, Stdio};
 //!
-//! let collector = Collector::start(Config::default())?; // every 5 s, for an hour
+//! let collector = Collector::start(Config::default())?; // every 5 s, history of one hour
 //! let plugin = collector.register("dice")?;
 //!
 //! let mut child = Command::new("cat").stdin(Stdio::piped()).spawn()?;
 //! let run = plugin.started(child.id(), "1.0");
-//! plugin.events().increment(); // wherever something happens; clone the counter
+//! plugin.events().increment(); // wherever an event happens; clones count together
 //!
 //! drop(child.stdin.take());
-//! plugin.exited(run, child.wait()?); // clean, or a crash
+//! plugin.exited(run, child.wait()?); // a clean end or a crash
 //! # }
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! History and counters belong to the *name*: a restart or a hot reload is a new [`Run`] of the same
-//! plugin. A host that says nothing when a process ends is served too: the sampler notices.
+//! History and counters belong to the *name*: a restart or a hot reload is a new [`Run`] of the
+//! same plugin. Reporting an exit is optional, because the sampler detects exits itself.
 //!
-//! Read from any thread, synchronous or not, with a [`Reader`]. A [`Snapshot`] is immutable; take
-//! one and ask it often:
+//! Read from any thread, synchronous or not, with a [`Reader`]. A [`Snapshot`] is immutable: take
+//! one and query it often:
 //!
 //! ```
 //! use plugmeter::{Collector, Config, Window};
@@ -57,66 +57,74 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! Everything that is shown is also JSON, by [`serde::Serialize`].
+//! `snapshot.findings()` returns the plugins that need attention, each with its evidence.
+//!
+//! Snapshots, samples, aggregates, runs and totals also serialize, by [`serde::Serialize`].
 //!
 //! # What the numbers mean
 //!
-//! - **CPU** is CPU time over wall time between two readings of a process, in percent of *one* core:
-//!   four busy threads read 400. If a plugin had several processes in one interval, their CPU times
-//!   are summed.
-//!   Readings are taken when a process is named, at each tick, and when it ends, so that the first
-//!   tick has a value and the CPU time of a crash loop is not lost. The last of them is there as long
-//!   as nobody has waited for the process: of one that is waited for at once, what it has used since
-//!   the one before is lost.
-//! - **Memory** is the resident set size. Pages that are shared count in each process.
-//! - **Crashes**: a run counts as a crash if it ends with an exit code other than 0, by a signal other
-//!   than HUP, INT, TERM and PIPE, or in a way that nobody knows. It does not if the host had announced
-//!   the end ([`PluginState::Stopping`]), said that the plugin stopped, or named another process while
-//!   it ran. A crash that only the sampler has seen is counted a second later, so that the host can
-//!   still say that it was none. A run counts at most once.
-//! - **p95** is the value at its rank, of values that occurred. Nothing is estimated.
-//! - What is not known is `None`, in memory and in JSON, and enters no average.
+//! - **CPU** is CPU time over wall time between two readings of a process, in percent of *one*
+//!   core: four busy threads read 400. If a plugin had several processes in one interval, their CPU
+//!   times are summed. A process is read when it is reported, at each tick, and when it ends, so
+//!   that the first tick has a value and the CPU time of a crash loop is included. The last reading
+//!   needs a process that was not reaped yet: if the host reaps it immediately, the CPU time since
+//!   the previous reading is lost.
+//! - **Memory** is the resident set size. Shared pages count in each process. On Linux it is exact
+//!   on kernel 6.16 and newer: see [`Sample::memory_bytes`].
+//! - **Crashes**: a run counts as a crash if it ends with an exit code other than 0, by a signal
+//!   other than HUP, INT, TERM and PIPE, or in an unknown way. It does not count if the host had
+//!   announced the end ([`PluginState::Stopping`]), reported that the plugin stopped, or reported
+//!   another process during the run. A crash that only the sampler has detected is counted one
+//!   second later, so that the host can still report that it was none. A run counts at most once.
+//! - **p95** is the value at its rank among the recorded values. Nothing is estimated.
+//! - An unknown value is `None`, in memory and in JSON, and enters no average.
 //!
-//! # Promises
+//! # Guarantees
 //!
 //! 1. **Readers never wait.** [`Reader::snapshot`] and every query on a [`Snapshot`] take no lock,
-//!    make no system call, and never block on the sampler or on another reader.
-//! 2. **One tick, one truth.** All samples and totals of a snapshot are of the same tick over all
-//!    plugins, all states, runs and crash counts of the same revision. A snapshot that is held does
-//!    not change, and outlives the collector.
-//! 3. **The reader does not pay for the writer.** While the collector runs, dropping the last
-//!    reference to an old snapshot frees next to nothing: the sampler keeps what it retires until
-//!    it is its own again (64 snapshots at most, and frames and blocks for one window).
+//!    make no system call, and never block on the sampler or on another reader. Only
+//!    [`Snapshot::age`] and [`Snapshot::is_stale`] read the clock.
+//! 2. **One tick, one state.** All samples and totals of a snapshot belong to the same tick over
+//!    all plugins; all states, runs and crash counts belong to the same revision. A snapshot never
+//!    changes, and outlives the collector.
+//! 3. **Readers do not pay for the writer.** While the collector runs, dropping the last reference
+//!    to an old snapshot frees almost nothing: the sampler keeps retired values until it is their
+//!    only owner (at most 64 snapshots, and frames and blocks for one length of the history).
 //! 4. **Publishing costs the tick, not the history.**
-//! 5. **The host never waits for the sampler.** Only [`Collector::stop`], `drop` and
-//!    [`Collector::sample_now`] do; registering takes a short lock among registering threads.
-//! 6. **A counter never goes down, and never loses an event.**
-//! 7. **The numbers are of the process that was named, or they are absent.** A pid that was used again,
-//!    the id of a thread, a zombie, or a process that may not be read never yields another process's
-//!    values, and never a made-up zero.
-//! 8. **The sampler lives.** A read that fails or panics costs that plugin that tick. It is counted
-//!    and shown.
-//! 9. **What the host said first is applied first.** The end of a process that the host has
-//!    announced is never taken for a crash.
-//! 10. **It says what it costs**: see [`SamplerStats`].
+//! 5. **The host never waits for the sampler,** except in [`Collector::stop`], `drop` and
+//!    [`Collector::sample_now`]. Registering takes a short lock among registering threads.
+//! 6. **A counter never decreases and never loses an event.** Event counts, crash counts and CPU
+//!    time belong to the plugin's name.
+//! 7. **Values belong to the registered process, or they are absent.** A reused pid, the id of a
+//!    thread, a zombie, or a process that may not be read never yields another process's values,
+//!    and never a zero in place of an unknown value.
+//! 8. **The sampler survives.** A read that fails or panics costs that plugin that tick. It is
+//!    counted and shown.
+//! 9. **Reports are applied in order, before exits.** The exit of a process that the host has
+//!    announced is never counted as a crash.
+//! 10. **Its own cost is visible**: see [`SamplerStats`].
 //!
 //! # Platforms
 //!
-//! On Linux processes are read by the per-process CPU clock and a held `/proc/PID/statm`, and a
-//! pidfd tells of their end at once. Where there is none to be had (before Linux 5.3, or where a sandbox
-//! forbids it), processes are read by their numbers, and ends are found at the next tick. Elsewhere, and on request
-//! ([`ProbeKind::Portable`]), it is the crate sysinfo: ends are found at the next tick, those after
-//! the last tick not at all, and how a process ended is known only from the host. An end that the host
-//! does not tell of is one that nobody knows: a crash. So it is on Linux with a process that is not the
-//! host's child, or that the host has waited for before the sampler could look.
+//! On Linux the native probe reads the per-process CPU clock and an open `/proc/PID/statm`, and
+//! detects exits immediately by pidfds. Without pidfds (before Linux 5.3, or in a sandbox that
+//! forbids them), it reads processes by pid, and detects exits at the next tick.
+//!
+//! On other platforms, and on request ([`ProbeKind::Portable`]), the portable probe reads processes
+//! by the crate sysinfo. It detects exits at the next tick, none after the last tick, and never an
+//! exit status: only the host's report has one.
+//!
+//! An exit without a known status and without a report counts as a crash. On Linux this concerns a
+//! process that is not the host's child, or that the host reaps before the sampler reads its
+//! status.
 //!
 //! # Features
 //!
-//! - `portable` (default): the probe for every platform. Required where there is no native one.
-//! - `testing`: a simulation of a collector, for the tests of hosts.
-//! - `prometheus`: the newest values as text that Prometheus scrapes.
-//! - `http`: a dashboard, its data as JSON, and that text, by a server in a thread of its own, or to
-//!   mount in a host's.
+//! - `portable` (default): the probe for every platform. Required where there is no native probe.
+//! - `testing`: a simulated collector, for the tests of hosts.
+//! - `prometheus`: the newest values as text for Prometheus to scrape.
+//! - `http`: a dashboard, its data as JSON, and the page for Prometheus, by a server in a thread of
+//!   its own, or as a router for a host's server.
 
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]

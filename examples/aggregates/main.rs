@@ -4,10 +4,10 @@
 //! ```sh
 //! cargo run --release --example aggregates              # ten seconds, then a report
 //! cargo run --release --example aggregates -- --json    # the same as one JSON document
-//! cargo run --release --example aggregates -- --help    # intervals, windows, processes of yours
+//! cargo run --release --example aggregates -- --help    # intervals, windows, running processes
 //! ```
 //!
-//! With `NAME=PID` it starts nothing and watches processes that run already:
+//! With `NAME=PID` it starts no child process and samples a running process:
 //!
 //! ```sh
 //! cargo run --release --example aggregates -- --for 30 shell=$$
@@ -37,18 +37,18 @@ use crate::options::{Options, Request};
 use crate::progress::Progress;
 use crate::report::Report;
 
-/// The interval between two checks for exited children.
-const POLL_INTERVAL: Duration = Duration::from_millis(20);
-/// The age up to which the newest tick is used for the report. Another tick immediately after it
-/// would have a CPU share that is mostly rounding.
+/// The interval between two checks of the children.
+const TEND_INTERVAL: Duration = Duration::from_millis(20);
+/// The report uses the newest tick if it is younger than this, and an extra tick otherwise. An
+/// extra tick immediately after another one would have an imprecise CPU percentage.
 const MAX_CLOSING_AGE: Duration = Duration::from_millis(200);
 
 fn main() -> ExitCode {
-    // Returns instead of calling `std::process::exit`, so that destructors stop all children.
+    // Returns instead of calling `std::process::exit`, because the destructors kill the children.
     match run() {
         Ok(code) => code,
         Err(failure) => {
-            // If standard error is closed too, only the exit code is left.
+            // Ignored: standard error is the only place to report an error.
             let _ = writeln!(io::stderr(), "aggregates: {failure}");
             failure.code()
         }
@@ -64,7 +64,7 @@ fn run() -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Starts the plugins, watches and stops them, and prints the report.
+/// Starts the plugins, samples them for the requested time, stops them, and prints the report.
 fn watch(options: &Options) -> Result<(), Failure> {
     let collector = Collector::start(config(options))?;
     let mut host = if options.processes.is_empty() {
@@ -78,7 +78,8 @@ fn watch(options: &Options) -> Result<(), Failure> {
     }
     tend_children(&mut host, &collector, options.length)?;
     let closing = closing_snapshot(&collector)?;
-    // `closing` has the values while all processes run; a later snapshot has how the runs ended.
+    // `closing` has the values of the living processes; the snapshot after the stop has the ends of
+    // their runs.
     host.stop()?;
     collector.stop();
     let report = Report::new(closing, collector.snapshot(), options.window);
@@ -86,12 +87,13 @@ fn watch(options: &Options) -> Result<(), Failure> {
 }
 
 fn config(options: &Options) -> Config {
-    // Longer than the program runs, so that the first sample is still there at the end.
+    // Longer than the run, so that the history still contains the first sample at the end.
     let history = options.length.saturating_add(options.interval.saturating_mul(4));
     Config::default().poll_interval(options.interval).history_duration(history)
 }
 
-/// Registers processes that are not children of this program. The sampler detects their exits.
+/// Registers running processes. They are not children of this process, so that only the sampler
+/// detects their exits.
 fn register_processes(collector: &Collector, options: &Options) -> Result<(), Failure> {
     for (name, pid) in &options.processes {
         let plugin = collector.register(name).map_err(UsageError::new)?;
@@ -100,30 +102,30 @@ fn register_processes(collector: &Collector, options: &Options) -> Result<(), Fa
     Ok(())
 }
 
-/// Reports and restarts exited children for the given time.
+/// Restarts children that exit, and shows the progress, for this length of time.
 fn tend_children(host: &mut Host, collector: &Collector, length: Duration) -> io::Result<()> {
     let reader = collector.reader();
-    let mut progress = Progress::of(length);
+    let mut progress = Progress::new(length);
     let start = Instant::now();
     while let Some(left) = length.checked_sub(start.elapsed()) {
         host.tend()?;
         progress.show(&reader.snapshot());
-        thread::sleep(left.min(POLL_INTERVAL));
+        thread::sleep(left.min(TEND_INTERVAL));
     }
     Ok(())
 }
 
-/// Returns the snapshot to report, while all processes run.
+/// Returns the snapshot for the report, taken while all processes are alive.
 fn closing_snapshot(collector: &Collector) -> Result<Snapshot, StoppedError> {
     let newest = collector.snapshot();
-    if newest.tick() > 0 && newest.sampled_at_instant().elapsed() < MAX_CLOSING_AGE {
+    if newest.tick() > 0 && newest.age() < MAX_CLOSING_AGE {
         Ok(newest)
     } else {
         collector.sample_now()
     }
 }
 
-/// Writes to standard output. A closed pipe (`| head`) is not an error.
+/// Writes a line to standard output. A closed pipe (`| head`) is not an error.
 fn print_line(text: &str) -> Result<(), Failure> {
     match writeln!(io::stdout(), "{text}") {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
@@ -134,9 +136,9 @@ fn print_line(text: &str) -> Result<(), Failure> {
 /// The reason why there is no report.
 #[derive(Debug)]
 enum Failure {
-    /// The command line cannot be used.
+    /// The command line is invalid.
     Usage(UsageError),
-    /// Something failed while running.
+    /// An operation failed.
     Run(Box<dyn Error>),
 }
 
@@ -167,7 +169,7 @@ impl From<UsageError> for Failure {
 impl From<StartError> for Failure {
     fn from(error: StartError) -> Self {
         match error {
-            // Both durations come from the command line; the library checks their bounds.
+            // Intervals and lengths come from the command line; the library checks their bounds.
             StartError::Config(error) => Self::Usage(UsageError::new(error)),
             error => Self::Run(error.into()),
         }

@@ -8,37 +8,37 @@ use plugmeter_demo::arguments::{UsageError, named_process, role, seconds, text};
 use plugmeter_demo::{Role, WORKER};
 
 pub(crate) const HELP: &str = "\
-Watches five plugins, or processes of yours, and reports what they did.
+Samples five plugins, or running processes, and prints a report.
 
 usage: aggregates [OPTIONS] [NAME=PID]...
 
-  NAME=PID            watch this process, under this name, instead of starting five plugins
+  NAME=PID            sample this process under this name, instead of starting five plugins
 
-  --interval SECONDS  time from one sample to the next [0.25]
-  --for SECONDS       how long to watch [10]
-  --window SECONDS    report on the last so many seconds only [all of them]
+  --interval SECONDS  time between two samples [0.25]
+  --for SECONDS       length of the run [10]
+  --window SECONDS    report the last SECONDS only [the whole run]
   --json              print the report as one JSON document
   --help              print this
 
-SECONDS may have a fraction: 0.25.";
+SECONDS may be fractional: 0.25.";
 
-/// The action that the command line requests.
+/// The parsed command line.
 #[derive(Debug)]
 pub(crate) enum Request {
     Help,
-    /// This is a child process: run a plugin.
+    /// This process is a child: run the role of a plugin.
     Work(Role),
     Watch(Options),
 }
 
-/// The processes to watch, and how.
+/// What to sample, and how.
 #[derive(Debug)]
 pub(crate) struct Options {
     pub interval: Duration,
     pub length: Duration,
     pub window: Window,
     pub json: bool,
-    /// Empty: start the demo plugins.
+    /// The processes to sample. If empty, children are started.
     pub processes: Vec<(String, u32)>,
 }
 

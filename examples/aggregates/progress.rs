@@ -1,18 +1,18 @@
-//! One line of progress on a terminal.
+//! A progress line for the terminal.
 
 use std::io::{self, IsTerminal as _, Write as _};
 use std::time::{Duration, Instant};
 
 use plugmeter::{Sample, Snapshot};
 
-/// The width of a narrow terminal: a line that wraps cannot be overwritten.
-const WIDTH: usize = 79;
+/// The width of the line in characters: a wrapped line could not be overwritten.
+const MAX_WIDTH: usize = 79;
 
-/// A line on standard error, overwritten at each new snapshot and erased on drop. If standard error
-/// is not a terminal, nothing is written.
+/// A line on standard error that each new snapshot overwrites, and that is erased on drop. Nothing
+/// is written if standard error is not a terminal.
 #[derive(Debug)]
 pub(crate) struct Progress {
-    visible: bool,
+    is_visible: bool,
     start: Instant,
     length: Duration,
     /// The revision of the snapshot that is shown.
@@ -20,18 +20,19 @@ pub(crate) struct Progress {
 }
 
 impl Progress {
-    pub(crate) fn of(length: Duration) -> Self {
-        Self { visible: io::stderr().is_terminal(), start: Instant::now(), length, revision: None }
+    pub(crate) fn new(length: Duration) -> Self {
+        let is_visible = io::stderr().is_terminal();
+        Self { is_visible, start: Instant::now(), length, revision: None }
     }
 
     pub(crate) fn show(&mut self, snapshot: &Snapshot) {
-        if !self.visible || self.revision == Some(snapshot.revision()) {
+        if !self.is_visible || self.revision == Some(snapshot.revision()) {
             return;
         }
         self.revision = Some(snapshot.revision());
         let line = self.line(snapshot);
-        let line: String = line.chars().take(WIDTH).collect();
-        write_over(&line);
+        let line: String = line.chars().take(MAX_WIDTH).collect();
+        overwrite_line(&line);
     }
 
     fn line(&self, snapshot: &Snapshot) -> String {
@@ -51,13 +52,13 @@ impl Progress {
 
 impl Drop for Progress {
     fn drop(&mut self) {
-        if self.visible {
-            write_over("");
+        if self.is_visible {
+            overwrite_line("");
         }
     }
 }
 
-/// The plugin with the highest CPU usage.
+/// The plugin with the highest CPU percentage.
 fn busiest(snapshot: &Snapshot) -> Option<String> {
     let share = |sample: Sample<'_>| Some((sample.cpu_percent?, sample.plugin_name.to_owned()));
     snapshot
@@ -67,8 +68,8 @@ fn busiest(snapshot: &Snapshot) -> Option<String> {
         .map(|(cpu, name)| format!("busiest {name} {cpu:.0} %"))
 }
 
-fn write_over(line: &str) {
-    // Errors are ignored: the line is only informative.
+fn overwrite_line(line: &str) {
+    // Ignored: the progress is optional.
     let mut out = io::stderr().lock();
     let _ = write!(out, "\r\x1b[K{line}").and_then(|()| out.flush());
 }

@@ -11,25 +11,25 @@ use serde::Serialize;
 
 use crate::options::Options;
 
-/// The number of runs listed for each plugin, the newest ones.
-const RUNS: usize = 8;
+/// Runs listed per plugin in the text: the newest ones.
+const MAX_RUNS: usize = 8;
 
-/// Describes what the program is about to do.
+/// The text before the run.
 pub(crate) fn introduction(options: &Options) -> String {
     let Options { length, interval, .. } = options;
     let time = format!("for {length:?}, with a sample every {interval:?}");
     match options.processes.len() {
         0 => {
             let habits = Role::ALL.map(|role| format!("  {:<6}  {}\n", role.name(), role.habit()));
-            format!("Five plugins, each a process of its own, {time}:\n\n{}", habits.concat())
+            format!("Five plugins, each in its own process, {time}:\n\n{}", habits.concat())
         }
         1 => format!("One process, {time}.\n"),
         many => format!("{many} processes, {time}.\n"),
     }
 }
 
-/// Two snapshots: one while all processes ran, for the values, and one after all children were
-/// stopped, for how their runs ended.
+/// The report of two snapshots: one taken while all processes were alive, for the values, and one
+/// taken after the stop, for the ends of the runs.
 pub(crate) struct Report {
     closing: Snapshot,
     ended: Snapshot,
@@ -70,18 +70,20 @@ impl Report {
 /// The report as text.
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "Just before the end:\n")?;
+        writeln!(f, "The newest values before the stop:\n")?;
         writeln!(f, "{}\n", self.closing)?;
         match self.window {
-            Window::All => writeln!(f, "Each plugin over the whole time:\n")?,
+            Window::All => writeln!(f, "Each plugin over the whole run:\n")?,
             Window::Last(last) => writeln!(f, "Each plugin over the last {last:?}:\n")?,
         }
         for view in self.closing.plugins() {
             self.write_plugin(f, view)?;
         }
-        self.write_superlatives(f)?;
-        writeln!(f, "All in all    {}", self.closing.system())?;
-        write!(f, "Sampling      {}", cost(&self.closing.sampler()))
+        // The findings belong here: the library determines which plugins need attention. The maxima
+        // below are figures only.
+        self.write_maxima(f)?;
+        writeln!(f, "Totals           {}", self.closing.system())?;
+        write!(f, "Sampler          {}", cost(&self.closing.sampler()))
     }
 }
 
@@ -91,39 +93,38 @@ impl Report {
             Some(aggregates) => writeln!(f, "{aggregates}")?,
             None => writeln!(f, "{}: no sample", view.name())?,
         }
-        if let Some(problem) = view.read_error() {
-            writeln!(f, "  problem {problem}")?;
+        if let Some(error) = view.read_error() {
+            writeln!(f, "  error   {error}")?;
         }
         let runs: Vec<&Run> = self.runs(view.name()).collect();
-        let hidden = runs.len().saturating_sub(RUNS);
+        let hidden = runs.len().saturating_sub(MAX_RUNS);
         if hidden > 0 {
-            writeln!(f, "  runs    {hidden} earlier ones")?;
+            writeln!(f, "  runs    {hidden} earlier, not listed")?;
         }
         for run in &runs[hidden..] {
-            writeln!(f, "  run     {}", line_of(run, self.ended.sampled_at()))?;
+            writeln!(f, "  run     {}", run_line(run, self.ended.sampled_at()))?;
         }
         writeln!(f)
     }
 
-    /// Writes the answers to the usual questions: the busiest plugin, the largest growth, the most
-    /// crashes.
-    fn write_superlatives(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    /// The plugins with the largest aggregates.
+    fn write_maxima(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some((cpu, name)) = self.largest(|_, all| all.cpu.map(|cpu| cpu.avg)) {
-            writeln!(f, "Most CPU      {name}: {cpu:.1} % of a core on average")?;
+            writeln!(f, "Most CPU         {name}: {cpu:.1} % of a core on average")?;
         }
-        if let Some((mb, name)) = self.largest(|view, _| self.growth(view)) {
-            writeln!(f, "Most growth   {name}: {mb:.1} MB more than at first")?;
+        if let Some((mb, name)) = self.largest(|view, _| self.memory_change(view)) {
+            writeln!(f, "Memory increase  {name}: {mb:.1} MB from the first to the last sample")?;
         }
         if let Some((rate, name)) = self.largest(|_, all| Some(all.events_per_second)) {
-            writeln!(f, "Most events   {name}: {rate:.0} per second")?;
+            writeln!(f, "Most events      {name}: {rate:.0} per second")?;
         }
         if let Some((crashes, name)) = self.largest(|_, all| Some(all.crashes as f64)) {
-            writeln!(f, "Most crashes  {name}: {crashes}")?;
+            writeln!(f, "Most crashes     {name}: {crashes}")?;
         }
         Ok(())
     }
 
-    /// Returns the plugin with the largest `value`, if that is above 0.
+    /// The plugin with the largest `value`, and that value; `None` if none is above 0.
     fn largest(
         &self,
         value: impl Fn(PluginView<'_>, &Aggregates) -> Option<f64>,
@@ -137,8 +138,8 @@ impl Report {
             .max_by(|(a, _), (b, _)| a.total_cmp(b))
     }
 
-    /// The growth from the first memory value to the last, in MB.
-    fn growth(&self, view: PluginView<'_>) -> Option<f64> {
+    /// The difference between the last and the first known memory value, in MB.
+    fn memory_change(&self, view: PluginView<'_>) -> Option<f64> {
         let mut memory = view.history(self.window).filter_map(|sample| sample.memory_mb());
         let first = memory.next()?;
         Some(memory.next_back()? - first)
@@ -146,20 +147,20 @@ impl Report {
 }
 
 /// One run, in one line.
-fn line_of(run: &Run, now: SystemTime) -> String {
+fn run_line(run: &Run, now: SystemTime) -> String {
     let version = run.version.as_deref().unwrap_or("-");
     let until = run.ended_at.unwrap_or(now);
-    // The wall clock may have been set back in between.
-    let seen = until.duration_since(run.reported_at).unwrap_or_default();
+    // The wall clock may have been set back since the report.
+    let length = until.duration_since(run.reported_at).unwrap_or_default().as_secs_f64();
     let cpu = match run.cpu_time {
         Some(cpu) => format!("{:6.2} s of CPU", cpu.as_secs_f64()),
         None => format!("{:>6}", "-"),
     };
     let end = run.end.map_or_else(|| "still running".to_owned(), |end| end.to_string());
-    format!("{version:<4}  pid {:<7}  seen for {:6.2} s  {cpu}  {end}", run.pid, seen.as_secs_f64(),)
+    format!("{version:<4}  pid {:<7}  for {length:6.2} s  {cpu}  {end}", run.pid)
 }
 
-/// The sampler's own cost.
+/// The cost of sampling.
 fn cost(sampler: &SamplerStats) -> String {
     let SamplerStats {
         ticks, missed_ticks, last_tick_duration, cpu_time, overhead_percent, ..

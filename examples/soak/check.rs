@@ -1,4 +1,4 @@
-//! What must hold in every snapshot, and from one to the next.
+//! The invariants of every snapshot, and of two consecutive ones.
 
 use std::collections::HashMap;
 use std::thread;
@@ -6,22 +6,22 @@ use std::time::{Duration, Instant};
 
 use plugmeter::{PluginState, PluginView, Snapshot, Window};
 
-use crate::Broken;
+use crate::Violation;
 
-/// What was last seen of a plugin.
-struct Seen {
+/// A plugin's values in the previous snapshot.
+struct PreviousValues {
     counters: [u64; 4],
     samples: usize,
 }
 
-/// Follows the snapshots of one reader.
+/// Checks the consecutive snapshots of one reader.
 pub(crate) struct Checker {
     interval: Duration,
-    /// Samples that are kept.
-    most: usize,
+    /// The length of the history in samples.
+    max_samples: usize,
     cores: usize,
     last: Option<Last>,
-    plugins: HashMap<String, Seen>,
+    plugins: HashMap<String, PreviousValues>,
     checked: usize,
 }
 
@@ -44,12 +44,12 @@ macro_rules! holds {
 
 impl Checker {
     pub(crate) fn new(interval: Duration, history: Duration) -> Self {
-        let most = (history.as_nanos() / interval.as_nanos()) as usize;
+        let max_samples = (history.as_nanos() / interval.as_nanos()) as usize;
         let cores = thread::available_parallelism().map_or(1, usize::from);
-        Self { interval, most, cores, last: None, plugins: HashMap::new(), checked: 0 }
+        Self { interval, max_samples, cores, last: None, plugins: HashMap::new(), checked: 0 }
     }
 
-    pub(crate) fn check(&mut self, snapshot: &Snapshot) -> Result<(), Broken> {
+    pub(crate) fn check(&mut self, snapshot: &Snapshot) -> Result<(), Violation> {
         self.checked += 1;
         let ticks = self.check_progress(snapshot)?;
         let system = snapshot.system();
@@ -63,26 +63,27 @@ impl Checker {
             running += usize::from(view.state() == PluginState::Running && view.run().is_some());
             crashed += usize::from(view.state() == PluginState::Crashed);
             holds!(view.pid() == view.run().map(|run| run.pid), "{name}: pid and run");
-            let seen = self.check_view(&view, ticks)?;
-            // All samples of one of them, in turn: that of all would be all that there is time for.
+            let values = self.check_view(&view, ticks)?;
+            // All samples of one plugin per snapshot, in turn, because all of every plugin take too
+            // long.
             if self.checked % snapshot.plugins().len() == number {
                 self.check_samples(&view)?;
             }
-            plugins.insert(name.to_owned(), seen);
+            plugins.insert(name.to_owned(), values);
         }
-        // What was removed is forgotten: its name may come again, as another plugin.
+        // Removed plugins are dropped, because another plugin may be registered under the name.
         self.plugins = plugins;
         holds!(system.total_events == events, "{} of {events} events", system.total_events);
         holds!(system.total_memory_bytes == memory, "{memory} bytes, {system:?}");
-        holds!(system.plugins_running == running, "{running} run, {system:?}");
-        holds!(system.plugins_crashed == crashed, "{crashed} have crashed, {system:?}");
+        holds!(system.plugins_running == running, "{running} running, {system:?}");
+        holds!(system.plugins_crashed == crashed, "{crashed} crashed, {system:?}");
         holds!(system.total_plugins == snapshot.plugins().len(), "{system:?}");
         Ok(())
     }
 
-    /// Ticks and revisions go forwards; each deadline has had its tick or was counted as missed.
-    /// Returns how many ticks there were since the last snapshot.
-    fn check_progress(&mut self, snapshot: &Snapshot) -> Result<u64, Broken> {
+    /// Ticks and revisions do not decrease; each deadline has a tick or is counted as missed.
+    /// Returns the number of ticks since the previous snapshot.
+    fn check_progress(&mut self, snapshot: &Snapshot) -> Result<u64, Violation> {
         let stats = snapshot.sampler();
         let now = Last {
             tick: snapshot.tick(),
@@ -101,7 +102,7 @@ impl Checker {
         holds!(revision >= last.revision, "revision {revision} after {}", last.revision);
         holds!(now.failed_reads >= last.failed_reads, "failed reads");
         if last.tick > 0 {
-            holds!(now.at >= last.at, "the moment of tick {tick} is before that of {}", last.tick);
+            holds!(now.at >= last.at, "tick {tick} is earlier than tick {}", last.tick);
             let passed = (now.at - last.at).as_secs_f64() / self.interval.as_secs_f64();
             let counted = (now.deadlines - last.deadlines) as f64;
             holds!((counted - passed).abs() < 1.0, "{counted} of {passed} deadlines were counted");
@@ -109,8 +110,8 @@ impl Checker {
         Ok(tick - last.tick)
     }
 
-    /// Counters never go down, samples are as many as they should be, aggregates are of them.
-    fn check_view(&self, view: &PluginView<'_>, ticks: u64) -> Result<Seen, Broken> {
+    /// Counters do not decrease, no sample is missing, and aggregates cover all samples.
+    fn check_view(&self, view: &PluginView<'_>, ticks: u64) -> Result<PreviousValues, Violation> {
         let name = view.name();
         let counters = [
             view.event_count(),
@@ -120,9 +121,10 @@ impl Checker {
         ];
         let samples = view.history(Window::All).len();
         if let Some(before) = self.plugins.get(name) {
-            let down = before.counters.iter().zip(counters).any(|(before, now)| *before > now);
-            holds!(!down, "{name}: {counters:?} after {:?}", before.counters);
-            let expected = (before.samples + ticks as usize).min(self.most);
+            let has_decreased =
+                before.counters.iter().zip(counters).any(|(before, now)| *before > now);
+            holds!(!has_decreased, "{name}: {counters:?} after {:?}", before.counters);
+            let expected = (before.samples + ticks as usize).min(self.max_samples);
             holds!(samples == expected, "{name}: {samples} samples, not {expected}");
         }
         let aggregates = view.aggregates(Window::All);
@@ -137,23 +139,24 @@ impl Checker {
                 holds!(min <= avg && avg <= max && min <= p95 && p95 <= max, "{name}: {part:?}");
             }
         }
-        Ok(Seen { counters, samples })
+        Ok(PreviousValues { counters, samples })
     }
 
-    /// Every sample of a plugin: in order, of its own runs, and plausible.
-    fn check_samples(&self, view: &PluginView<'_>) -> Result<(), Broken> {
+    /// Every sample of a plugin is in order and plausible.
+    fn check_samples(&self, view: &PluginView<'_>) -> Result<(), Violation> {
         let name = view.name();
         let (mut events, mut crashes) = (0, 0);
-        // A run that ends has intervals as short as a millisecond, and the clock of a process that
-        // does not sleep moves by the scheduler's tick, of up to ten: see `Sample::cpu_percent`.
-        let most = 100.0 * (self.cores + 10) as f64;
+        // The last interval of a run may be as short as a millisecond, and the CPU clock of a
+        // process that does not sleep moves in scheduler ticks of up to ten: see
+        // `Sample::cpu_percent`.
+        let max_percent = 100.0 * (self.cores + 10) as f64;
         for sample in view.history(Window::All) {
             holds!(sample.plugin_name == name, "{name}: {sample:?}");
             holds!(sample.event_count >= events, "{name}: events of {sample:?}, after {events}");
             holds!(sample.crash_count >= crashes, "{name}: crashes of {sample:?}, after {crashes}");
             (events, crashes) = (sample.event_count, sample.crash_count);
             let cpu = sample.cpu_percent.unwrap_or(0.0);
-            holds!((0.0..=most).contains(&cpu), "{name}: {sample:?}");
+            holds!((0.0..=max_percent).contains(&cpu), "{name}: {sample:?}");
             holds!(sample.pid.is_some() == sample.run.is_some(), "{name}: {sample:?}");
             holds!(sample.run.is_some() || sample.memory_bytes.is_none(), "{name}: {sample:?}");
         }

@@ -1,4 +1,4 @@
-//! A host whose children give it no rest, and which knows what should have been counted of them.
+//! A host that starts and restarts children without pause, and computes the expected counts.
 
 use std::error::Error;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -7,47 +7,47 @@ use std::time::{Duration, Instant};
 
 use plugmeter::{Collector, EventCounter, Plugin, PluginState, RunId, Snapshot};
 
-use crate::Broken;
+use crate::Violation;
 
-/// What becomes of the children of a plugin.
+/// How the children of a plugin end.
 #[derive(Clone, Copy, Debug)]
-enum Habit {
-    /// They end by themselves, one way or another, and the host tells how.
-    Told,
-    /// They crash, and the host just starts the next.
-    Untold,
-    /// They are replaced while they live.
+enum Lifecycle {
+    /// They exit with varying codes, and the host reports the status.
+    Reported,
+    /// They crash, and the host starts the next one without a report.
+    Unreported,
+    /// They are replaced while they run.
     Reloaded,
-    /// They are killed after it was announced.
+    /// They are killed after the state `Stopping` was set.
     Announced,
-    /// The plugin is removed after each, and another one registered.
+    /// The plugin is removed after each child, and another one is registered.
     Job,
 }
 
-const HABITS: [Habit; 12] = [
-    Habit::Told,
-    Habit::Untold,
-    Habit::Reloaded,
-    Habit::Announced,
-    Habit::Job,
-    Habit::Told,
-    Habit::Untold,
-    Habit::Job,
-    Habit::Told,
-    Habit::Reloaded,
-    Habit::Job,
-    Habit::Untold,
+const LIFECYCLES: [Lifecycle; 12] = [
+    Lifecycle::Reported,
+    Lifecycle::Unreported,
+    Lifecycle::Reloaded,
+    Lifecycle::Announced,
+    Lifecycle::Job,
+    Lifecycle::Reported,
+    Lifecycle::Unreported,
+    Lifecycle::Job,
+    Lifecycle::Reported,
+    Lifecycle::Reloaded,
+    Lifecycle::Job,
+    Lifecycle::Unreported,
 ];
 
-/// Between two steps of the host.
-const STEP: Duration = Duration::from_millis(4);
+/// The interval between two steps of the host.
+const STEP_INTERVAL: Duration = Duration::from_millis(4);
 
-/// The sampler may be late, but not by so much.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// How long the sampler may take to apply a report.
+const REPORT_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// A plugin, its child, and what should have been counted.
+/// A plugin, its child, and the expected counts.
 struct Lane {
-    habit: Habit,
+    lifecycle: Lifecycle,
     plugin: Plugin,
     child: Option<(Child, RunId)>,
     starts: u64,
@@ -57,31 +57,32 @@ struct Lane {
 pub(crate) struct Host {
     lanes: Vec<Lane>,
     children: u64,
-    /// Of lanes that are no more, too.
+    /// Expected crashes, including those of removed plugins.
     crashes: u64,
     random: u64,
 }
 
 impl Host {
     pub(crate) fn new(collector: &Collector) -> Result<Self, Box<dyn Error>> {
-        let lane = |(number, &habit)| -> Result<Lane, Box<dyn Error>> {
-            let plugin = collector.register(&format!("{habit:?} {number}"))?;
-            Ok(Lane { habit, plugin, child: None, starts: 0, crashes: 0 })
+        let lane = |(number, &lifecycle)| -> Result<Lane, Box<dyn Error>> {
+            let plugin = collector.register(&format!("{lifecycle:?} {number}"))?;
+            Ok(Lane { lifecycle, plugin, child: None, starts: 0, crashes: 0 })
         };
-        let lanes = HABITS.iter().enumerate().map(lane).collect::<Result<_, _>>()?;
+        let lanes = LIFECYCLES.iter().enumerate().map(lane).collect::<Result<_, _>>()?;
         Ok(Self { lanes, children: 0, crashes: 0, random: 7 })
     }
 
-    /// Counters of two plugins that stay.
+    /// The event counters of two plugins that are never removed.
     pub(crate) fn counters(&self) -> Vec<EventCounter> {
         self.lanes.iter().take(2).map(|lane| lane.plugin.events().clone()).collect()
     }
 
-    /// Children that were started so far.
+    /// Children started so far.
     pub(crate) const fn children(&self) -> u64 {
         self.children
     }
 
+    /// Expected crashes so far.
     pub(crate) const fn crashes(&self) -> u64 {
         self.crashes
     }
@@ -93,19 +94,19 @@ impl Host {
         *random >> 33
     }
 
-    /// One step with one of the plugins.
+    /// One step of a random plugin: ends its child if due, and starts the next one.
     pub(crate) fn tend(&mut self, collector: &Collector) -> Result<(), Box<dyn Error>> {
-        thread::sleep(STEP);
+        thread::sleep(STEP_INTERVAL);
         let random = self.random();
-        let at = (random % HABITS.len() as u64) as usize;
-        let random = random / HABITS.len() as u64;
+        let at = (random % LIFECYCLES.len() as u64) as usize;
+        let random = random / LIFECYCLES.len() as u64;
         let lane = &mut self.lanes[at];
         lane.plugin.events().increment();
         let crashes = lane.crashes;
         let ready = lane.end(random)?;
         if ready {
             self.crashes += lane.crashes - crashes;
-            if let Habit::Job = lane.habit {
+            if let Lifecycle::Job = lane.lifecycle {
                 lane.plugin.remove();
                 lane.plugin = collector.register(&format!("Job {at} after {}", self.children))?;
                 (lane.starts, lane.crashes) = (0, 0);
@@ -117,7 +118,7 @@ impl Host {
         Ok(())
     }
 
-    /// Ends all that still runs.
+    /// Kills the remaining children, and reports their exits.
     pub(crate) fn end(&mut self) -> Result<(), Box<dyn Error>> {
         for lane in &mut self.lanes {
             if let Some((mut child, run)) = lane.child.take() {
@@ -130,11 +131,11 @@ impl Host {
         Ok(())
     }
 
-    /// Whether the last snapshot says what should have been counted.
-    pub(crate) fn check(&self, last: &Snapshot) -> Result<(), Broken> {
+    /// Compares the last snapshot with the expected counts.
+    pub(crate) fn check(&self, last: &Snapshot) -> Result<(), Violation> {
         for Lane { plugin, starts, crashes, .. } in &self.lanes {
             let name = plugin.name();
-            let view = last.plugin(name).ok_or_else(|| format!("{name} is not there"))?;
+            let view = last.plugin(name).ok_or_else(|| format!("{name} is missing"))?;
             let counted = (view.crash_count(), view.restart_count());
             let expected = (*crashes, starts.saturating_sub(1));
             if counted != expected {
@@ -151,7 +152,7 @@ impl Host {
     }
 }
 
-/// However the soak ends, no child stays behind.
+/// Kills and reaps the children, so that none is left after an error.
 impl Drop for Host {
     fn drop(&mut self) {
         for (child, _) in self.lanes.iter_mut().filter_map(|lane| lane.child.as_mut()) {
@@ -161,7 +162,8 @@ impl Drop for Host {
     }
 }
 
-/// As it is defined: everything but 0 and the signals that ask a process to end.
+/// The definition of a crash: an exit code other than 0, or a signal other than HUP, INT, PIPE,
+/// TERM.
 fn is_crash(status: ExitStatus) -> bool {
     #[cfg(unix)]
     if let Some(signal) = std::os::unix::process::ExitStatusExt::signal(&status) {
@@ -171,12 +173,12 @@ fn is_crash(status: ExitStatus) -> bool {
 }
 
 impl Lane {
-    /// What the next child is to do. A part of them uses a few milliseconds of CPU time.
+    /// The shell script of the next child. A quarter of them use a few milliseconds of CPU time.
     fn script(&self, random: u64) -> String {
-        let code = match self.habit {
-            Habit::Told | Habit::Job => random % 3,
-            Habit::Untold => 3,
-            Habit::Reloaded | Habit::Announced => return "exec sleep 1000".to_owned(),
+        let code = match self.lifecycle {
+            Lifecycle::Reported | Lifecycle::Job => random % 3,
+            Lifecycle::Unreported => 3,
+            Lifecycle::Reloaded | Lifecycle::Announced => return "exec sleep 1000".to_owned(),
         };
         let milliseconds = random % 90;
         if random.is_multiple_of(4) {
@@ -194,18 +196,18 @@ impl Lane {
         let run = self.plugin.started(child.id(), &format!("1.{}", self.starts));
         self.starts += 1;
         if let Some((mut old, _)) = self.child.replace((child, run)) {
-            // What becomes of it counts for nothing, if it lives when the sampler hears of the
-            // next.
-            let heard = || {
+            // The end of the old process is a replacement if it is alive when the sampler applies
+            // the report of the new one.
+            let applied_run = || {
                 let snapshot = collector.snapshot();
                 snapshot.plugin(self.plugin.name()).and_then(|view| Some(view.run()?.id))
             };
-            let asked = Instant::now();
-            while heard() != Some(run) {
-                if asked.elapsed() > PATIENCE {
+            let start = Instant::now();
+            while applied_run() != Some(run) {
+                if start.elapsed() > REPORT_TIMEOUT {
                     return Err(format!("{} does not show its new run", self.plugin.name()).into());
                 }
-                thread::sleep(STEP);
+                thread::sleep(STEP_INTERVAL);
             }
             old.kill()?;
             old.wait()?;
@@ -213,13 +215,13 @@ impl Lane {
         Ok(())
     }
 
-    /// Sees to the end of the child. Whether it is time for the next one.
+    /// Ends the child, or checks whether it has exited. Returns whether the next one is due.
     fn end(&mut self, random: u64) -> Result<bool, Box<dyn Error>> {
         let Some((mut child, run)) = self.child.take() else {
             return Ok(true);
         };
-        match self.habit {
-            Habit::Told | Habit::Job => {
+        match self.lifecycle {
+            Lifecycle::Reported | Lifecycle::Job => {
                 let Some(status) = child.try_wait()? else {
                     self.child = Some((child, run));
                     return Ok(false);
@@ -227,18 +229,18 @@ impl Lane {
                 self.plugin.exited(run, status);
                 self.crashes += u64::from(is_crash(status));
             }
-            Habit::Untold => {
+            Lifecycle::Unreported => {
                 if child.try_wait()?.is_none() {
                     self.child = Some((child, run));
                     return Ok(false);
                 }
                 self.crashes += 1;
             }
-            Habit::Reloaded => {
+            Lifecycle::Reloaded => {
                 self.child = Some((child, run));
                 return Ok(random.is_multiple_of(5));
             }
-            Habit::Announced => {
+            Lifecycle::Announced => {
                 if !random.is_multiple_of(5) {
                     self.child = Some((child, run));
                     return Ok(false);

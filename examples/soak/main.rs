@@ -1,17 +1,18 @@
-//! All of it at once, for as long as you like: real children that come, crash and go, ticks of 10
-//! ms, events from two threads, and readers that check what must hold in every snapshot, with every
-//! view there is. For a minute, or as many seconds as are asked for:
+//! A soak test of all parts together: real children that start, crash and exit, ticks of 10 ms,
+//! events from two threads, readers that check the invariants of every snapshot, and every output.
+//! Runs for a minute, or for the given number of seconds:
 //!
 //! ```sh
 //! cargo run --release --features http --example soak
 //! cargo run --release --features http --example soak -- 1800
 //! ```
 //!
-//! It prints how it goes, and a summary. If something does not hold it says what, and exits with 1.
+//! It prints its progress and a summary. If an invariant is violated, it prints which, and exits
+//! with 1.
 //!
-//! `host.rs` has the children and knows what the collector should have counted in the end,
-//! `check.rs` what holds in a snapshot and between two, `views.rs` the outputs, `served.rs` those
-//! that come over HTTP, `usage.rs` what the process needs.
+//! `host.rs` has the children and the expected counts, `check.rs` the invariants of a snapshot and
+//! of two consecutive ones, `views.rs` those of the outputs, `served.rs` those of the responses
+//! over HTTP, and `usage.rs` the memory, threads and descriptors of this process.
 
 mod check;
 mod host;
@@ -33,34 +34,34 @@ use plugmeter::{Collector, Config, EventCounter, Reader};
 
 use crate::check::Checker;
 use crate::host::Host;
-use crate::usage::Watch;
+use crate::usage::UsageMonitor;
 
-/// The shortest there is.
+/// The shortest poll interval.
 const INTERVAL: Duration = Duration::from_millis(10);
-/// A window that is full soon, and then turns over all the time.
+/// A history that fills during the warm-up, and is overwritten continuously after that.
 const HISTORY: Duration = Duration::from_secs(30);
-/// How often it says how it goes.
-const REPORT: Duration = Duration::from_secs(10);
+/// The interval between two lines of progress.
+const PROGRESS_INTERVAL: Duration = Duration::from_secs(10);
 
-/// What is broken, in a sentence.
-type Broken = String;
+/// A violated invariant, as a message.
+type Violation = String;
 
-/// What the threads have done so far.
+/// The work of the threads so far.
 #[derive(Default)]
 struct Tally {
     done: AtomicBool,
     checked: AtomicU64,
-    viewed: AtomicU64,
+    rendered: AtomicU64,
     events: AtomicU64,
-    answers: AtomicU64,
+    responses: AtomicU64,
 }
 
 fn main() -> ExitCode {
     match soak() {
         Ok(()) => ExitCode::SUCCESS,
-        Err(broken) => {
-            // There is nobody left to tell if this fails too.
-            let _ = writeln!(io::stderr(), "soak: BROKEN: {broken}");
+        Err(error) => {
+            // Ignored: standard error is the only place to report an error.
+            let _ = writeln!(io::stderr(), "soak: FAILED: {error}");
             ExitCode::FAILURE
         }
     }
@@ -72,16 +73,16 @@ fn soak() -> Result<(), Box<dyn Error>> {
         [seconds] => seconds.parse().map_err(|_| "usage: soak [SECONDS]")?,
         _ => return Err("usage: soak [SECONDS]".into()),
     };
-    // The runtime of the first server of a process opens what it keeps for all others.
-    let nothing = Collector::start(Config::default().enabled(false))?;
-    drop(http::serve(nothing.reader(), HttpConfig::default().port(0))?);
+    // The runtime of a process's first server opens descriptors that it keeps for later servers.
+    let disabled = Collector::start(Config::default().enabled(false))?;
+    drop(http::serve(disabled.reader(), HttpConfig::default().port(0))?);
     let before = usage::now();
     let config = Config::default().poll_interval(INTERVAL).history_duration(HISTORY);
     let collector = Collector::start(config)?;
     let server = http::serve(collector.reader(), HttpConfig::default().port(0))?;
     let address = server.local_addr().expect("it is enabled");
     let (mut host, tally) = (Host::new(&collector)?, Tally::default());
-    let mut watch = Watch::new(HISTORY + HISTORY / 3);
+    let mut monitor = UsageMonitor::new(HISTORY + HISTORY / 3);
     let (begin, length) = (Instant::now(), Duration::from_secs(seconds));
 
     let outcome = thread::scope(|scope| {
@@ -92,26 +93,26 @@ fn soak() -> Result<(), Box<dyn Error>> {
         for _ in 0..2 {
             threads.push(scope.spawn(|| read(&collector.reader(), &tally)));
         }
-        threads.push(scope.spawn(|| view(&collector.reader(), &tally)));
-        threads.push(scope.spawn(|| ask(address, &tally)));
+        threads.push(scope.spawn(|| render(&collector.reader(), &tally)));
+        threads.push(scope.spawn(|| request(address, &tally)));
 
         let mut result = Ok(());
         let mut reported = Instant::now();
         while result.is_ok() && begin.elapsed() < length {
             result = host.tend(&collector).map_err(|error| error.to_string());
-            result = result.and_then(|()| watch.look(begin.elapsed()));
+            result = result.and_then(|()| monitor.check(begin.elapsed()));
             if threads.iter().any(thread::ScopedJoinHandle::is_finished) {
-                break; // it has something to say
+                break; // a thread has found a violation
             }
-            if reported.elapsed() >= REPORT {
+            if reported.elapsed() >= PROGRESS_INTERVAL {
                 reported = Instant::now();
-                say(&progress(begin.elapsed(), &collector, &host, &tally));
+                print_line(&progress(begin.elapsed(), &collector, &host, &tally));
             }
         }
         tally.done.store(true, Ordering::Relaxed);
         threads.into_iter().fold(result, |result, thread| {
-            let answer = thread.join().unwrap_or_else(|_| Err("a thread has panicked".into()));
-            result.and(answer)
+            let outcome = thread.join().unwrap_or_else(|_| Err("a thread has panicked".into()));
+            result.and(outcome)
         })
     });
     outcome?;
@@ -119,26 +120,27 @@ fn soak() -> Result<(), Box<dyn Error>> {
     host.end()?;
     collector.stop();
     host.check(&collector.snapshot())?;
-    say(&progress(begin.elapsed(), &collector, &host, &tally));
+    print_line(&progress(begin.elapsed(), &collector, &host, &tally));
     drop((host, collector, server));
-    let verdict = watch.verdict(&before, &usage::now())?;
-    say(&format!("{verdict}\n{children} children; everything that was checked holds"));
+    let usage = monitor.summary(&before, &usage::now())?;
+    print_line(&format!("{usage}\n{children} children; no violation"));
     Ok(())
 }
 
-fn say(text: &str) {
-    // Who reads it may have gone; the soak goes on.
+fn print_line(text: &str) {
+    // Ignored: the reader of a pipe may have exited, and the soak continues.
     let _ = writeln!(io::stdout(), "{text}");
 }
 
 fn progress(elapsed: Duration, collector: &Collector, host: &Host, tally: &Tally) -> String {
     let stats = collector.snapshot().sampler();
-    let [checked, viewed, events, answers] =
-        [&tally.checked, &tally.viewed, &tally.events, &tally.answers]
+    let [checked, rendered, events, responses] =
+        [&tally.checked, &tally.rendered, &tally.events, &tally.responses]
             .map(|count| count.load(Ordering::Relaxed));
     format!(
-        "{:>5} s: {} ticks, {} missed, {} reads failed; {} children, {} crashes; {events} events; \
-         {checked} snapshots checked, {viewed} times every view, {answers} answers; {}",
+        "{:>5} s: {} ticks, {} missed, {} failed reads; {} children, {} crashes; {events} events; \
+         {checked} snapshots checked, {rendered} renderings of all outputs, \
+         {responses} responses; {}",
         elapsed.as_secs(),
         stats.ticks,
         stats.missed_ticks,
@@ -149,14 +151,14 @@ fn progress(elapsed: Duration, collector: &Collector, host: &Host, tally: &Tally
     )
 }
 
-/// Counts events until it is over.
-fn count(counter: EventCounter, tally: &Tally) -> Result<(), Broken> {
+/// Counts events until the end.
+fn count(counter: EventCounter, tally: &Tally) -> Result<(), Violation> {
     while !tally.done.load(Ordering::Relaxed) {
         for _ in 0..100 {
             let before = counter.get();
             counter.increment();
             if counter.get() <= before {
-                return Err(format!("a counter stood still at {before}"));
+                return Err(format!("a counter did not increase from {before}"));
             }
         }
         tally.events.fetch_add(100, Ordering::Relaxed);
@@ -165,8 +167,8 @@ fn count(counter: EventCounter, tally: &Tally) -> Result<(), Broken> {
     Ok(())
 }
 
-/// Checks snapshot after snapshot.
-fn read(reader: &Reader, tally: &Tally) -> Result<(), Broken> {
+/// Checks one snapshot after the other.
+fn read(reader: &Reader, tally: &Tally) -> Result<(), Violation> {
     let mut checker = Checker::new(INTERVAL, HISTORY);
     while !tally.done.load(Ordering::Relaxed) {
         checker.check(&reader.snapshot())?;
@@ -176,25 +178,25 @@ fn read(reader: &Reader, tally: &Tally) -> Result<(), Broken> {
     Ok(())
 }
 
-/// Asks the server for everything it answers, over one connection that is kept and over new ones.
-fn ask(server: SocketAddr, tally: &Tally) -> Result<(), Broken> {
+/// Requests everything that the server offers, over one connection that is kept and over new ones.
+fn request(server: SocketAddr, tally: &Tally) -> Result<(), Violation> {
     let mut client = served::Client::new(server);
     while !tally.done.load(Ordering::Relaxed) {
-        let answers = client.round()?;
-        tally.answers.fetch_add(answers, Ordering::Relaxed);
+        let responses = client.round()?;
+        tally.responses.fetch_add(responses, Ordering::Relaxed);
         thread::sleep(Duration::from_millis(20));
     }
     Ok(())
 }
 
-/// Writes every view there is, and reads what was written.
-fn view(reader: &Reader, tally: &Tally) -> Result<(), Broken> {
+/// Renders every output, and checks the text.
+fn render(reader: &Reader, tally: &Tally) -> Result<(), Violation> {
     while !tally.done.load(Ordering::Relaxed) {
         let snapshot = reader.snapshot();
         for (name, check) in views::ALL {
-            check(&snapshot).map_err(|broken| format!("{name}: {broken}"))?;
+            check(&snapshot).map_err(|violation| format!("{name}: {violation}"))?;
         }
-        tally.viewed.fetch_add(1, Ordering::Relaxed);
+        tally.rendered.fetch_add(1, Ordering::Relaxed);
         thread::sleep(Duration::from_millis(20));
     }
     Ok(())

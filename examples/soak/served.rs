@@ -1,4 +1,4 @@
-//! What comes over HTTP, and what must hold of it.
+//! The responses over HTTP, and their invariants.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -6,17 +6,17 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::Broken;
+use crate::Violation;
 
-/// A limit against hanging, nothing else.
-const LONG: Duration = Duration::from_secs(30);
+/// The time for a response: only a server that hangs exceeds it.
+const READ_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// A client that keeps its connection for a while.
+/// A client that keeps its connection for fifty rounds.
 pub(crate) struct Client {
     server: SocketAddr,
     kept: Option<BufReader<TcpStream>>,
     rounds: u64,
-    /// The largest that was answered.
+    /// The newest revision received.
     revision: u64,
 }
 
@@ -25,8 +25,8 @@ impl Client {
         Self { server, kept: None, rounds: 0, revision: 0 }
     }
 
-    /// Asks for everything once; how many answers that were.
-    pub(crate) fn round(&mut self) -> Result<u64, Broken> {
+    /// Requests everything once. Returns the number of responses.
+    pub(crate) fn round(&mut self) -> Result<u64, Violation> {
         self.rounds += 1;
         if self.rounds.is_multiple_of(50) {
             self.kept = None;
@@ -53,29 +53,29 @@ impl Client {
         self.json("/api/plugin/nobody", 404)?;
         let page = self.text("/metrics", 200)?;
         if page.matches("\nplugin_up{").count() < plugins.len().saturating_sub(8) {
-            return Err(format!("a page of few plugins: {page}"));
+            return Err(format!("plugins are missing in the page: {page}"));
         }
         let page = self.text("/", 200)?;
         if !page.ends_with("</html>\n") {
-            return Err(format!("half a page: {page}"));
+            return Err(format!("the page is incomplete: {page}"));
         }
         let (status, health) = self.get("/health").map_err(|error| format!("/health: {error}"))?;
-        // On a machine that has other work a tick may be late, and then that is to be told.
+        // On a busy machine a tick may be late; then the response has to state it.
         if status != 200 && !(status == 503 && health.contains("the last tick was")) {
             return Err(format!("/health: {status}: {health}"));
         }
         Ok(6)
     }
 
-    fn json(&mut self, target: &str, status: u16) -> Result<Value, Broken> {
+    fn json(&mut self, target: &str, status: u16) -> Result<Value, Violation> {
         let text = self.text(target, status)?;
         serde_json::from_str(&text).map_err(|error| format!("{target}: {error}: {text}"))
     }
 
-    fn text(&mut self, target: &str, status: u16) -> Result<String, Broken> {
-        let (answered, text) = self.get(target).map_err(|error| format!("{target}: {error}"))?;
-        let is_right = answered == status;
-        if is_right { Ok(text) } else { Err(format!("{target}: {answered}: {text}")) }
+    fn text(&mut self, target: &str, status: u16) -> Result<String, Violation> {
+        let (actual, text) = self.get(target).map_err(|error| format!("{target}: {error}"))?;
+        let is_expected = actual == status;
+        if is_expected { Ok(text) } else { Err(format!("{target}: {actual}: {text}")) }
     }
 
     fn get(&mut self, target: &str) -> std::io::Result<(u16, String)> {
@@ -83,7 +83,7 @@ impl Client {
             Some(stream) => stream,
             None => {
                 let stream = TcpStream::connect(self.server)?;
-                stream.set_read_timeout(Some(LONG))?;
+                stream.set_read_timeout(Some(READ_TIMEOUT))?;
                 self.kept.insert(BufReader::new(stream))
             }
         };

@@ -1,14 +1,14 @@
-//! What this process needs: memory, threads, descriptors. Known on Linux, where `/proc` says it.
+//! Memory, threads and descriptors of this process, as Linux reports them in `/proc`.
 
 use std::fmt;
 use std::fs;
 use std::time::Duration;
 
-use crate::Broken;
+use crate::Violation;
 
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Usage {
-    /// Resident memory.
+    /// Resident memory in KiB.
     kib: u64,
     threads: u64,
     descriptors: u64,
@@ -21,7 +21,7 @@ impl fmt::Display for Usage {
     }
 }
 
-/// All zeros where nothing says it.
+/// Reads the current usage. All zeros on other platforms.
 pub(crate) fn now() -> Usage {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let number = |key: &str| {
@@ -31,66 +31,67 @@ pub(crate) fn now() -> Usage {
     Usage {
         kib: number("VmRSS:"),
         threads: number("Threads:"),
-        // One of them is that of counting them.
+        // One of them is open for the counting.
         descriptors: fs::read_dir("/proc/self/fd").map_or(0, |fds| fds.count() as u64 - 1),
     }
 }
 
-/// Memory that may come on top of what the warm-up has needed: the allocator's, not ours.
-const SLACK_KIB: u64 = 4 * 1_024;
+/// Memory that the allocator may keep in addition to the maximum of the warm-up.
+const ALLOCATOR_SLACK_KIB: u64 = 4 * 1_024;
 
-/// Looks once a second; after the warm-up, nothing may grow.
-pub(crate) struct Watch {
+/// Checks the usage once a second: after the warm-up it must not grow.
+pub(crate) struct UsageMonitor {
     warm_up: Duration,
-    looked: Duration,
-    warm: Usage,
-    most: Usage,
-    /// Memory, once a second, since it was warm.
+    last_check: Duration,
+    warm_up_max: Usage,
+    max: Usage,
+    /// Memory, once a second, since the warm-up.
     kib: Vec<u64>,
 }
 
-impl Watch {
+impl UsageMonitor {
     pub(crate) fn new(warm_up: Duration) -> Self {
-        let (warm, most) = (Usage::default(), Usage::default());
-        Self { warm_up, looked: Duration::ZERO, warm, most, kib: Vec::new() }
+        let (warm_up_max, max) = (Usage::default(), Usage::default());
+        Self { warm_up, last_check: Duration::ZERO, warm_up_max, max, kib: Vec::new() }
     }
 
-    pub(crate) fn look(&mut self, elapsed: Duration) -> Result<(), Broken> {
-        if elapsed < self.looked + Duration::from_secs(1) {
+    pub(crate) fn check(&mut self, elapsed: Duration) -> Result<(), Violation> {
+        if elapsed < self.last_check + Duration::from_secs(1) {
             return Ok(());
         }
-        self.looked = elapsed;
+        self.last_check = elapsed;
         let now = now();
-        let most = if elapsed < self.warm_up { &mut self.warm } else { &mut self.most };
-        most.kib = most.kib.max(now.kib);
-        most.threads = most.threads.max(now.threads);
-        most.descriptors = most.descriptors.max(now.descriptors);
+        let max = if elapsed < self.warm_up { &mut self.warm_up_max } else { &mut self.max };
+        max.kib = max.kib.max(now.kib);
+        max.threads = max.threads.max(now.threads);
+        max.descriptors = max.descriptors.max(now.descriptors);
         if elapsed < self.warm_up {
             return Ok(());
         }
         self.kib.push(now.kib);
-        let Usage { kib, threads, .. } = self.warm;
-        if now.kib > kib + SLACK_KIB || now.threads > threads {
-            return Err(format!("it grows: {now}, and when it was warm at most {}", self.warm));
+        let Usage { kib, threads, .. } = self.warm_up_max;
+        if now.kib > kib + ALLOCATOR_SLACK_KIB || now.threads > threads {
+            let max = self.warm_up_max;
+            return Err(format!("the usage grows: {now}; during the warm-up at most {max}"));
         }
         Ok(())
     }
 
-    /// What was needed, and whether all of it was given back.
-    pub(crate) fn verdict(&self, before: &Usage, after: &Usage) -> Result<String, Broken> {
-        // A thread that was joined may still be counted for a moment; a descriptor is not.
+    /// Returns the usage as text; an error if descriptors were not closed.
+    pub(crate) fn summary(&self, before: &Usage, after: &Usage) -> Result<String, Violation> {
+        // Threads are not compared: the kernel may still count one that was joined.
         if after.descriptors != before.descriptors {
-            return Err(format!("before it all: {before}; after it: {after}"));
+            return Err(format!("before: {before}; after: {after}"));
         }
         let mean = |part: &[u64]| part.iter().sum::<u64>() / part.len().max(1) as u64;
         let quarter = self.kib.len() / 4;
         Ok(match quarter {
-            0 => format!("too short to say whether it grows; before it {before}, after it {after}"),
+            0 => format!("too short for a trend; before: {before}; after: {after}"),
             _ => format!(
-                "at most {} while it got warm, {} since; memory {} KiB on average in the first \
-                 quarter since, {} in the last; after it {after}",
-                self.warm,
-                self.most,
+                "at most {} during the warm-up, {} after it; memory {} KiB on average in the first \
+                 quarter after it, {} in the last; at the end {after}",
+                self.warm_up_max,
+                self.max,
                 mean(&self.kib[..quarter]),
                 mean(&self.kib[self.kib.len() - quarter..]),
             ),

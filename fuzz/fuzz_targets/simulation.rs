@@ -1,5 +1,5 @@
-//! Any sequence of what a host says and what a probe finds, told to a simulation: what it answers
-//! agrees with itself and with the promises.
+//! Arbitrary sequences of a host's reports and a probe's observations, applied to a simulation: its
+//! snapshots are consistent, and keep the crate's guarantees.
 #![no_main]
 
 use std::collections::BTreeMap;
@@ -17,7 +17,7 @@ use plugmeter::{
 };
 
 #[derive(Arbitrary, Debug)]
-struct Life {
+struct Input {
     poll: Poll,
     samples: u8,
     steps: Vec<Step>,
@@ -40,8 +40,8 @@ enum Step {
     Crashed(Name),
     State(Name, u8),
     Events(Name, u16),
-    Tick([Look; 4]),
-    Ticks(u8, Look),
+    Tick([Observation; 4]),
+    Ticks(u8, Observation),
     Advance(u32),
     Hold,
 }
@@ -61,8 +61,8 @@ enum Pid {
 }
 
 #[derive(Arbitrary, Clone, Copy, Debug)]
-enum Look {
-    /// CPU time that goes on from the tick's number, as that of real processes does.
+enum Observation {
+    /// CPU time that increases with the number of the tick, as it does for real processes.
     Busy(u16, u16),
     Any {
         cpu_ns: u64,
@@ -95,7 +95,7 @@ impl Name {
     }
 }
 
-impl Look {
+impl Observation {
     fn at(self, tick: u64) -> Observed {
         match self {
             Self::Busy(ms, kib) => Observed::Running(Usage {
@@ -104,7 +104,7 @@ impl Look {
             }),
             Self::Any { cpu_ns, memory } => Observed::Running(Usage {
                 cpu_time: Duration::from_nanos(cpu_ns),
-                // In whole KiB, as memory is kept: less than one is rounded down to 0.
+                // A multiple of 1,024, because memory is recorded in KiB, rounded down.
                 memory_bytes: memory & !1_023,
             }),
             Self::Exited(code) => Observed::Exited(code.into()),
@@ -115,9 +115,9 @@ impl Look {
     }
 }
 
-/// A registered plugin, and what is known of it by definition.
-struct Known {
-    plugin: Plugin,
+/// A registered plugin, and its expected values.
+struct Expected {
+    handle: Plugin,
     runs: Vec<RunId>,
     events: u64,
     /// Ticks since it was registered.
@@ -127,79 +127,80 @@ struct Known {
     cpu_time: Duration,
 }
 
-struct World {
+struct Harness {
     sim: Simulation,
     poll: Duration,
     samples: u64,
-    known: BTreeMap<Name, Known>,
+    plugins: BTreeMap<Name, Expected>,
     tick: u64,
     revision: u64,
     held: Vec<(Snapshot, String)>,
 }
 
-impl World {
-    fn new(life: &Life) -> Self {
-        let poll = match life.poll {
+impl Harness {
+    fn new(input: &Input) -> Self {
+        let poll = match input.poll {
             Poll::Shortest => Duration::from_millis(10),
             Poll::Second => Duration::from_secs(1),
             Poll::Odd => Duration::from_nanos(3_333_333_333),
         };
-        let samples = u32::from(life.samples % 100) + 1;
+        let samples = u32::from(input.samples % 100) + 1;
         let config = Config::default().poll_interval(poll).history_duration(poll * samples);
-        let sim = Simulation::new(config).expect("a good config");
+        let sim = Simulation::new(config).expect("the config is valid");
         let samples = samples.into();
-        let known = BTreeMap::new();
-        Self { sim, poll, samples, known, tick: 0, revision: 0, held: Vec::new() }
+        let plugins = BTreeMap::new();
+        Self { sim, poll, samples, plugins, tick: 0, revision: 0, held: Vec::new() }
     }
 
     fn step(&mut self, step: &Step) {
         match step {
             Step::Register(name) => self.register(*name),
             Step::Remove(name) => {
-                if let Some(known) = self.known.remove(name) {
-                    known.plugin.remove();
-                    // Nobody listens to a handle that is left over.
-                    known.plugin.crashed();
+                if let Some(plugin) = self.plugins.remove(name) {
+                    plugin.handle.remove();
+                    // A report through the handle of a removed plugin has no effect.
+                    plugin.handle.crashed();
                 }
             }
             Step::Started { name, pid, version } => {
-                if let Some(known) = self.known.get_mut(name) {
+                if let Some(plugin) = self.plugins.get_mut(name) {
                     let pid = match pid {
                         Pid::Few(pid) => u32::from(*pid % 8),
                         Pid::Any(pid) => *pid,
                     };
-                    known.runs.push(known.plugin.started(pid, version));
+                    plugin.runs.push(plugin.handle.started(pid, version));
                 }
             }
             Step::Exited { name, run, status } => {
-                if let Some(known) = self.known.get(name)
-                    && let Some(run) = known.runs.iter().rev().nth(usize::from(*run % 4))
+                if let Some(plugin) = self.plugins.get(name)
+                    && let Some(run) = plugin.runs.iter().rev().nth(usize::from(*run % 4))
                 {
-                    // A status of a process that has exited or was signalled, not one that stopped.
+                    // The wait status of an exit or a signal; 0x7f would be that of a stopped
+                    // process.
                     let status = i32::from(if status & 0x7f == 0x7f { 0 } else { *status });
-                    known.plugin.exited(*run, ExitStatus::from_raw(status));
+                    plugin.handle.exited(*run, ExitStatus::from_raw(status));
                 }
             }
-            Step::Stopped(name) => self.with(*name, Plugin::stopped),
-            Step::Crashed(name) => self.with(*name, Plugin::crashed),
+            Step::Stopped(name) => self.report(*name, Plugin::stopped),
+            Step::Crashed(name) => self.report(*name, Plugin::crashed),
             Step::State(name, state) => {
-                self.with(*name, |plugin| plugin.set_state(STATES[usize::from(*state) % 7]));
+                self.report(*name, |plugin| plugin.set_state(STATES[usize::from(*state) % 7]));
             }
             Step::Events(name, events) => {
-                if let Some(known) = self.known.get_mut(name) {
-                    known.plugin.events().add((*events).into());
-                    known.events += u64::from(*events);
-                    assert_eq!(known.plugin.events().get(), known.events);
+                if let Some(plugin) = self.plugins.get_mut(name) {
+                    plugin.handle.events().add((*events).into());
+                    plugin.events += u64::from(*events);
+                    assert_eq!(plugin.handle.events().get(), plugin.events);
                 }
             }
-            Step::Tick(looks) => self.tick(looks),
-            Step::Ticks(times, look) => {
-                (0..times % 40).for_each(|_| self.tick(&[*look]));
+            Step::Tick(observations) => self.tick(observations),
+            Step::Ticks(times, observation) => {
+                (0..times % 40).for_each(|_| self.tick(&[*observation]));
             }
             Step::Advance(ms) => self.sim.advance(Duration::from_millis((*ms % 100_000).into())),
             Step::Hold => {
                 let snapshot = self.sim.snapshot();
-                let all = everything(&snapshot);
+                let all = render(&snapshot);
                 self.held.push((snapshot, all));
             }
         }
@@ -207,9 +208,9 @@ impl World {
 
     fn register(&mut self, name: Name) {
         match self.sim.register(name.text()) {
-            Ok(plugin) => {
-                let known = Known {
-                    plugin,
+            Ok(handle) => {
+                let plugin = Expected {
+                    handle,
                     runs: Vec::new(),
                     events: 0,
                     ticks: 0,
@@ -217,48 +218,48 @@ impl World {
                     restarts: 0,
                     cpu_time: Duration::ZERO,
                 };
-                assert!(self.known.insert(name, known).is_none(), "two plugins have one name");
+                assert!(self.plugins.insert(name, plugin).is_none(), "two plugins with one name");
             }
             Err(RegisterError::AlreadyRegistered { .. }) => {
-                assert!(self.known.contains_key(&name), "a name that was free is refused");
+                assert!(self.plugins.contains_key(&name), "a free name is rejected");
             }
             Err(error) => panic!("{error}"),
         }
     }
 
-    fn with(&self, name: Name, say: impl FnOnce(&Plugin)) {
-        if let Some(known) = self.known.get(&name) {
-            say(&known.plugin);
+    fn report(&self, name: Name, report: impl FnOnce(&Plugin)) {
+        if let Some(plugin) = self.plugins.get(&name) {
+            report(&plugin.handle);
         }
     }
 
-    fn tick(&mut self, looks: &[Look]) {
+    fn tick(&mut self, observations: &[Observation]) {
         self.tick += 1;
         let tick = self.tick;
-        self.sim.tick(|pid| looks[pid as usize % looks.len()].at(tick));
-        for known in self.known.values_mut() {
-            known.ticks += 1;
+        self.sim.tick(|pid| observations[pid as usize % observations.len()].at(tick));
+        for plugin in self.plugins.values_mut() {
+            plugin.ticks += 1;
         }
         self.check();
     }
 
-    /// What holds after a tick.
+    /// Checks the invariants after a tick.
     fn check(&mut self) {
         let snapshot = self.sim.snapshot();
         assert_eq!((snapshot.tick(), snapshot.sampler().ticks), (self.tick, self.tick));
-        assert!(snapshot.revision() > self.revision, "a tick is a publication");
+        assert!(snapshot.revision() > self.revision, "a tick without a publication");
         self.revision = snapshot.revision();
 
         let names: Vec<_> = snapshot.plugins().map(|view| view.name()).collect();
-        let mut expected: Vec<_> = self.known.keys().map(|name| name.text()).collect();
+        let mut expected: Vec<_> = self.plugins.keys().map(|name| name.text()).collect();
         expected.sort_unstable();
-        assert_eq!(names, expected, "a tick is of all plugins that are registered");
+        assert_eq!(names, expected, "the snapshot has all registered plugins");
 
         let (mut events, mut memory, mut running, mut crashed) = (0, 0u64, 0, 0);
-        for (name, known) in &mut self.known {
+        for (name, plugin) in &mut self.plugins {
             let view = snapshot.plugin(name.text()).expect("it is registered");
-            known.check(view, &snapshot, self.samples);
-            windows(view, &snapshot, self.poll);
+            plugin.check(view, &snapshot, self.samples);
+            check_windows(view, &snapshot, self.poll);
             let current = view.current().expect("it was sampled");
             events += current.event_count;
             memory = memory.saturating_add(current.memory_bytes.unwrap_or(0));
@@ -266,21 +267,21 @@ impl World {
             crashed += usize::from(view.state() == PluginState::Crashed);
         }
         let system = snapshot.system();
-        assert_eq!((system.total_plugins, system.total_events), (self.known.len(), events));
+        assert_eq!((system.total_plugins, system.total_events), (self.plugins.len(), events));
         assert_eq!(system.total_memory_bytes, memory);
         assert_eq!((system.plugins_running, system.plugins_crashed), (running, crashed));
     }
 }
 
-impl Known {
+impl Expected {
     fn check(&mut self, view: PluginView<'_>, snapshot: &Snapshot, samples: u64) {
         assert_eq!(view.history(Window::All).len() as u64, self.ticks.min(samples));
         let current = view.current().expect("it was sampled");
-        assert_eq!(current.timestamp, snapshot.sampled_at(), "one tick");
+        assert_eq!(current.timestamp, snapshot.sampled_at(), "the sample belongs to another tick");
         assert_eq!((view.event_count(), current.event_count), (self.events, self.events));
         assert!(current.crash_count <= view.crash_count());
 
-        assert!(view.crash_count() >= self.crash_count, "a counter went down");
+        assert!(view.crash_count() >= self.crash_count, "a counter decreased");
         assert!(view.restart_count() >= self.restarts && view.cpu_time() >= self.cpu_time);
         (self.crash_count, self.restarts) = (view.crash_count(), view.restart_count());
         self.cpu_time = view.cpu_time();
@@ -289,25 +290,25 @@ impl Known {
         assert_eq!(view.last_crash().is_some(), view.crash_count() > 0);
         assert!(view.runs().map(|run| run.id).is_sorted());
         assert!(view.runs().all(|run| self.runs.contains(&run.id)), "a run of another plugin");
-        assert!(view.runs().rev().skip(1).all(|run| run.ended_at.is_some()), "two open runs");
+        assert!(view.runs().rev().skip(1).all(|run| run.ended_at.is_some()), "two active runs");
     }
 }
 
-/// Queries over windows, against the samples of the whole history.
-fn windows(view: PluginView<'_>, snapshot: &Snapshot, poll: Duration) {
+/// Compares queries of windows with the samples of the whole history.
+fn check_windows(view: PluginView<'_>, snapshot: &Snapshot, poll: Duration) {
     let all: Vec<Sample<'_>> = view.history(Window::All).collect();
     let mut backwards: Vec<_> = view.history(Window::All).rev().collect();
     backwards.reverse();
     assert_eq!(all, backwards);
     for pair in all.windows(2) {
         assert!(pair[0].timestamp < pair[1].timestamp);
-        assert!(pair[0].event_count <= pair[1].event_count, "a counter went down");
-        assert!(pair[0].crash_count <= pair[1].crash_count, "a counter went down");
+        assert!(pair[0].event_count <= pair[1].event_count, "a counter decreased");
+        assert!(pair[0].crash_count <= pair[1].crash_count, "a counter decreased");
     }
     for sample in &all {
         let cpu = sample.cpu_percent.unwrap_or(0.0);
         assert!(cpu.is_finite() && cpu >= 0.0, "{cpu} %");
-        assert_ne!(sample.memory_bytes, Some(0), "a made-up zero");
+        assert_ne!(sample.memory_bytes, Some(0), "zero in place of an unknown value");
         assert_eq!(sample.pid.is_some(), sample.run.is_some());
     }
     for window in [Window::All, poll.into(), (poll * 7).into(), Duration::ZERO.into()] {
@@ -319,28 +320,28 @@ fn windows(view: PluginView<'_>, snapshot: &Snapshot, poll: Duration) {
         };
         let samples: Vec<_> = all.iter().filter(within).copied().collect();
         assert!(view.history(window).eq(samples.iter().copied()), "{window:?}");
-        aggregates(view, window, &samples);
+        check_aggregates(view, window, &samples);
     }
 }
 
-/// The definitions, applied to samples one by one.
-fn aggregates(view: PluginView<'_>, window: Window, samples: &[Sample<'_>]) {
+/// Compares aggregates with their definitions, applied to the samples.
+fn check_aggregates(view: PluginView<'_>, window: Window, samples: &[Sample<'_>]) {
     let found = view.aggregates(window);
     let [first, .., last] = samples else {
         assert_eq!(found.map_or(0, |found| found.sample_count), samples.len());
         return;
     };
     let found = found.expect("there are samples");
-    let span = last.timestamp.duration_since(first.timestamp).expect("it is older");
+    let span = last.timestamp.duration_since(first.timestamp).expect("the first sample is older");
     assert_eq!((found.sample_count, found.time_span), (samples.len(), span));
     assert_eq!(found.events, last.event_count - first.event_count);
     assert_eq!(found.events_per_second, found.events as f64 / span.as_secs_f64());
     assert_eq!(found.crashes, view.crash_count() - first.crash_count);
-    summary(found.cpu, samples.iter().filter_map(|sample| sample.cpu_percent));
-    summary(found.memory, samples.iter().filter_map(|s| s.memory_bytes).map(|b| b as f64));
+    check_summary(found.cpu, samples.iter().filter_map(|sample| sample.cpu_percent));
+    check_summary(found.memory, samples.iter().filter_map(|s| s.memory_bytes).map(|b| b as f64));
 }
 
-fn summary(found: Option<Summary>, values: impl Iterator<Item = f64>) {
+fn check_summary(found: Option<Summary>, values: impl Iterator<Item = f64>) {
     let mut values: Vec<f64> = values.collect();
     values.sort_by(f64::total_cmp);
     let Some(last) = values.len().checked_sub(1) else {
@@ -354,16 +355,17 @@ fn summary(found: Option<Summary>, values: impl Iterator<Item = f64>) {
     assert!((found.avg - avg).abs() <= avg * 1e-9, "{} is not {avg}", found.avg);
 }
 
-/// All that a snapshot says.
-fn everything(snapshot: &Snapshot) -> String {
-    let mut text = serde_json::to_string(snapshot).expect("a snapshot is JSON");
+/// Renders all contents of a snapshot.
+fn render(snapshot: &Snapshot) -> String {
+    let mut text = serde_json::to_string(snapshot).expect("a snapshot serializes");
     for view in snapshot.plugins() {
-        text += &serde_json::to_string(&view.aggregates(Window::All)).expect("so are aggregates");
+        text +=
+            &serde_json::to_string(&view.aggregates(Window::All)).expect("aggregates serialize");
         for sample in view.history(Window::All) {
-            text += &serde_json::to_string(&sample).expect("so is a sample");
+            text += &serde_json::to_string(&sample).expect("a sample serializes");
         }
         for run in view.runs() {
-            text += &serde_json::to_string(run).expect("so is a run");
+            text += &serde_json::to_string(run).expect("a run serializes");
         }
     }
     text += &prometheus::render(snapshot, Format::OpenMetrics);
@@ -371,14 +373,14 @@ fn everything(snapshot: &Snapshot) -> String {
     text + &snapshot.to_string()
 }
 
-fuzz_target!(|life: Life| {
-    let mut world = World::new(&life);
-    for step in &life.steps {
-        world.step(step);
+fuzz_target!(|input: Input| {
+    let mut harness = Harness::new(&input);
+    for step in &input.steps {
+        harness.step(step);
     }
-    world.tick(&[Look::Busy(7, 7)]);
-    everything(&world.sim.snapshot());
-    for (snapshot, all) in &world.held {
-        assert_eq!(&everything(snapshot), all, "a snapshot that was held has changed");
+    harness.tick(&[Observation::Busy(7, 7)]);
+    render(&harness.sim.snapshot());
+    for (snapshot, all) in &harness.held {
+        assert_eq!(&render(snapshot), all, "a held snapshot has changed");
     }
 });

@@ -62,8 +62,8 @@ impl Role {
     pub const fn habit(self) -> &'static str {
         match self {
             Self::Steady => "keeps 30 % of a core busy",
-            Self::Bursty => "rests for a second, then takes a whole core for one",
-            Self::Leaky => "asks for 4 MB more every second, and gives none back",
+            Self::Bursty => "idles for a second, then uses a whole core for a second",
+            Self::Leaky => "allocates 4 MB more every second, and frees none",
             Self::Events => "reports 250 events a second to the host, over a pipe",
             Self::Crashy => "crashes after 1.6 seconds; the host starts the next version of it",
         }
