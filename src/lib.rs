@@ -169,3 +169,8 @@ pub use snapshot::state::{ParseStateError, PluginState};
 pub use snapshot::system::{CollectorStatus, SamplerStats, SystemMetrics};
 pub use sync::counter::EventCounter;
 pub use sync::publish::Reader;
+
+/// Compiles the Rust code in README.md. Its code for the HTTP server needs the feature `http`.
+#[cfg(all(doctest, feature = "http"))]
+#[doc = include_str!("../README.md")]
+struct ReadmeDoctests;

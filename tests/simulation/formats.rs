@@ -47,6 +47,7 @@ fn json_combines_tick_values_and_current_state() {
             "timestamp": null,
             "tick": 1,
             "revision": 2,
+            "status": "RUNNING",
             "plugins": [{
                 "timestamp": null, "plugin_name": "dice", "version": "1.0", "pid": null,
                 "state": "CRASHED", "cpu_percent": null, "memory_mb": null,

@@ -52,7 +52,7 @@ fn window_converts_from_duration_and_option() {
 fn debug_of_views_is_short() {
     let sim = simulation(3);
     let snapshot = sim.snapshot();
-    let fields = "tick: 3, revision: 3, plugins: 2, stopped: false";
+    let fields = "tick: 3, revision: 3, plugins: 2, status: Running";
     assert_eq!(format!("{snapshot:?}"), format!("Snapshot {{ {fields} }}"));
     assert_eq!(format!("{sim:?}"), format!("Simulation({snapshot:?})"));
     assert_eq!(format!("{:?}", sim.reader()), format!("Reader({snapshot:?})"));

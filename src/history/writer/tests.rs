@@ -1,0 +1,173 @@
+use std::time::{Duration, Instant, SystemTime};
+
+use super::*;
+use crate::history::metric::Metric;
+use crate::snapshot::Snapshot;
+use crate::time::MonoNanos;
+
+struct Harness {
+    writer: HistoryWriter,
+    published: Arc<SnapshotInner>,
+    info: CollectorInfo,
+}
+
+impl Harness {
+    fn new(max_samples: usize) -> Self {
+        let second = Duration::from_secs(1);
+        let started =
+            TimePoint { mono: MonoNanos(0), wall: SystemTime::UNIX_EPOCH, boot: Duration::ZERO };
+        let info = CollectorInfo {
+            started,
+            started_instant: Instant::now(),
+            poll_interval: second,
+            history_duration: second * max_samples as u32,
+        };
+        let first = SnapshotInner::before_first_tick(info, CollectorStatus::Running);
+        Self { writer: HistoryWriter::new(max_samples), published: Arc::new(first), info }
+    }
+
+    /// One tick of `slots` samples, whose CPU column holds the tick.
+    fn tick(&mut self, slots: usize) {
+        let tick = self.writer.tick() + 1;
+        let at = self.info.started.after(Duration::from_secs(tick));
+        let mut pending = self.writer.begin_tick(at, slots);
+        let (frame, totals) = pending.parts();
+        let sample = PackedSample::from_columns(|metric| match metric {
+            Metric::Cpu => tick as u32,
+            Metric::RunAndState => 3,
+            Metric::Memory | Metric::Events | Metric::Crashes => 0,
+        });
+        frame.samples.resize(slots, sample);
+        totals.resize(slots, TickTotals { events: tick, ..TickTotals::default() });
+        self.writer.commit(pending);
+        self.publish();
+    }
+
+    fn publish(&mut self) {
+        let next = self.writer.build_snapshot(SnapshotHeader {
+            info: self.info,
+            revision: self.writer.tick(),
+            status: CollectorStatus::Running,
+            system: SystemMetrics::default(),
+            sampler: SamplerStats::default(),
+        });
+        let old = std::mem::replace(&mut self.published, next);
+        self.writer.retire_snapshot(old);
+    }
+
+    fn snapshot(&self) -> Snapshot {
+        Snapshot(Arc::clone(&self.published))
+    }
+}
+
+fn assert_holds(snapshot: &Snapshot, samples: u64) {
+    let timeline = &snapshot.0.timeline;
+    assert_eq!(timeline.newest - timeline.oldest + 1, samples.min(timeline.newest));
+    for tick in timeline.oldest..=timeline.newest {
+        assert_eq!(timeline.sample(tick, 0).get(Metric::Cpu), tick as u32, "{timeline:?}");
+    }
+    assert_eq!(snapshot.0.totals[0].events, timeline.newest);
+}
+
+#[test]
+fn history_of_any_length_holds_newest_samples() {
+    for samples in [1, 2, 10, 29, 30, 31, 59, 60, 61, 95] {
+        let mut harness = Harness::new(samples);
+        for _ in 0..4 * BLOCK_TICKS + 7 {
+            harness.tick(2);
+            assert_holds(&harness.snapshot(), samples as u64);
+        }
+    }
+}
+
+#[test]
+fn held_snapshot_is_unchanged_by_later_ticks() {
+    let mut harness = Harness::new(70);
+    for _ in 0..45 {
+        harness.tick(1);
+    }
+    let held = harness.snapshot();
+    for _ in 0..500 {
+        harness.tick(1);
+    }
+    assert_eq!(held.tick(), 45);
+    assert_holds(&held, 45);
+    assert_holds(&harness.snapshot(), 70);
+}
+
+#[test]
+fn retired_values_without_readers_are_reused() {
+    let mut harness = Harness::new(60);
+    let mut addresses = std::collections::HashSet::new();
+    for tick in 0..1_000 {
+        harness.tick(1);
+        if tick >= 200 {
+            let snapshot = harness.snapshot();
+            addresses.insert(Arc::as_ptr(&snapshot.0) as usize);
+            let timeline = &snapshot.0.timeline;
+            addresses.insert(Arc::as_ptr(&timeline.blocks) as usize);
+            addresses.insert(Arc::as_ptr(&snapshot.0.totals) as usize);
+            addresses.extend(timeline.blocks.iter().map(|block| Arc::as_ptr(block) as usize));
+            addresses.extend(timeline.frames.iter().map(|frame| Arc::as_ptr(frame) as usize));
+        }
+    }
+    // Two snapshots, three lists, three totals; three or four blocks, and frames for thirty
+    // ticks and for those that the last snapshots before a seal still held.
+    assert!(addresses.len() <= 2 + 3 + 3 + 5 + BLOCK_TICKS + 8, "{}", addresses.len());
+}
+
+#[test]
+fn reader_is_never_last_owner_of_old_snapshot() {
+    let mut harness = Harness::new(60);
+    for _ in 0..100 {
+        harness.tick(1);
+    }
+    let held = harness.snapshot();
+    let frames: Vec<_> = held.0.timeline.frames.iter().map(Arc::downgrade).collect();
+    let blocks: Vec<_> = held.0.timeline.blocks.iter().map(Arc::downgrade).collect();
+    for _ in 0..50 {
+        harness.tick(1);
+    }
+    drop(held);
+    assert!(frames.iter().all(|frame| frame.strong_count() > 0));
+    assert!(blocks.iter().all(|block| block.strong_count() > 0));
+}
+
+#[test]
+fn snapshot_held_for_a_window_leaves_pools_bounded() {
+    let mut harness = Harness::new(600);
+    for _ in 0..700 {
+        harness.tick(1);
+    }
+    let kept = |harness: &Harness| {
+        let RecyclePools { snapshots, lists, frames, blocks, .. } = &harness.writer.pools;
+        (snapshots.len(), lists.len(), frames.len(), blocks.len())
+    };
+    let held = harness.snapshot();
+    for _ in 0..600 {
+        harness.tick(1);
+    }
+    let (.., blocks) = kept(&harness);
+    assert!(blocks >= 19, "blocks held by a reader are kept: {blocks}");
+    drop(held);
+    for _ in 0..100 {
+        harness.tick(1);
+    }
+    let (snapshots, lists, frames, blocks) = kept(&harness);
+    assert!(snapshots <= 3 && lists <= 3 && blocks <= 3, "{snapshots} {lists} {blocks}");
+    assert!(frames <= 2 * BLOCK_TICKS + 4, "{frames} frames");
+}
+
+#[test]
+fn unused_room_of_frames_is_released() {
+    let mut harness = Harness::new(60);
+    for _ in 0..40 {
+        harness.tick(1_000);
+    }
+    for _ in 0..200 {
+        harness.tick(1);
+    }
+    let snapshot = harness.snapshot();
+    let room = snapshot.0.timeline.frames.iter().map(|frame| frame.samples.capacity());
+    assert!(room.max().unwrap_or(0) < 100);
+}
