@@ -40,7 +40,7 @@
 //! - `"status"`: `"error"` with a [finding](crate::findings) of severity critical, `"warning"` with
 //!   one of severity warning, else `"ok"`. The thresholds are those of the [config](HttpConfig);
 //! - `"state_since"`, `"read_error"` (a sentence or null), `"last_crash"`, `"restart_count"`;
-//! - `"crashes_in_window"`: crashes within the history;
+//! - `"crashes_in_window"`: crashes since the oldest sample of the history;
 //! - `"events_per_second"`: over the last minute, or over two intervals if that is longer; 0 with
 //!   one sample.
 //!

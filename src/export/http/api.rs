@@ -79,10 +79,20 @@ impl<'a> PluginRow<'a> {
             read_error: view.read_error().map(ReadError::to_string),
             last_crash: view.last_crash().map(timestamp),
             restart_count: view.restart_count(),
-            crashes_in_window: view.crashes(Window::All),
+            crashes_in_window: crashes_since_oldest_sample(view),
             events_per_second: round2(recent_event_rate(view)),
         }
     }
+}
+
+/// The crashes between the oldest sample of the history and the revision, as in the aggregates.
+fn crashes_since_oldest_sample(view: PluginView<'_>) -> u64 {
+    let count = view.crash_count();
+    if count == 0 {
+        return 0;
+    }
+    let oldest = view.history(Window::All).next();
+    oldest.map_or(count, |sample| count.saturating_sub(sample.crash_count))
 }
 
 /// The start of the document of all plugins: everything that changes within a revision.

@@ -111,7 +111,7 @@ pub(super) const PLUGIN_FAMILIES: [Family<PluginSeries>; 11] = [
         MetricType::Gauge,
         "plugin_up",
         None,
-        "1 with a running process, else 0.",
+        "1 with a live process, else 0.",
         |row| Some(Number::Integer(u64::from(row.view.run().is_some()))),
     ),
     Family {
