@@ -31,13 +31,14 @@
 //! | [`Down`](FindingKind::Down) | critical | the state is Crashed or Failed |
 //! | [`Unhealthy`](FindingKind::Unhealthy) | warning | the state is Unhealthy |
 //! | [`Unreadable`](FindingKind::Unreadable) | warning | there is a [read error](PluginView::read_error) |
-//! | [`Crashed`](FindingKind::Crashed) | warning | the last crash was less than an hour before the tick |
+//! | [`Crashed`](FindingKind::Crashed) | warning | the last crash was at most an hour before the tick |
 //! | [`CpuAboveThreshold`](FindingKind::CpuAboveThreshold), [`MemoryAboveThreshold`](FindingKind::MemoryAboveThreshold) | warning | the value of the active run's process is above a [threshold](Thresholds) |
 //! | [`MemoryGrowth`](FindingKind::MemoryGrowth) | notice | the memory of the active run's process has grown, within the history, by more than 10 MB and by more than 10 % |
 //!
 //! The age of a snapshot is not a finding: see [`Snapshot::is_stale`] and [`Snapshot::status`].
 
 mod conditions;
+mod crashes;
 mod finding;
 mod json;
 mod memory_change;
@@ -48,34 +49,12 @@ mod thresholds;
 #[cfg(all(test, feature = "testing"))]
 mod tests;
 
-use std::time::Duration;
-
 use self::conditions::Conditions;
+pub use self::crashes::crash_window;
 pub use self::finding::{Finding, FindingKind, Findings, Onset, Severity};
 pub use self::memory_change::MemoryChange;
 pub use self::thresholds::Thresholds;
 use crate::{PluginView, Snapshot, Window};
-
-/// A crash is recent for this long.
-const RECENT_CRASH: Duration = Duration::from_secs(60 * 60);
-/// Several crashes within this time are reported as such, rather than as those of the last hour.
-const CRASH_BURST: Duration = Duration::from_secs(10 * 60);
-
-/// The window in which crashes are recent: the last hour, or the history if that is shorter.
-///
-/// ```
-/// use plugmeter::{Collector, Config, findings};
-/// use std::time::Duration;
-///
-/// let half = Duration::from_secs(1_800);
-/// let collector = Collector::start(Config::default().history_duration(half))?;
-/// assert_eq!(findings::crash_window(&collector.snapshot()), half);
-/// # Ok::<(), plugmeter::StartError>(())
-/// ```
-#[must_use]
-pub fn crash_window(snapshot: &Snapshot) -> Duration {
-    RECENT_CRASH.min(snapshot.history_duration())
-}
 
 impl Snapshot {
     /// The findings of all plugins, with the default [`Thresholds`].

@@ -90,6 +90,7 @@ mod routes;
 mod server;
 mod settings;
 mod state;
+mod to_json;
 
 use axum::Router;
 

@@ -3,16 +3,16 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use super::crashes::{crashed, recent_crash};
+use super::finding::{Finding, FindingKind, Onset, Severity};
 use super::memory_change::MemoryChange;
 use super::onset::{is_run_older, onset};
-use super::{
-    CRASH_BURST, Finding, FindingKind, Onset, RECENT_CRASH, Severity, Thresholds, crash_window,
-};
+use super::thresholds::Thresholds;
 use crate::format::number::mebibytes;
 use crate::{PluginState, PluginView, ReadError, Window};
 
-/// What is wrong with a plugin now. It takes a few look-ups: onsets and growth are determined when
-/// the findings are made.
+/// The conditions of a plugin that need attention. Reading them takes a few look-ups: onsets and
+/// growth are determined when the findings are made.
 pub(super) struct Conditions<'a> {
     view: PluginView<'a>,
     thresholds: Thresholds,
@@ -87,7 +87,7 @@ impl<'a> Conditions<'a> {
             push(self.unreadable_since(), FindingKind::Unreadable(error));
         }
         if let Some(last) = self.recent_crash
-            && let Some(kind) = self.crashes(last)
+            && let Some(kind) = crashed(view, last)
         {
             push(Onset::At(last), kind);
         }
@@ -119,24 +119,4 @@ impl<'a> Conditions<'a> {
         }
         onset(self.view, |sample| sample.cpu_percent.is_none() && sample.memory_bytes.is_none())
     }
-
-    /// `None` if [`FindingKind::Down`] states the one crash already.
-    fn crashes(&self, last: SystemTime) -> Option<FindingKind> {
-        let snapshot = self.view.snapshot();
-        let burst = CRASH_BURST.min(snapshot.history_duration());
-        let within = if self.view.crashes(burst) > 1 { burst } else { crash_window(snapshot) };
-        let count = self.view.crashes(within);
-        let is_stated = self.view.state() == PluginState::Crashed && count <= 1;
-        (!is_stated).then_some(FindingKind::Crashed { count, within, last })
-    }
-}
-
-/// The last crash, if it was less than an hour before the tick, or after it.
-fn recent_crash(view: PluginView<'_>) -> Option<SystemTime> {
-    let is_recent = |&crash: &SystemTime| {
-        // An error: the crash is later, also because the clock was set back.
-        let age = view.snapshot().sampled_at().duration_since(crash);
-        age.map_or(true, |age| age <= RECENT_CRASH)
-    };
-    view.last_crash().filter(is_recent)
 }

@@ -195,6 +195,43 @@ pub struct Finding {
     pub kind: FindingKind,
 }
 
+/// Two onsets of the same condition may differ by this much.
+const SAME_ONSET: Duration = Duration::from_secs(60);
+
+impl Finding {
+    /// Whether an earlier snapshot's finding is the same one: of the same plugin and kind, with an
+    /// onset within a minute. Use it to notify once.
+    ///
+    /// ```
+    /// # #[cfg(feature = "testing")] {
+    /// use plugmeter::Config;
+    /// use plugmeter::testing::{Simulation, Usage};
+    /// use std::time::Duration;
+    ///
+    /// let mut sim = Simulation::new(Config::default())?;
+    /// sim.register("dice")?.started(4711, "1.0");
+    /// let mut tick = |mb: u64| {
+    ///     sim.tick(|_pid| Usage { cpu_time: Duration::ZERO, memory_bytes: mb << 20 });
+    ///     sim.snapshot().findings().items.into_iter().next().unwrap()
+    /// };
+    /// let (earlier, later) = (tick(200), tick(201));
+    /// assert!(later != earlier && later.is_same(&earlier));
+    /// # }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn is_same(&self, earlier: &Self) -> bool {
+        let (now, then) = (self.since.time(), earlier.since.time());
+        let is_same_onset = match now.duration_since(then) {
+            // What began before the history reaches back may have begun at any time before.
+            Ok(later_by) => later_by <= SAME_ONSET || !self.since.is_exact(),
+            Err(error) => error.duration() <= SAME_ONSET,
+        };
+        let kinds = [&self.kind, &earlier.kind].map(std::mem::discriminant);
+        self.plugin == earlier.plugin && kinds[0] == kinds[1] && is_same_onset
+    }
+}
+
 /// The findings of a snapshot: see [`Snapshot::findings`](crate::Snapshot::findings).
 ///
 /// [`Display`](std::fmt::Display) writes one sentence a line, or states that there is no finding;

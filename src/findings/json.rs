@@ -3,8 +3,8 @@
 use serde::ser::{SerializeMap, SerializeStruct};
 use serde::{Serialize, Serializer};
 
+use super::finding::{Finding, FindingKind};
 use super::text::write_sentence;
-use super::{Finding, FindingKind};
 use crate::format::number::{megabytes, round2, timestamp};
 
 impl Serialize for Finding {

@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use super::Onset;
+use super::finding::Onset;
 use crate::{PluginView, Sample, Window};
 
 /// Since when `holds` has been true of the samples of the active run, without a break.

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::{Finding, FindingKind, Findings, Onset, Severity};
+use super::finding::{Finding, FindingKind, Findings, Onset, Severity};
 use crate::format::display::{span, times};
 use crate::format::number::mebibytes;
 use crate::format::text::sanitize;

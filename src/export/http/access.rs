@@ -283,7 +283,7 @@ mod tests {
         let basic = |pair: &str| format!("Basic {}", BASE64.encode(pair)).into_bytes();
         assert!(accepts(&["Bearer s3:cret \u{fc}".as_bytes()]));
         assert!(accepts(&["bEARER   s3:cret \u{fc} ".as_bytes()]));
-        assert!(accepts(&[&basic("anybody:s3:cret \u{fc}")]));
+        assert!(accepts(&[&basic("user:s3:cret \u{fc}")]));
         assert!(accepts(&[&basic(":s3:cret \u{fc}")]));
         for wrong in [
             &b""[..],

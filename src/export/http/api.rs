@@ -9,6 +9,7 @@ use tokio::task::yield_now;
 
 use super::event_rate::recent_event_rate;
 use super::plugin_status::PluginStatus;
+use super::to_json::append_json;
 use crate::findings::Thresholds;
 use crate::format::number::{megabytes, round2, timestamp};
 use crate::{Downsampler, PluginView, Point, ReadError, Snapshot, Window};
@@ -31,8 +32,7 @@ impl Document {
     }
 
     fn write(&mut self, value: &impl Serialize) {
-        serde_json::to_writer(&mut self.0, value)
-            .expect("the value can be represented in JSON; writing to a vector does not fail");
+        append_json(&mut self.0, value);
     }
 
     fn key(&mut self, key: &str) {

@@ -44,6 +44,7 @@ use super::cache::CacheKey;
 use super::query::{Query, QueryError};
 use super::response::{JSON, error, response};
 use super::state::AppState;
+use super::to_json::to_json;
 use crate::Snapshot;
 use crate::findings::{Thresholds, crash_window};
 
@@ -51,10 +52,9 @@ const HTML: &str = "text/html; charset=utf-8";
 /// Rows of the page that include their sparklines: for thousands of plugins they would be megabytes.
 /// The script fetches those of the other rows when they become visible.
 const MAX_SPARKLINE_ROWS: usize = 100;
-/// Sparklines that one request may ask for.
+/// The maximum number of sparklines in one response.
 const MAX_REQUESTED_SPARKLINES: usize = 256;
 const RENDER: &str = "writing to a string does not fail";
-const TO_JSON: &str = "the document can be represented in JSON";
 
 /// The routes of the dashboard. All but `/` are private to it.
 pub(super) fn routes() -> Router<Arc<AppState>> {
@@ -299,6 +299,5 @@ async fn plugin_data(State(state): State<Arc<AppState>>, uri: Uri) -> Result<Res
         stopped: snapshot.is_stopped(),
         detail: PluginDetail::new(view, &state.thresholds, window),
     };
-    let text = serde_json::to_vec(&document).expect(TO_JSON);
-    Ok(response(JSON, SharedBody::body(Bytes::new(), text.into())))
+    Ok(response(JSON, SharedBody::body(Bytes::new(), to_json(&document).into())))
 }

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::PluginView;
-use crate::findings::{Severity, Thresholds};
+use crate::findings::{Finding, Severity, Thresholds};
 
 /// In ascending order of urgency.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -16,7 +16,15 @@ pub(super) enum PluginStatus {
 
 impl PluginStatus {
     pub(super) fn of(view: PluginView<'_>, thresholds: &Thresholds) -> Self {
-        match view.attention(thresholds) {
+        Self::from_severity(view.attention(thresholds))
+    }
+
+    pub(super) fn of_findings(findings: &[Finding]) -> Self {
+        Self::from_severity(findings.iter().map(|finding| finding.severity).max())
+    }
+
+    const fn from_severity(highest: Option<Severity>) -> Self {
+        match highest {
             Some(Severity::Critical) => Self::Error,
             Some(Severity::Warning) => Self::Warning,
             Some(Severity::Notice) | None => Self::Ok,

@@ -7,6 +7,7 @@ use axum::response::Response;
 use serde::Serialize;
 
 use super::query::QueryError;
+use super::to_json::to_json;
 
 pub(super) const JSON: &str = "application/json";
 
@@ -17,8 +18,7 @@ pub(super) fn response(content_type: &'static str, body: Body) -> Response {
 }
 
 pub(super) fn json(status: StatusCode, document: &impl Serialize) -> Response {
-    let text = serde_json::to_vec(document).expect("the document can be represented in JSON");
-    let mut response = response(JSON, text.into());
+    let mut response = response(JSON, to_json(document).into());
     *response.status_mut() = status;
     response
 }

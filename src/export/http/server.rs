@@ -139,7 +139,7 @@ impl fmt::Debug for HttpServer {
     }
 }
 
-/// What the server's thread needs.
+/// The parts of the server's thread.
 struct Server {
     listener: TcpListener,
     router: Router,

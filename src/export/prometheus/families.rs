@@ -107,13 +107,9 @@ pub(super) const PLUGIN_FAMILIES: [Family<PluginSeries>; 11] = [
         "Processes after the first.",
         |row| Some(Number::Integer(row.view.restart_count())),
     ),
-    plugin_family(
-        MetricType::Gauge,
-        "plugin_up",
-        None,
-        "1 with a live process, else 0.",
-        |row| Some(Number::Integer(u64::from(row.view.run().is_some()))),
-    ),
+    plugin_family(MetricType::Gauge, "plugin_up", None, "1 with a live process, else 0.", |row| {
+        Some(Number::Integer(u64::from(row.view.run().is_some())))
+    }),
     Family {
         name: "plugin_state",
         metric_type: MetricType::StateSet,

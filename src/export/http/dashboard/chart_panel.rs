@@ -115,7 +115,7 @@ struct Marks<'a> {
     crashes: &'a [f64],
 }
 
-/// What a chart is made of.
+/// The values and the formats of a chart.
 struct ChartSource<'a> {
     key: &'static str,
     title: &'static str,

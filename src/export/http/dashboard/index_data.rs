@@ -4,7 +4,7 @@ use axum::body::Bytes;
 use serde::Serialize;
 use tokio::task::yield_now;
 
-use super::TO_JSON;
+use super::super::to_json::{append_json, to_json};
 use super::display_time::unix_millis;
 use super::finding_message::FindingMessage;
 use super::overview::{Overview, Verdict};
@@ -49,7 +49,7 @@ pub(super) async fn rest(snapshot: &Snapshot, thresholds: &Thresholds) -> Bytes 
         more,
         totals: &overview.totals,
     };
-    let mut out = serde_json::to_vec(&document).expect(TO_JSON);
+    let mut out = to_json(&document);
     // The opening brace is in the head; the closing one follows the rows.
     out.remove(0);
     out.pop();
@@ -61,7 +61,7 @@ pub(super) async fn rest(snapshot: &Snapshot, thresholds: &Thresholds) -> Bytes 
         if index % ROWS_PER_YIELD == ROWS_PER_YIELD - 1 {
             yield_now().await;
         }
-        serde_json::to_writer(&mut out, row).expect(TO_JSON);
+        append_json(&mut out, row);
     }
     out.extend_from_slice(b"]}");
     out.into()
@@ -86,5 +86,5 @@ pub(super) async fn sparklines(
         lines.push((view.name(), Sparklines::new(*view, thresholds)));
     }
     let document = Document { tick: snapshot.tick(), lines };
-    serde_json::to_vec(&document).expect(TO_JSON).into()
+    to_json(&document).into()
 }

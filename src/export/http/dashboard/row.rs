@@ -52,9 +52,10 @@ impl<'a> Row<'a> {
         let cpu = view.aggregates(Window::All).and_then(|aggregates| aggregates.cpu);
         let change = view.memory_change(Window::All);
         let rate = recent_event_rate(view);
+        let findings = view.findings_with(thresholds);
         Self {
             name: view.name(),
-            status: PluginStatus::of(view, thresholds),
+            status: PluginStatus::of_findings(&findings),
             state: state_label(view.state()),
             since: DisplayTime::new(view.state_since(), snapshot),
             cpu: or_absent(usage.cpu_percent.map(format::percent)),
@@ -67,7 +68,7 @@ impl<'a> Row<'a> {
             uptime: or_absent(usage.uptime.map(human_duration)),
             version: view.version().unwrap_or_default(),
             pid: view.pid().map_or_else(String::new, |pid| format!("pid {pid}")),
-            findings: view.findings_with(thresholds),
+            findings,
             sort_keys: SortKeys {
                 cpu: usage.cpu_percent,
                 memory: usage.memory_bytes.map(mebibytes),

@@ -28,8 +28,10 @@ const UNLIMITED: ServerLimits = ServerLimits {
 };
 
 const REQUEST: &[u8] = b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n";
-/// Its response is larger than all buffers.
+/// Its response, with 10,000 plugins, is larger than all buffers.
 const LARGE_REQUEST: &[u8] = b"GET /api/metrics HTTP/1.1\r\nHost: localhost\r\n\r\n";
+/// Less than that response.
+const MIN_LARGE_RESPONSE: usize = 3_000_000;
 
 fn simulation(plugins: u32) -> Simulation {
     let mut sim = Simulation::new(Config::default()).unwrap();
@@ -144,11 +146,11 @@ fn idle_connection_is_closed_after_timeout() {
     let limits = ServerLimits { header_read_timeout: SHORT, ..UNLIMITED };
     let (_server, address) = serve(&sim, HttpConfig::default(), limits);
     let mut idle = connect(address);
-    assert_eq!(exchange(&mut idle, REQUEST), Some(200));
+    // The server's timer starts after the request.
     let start = Instant::now();
+    assert_eq!(exchange(&mut idle, REQUEST), Some(200));
     wait_until_closed(&mut idle);
-    // Half of it: the server's timer may have started before the response was read here.
-    assert!(start.elapsed() >= SHORT / 2);
+    assert!(start.elapsed() >= SHORT);
 }
 
 #[test]
@@ -161,7 +163,7 @@ fn client_that_does_not_read_is_closed() {
     wait_until_free(address);
     let mut received = Vec::new();
     let end = deaf.read_to_end(&mut received);
-    assert!(end.is_err() || received.len() < 1_000_000, "{} bytes", received.len());
+    assert!(end.is_err() || received.len() < MIN_LARGE_RESPONSE, "{} bytes", received.len());
 }
 
 #[test]
@@ -174,15 +176,17 @@ fn client_that_reads_too_slowly_is_closed() {
     let connection = slow.try_clone().unwrap();
     let reader = thread::spawn(move || {
         // Always some data, but the whole response would take a minute.
-        let mut buffer = [0; 4_096];
-        while matches!(slow.read(&mut buffer), Ok(1..)) {
+        let (mut buffer, mut received) = ([0; 4_096], 0);
+        while let Ok(read @ 1..) = slow.read(&mut buffer) {
+            received += read;
             thread::sleep(Duration::from_millis(50));
         }
+        received
     });
     wait_until_free(address);
     // The rest is in the client's own buffer.
     let _: io::Result<()> = connection.shutdown(Shutdown::Both);
-    reader.join().unwrap();
+    assert!(reader.join().unwrap() < MIN_LARGE_RESPONSE);
 }
 
 #[test]
@@ -258,7 +262,7 @@ fn stop_lets_a_response_finish() {
     let stopping = thread::spawn(move || server.stop());
     let mut rest = String::new();
     stream.read_to_string(&mut rest).unwrap();
-    assert!(rest.ends_with('}') && rest.contains("\"sampler\""), "{} bytes", rest.len());
+    assert!(rest.ends_with('}') && rest.len() > MIN_LARGE_RESPONSE, "{} bytes", rest.len());
     stopping.join().unwrap();
 }
 

@@ -2,7 +2,7 @@
 
 function updatePluginPage(data) {
   setAttr($('verdict'), 'data-status', data.level);
-  setText($('verdict').querySelector('.word'), data.level);
+  setText($('verdict').querySelector('.level'), data.level);
   renderSegments($('assessment'), data.segments);
   const figures = $('totals').querySelectorAll('dd');
   data.key_figures.forEach((text, index) => setText(figures[index], text));
