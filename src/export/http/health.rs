@@ -6,12 +6,12 @@ use crate::Snapshot;
 
 /// Why the values of a snapshot are not current.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Unhealthy {
+pub(super) enum HealthProblem {
     Stopped,
     Stale { age: Duration },
 }
 
-impl Unhealthy {
+impl HealthProblem {
     /// `None` if the values are current. Reads the clock.
     pub(super) fn of(snapshot: &Snapshot) -> Option<Self> {
         if snapshot.is_stopped() {
@@ -39,16 +39,16 @@ mod tests {
     #[test]
     fn stopped_collector_is_unhealthy() {
         let collector = Collector::start(Config::default()).unwrap();
-        assert_eq!(Unhealthy::of(&collector.sample_now().unwrap()), None);
+        assert_eq!(HealthProblem::of(&collector.sample_now().unwrap()), None);
         collector.stop();
-        assert_eq!(Unhealthy::of(&collector.snapshot()), Some(Unhealthy::Stopped));
+        assert_eq!(HealthProblem::of(&collector.snapshot()), Some(HealthProblem::Stopped));
     }
 
     #[test]
     fn reason_states_age_of_last_tick() {
         let sim = Simulation::new(Config::default()).unwrap();
-        assert_eq!(Unhealthy::of(&sim.snapshot()), None);
-        let stale = Unhealthy::Stale { age: Duration::from_millis(16_040) };
+        assert_eq!(HealthProblem::of(&sim.snapshot()), None);
+        let stale = HealthProblem::Stale { age: Duration::from_millis(16_040) };
         assert_eq!(stale.reason(), "the last tick was 16.0 seconds ago");
     }
 }

@@ -13,7 +13,7 @@ use serde::Serialize;
 
 use super::body::SharedBody;
 use super::cache::CacheKey;
-use super::health::Unhealthy;
+use super::health::HealthProblem;
 use super::query::Query;
 use super::response::{JSON, error, json, response};
 use super::settings::HttpSettings;
@@ -83,7 +83,7 @@ async fn exposition(State(state): State<Arc<AppState>>, headers: HeaderMap) -> R
     let snapshot = state.reader.snapshot();
     if snapshot.is_stopped() {
         // Values that no longer change would look like those of an idle plugin.
-        return error(StatusCode::SERVICE_UNAVAILABLE, &Unhealthy::Stopped.reason());
+        return error(StatusCode::SERVICE_UNAVAILABLE, &HealthProblem::Stopped.reason());
     }
     let accept: Vec<_> = headers.get_all(ACCEPT).iter().filter_map(|a| a.to_str().ok()).collect();
     let format = Format::negotiate(&accept.join(","));
@@ -105,10 +105,10 @@ async fn health(State(state): State<Arc<AppState>>) -> Response {
         #[serde(skip_serializing_if = "Option::is_none")]
         reason: Option<String>,
     }
-    match Unhealthy::of(&state.reader.snapshot()) {
+    match HealthProblem::of(&state.reader.snapshot()) {
         None => json(StatusCode::OK, &Document { status: "ok", reason: None }),
-        Some(unhealthy) => {
-            let document = Document { status: "error", reason: Some(unhealthy.reason()) };
+        Some(problem) => {
+            let document = Document { status: "error", reason: Some(problem.reason()) };
             json(StatusCode::SERVICE_UNAVAILABLE, &document)
         }
     }

@@ -1,6 +1,6 @@
 //! The banner that is shown while the values are not current.
 
-use super::super::health::Unhealthy;
+use super::super::health::HealthProblem;
 use crate::Snapshot;
 
 #[derive(Debug)]
@@ -25,9 +25,9 @@ impl Banner {
 
     /// `None` if the values are current.
     pub(super) fn of(snapshot: &Snapshot) -> Option<Self> {
-        Some(match Unhealthy::of(snapshot)? {
-            Unhealthy::Stopped => Self { kind: "stopped", text: Self::STOPPED },
-            Unhealthy::Stale { .. } => Self { kind: "stale", text: Self::STALE },
+        Some(match HealthProblem::of(snapshot)? {
+            HealthProblem::Stopped => Self { kind: "stopped", text: Self::STOPPED },
+            HealthProblem::Stale { .. } => Self { kind: "stale", text: Self::STALE },
         })
     }
 }
