@@ -1,3 +1,5 @@
+#![allow(clippy::unwrap_used)] // a panic fails the test
+
 use std::time::Duration;
 
 use super::{FindingKind, Onset, Severity, Thresholds};
