@@ -72,7 +72,7 @@ function updateStaleness() {
     setText(ageText, `Data ${text} old`);
   }
   // At the last response: the data do not become stale while nothing is fetched, as when the page is
-  // hidden. Stale is older than three intervals and a second.
+  // hidden. The limit is that of Snapshot::is_stale: three intervals and a second.
   const isStale = ageAtResponse + (respondedAt - receivedAt) / 1_000 > interval * 3 + 1;
   const kind = errorText ? 'disconnected' : stopped ? 'stopped' : isStale ? 'stale' : '';
   const text = errorText || (kind && banner.dataset[kind]) || '';
