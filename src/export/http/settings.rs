@@ -61,7 +61,7 @@ pub(super) fn token(token: Option<&str>) -> Result<Option<Secret>, HttpError> {
         // The reason does not contain the token, because reasons are logged.
         Some(token) if token.trim() != token || token.contains(char::is_control) => invalid(
             "token",
-            "it has leading or trailing whitespace, or control characters, which no header can have",
+            "it has leading or trailing whitespace, or control characters: no header can have these",
         ),
         Some(token) => Ok(Some(Secret::new(token))),
     }
