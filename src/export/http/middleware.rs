@@ -30,9 +30,9 @@ pub(super) fn with_middleware(routes: Router<Arc<AppState>>, state: Arc<AppState
 }
 
 /// Allows this server's own scripts, styles and images only, and no embedding in a frame.
-const CONTENT_POLICY: &str =
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
-     connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+const CONTENT_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
+     img-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; \
+     frame-ancestors 'none'";
 
 async fn add_headers(request: Request, next: Next) -> Response {
     const HEADERS: [(HeaderName, &str); 5] = [
