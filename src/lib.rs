@@ -135,6 +135,7 @@ mod engine;
 mod error;
 #[cfg(feature = "prometheus")]
 mod export;
+pub mod findings;
 mod format;
 #[cfg(fuzzing)]
 #[doc(hidden)]

@@ -1,4 +1,5 @@
-//! Who may ask, and for what. Pure decisions; [`routes`](super::routes) asks them in their order.
+//! Which requests are accepted: checks of host, method and token. Pure functions; the
+//! [middleware](super::middleware) applies them in order.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::{fmt, str};
@@ -9,18 +10,18 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use subtle::ConstantTimeEq as _;
 
-/// Why a request goes no further.
+/// Why a request is rejected.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Refusal {
-    /// It is for a host that is not ours, or does not say for which.
+pub(super) enum Rejection {
+    /// The host is not allowed, or missing.
     Host(String),
-    /// It wants to change something.
+    /// The method is neither GET nor HEAD.
     Method,
-    /// It does not know the token.
+    /// The token is missing or wrong.
     Token,
 }
 
-/// What is not for everybody. Its `Debug` does not show it.
+/// A secret. Its `Debug` does not show it.
 pub(super) struct Secret(String);
 
 impl Secret {
@@ -28,8 +29,8 @@ impl Secret {
         Self(secret.to_owned())
     }
 
-    /// Takes as long wherever the two differ; how long it is is no secret.
-    fn is(&self, given: &[u8]) -> bool {
+    /// Compares in constant time for a given length; the length is not secret.
+    fn matches(&self, given: &[u8]) -> bool {
         self.0.as_bytes().ct_eq(given).into()
     }
 }
@@ -40,41 +41,41 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// Whether the request is for a host that is ours: an address, `localhost`, or one that is allowed.
+/// Checks that the request is for an IP address, `localhost`, or an allowed host.
 ///
-/// A browser that was told that the name of some page's site has our address sends that name: it is
-/// how a page of another site would get at what we answer.
+/// This prevents DNS rebinding: a page of another site whose name resolves to this server's address
+/// makes the browser send that name.
 pub(super) fn check_host(
     version: Version,
     uri: &Uri,
     headers: &HeaderMap,
     allowed: &[String],
-) -> Result<(), Refusal> {
+) -> Result<(), Rejection> {
     let mut hosts = headers.get_all(HOST).iter();
     let (host, second) = (hosts.next(), hosts.next());
     if second.is_some() {
-        return Err(Refusal::Host("the request has two Host headers".to_owned()));
+        return Err(Rejection::Host("the request has two Host headers".to_owned()));
     }
-    // An absolute target takes precedence over the header for some servers, the header for others:
-    // both must be ours. From HTTP/2 on the target is what the header was.
-    let of_target = uri.authority().map(|authority| authority.as_str().as_bytes());
-    let required = of_target.is_none() || version < Version::HTTP_2;
-    if required && host.is_none() {
-        return Err(Refusal::Host("the request does not say for which host it is".to_owned()));
+    // Servers differ in whether an absolute target or the header takes precedence, so both must be
+    // allowed. From HTTP/2 on the target replaces the header.
+    let target_host = uri.authority().map(|authority| authority.as_str().as_bytes());
+    let is_required = target_host.is_none() || version < Version::HTTP_2;
+    if is_required && host.is_none() {
+        return Err(Rejection::Host("the request has no Host header".to_owned()));
     }
-    for host in [host.map(|host| host.as_bytes()), of_target].into_iter().flatten() {
+    for host in [host.map(|host| host.as_bytes()), target_host].into_iter().flatten() {
         let host = String::from_utf8_lossy(host);
         if !host_is_allowed(&host, allowed) {
-            return Err(Refusal::Host(format!(
-                "{host:?} is not a host that is answered: allow it by `HttpConfig::allow_host`, \
-                 \"allowed_hosts\" in its JSON"
+            return Err(Rejection::Host(format!(
+                "the host {host:?} is not allowed: add it by `HttpConfig::allow_host`, in JSON \
+                 \"allowed_hosts\""
             )));
         }
     }
     Ok(())
 }
 
-/// Whether `host`, as a request has it, is an address, `localhost`, or one of `allowed`.
+/// Whether `host`, as written in a request, is an address, `localhost`, or one of `allowed`.
 pub(crate) fn host_is_allowed(host: &str, allowed: &[String]) -> bool {
     let Some(host) = comparable_host(host) else {
         return false;
@@ -86,8 +87,8 @@ pub(crate) fn host_is_allowed(host: &str, allowed: &[String]) -> bool {
     is_v6 || host.parse::<Ipv4Addr>().is_ok() || host == "localhost" || allowed.contains(&host)
 }
 
-/// The host of `HOST[:PORT]` as it is compared: in lower case, without the port and the dot of the
-/// root. `None` for what is not the name of a host or an address.
+/// The host of `HOST[:PORT]` in the form for comparison: in lower case, without the port and without
+/// a trailing dot. `None` if it is neither a host name nor an address.
 pub(crate) fn comparable_host(given: &str) -> Option<String> {
     let (host, rest) = match given.strip_prefix('[') {
         Some(inside) => {
@@ -99,9 +100,9 @@ pub(crate) fn comparable_host(given: &str) -> Option<String> {
         None => given.split_at(given.find(':').unwrap_or(given.len())),
     };
     if let Some(port) = rest.strip_prefix(':') {
-        // It may be empty, says RFC 3986.
-        let number = port.is_empty() || port.parse::<u16>().is_ok();
-        if !number || !port.bytes().all(|byte| byte.is_ascii_digit()) {
+        // The port may be empty: RFC 3986, section 3.2.3.
+        let is_number = port.is_empty() || port.parse::<u16>().is_ok();
+        if !is_number || !port.bytes().all(|byte| byte.is_ascii_digit()) {
             return None;
         }
     } else if !rest.is_empty() {
@@ -111,42 +112,42 @@ pub(crate) fn comparable_host(given: &str) -> Option<String> {
         return Some(host.to_ascii_lowercase());
     }
     let host = host.strip_suffix('.').unwrap_or(host);
-    let is_of_name = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
-    (!host.is_empty() && host.bytes().all(is_of_name)).then(|| host.to_ascii_lowercase())
+    let is_name_byte = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
+    (!host.is_empty() && host.bytes().all(is_name_byte)).then(|| host.to_ascii_lowercase())
 }
 
-/// Nothing can be changed here.
-pub(super) fn check_method(method: &Method) -> Result<(), Refusal> {
-    if *method == Method::GET || *method == Method::HEAD { Ok(()) } else { Err(Refusal::Method) }
+/// Checks that the method is GET or HEAD.
+pub(super) fn check_method(method: &Method) -> Result<(), Rejection> {
+    if *method == Method::GET || *method == Method::HEAD { Ok(()) } else { Err(Rejection::Method) }
 }
 
-/// Whether the request knows the token, if there is one.
-pub(super) fn check_token(headers: &HeaderMap, token: Option<&Secret>) -> Result<(), Refusal> {
+/// Checks that the request has the token, if one is set.
+pub(super) fn check_token(headers: &HeaderMap, token: Option<&Secret>) -> Result<(), Rejection> {
     let Some(token) = token else {
         return Ok(());
     };
     let mut given = headers.get_all(AUTHORIZATION).iter();
     match (given.next(), given.next()) {
-        (Some(one), None) if knows(one.as_bytes(), token) => Ok(()),
-        _ => Err(Refusal::Token),
+        (Some(one), None) if has_token(one.as_bytes(), token) => Ok(()),
+        _ => Err(Rejection::Token),
     }
 }
 
-/// `Bearer TOKEN`, or `Basic` with the token as the password (RFC 6750, RFC 7617).
-fn knows(credentials: &[u8], token: &Secret) -> bool {
+/// `Bearer TOKEN`, or `Basic` with the token as the password: RFC 6750, RFC 7617.
+fn has_token(credentials: &[u8], token: &Secret) -> bool {
     let Some(space) = credentials.iter().position(|&byte| byte == b' ') else {
         return false;
     };
     let (scheme, rest) = credentials.split_at(space);
     let given = rest.trim_ascii();
     if scheme.eq_ignore_ascii_case(b"bearer") {
-        return token.is(given);
+        return token.matches(given);
     }
     if scheme.eq_ignore_ascii_case(b"basic")
         && let Ok(decoded) = BASE64.decode(given)
         && let Some(colon) = decoded.iter().position(|&byte| byte == b':')
     {
-        return token.is(&decoded[colon + 1..]);
+        return token.matches(&decoded[colon + 1..]);
     }
     false
 }
@@ -162,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn addresses_localhost_and_what_is_allowed_are_ours() {
+    fn addresses_localhost_and_listed_hosts_are_allowed() {
         for host in [
             "127.0.0.1",
             "127.0.0.1:8080",
@@ -187,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn other_names_and_nonsense_are_not() {
+    fn other_and_malformed_hosts_are_rejected() {
         for host in [
             "",
             ".",
@@ -232,7 +233,7 @@ mod tests {
         }
     }
 
-    fn check(version: Version, uri: &str, hosts: &[&str]) -> Result<(), Refusal> {
+    fn check(version: Version, uri: &str, hosts: &[&str]) -> Result<(), Rejection> {
         let mut headers = HeaderMap::new();
         for host in hosts {
             headers.append(HOST, HeaderValue::from_str(host).unwrap());
@@ -241,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_says_once_for_which_host_it_is_and_an_absolute_target_must_agree() {
+    fn host_header_and_absolute_target_must_be_allowed() {
         let ok = |version, uri, hosts: &[&str]| check(version, uri, hosts).is_ok();
         let (one, old, two) = (Version::HTTP_11, Version::HTTP_10, Version::HTTP_2);
         assert!(ok(one, "/", &["localhost"]));
@@ -261,15 +262,15 @@ mod tests {
     }
 
     #[test]
-    fn the_refusal_names_the_setting() {
-        let Err(Refusal::Host(text)) = check(Version::HTTP_11, "/", &["evil.example"]) else {
-            panic!("it is not ours");
+    fn host_rejection_names_the_setting() {
+        let Err(Rejection::Host(text)) = check(Version::HTTP_11, "/", &["evil.example"]) else {
+            panic!("the host is not allowed");
         };
         assert!(text.contains("evil.example") && text.contains("allowed_hosts"), "{text}");
         assert!(text.contains("allow_host"), "{text}");
     }
 
-    fn knows_it(given: &[&[u8]]) -> bool {
+    fn accepts(given: &[&[u8]]) -> bool {
         let mut headers = HeaderMap::new();
         for value in given {
             headers.append(AUTHORIZATION, HeaderValue::from_bytes(value).unwrap());
@@ -278,12 +279,12 @@ mod tests {
     }
 
     #[test]
-    fn the_token_is_that_of_bearer_or_the_password_of_basic() {
+    fn token_is_bearer_or_basic_password() {
         let basic = |pair: &str| format!("Basic {}", BASE64.encode(pair)).into_bytes();
-        assert!(knows_it(&["Bearer s3:cret \u{fc}".as_bytes()]));
-        assert!(knows_it(&["bEARER   s3:cret \u{fc} ".as_bytes()]));
-        assert!(knows_it(&[&basic("anybody:s3:cret \u{fc}")]));
-        assert!(knows_it(&[&basic(":s3:cret \u{fc}")]));
+        assert!(accepts(&["Bearer s3:cret \u{fc}".as_bytes()]));
+        assert!(accepts(&["bEARER   s3:cret \u{fc} ".as_bytes()]));
+        assert!(accepts(&[&basic("user:s3:cret \u{fc}")]));
+        assert!(accepts(&[&basic(":s3:cret \u{fc}")]));
         for wrong in [
             &b""[..],
             b"Bearer",
@@ -295,28 +296,28 @@ mod tests {
             b"Digest s3:cret",
             b"s3:cret",
         ] {
-            assert!(!knows_it(&[wrong]), "{}", String::from_utf8_lossy(wrong));
+            assert!(!accepts(&[wrong]), "{}", String::from_utf8_lossy(wrong));
         }
-        assert!(!knows_it(&[&basic("s3:cret \u{fc}")]), "the first colon ends the user's name");
-        assert!(!knows_it(&[&basic("x:s3:cret \u{fc}x")]));
-        assert!(!knows_it(&[]));
+        assert!(!accepts(&[&basic("s3:cret \u{fc}")]), "the first colon ends the user name");
+        assert!(!accepts(&[&basic("x:s3:cret \u{fc}x")]));
+        assert!(!accepts(&[]));
         let right = "Bearer s3:cret \u{fc}".as_bytes();
-        assert!(!knows_it(&[right, right]), "which of them?");
+        assert!(!accepts(&[right, right]), "ambiguous");
     }
 
     #[test]
-    fn without_a_token_nobody_is_asked_for_one() {
+    fn request_without_configured_token_is_accepted() {
         assert_eq!(check_token(&HeaderMap::new(), None), Ok(()));
     }
 
     #[test]
-    fn only_what_reads_is_answered() {
+    fn only_get_and_head_are_accepted() {
         for method in [Method::GET, Method::HEAD] {
             assert_eq!(check_method(&method), Ok(()));
         }
         for method in [Method::POST, Method::PUT, Method::DELETE, Method::OPTIONS, Method::CONNECT]
         {
-            assert_eq!(check_method(&method), Err(Refusal::Method));
+            assert_eq!(check_method(&method), Err(Rejection::Method));
         }
     }
 }

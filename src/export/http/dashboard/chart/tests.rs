@@ -3,10 +3,10 @@ use crate::PluginState;
 
 const INTERVAL: Duration = Duration::from_secs(5);
 
-/// Numbers that look like chance, the same in every run.
-struct Dice(u64);
+/// Pseudorandom numbers, the same in every run.
+struct Random(u64);
 
-impl Dice {
+impl Random {
     fn below(&mut self, sides: u64) -> u64 {
         self.0 =
             self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
@@ -34,17 +34,17 @@ fn strokes(path: &str) -> Vec<(Vec<(f64, f64)>, bool)> {
 }
 
 #[test]
-fn a_line_goes_through_every_value_and_breaks_where_there_is_none() {
-    let mut dice = Dice(7);
+fn line_connects_values_and_breaks_without_one() {
+    let mut random = Random(7);
     for _ in 0..500 {
-        let len = dice.below(30);
+        let len = random.below(30);
         let dots: Vec<Dot> = (0..len)
             .map(|nth| {
-                let value = (dice.below(3) > 0).then(|| dice.below(60) as f64);
+                let value = (random.below(3) > 0).then(|| random.below(60) as f64);
                 (990.0 + 35.0 * nth as f64, value)
             })
             .collect();
-        // By the definition, one dot after the other.
+        // By the definition, dot by dot.
         let mut expected: Vec<Vec<(f64, f64)>> = Vec::new();
         let mut is_broken = true;
         for (at, value) in &dots {
@@ -78,7 +78,7 @@ fn a_line_goes_through_every_value_and_breaks_where_there_is_none() {
 }
 
 #[test]
-fn nothing_is_an_empty_path_and_one_value_a_dot() {
+fn single_value_is_a_dot() {
     assert_eq!(scale().line(&[]), "");
     assert_eq!(scale().area(&[]), "");
     assert_eq!(scale().line(&[(1_500.0, None)]), "");
@@ -92,26 +92,26 @@ fn nothing_is_an_empty_path_and_one_value_a_dot() {
 }
 
 #[test]
-fn a_scale_of_no_length_draws_in_its_middle_and_nothing_that_is_no_number() {
+fn empty_scale_draws_in_the_middle() {
     let flat = Scale { low: 3.0, high: 3.0, from: 5.0, to: 5.0, ..scale() };
     assert_eq!(flat.line(&[(5.0, Some(3.0))]), "M50 11.5h0");
-    for path in [flat.uprights(&[5.0]), flat.marks(&[5.0]), flat.level(3.0)] {
+    for path in [flat.vertical_lines(&[5.0]), flat.dots(&[5.0]), flat.horizontal_line(3.0)] {
         assert!(!path.contains("NaN") && !path.contains("inf"), "{path}");
     }
 }
 
 #[test]
-fn moments_outside_are_not_marked() {
-    let moments = [999.0, 1_000.0, 1_500.0, 2_000.0, 2_000.1];
-    assert_eq!(scale().uprights(&moments), "M0 0V23M50 0V23M100 0V23");
-    // A mark at an edge is moved inside, so that half of it is not cut off.
-    assert_eq!(scale().marks(&moments), "M2 4h0M50 4h0M98 4h0");
-    assert_eq!(scale().level(25.0), "M0 11.5H100");
-    assert_eq!([scale().level(50.1), scale().level(f64::INFINITY)], ["", ""]);
+fn times_outside_are_not_marked() {
+    let times = [999.0, 1_000.0, 1_500.0, 2_000.0, 2_000.1];
+    assert_eq!(scale().vertical_lines(&times), "M0 0V23M50 0V23M100 0V23");
+    // A dot at an edge is moved inside, so that it is not cut.
+    assert_eq!(scale().dots(&times), "M2 4h0M50 4h0M98 4h0");
+    assert_eq!(scale().horizontal_line(25.0), "M0 11.5H100");
+    assert_eq!([scale().horizontal_line(50.1), scale().horizontal_line(f64::INFINITY)], ["", ""]);
 }
 
 #[test]
-fn round_numbers_are_not_below_and_not_far_above() {
+fn round_up_returns_next_round_number() {
     for (value, expected) in [
         (0.0, 1.0),
         (-5.0, 1.0),
@@ -151,46 +151,46 @@ fn sample(
     }
 }
 
-/// A life with everything in it: unknown values, late ticks, a clock set back, restarts, crashes.
-fn life(dice: &mut Dice) -> Vec<Sample<'static>> {
+/// A history with unknown values, late ticks, a clock set back, restarts and crashes.
+fn random_history(random: &mut Random) -> Vec<Sample<'static>> {
     let (mut at, mut run, mut crashes, mut events) = (1_000.0, Some(1), 0, 0);
-    (0..dice.below(200))
+    (0..random.below(200))
         .map(|_| {
-            at += match dice.below(20) {
+            at += match random.below(20) {
                 0 => 30.0,
                 1 => 7.5,
                 2 => 7.6,
                 3 => -2.0,
                 _ => 5.0,
             };
-            match dice.below(15) {
+            match random.below(15) {
                 0 => run = None,
-                1 => run = Some(dice.below(6)),
+                1 => run = Some(random.below(6)),
                 _ => {}
             }
-            crashes += u64::from(dice.below(12) == 0);
-            events += dice.below(50);
-            let cpu = (run.is_some() && dice.below(9) > 0).then(|| dice.below(100));
+            crashes += u64::from(random.below(12) == 0);
+            events += random.below(50);
+            let cpu = (run.is_some() && random.below(9) > 0).then(|| random.below(100));
             sample(at, cpu, run, crashes, events)
         })
         .collect()
 }
 
 #[test]
-fn a_trace_breaks_at_gaps_and_notes_restarts_and_crashes() {
-    let mut dice = Dice(11);
+fn trace_breaks_at_gaps_and_marks_restarts_and_crashes() {
+    let mut random = Random(11);
     for _ in 0..300 {
-        let samples = life(&mut dice);
-        let trace = Trace::of(samples.iter().copied(), 17, INTERVAL, 1_000);
+        let samples = random_history(&mut random);
+        let trace = Trace::new(samples.iter().copied(), 17, INTERVAL, 1_000);
         let mut expected = Trace::default();
         let mut last_run = None;
         for (nth, sample) in samples.iter().enumerate() {
-            let at = seconds(sample.timestamp);
+            let at = unix_seconds(sample.timestamp);
             let before = nth.checked_sub(1).map(|before| &samples[before]);
-            let passed = before.map(|before| at - seconds(before.timestamp));
-            let is_gap = passed.is_some_and(|passed| !(0.0..=7.5).contains(&passed));
+            let elapsed = before.map(|before| at - unix_seconds(before.timestamp));
+            let is_gap = elapsed.is_some_and(|elapsed| !(0.0..=7.5).contains(&elapsed));
             if is_gap {
-                let then = seconds(before.unwrap().timestamp);
+                let then = unix_seconds(before.unwrap().timestamp);
                 expected.cpu.push((then, None));
                 expected.memory.push((then, None));
                 expected.rate.push((then, None));
@@ -199,7 +199,7 @@ fn a_trace_breaks_at_gaps_and_notes_restarts_and_crashes() {
             expected.memory.push((at, sample.memory_bytes.map(|bytes| bytes as f64)));
             let rate = before
                 .filter(|_| !is_gap)
-                .map(|before| (sample.event_count - before.event_count) as f64 / passed.unwrap());
+                .map(|before| (sample.event_count - before.event_count) as f64 / elapsed.unwrap());
             expected.rate.push((at, rate));
             if before.is_some_and(|before| sample.crash_count > before.crash_count) {
                 expected.crashes.push(at);
@@ -209,24 +209,24 @@ fn a_trace_breaks_at_gaps_and_notes_restarts_and_crashes() {
             }
             last_run = sample.run.or(last_run);
         }
-        expected.run_of_last = samples.last().and_then(|sample| sample.run);
+        expected.last_run = samples.last().and_then(|sample| sample.run);
         assert_eq!(trace, expected);
     }
 }
 
 #[test]
-fn a_thinned_trace_keeps_the_largest_value_every_gap_every_restart_and_every_crash() {
-    let mut dice = Dice(13);
+fn downsampled_trace_keeps_maximum_gaps_and_marks() {
+    let mut random = Random(13);
     for _ in 0..300 {
-        let samples = life(&mut dice);
-        let whole = Trace::of(samples.iter().copied(), 17, INTERVAL, 1_000);
-        let thin = Trace::of(samples.iter().copied(), 17, INTERVAL, 24);
+        let samples = random_history(&mut random);
+        let whole = Trace::new(samples.iter().copied(), 17, INTERVAL, 1_000);
+        let thin = Trace::new(samples.iter().copied(), 17, INTERVAL, 24);
         assert_eq!(largest(&thin.cpu), largest(&whole.cpu));
         assert_eq!(largest(&thin.memory), largest(&whole.memory));
         assert_eq!((&thin.restarts, &thin.crashes), (&whole.restarts, &whole.crashes));
         let gaps = samples.windows(2).filter(|pair| {
-            let passed = seconds(pair[1].timestamp) - seconds(pair[0].timestamp);
-            !(0.0..=7.5).contains(&passed)
+            let elapsed = unix_seconds(pair[1].timestamp) - unix_seconds(pair[0].timestamp);
+            !(0.0..=7.5).contains(&elapsed)
         });
         // Several gaps within one bucket are one break.
         let has_gap = gaps.count() > 0;
@@ -238,7 +238,7 @@ fn a_thinned_trace_keeps_the_largest_value_every_gap_every_restart_and_every_cra
 }
 
 #[test]
-fn the_end_of_a_thinned_line_does_not_fall_because_its_bucket_is_not_full_yet() {
+fn incomplete_last_bucket_does_not_fall() {
     // Ticks 0 to 16 in buckets of four; the last has one tick.
     let samples: Vec<_> = (0..17)
         .map(|tick| {
@@ -246,10 +246,10 @@ fn the_end_of_a_thinned_line_does_not_fall_because_its_bucket_is_not_full_yet() 
             sample(1_000.0 + 5.0 * tick as f64, Some(cpu), Some(1), 0, 0)
         })
         .collect();
-    let trace = Trace::of(samples.iter().copied(), 0, INTERVAL, 6);
+    let trace = Trace::new(samples.iter().copied(), 0, INTERVAL, 6);
     let values: Vec<_> = trace.cpu.iter().map(|dot| dot.1.unwrap()).collect();
     assert_eq!(values, [43.0, 47.0, 51.0, 55.0, 55.0]);
-    // Nor does one that shows every sample hide what is there.
-    let trace = Trace::of(samples.iter().copied(), 0, INTERVAL, 17);
+    // Without downsampling the last value is the sample's.
+    let trace = Trace::new(samples.iter().copied(), 0, INTERVAL, 17);
     assert_eq!(trace.cpu.last().unwrap().1, Some(1.0));
 }
