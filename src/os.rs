@@ -3,11 +3,13 @@
 
 pub(crate) mod clock;
 pub(crate) mod exit_status;
+#[cfg(test)]
+pub(crate) mod fake_probe;
 #[cfg(target_os = "linux")]
 pub(crate) mod linux;
+mod pid;
 #[cfg_attr(not(target_os = "linux"), allow(dead_code))] // its tests run everywhere
 pub(crate) mod procfs;
-mod pid;
 pub(crate) mod reading;
 #[cfg(feature = "portable")]
 pub(crate) mod sysinfo;
