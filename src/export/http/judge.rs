@@ -4,8 +4,8 @@ use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
 
-use crate::format::number::mebibytes;
 use crate::CurrentUsage;
+use crate::format::number::mebibytes;
 use crate::{PluginState, PluginView, ReadError, Run, RunEnd, Sample, Snapshot, Window};
 
 /// A crash is worth a warning for so long.
@@ -224,27 +224,27 @@ mod tests {
     use super::*;
     use crate::Config;
     use crate::history::frame::Frame;
-    use crate::snapshot::Published;
-    use crate::time::Now;
     use crate::history::timeline::Timeline;
+    use crate::snapshot::inner::SnapshotInner;
     use crate::testing::{Simulation, Usage};
+    use crate::time::TimePoint;
 
     /// The same, but for what the wall clock says at the newest tick.
     fn with_newest_at(snapshot: &Snapshot, wall: SystemTime) -> Snapshot {
-        let Published { origin, revision, stopped, timeline, totals, table, system, sampler } =
+        let SnapshotInner { info, revision, status, timeline, totals, table, system, sampler } =
             &*snapshot.0;
         let frame = |frame: &Arc<Frame>| {
             let newest = frame.tick == timeline.newest;
-            let at = Now { wall: if newest { wall } else { frame.at.wall }, ..frame.at };
-            Arc::new(Frame { tick: frame.tick, at, rows: frame.rows.clone() })
+            let at = TimePoint { wall: if newest { wall } else { frame.at.wall }, ..frame.at };
+            Arc::new(Frame { tick: frame.tick, at, samples: frame.samples.clone() })
         };
         let frames: Vec<_> = timeline.frames.iter().map(frame).collect();
         assert_eq!(frames.len() as u64, timeline.newest, "none is in a block yet");
         let timeline = Timeline { blocks: Arc::clone(&timeline.blocks), frames, ..*timeline };
-        Snapshot(Arc::new(Published {
-            origin: *origin,
+        Snapshot(Arc::new(SnapshotInner {
+            info: *info,
             revision: *revision,
-            stopped: *stopped,
+            status: *status,
             timeline,
             totals: Arc::clone(totals),
             table: Arc::clone(table),
