@@ -1,5 +1,5 @@
 //! The operating system: reading processes, clocks, waiting. All platform-specific code is in this
-//! folder.
+//! module.
 
 pub(crate) mod clock;
 pub(crate) mod exit_status;

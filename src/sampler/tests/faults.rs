@@ -84,8 +84,7 @@ fn slow_tick_misses_deadlines_and_makes_none_up() {
     assert_eq!(after.sampler().failed_reads, 0);
 }
 
-/// It is counted and shown. The CPU time of the ticks without values is known when there is a
-/// reading again.
+/// It is counted and shown. The next reading contains the CPU time of the ticks without values.
 #[test]
 #[cfg_attr(miri, ignore = "measures time")]
 fn failing_read_costs_one_plugin_one_tick() {
