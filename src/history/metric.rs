@@ -1,6 +1,6 @@
 //! The list of columns of a sample: the one place that names them.
 //!
-//! A new column is one entry of [`metrics!`]: frames, blocks and aggregates then carry it. What
+//! A new column is one entry of `metrics!`: frames, blocks and aggregates then carry it. What
 //! remains is where it is filled (the tracker) and where it is shown.
 
 /// How a column's integers encode values.
