@@ -282,8 +282,8 @@ mod tests {
             (r#"{"poll_interval": -5}"#, "non-negative"),
             (r#"{"poll_interval": -0.5}"#, "non-negative"),
             (r#"{"poll_interval": 1e300}"#, "non-negative"),
-            (r#"{"poll_interval": "5s"}"#, "a number of seconds"),
-            (r#"{"poll_interval": null}"#, "a number of seconds"),
+            (r#"{"poll_interval": "5s"}"#, "number of seconds"),
+            (r#"{"poll_interval": null}"#, "number of seconds"),
             (r#"{"probe": "magic"}"#, "unknown variant"),
             (r#"{"enabled": 1}"#, "boolean"),
         ] {
