@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Proves: no input that cargo-fuzz came up with in the given time makes a parser panic or a
-# simulation break a promise: one target each for what the kernel writes, the JSON of both configs, the
+# Proves: no input that cargo-fuzz generates in the given time makes a parser panic or breaks an
+# invariant of a simulation. One target each for the files of procfs, the JSON of both configs, the
 # headers `Accept` and `Host`, queries, and sequences of commands.
 # Usage: ci/fuzz.sh [SECONDS for each target] [TARGET...].
-# What it has found is in fuzz/artifacts; what it has learnt stays in fuzz/corpus. Skipped, and says
-# so, without a nightly toolchain.
+# Failing inputs are in fuzz/artifacts; the corpus stays in fuzz/corpus. Skipped without a nightly
+# toolchain.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . ci/tools/need.sh

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Proves: the package that would be published builds from nothing but what is in it.
+# Proves: the package that would be published builds from the files that it contains.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-cargo package --locked --allow-dirty --list
-cargo package --locked --allow-dirty --all-features
+cargo package --locked --allow-dirty -p plugmeter --list
+cargo package --locked --allow-dirty -p plugmeter --all-features

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Proves: the public face is the one that ci/face.txt spells out, line by line, so that nobody
-# changes it without seeing it. `ci/face.sh --update` writes that file anew, to be reviewed with the
-# change. Skipped, and says so, without a nightly toolchain, whose rustdoc it needs.
+# Proves: the public API is the one in ci/public-api.txt, so that no change of it goes unnoticed.
+# `ci/public-api.sh --update` rewrites that file, to be reviewed with the change. Skipped without a
+# nightly toolchain, because only its rustdoc writes JSON.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . ci/tools/need.sh
@@ -9,17 +9,18 @@ cd "$(dirname "$0")/.."
 need_nightly
 need cargo-public-api 0.52.0
 
-export CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-target}/face"
-# Without what every type has by itself and by blanket implementations.
-face=$(cargo "+$toolchain" public-api --all-features -ss 2>/dev/null) || {
-    cargo "+$toolchain" public-api --all-features -ss >/dev/null
-    exit 1
+export CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-target}/public-api"
+# Without blanket implementations and auto traits.
+list() {
+    cargo "+$toolchain" public-api -p plugmeter --all-features -ss
 }
+# Standard error only on failure.
+api=$(list 2>/dev/null) || { list >/dev/null; exit 1; }
 if [ "${1:-}" = --update ]; then
-    echo "$face" >ci/face.txt
+    echo "$api" >ci/public-api.txt
 else
-    diff -u ci/face.txt <(echo "$face") || {
-        echo "the public face has changed; if that is meant: ci/face.sh --update" >&2
+    diff -u ci/public-api.txt <(echo "$api") || {
+        echo "the public API has changed; if that is intended, run ci/public-api.sh --update" >&2
         exit 1
     }
 fi

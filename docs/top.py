@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Writes docs/top.svg: what the example `top` shows in a terminal of tmux, after so many seconds.
+"""Writes docs/top.svg: the screen of plugmeter-top in a terminal of tmux, after SECONDS.
 
-    cargo build --release --example top && python3 docs/top.py [SECONDS] [KEYS...]
+    cargo build --release -p plugmeter-top && python3 docs/top.py [SECONDS] [KEYS...]
 
 The picture is what tmux says the screen holds. Letters are text; blocks are drawn, so that they join
 whatever the font.
@@ -24,7 +24,7 @@ BLOCKS = "▁▂▃▄▅▆▇█"
 
 def capture(seconds, keys):
     target = os.environ.get("CARGO_TARGET_DIR", "target")
-    command = [f"{target}/release/examples/top", "--interval", "0.5"]
+    command = [f"{target}/release/plugmeter-top", "--interval", "0.5"]
     tmux = ["tmux", "-L", f"picture-{os.getpid()}", "-u", "-f", "/dev/null"]
     size = ["-x", str(COLUMNS), "-y", str(LINES)]
     subprocess.run([*tmux, "new-session", "-d", *size, *command], check=True)

@@ -1,18 +1,10 @@
-//! The plugins of the example `aggregates`, on a page to open in a browser. Until it is
-//! interrupted:
+//! The five demo plugins on a page to open in a browser. Runs until it is interrupted:
 //!
 //! ```sh
 //! cargo run --release --features http --example dashboard
 //! ```
 //!
-//! What a host adds for it is the line with `http::serve`.
-
-#[allow(dead_code)] // this host runs until it is killed, and its children end with it
-#[path = "aggregates/host.rs"]
-mod host;
-#[allow(dead_code)] // nobody tells here what the plugins do
-#[path = "aggregates/worker.rs"]
-mod worker;
+//! The line with `http::serve` is all that a host adds.
 
 use std::env;
 use std::error::Error;
@@ -23,12 +15,10 @@ use std::time::Duration;
 
 use plugmeter::http::{self, HttpConfig, HttpError};
 use plugmeter::{Collector, Config};
+use plugmeter_demo::{Host, Role, WORKER};
 
-use crate::host::Host;
-use crate::worker::{Role, WORKER};
-
-/// How often the host looks after its children.
-const ROUND: Duration = Duration::from_millis(20);
+/// The interval between two checks for exited children.
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
 fn main() -> ExitCode {
     run().unwrap_or_else(|error| {
@@ -44,7 +34,7 @@ fn run() -> Result<ExitCode, Box<dyn Error>> {
     let args: Vec<_> = env::args().skip(1).collect();
     let mut config = HttpConfig::default(); // 127.0.0.1:8080
     match args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        // This is a child: play a plugin.
+        // This is a child process: run a plugin.
         [WORKER, name] => return Ok(Role::named(name).ok_or("no such worker")?.work()?),
         [] => {}
         ["--port", port] => {
@@ -61,6 +51,6 @@ fn run() -> Result<ExitCode, Box<dyn Error>> {
     writeln!(io::stdout(), "http://{address}/ shows five plugins; Ctrl-C ends them and this.")?;
     loop {
         host.tend()?;
-        thread::sleep(ROUND);
+        thread::sleep(POLL_INTERVAL);
     }
 }

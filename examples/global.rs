@@ -1,4 +1,4 @@
-//! The process-wide collector, for a program that would rather not hand one through everywhere.
+//! The process-wide collector, for a program that does not pass one around.
 //!
 //! ```sh
 //! cargo run --example global
@@ -15,7 +15,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let config = Config::default().poll_interval(Duration::from_millis(500));
     let collector = plugmeter::init(config)?;
 
-    // A process is a process: this host is its own plugin.
+    // Any process can be a plugin; here it is the host itself.
     let plugin = collector.register("self")?;
     plugin.started(process::id(), env!("CARGO_PKG_VERSION"));
 
@@ -35,7 +35,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Knows of no collector, and finds the one there is.
+/// Uses the process-wide collector without a parameter.
 fn work() {
     let plugin = plugmeter::global().and_then(|collector| collector.plugin("self"));
     for _ in 0..230 {

@@ -1,5 +1,4 @@
-//! The plugins of the example `aggregates`, for a Prometheus server to scrape. Until it is
-//! interrupted:
+//! The five demo plugins, for a Prometheus server to scrape. Runs until it is interrupted:
 //!
 //! ```sh
 //! cargo run --release --features prometheus --example scrape
@@ -7,15 +6,9 @@
 //! prometheus --config.file examples/prometheus/prometheus.yml --storage.tsdb.path /tmp/plugmeter
 //! ```
 //!
-//! One request after the other, whatever its path: enough for a Prometheus on the same machine, not
-//! for the open network. A host that has an HTTP server does in a handler what `answer` does.
-
-#[allow(dead_code)] // this host runs until it is killed, and its children end with it
-#[path = "aggregates/host.rs"]
-mod host;
-#[allow(dead_code)] // nobody tells here what the plugins do
-#[path = "aggregates/worker.rs"]
-mod worker;
+//! It serves one request after the other, whatever its path, which is enough for a Prometheus on
+//! the same machine, but not for the open network. A host with an HTTP server calls the code of
+//! `answer` in a handler.
 
 use std::env;
 use std::error::Error;
@@ -27,23 +20,22 @@ use std::time::{Duration, Instant};
 
 use plugmeter::prometheus::{self, Format};
 use plugmeter::{Collector, Config, Reader};
+use plugmeter_demo::{Host, Role, WORKER};
 
-use crate::host::Host;
-use crate::worker::{Role, WORKER};
-
-/// Where the configuration in `examples/prometheus` looks.
+/// The address in the configuration in `examples/prometheus`.
 const ADDRESS: &str = "127.0.0.1:9184";
-/// How often the host looks after its children.
-const ROUND: Duration = Duration::from_millis(20);
-/// Who has not asked, and taken the answer, within this time is hung up on: the next one waits.
-const PATIENCE: Duration = Duration::from_secs(5);
-/// What is read of a request.
+/// The interval between two checks for exited children.
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
+/// The time for a request and its response. Then the connection is closed, because the next client
+/// waits.
+const CONNECTION_TIMEOUT: Duration = Duration::from_secs(5);
+/// The maximum size of a request.
 const HEAD_BYTES: u64 = 16 * 1_024;
 
 fn main() -> Result<ExitCode, Box<dyn Error>> {
     let args: Vec<_> = env::args().skip(1).collect();
     let address = match args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        // This is a child: play a plugin.
+        // This is a child process: run a plugin.
         [WORKER, name] => return Ok(Role::named(name).ok_or("no such worker")?.work()?),
         [] => ADDRESS,
         [address] => address,
@@ -57,20 +49,20 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
     thread::spawn(move || serve(&listener, &reader));
     loop {
         host.tend()?;
-        thread::sleep(ROUND);
+        thread::sleep(POLL_INTERVAL);
     }
 }
 
-/// One request after the other; one that fails is the client's affair.
+/// Serves one request after the other, and ignores failed connections.
 fn serve(listener: &TcpListener, reader: &Reader) {
     for stream in listener.incoming() {
         let _ = stream.and_then(|stream| answer(&stream, reader));
     }
 }
 
-/// Reads the request's `Accept`, and answers with the page in the format that it asks for.
+/// Reads the request's `Accept` header, and responds with the page in that format.
 fn answer(stream: &TcpStream, reader: &Reader) -> io::Result<()> {
-    let mut client = Client { stream, deadline: Instant::now() + PATIENCE };
+    let mut client = Client { stream, deadline: Instant::now() + CONNECTION_TIMEOUT };
     let headers = BufReader::new((&mut client).take(HEAD_BYTES)).lines().map_while(Result::ok);
     let headers = headers.take_while(|line| !line.is_empty()).take(100);
     let accept = headers.filter_map(|line| {
@@ -84,14 +76,15 @@ fn answer(stream: &TcpStream, reader: &Reader) -> io::Result<()> {
     write!(client, "Connection: close\r\n\r\n{page}")
 }
 
-/// A connection that fails once its time is over, however often a little comes or goes meanwhile.
+/// A connection with a deadline for all its reads and writes together.
 struct Client<'a> {
     stream: &'a TcpStream,
     deadline: Instant,
 }
 
 impl Client<'_> {
-    /// Zero is an error to a socket: the time is over.
+    /// The time left. A socket rejects a timeout of zero, which ends the connection at the
+    /// deadline.
     fn left(&self) -> Option<Duration> {
         Some(self.deadline.saturating_duration_since(Instant::now()))
     }

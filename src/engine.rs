@@ -163,8 +163,7 @@ impl<P> Engine<P> {
     /// Counts the pending crashes that are due by `now`; all of them if that is `None`.
     fn confirm_crashes(&mut self, now: Option<MonoNanos>) {
         let is_due = |due: MonoNanos| now.is_none_or(|now| due <= now);
-        while let Some(crash) =
-            self.effects.pending_crashes.pop_front_if(|crash| is_due(crash.due))
+        while let Some(crash) = self.effects.pending_crashes.pop_front_if(|crash| is_due(crash.due))
         {
             if let Some(tracker) = self.tracker(crash.plugin) {
                 tracker.confirm_crash(&crash);

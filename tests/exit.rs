@@ -1,12 +1,9 @@
-//! Processes that end while a collector runs: in a static, leaked, in a thread or a thread's own
-//! storage, in the middle of a panic. Their exit code is what they said, they do not hang, and they
-//! write nothing.
+//! Processes that exit while a collector runs: in a static, leaked, in a thread or a thread-local,
+//! or during a panic. They have the expected exit code, do not hang, and print nothing.
 //!
-//! It has no harness: what returns from `main` here is `main`. Ten rounds of each, or as many as
-//! `PLUGMETER_ROUNDS` says.
-#![allow(clippy::unwrap_used)] // in a test, to panic is to say so
-
-mod support;
+//! This suite has no test harness, so that its `main` is the `main` that returns. It runs ten
+//! rounds of each case, or `PLUGMETER_ROUNDS` rounds.
+#![allow(clippy::unwrap_used)] // a test fails by panicking
 
 use std::cell::RefCell;
 use std::env;
@@ -16,10 +13,10 @@ use std::thread;
 use std::time::Duration;
 
 use plugmeter::{Collector, Config, Plugin, ProbeKind, Snapshot, Window};
-use support::{probes, wait_for};
+use plugmeter_test_support::{ChildGuard, probes, wait_for};
 
-/// What a child of this program is told: how it is to end, its probe, and how long it lives first.
-const PART: &str = "PLUGMETER_TEST_EXIT";
+/// Passes to a child of this program its case, its probe, and its lifetime in milliseconds.
+const CASE: &str = "PLUGMETER_TEST_EXIT";
 const CODE: u8 = 7;
 
 thread_local! {
@@ -27,104 +24,104 @@ thread_local! {
     static SNAPSHOT: RefCell<Option<Snapshot>> = const { RefCell::new(None) };
 }
 
-struct Way {
+struct Case {
     name: &'static str,
     code: i32,
-    run: fn(Part),
+    run: fn(Arguments),
 }
 
-/// What a child has to play with.
-struct Part {
+/// The arguments of a case.
+struct Arguments {
     config: Config,
-    /// So that the end meets the sampler wherever it is.
-    life: Duration,
+    /// Varies, so that the exit meets the sampler at different points.
+    lifetime: Duration,
 }
 
-const WAYS: [Way; 9] = [
-    Way {
-        name: "it is the process-wide one",
+const CASES: [Case; 9] = [
+    Case {
+        name: "the collector is process-wide",
         code: CODE as i32,
-        run: |part| {
-            let collector = plugmeter::init(part.config).unwrap();
-            busy(collector);
-            thread::sleep(part.life);
+        run: |arguments| {
+            let collector = plugmeter::init(arguments.config).unwrap();
+            register_self(collector);
+            thread::sleep(arguments.lifetime);
         },
     },
-    Way {
-        name: "it was leaked",
+    Case {
+        name: "the collector is leaked",
         code: CODE as i32,
-        run: |part| {
-            let collector = Collector::start(part.config).unwrap();
-            std::mem::forget(busy(&collector));
-            thread::sleep(part.life);
+        run: |arguments| {
+            let collector = Collector::start(arguments.config).unwrap();
+            std::mem::forget(register_self(&collector));
+            thread::sleep(arguments.lifetime);
             std::mem::forget(collector);
         },
     },
-    Way {
-        name: "`exit` is called while it lives",
+    Case {
+        name: "`exit` is called with a running collector",
         code: CODE as i32,
-        run: |part| {
-            let collector = Collector::start(part.config).unwrap();
-            let _plugin = busy(&collector);
-            thread::sleep(part.life);
+        run: |arguments| {
+            let collector = Collector::start(arguments.config).unwrap();
+            let _plugin = register_self(&collector);
+            thread::sleep(arguments.lifetime);
             std::process::exit(CODE.into());
         },
     },
-    Way {
+    Case {
         name: "`exit` is called in a thread",
         code: CODE as i32,
-        run: |part| {
-            let collector = Collector::start(part.config).unwrap();
-            let _plugin = busy(&collector);
+        run: |arguments| {
+            let collector = Collector::start(arguments.config).unwrap();
+            let _plugin = register_self(&collector);
             thread::scope(|scope| {
                 scope.spawn(|| {
-                    thread::sleep(part.life);
+                    thread::sleep(arguments.lifetime);
                     std::process::exit(CODE.into());
                 });
                 while collector.sample_now().is_ok() {}
             });
         },
     },
-    Way {
-        name: "a thread that goes on has it",
+    Case {
+        name: "a running thread owns the collector",
         code: CODE as i32,
-        run: |part| {
-            let (begun, begins) = mpsc::channel();
+        run: |arguments| {
+            let (started, has_started) = mpsc::channel();
             thread::spawn(move || {
-                let collector = Collector::start(part.config).unwrap();
-                let _plugin = busy(&collector);
-                begun.send(()).unwrap();
+                let collector = Collector::start(arguments.config).unwrap();
+                let _plugin = register_self(&collector);
+                started.send(()).unwrap();
                 while collector.sample_now().is_ok() {}
             });
-            begins.recv().unwrap();
-            thread::sleep(part.life);
+            has_started.recv().unwrap();
+            thread::sleep(arguments.lifetime);
         },
     },
-    Way {
-        name: "it is in the main thread's storage",
+    Case {
+        name: "a thread-local of the main thread owns the collector",
         code: CODE as i32,
-        run: |part| {
-            store(part.config);
-            thread::sleep(part.life);
+        run: |arguments| {
+            put_into_thread_locals(arguments.config);
+            thread::sleep(arguments.lifetime);
         },
     },
-    Way {
-        name: "it is in the storage of a thread that ends",
+    Case {
+        name: "a thread-local of an exiting thread owns the collector",
         code: CODE as i32,
-        run: |part| {
+        run: |arguments| {
             let thread = thread::spawn(move || {
-                store(part.config);
-                thread::sleep(part.life);
+                put_into_thread_locals(arguments.config);
+                thread::sleep(arguments.lifetime);
             });
             thread.join().unwrap();
         },
     },
-    Way {
+    Case {
         name: "threads read, register and count",
         code: CODE as i32,
-        run: |part| {
-            let collector = plugmeter::init(part.config).unwrap();
-            let plugin = busy(collector);
+        run: |arguments| {
+            let collector = plugmeter::init(arguments.config).unwrap();
+            let plugin = register_self(collector);
             for number in 0..4 {
                 let plugin = plugin.clone();
                 thread::spawn(move || {
@@ -136,76 +133,76 @@ const WAYS: [Way; 9] = [
                     }
                 });
             }
-            thread::sleep(part.life);
+            thread::sleep(arguments.lifetime);
         },
     },
-    Way {
+    Case {
         name: "main panics",
         code: 101,
-        run: |part| {
-            let collector = Collector::start(part.config).unwrap();
-            let _plugin = busy(&collector);
-            thread::sleep(part.life);
-            // Not by `panic!`: that would say so, and this is about what nobody should say.
-            std::panic::resume_unwind(Box::new("the end"));
+        run: |arguments| {
+            let collector = Collector::start(arguments.config).unwrap();
+            let _plugin = register_self(&collector);
+            thread::sleep(arguments.lifetime);
+            // Unlike `panic!`, this prints no message; this suite asserts that nothing is printed.
+            std::panic::resume_unwind(Box::new("exit"));
         },
     },
 ];
 
-/// A plugin that is this process.
-fn busy(collector: &Collector) -> Plugin {
+/// Registers this process as a plugin.
+fn register_self(collector: &Collector) -> Plugin {
     let plugin = collector.register("self").unwrap();
     plugin.started(std::process::id(), "1.0");
     plugin.events().increment();
     plugin
 }
 
-/// Puts a collector, its plugin and a snapshot where this thread's end will find them.
-fn store(config: Config) {
+/// Puts a collector, its plugin and a snapshot into thread-locals, to be dropped when this thread
+/// exits.
+fn put_into_thread_locals(config: Config) {
     let collector = Collector::start(config).unwrap();
-    let plugin = busy(&collector);
+    let plugin = register_self(&collector);
     SNAPSHOT.set(Some(collector.sample_now().unwrap()));
     COLLECTOR.set(Some((collector, plugin)));
 }
 
-/// The child's part: `way probe milliseconds`.
-fn play(part: &str) -> ExitCode {
-    let words: Vec<&str> = part.split(' ').collect();
-    let probe = if words[1] == "native" { ProbeKind::Native } else { ProbeKind::Portable };
+/// Runs a case in the child: `case probe milliseconds`.
+fn run_case(case: &str) -> ExitCode {
+    let parts: Vec<&str> = case.split(' ').collect();
+    let probe = if parts[1] == "native" { ProbeKind::Native } else { ProbeKind::Portable };
     let config = Config::default().poll_interval(Duration::from_millis(10)).probe(probe);
-    let life = Duration::from_millis(words[2].parse().unwrap());
-    (WAYS[words[0].parse::<usize>().unwrap()].run)(Part { config, life });
+    let lifetime = Duration::from_millis(parts[2].parse().unwrap());
+    (CASES[parts[0].parse::<usize>().unwrap()].run)(Arguments { config, lifetime });
     ExitCode::from(CODE)
 }
 
-fn ends_as_it_should(way: usize, probe: ProbeKind, life: u64) {
+fn assert_exits(case: usize, probe: ProbeKind, lifetime: u64) {
     let mut command = Command::new(env::current_exe().unwrap());
-    command.env(PART, format!("{way} {probe} {life}")).stdin(Stdio::null());
+    command.env(CASE, format!("{case} {probe} {lifetime}")).stdin(Stdio::null());
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = support::Reaped(command.spawn().unwrap());
-    let Way { name, code, .. } = WAYS[way];
-    let status =
-        wait_for(&format!("the end, where {name} ({probe})"), || child.0.try_wait().unwrap());
+    let mut child = ChildGuard(command.spawn().unwrap());
+    let Case { name, code, .. } = CASES[case];
+    let status = wait_for(&format!("the exit if {name} ({probe})"), || child.0.try_wait().unwrap());
     let read = |pipe: &mut dyn std::io::Read| {
         let mut text = String::new();
         pipe.read_to_string(&mut text).unwrap();
         text
     };
-    let said = read(child.0.stdout.as_mut().unwrap()) + &read(child.0.stderr.as_mut().unwrap());
-    assert_eq!((status.code(), &*said), (Some(code), ""), "{name}: {probe}, {status}");
+    let output = read(child.0.stdout.as_mut().unwrap()) + &read(child.0.stderr.as_mut().unwrap());
+    assert_eq!((status.code(), &*output), (Some(code), ""), "{name}: {probe}, {status}");
 }
 
 fn main() -> ExitCode {
-    if let Ok(part) = env::var(PART) {
-        return play(&part);
+    if let Ok(case) = env::var(CASE) {
+        return run_case(&case);
     }
     let rounds = env::var("PLUGMETER_ROUNDS").ok();
     let rounds = rounds.map_or(10, |text| text.parse::<u64>().expect("a number of rounds"));
-    for (way, Way { name, .. }) in WAYS.iter().enumerate() {
+    for (case, Case { name, .. }) in CASES.iter().enumerate() {
         for probe in probes() {
-            (0..rounds).for_each(|round| ends_as_it_should(way, probe, round * 7 % 25));
+            (0..rounds).for_each(|round| assert_exits(case, probe, round * 7 % 25));
         }
-        println!("a process ends while {name} ... ok, {rounds} times with each probe");
+        println!("a process exits while {name} ... ok, {rounds} times with each probe");
     }
     ExitCode::SUCCESS
 }

@@ -1,13 +1,8 @@
-//! A child that is forked from the host, without exec: there is no sampler in it, and locks may be held
-//! by threads that do not exist there.
+//! A child that is forked from the host without exec: it has no sampler, and locks may be held by
+//! threads that do not exist in it.
 #![cfg(target_os = "linux")]
-#![allow(clippy::unwrap_used)] // in a test, to panic is to say so
-#![allow(unsafe_code)] // there is no safe fork
-
-#[cfg(feature = "http")]
-#[path = "support/client.rs"]
-mod client;
-mod support;
+#![allow(clippy::unwrap_used)] // a test fails by panicking
+#![allow(unsafe_code)] // to forbid system calls by seccomp
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -17,10 +12,14 @@ use plugmeter::{
     Collector, Config, Plugin, PluginState, ProbeKind, Reader, RegisterError, Snapshot,
     StoppedError, Window,
 };
-use support::{Over, on_demand, probes, skipped, sleeper, ticking, wait_for};
+use plugmeter_test_support::forked::{Forked, fork};
+use plugmeter_test_support::{
+    SetOnDrop, manual_collector, probes, report_skipped, sleeper, ticking_collector, wait_for,
+};
 
-/// What holds in the child, as a number to exit with: 0 if everything is as it should be.
-fn in_the_child(collector: &Collector, plugin: &plugmeter::Plugin) -> i32 {
+/// Checks what must hold in the child. Returns 0, or the number of the violated condition as an
+/// exit code.
+fn check_child(collector: &Collector, plugin: &plugmeter::Plugin) -> i32 {
     let reader = collector.reader();
     let snapshot = reader.snapshot();
     let before = plugin.events().get();
@@ -44,87 +43,37 @@ fn in_the_child(collector: &Collector, plugin: &plugmeter::Plugin) -> i32 {
     wrong.map_or(if still { 0 } else { 100 }, |at| at as i32 + 1)
 }
 
-/// A forked child that was not waited for.
-struct Forked(libc::pid_t);
-
-impl Forked {
-    /// Forks, and lets the child do `child` and end with the number that it says.
-    fn doing(child: impl FnOnce() -> i32) -> Self {
-        // SAFETY: the child calls nothing but what these tests are about, and ends without returning.
-        // glibc sees to its own locks.
-        let pid = unsafe { libc::fork() };
-        if pid == 0 {
-            let code = child();
-            // SAFETY: ends this process, and runs nothing else.
-            unsafe { libc::_exit(code) };
-        }
-        assert!(pid > 0, "there was no fork");
-        Self(pid)
-    }
-
-    /// The number that it has ended with. It is killed if it hangs.
-    fn code(self) -> i32 {
-        let pid = self.0;
-        let status = wait_for("the forked child to end", || {
-            let mut status = 0;
-            // SAFETY: asks for a child of ours; writes one number.
-            let ended = unsafe { libc::waitpid(pid, &raw mut status, libc::WNOHANG) };
-            (ended == pid).then_some(status)
-        });
-        std::mem::forget(self);
-        assert!(libc::WIFEXITED(status), "status {status}");
-        libc::WEXITSTATUS(status)
-    }
-}
-
-impl Drop for Forked {
-    fn drop(&mut self) {
-        let mut status = 0;
-        // SAFETY: ends and reaps a child of ours that was not waited for.
-        unsafe {
-            libc::kill(self.0, libc::SIGKILL);
-            libc::waitpid(self.0, &raw mut status, 0);
-        }
-    }
-}
-
-/// Forks, lets the child do `child` and end with the number that it says, and returns that number.
-fn fork(child: impl FnOnce() -> i32) -> i32 {
-    Forked::doing(child).code()
-}
-
 #[test]
-fn in_a_forked_child_reading_and_counting_work_and_all_else_returns_at_once() {
+fn forked_child_can_read_and_count_only() {
     let collector = Collector::start(Config::default()).unwrap();
     let plugin = collector.register("dice").unwrap();
     plugin.started(std::process::id(), "1.0");
     collector.sample_now().unwrap();
     let done = AtomicBool::new(false);
     thread::scope(|scope| {
-        let _over = Over(&done);
-        // At some of the forks the lock of those who register is held by a thread that the child
-        // does not have.
+        let _set_done = SetOnDrop(&done);
+        // At some of the forks the lock of the registry is held by a thread that the child does not
+        // have.
         scope.spawn(|| {
             while !done.load(Ordering::Relaxed) {
-                collector.register("comes and goes").unwrap().remove();
+                collector.register("short-lived").unwrap().remove();
             }
         });
-        let codes: Vec<i32> =
-            (0..100).map(|_| fork(|| in_the_child(&collector, &plugin))).collect();
-        assert_eq!(codes, [0; 100], "a number is the fact that does not hold in the child");
+        let codes: Vec<i32> = (0..100).map(|_| fork(|| check_child(&collector, &plugin))).collect();
+        assert_eq!(codes, [0; 100], "the number of the violated condition");
     });
-    // And here nothing has happened.
+    // The host is unaffected.
     let snapshot = collector.sample_now().unwrap();
     let dice = snapshot.plugin("dice").unwrap();
     assert_eq!((dice.version(), dice.crash_count()), (Some("1.0"), 0));
 }
 
-/// From now on any system call but the one that ends it kills this process. `false` where the kernel
-/// does not do that.
+/// From now on any system call but the one that exits kills this process. Returns `false` if the
+/// kernel does not support that.
 fn forbid_system_calls() -> bool {
     let step = |code: u32, k: u32, jf: u8| libc::sock_filter { code: code as u16, jt: 0, jf, k };
     let mut filter = [
-        // The number of the call is the first thing that a filter sees.
+        // A filter reads the number of the system call at offset 0.
         step(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0),
         step(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, libc::SYS_exit_group as u32, 1),
         step(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ALLOW, 0),
@@ -133,14 +82,14 @@ fn forbid_system_calls() -> bool {
     let program = libc::sock_fprog { len: filter.len() as u16, filter: filter.as_mut_ptr() };
     let (yes, no) = (1 as libc::c_ulong, 0 as libc::c_ulong);
     let mode = libc::c_ulong::from(libc::SECCOMP_MODE_FILTER);
-    // SAFETY: the kernel copies the filter; nothing else of this process is touched.
+    // SAFETY: the kernel copies the filter; nothing else of this process changes.
     unsafe {
         libc::prctl(libc::PR_SET_NO_NEW_PRIVS, yes, no, no, no) == 0
             && libc::prctl(libc::PR_SET_SECCOMP, mode, &raw const program, no, no) == 0
     }
 }
 
-/// Asks what can be asked without memory of one's own; a sum over it.
+/// Runs every query that allocates nothing, and returns a checksum of the results.
 fn query(reader: &Reader) -> u64 {
     let snapshot = reader.snapshot();
     let views = snapshot.plugins().map(|view| {
@@ -156,20 +105,22 @@ fn query(reader: &Reader) -> u64 {
     views.sum::<u64>() + snapshot.plugin("dice").map_or(0, |dice| dice.event_count())
 }
 
+/// Reading makes no system call, so it never waits for another thread, whatever was in progress at
+/// the fork.
 #[test]
-fn reading_makes_no_system_call_and_so_waits_for_nobody_whatever_was_under_way() {
-    const REFUSED: i32 = 99;
+fn reads_make_no_system_call() {
+    const UNSUPPORTED: i32 = 99;
     if std::env::var_os("TSAN_OPTIONS").is_some() {
-        skipped("ThreadSanitizer makes calls of its own", "reading without any");
+        report_skipped("ThreadSanitizer makes system calls", "reading without system calls");
         return;
     }
-    if fork(|| if forbid_system_calls() { 0 } else { REFUSED }) == REFUSED {
-        skipped("system calls cannot be forbidden here", "reading without any");
+    if fork(|| if forbid_system_calls() { 0 } else { UNSUPPORTED }) == UNSUPPORTED {
+        report_skipped("system calls cannot be forbidden here", "reading without system calls");
         return;
     }
     for probe in probes() {
         let interval = Duration::from_millis(10);
-        // Short, so that each answer is: there are as many ticks as are asked for.
+        // Short, so that each query is fast: the writer ticks as often as it can.
         let config = Config::default().poll_interval(interval).history_duration(interval * 40);
         let collector = Collector::start(config.probe(probe)).unwrap();
         let plugin = collector.register("dice").unwrap();
@@ -179,9 +130,9 @@ fn reading_makes_no_system_call_and_so_waits_for_nobody_whatever_was_under_way()
         wait_for("a history", || (reader.snapshot().tick() > 40).then_some(()));
         let done = AtomicBool::new(false);
         thread::scope(|scope| {
-            let _over = Over(&done);
-            // The forks meet publications and other readers at all points. Whoever waited for one of
-            // those, which are not there in the child, would have to ask the kernel.
+            let _set_done = SetOnDrop(&done);
+            // The forks meet publications and other readers at all points. A read that waited for
+            // one of them, which do not exist in the child, would need a system call.
             scope.spawn(|| {
                 while !done.load(Ordering::Relaxed) {
                     drop(collector.sample_now());
@@ -192,15 +143,15 @@ fn reading_makes_no_system_call_and_so_waits_for_nobody_whatever_was_under_way()
                     drop(reader.snapshot());
                 }
             });
-            // The first time a thread asks, it makes room for its answers.
+            // The first query of a thread allocates its scratch memory.
             query(&reader);
             for number in 0..FORKS {
                 let code = fork(|| {
                     if !forbid_system_calls() {
-                        return REFUSED;
+                        return UNSUPPORTED;
                     }
-                    let (said, events) = (query(&reader), plugin.events().get());
-                    let same = (0..20).all(|_| query(&reader) == said);
+                    let (checksum, events) = (query(&reader), plugin.events().get());
+                    let same = (0..20).all(|_| query(&reader) == checksum);
                     plugin.events().increment();
                     i32::from(!(same && plugin.events().get() == events + 1))
                 });
@@ -211,7 +162,7 @@ fn reading_makes_no_system_call_and_so_waits_for_nobody_whatever_was_under_way()
 }
 
 #[test]
-fn a_collector_that_is_dropped_in_a_forked_child_goes_on_in_its_host() {
+fn drop_in_forked_child_keeps_host_running() {
     let mut collector = Some(Collector::start(Config::default()).unwrap());
     let code = fork(|| {
         drop(collector.take());
@@ -221,10 +172,10 @@ fn a_collector_that_is_dropped_in_a_forked_child_goes_on_in_its_host() {
     assert!(collector.unwrap().sample_now().is_ok());
 }
 
-/// Forks with each probe, and as many in the children.
+/// Number of forks with each probe; each child forks once more.
 const FORKS: usize = 60;
 
-/// Reads a snapshot in every way there is; a sum over it.
+/// Reads a snapshot in every way and returns a checksum of the results.
 fn read(snapshot: &Snapshot) -> usize {
     let text = snapshot.to_string() + &serde_json::to_string(snapshot).unwrap();
     let views = snapshot.plugins().map(|view| {
@@ -235,16 +186,16 @@ fn read(snapshot: &Snapshot) -> usize {
 }
 
 #[test]
-fn forks_in_the_middle_of_ticks_publications_and_reads_leave_both_sides_whole() {
+fn forks_during_ticks_leave_both_sides_intact() {
     for probe in probes() {
-        let collector = ticking(probe, Duration::from_millis(10));
+        let collector = ticking_collector(probe, Duration::from_millis(10));
         let plugin = collector.register("dice").unwrap();
         plugin.started(std::process::id(), "1.0");
         collector.sample_now().unwrap();
         let done = AtomicBool::new(false);
         thread::scope(|scope| {
-            let _over = Over(&done);
-            // Something changes, is published and is read all the time.
+            let _set_done = SetOnDrop(&done);
+            // State changes, publications and reads happen all the time.
             scope.spawn(|| {
                 while !done.load(Ordering::Relaxed) {
                     plugin.set_state(PluginState::Unhealthy);
@@ -269,7 +220,7 @@ fn forks_in_the_middle_of_ticks_publications_and_reads_leave_both_sides_whole() 
                             snapshot.tick() >= held.tick(),
                         ];
                         drop(snapshot);
-                        // In the child's child too, and when all is dropped there.
+                        // Also in the child of the child, and when everything is dropped there.
                         let grandchild = fork(|| {
                             collector.stop();
                             i32::from(read(&held) != sum)
@@ -285,20 +236,20 @@ fn forks_in_the_middle_of_ticks_publications_and_reads_leave_both_sides_whole() 
 }
 
 #[test]
-fn a_forked_child_that_lives_on_keeps_no_end_from_the_host() {
+fn living_forked_child_does_not_hide_exits() {
     for probe in probes() {
-        let collector = on_demand(probe);
+        let collector = manual_collector(probe);
         let mut old = sleeper();
         let plugin = collector.register("old").unwrap();
         plugin.started(old.pid(), "");
         collector.sample_now().unwrap();
-        // It has all descriptors that the sampler holds, and does not let go of them.
-        let _forked = Forked::doing(|| {
+        // The child keeps all descriptors of the sampler open.
+        let _forked = Forked::run(|| {
             thread::sleep(Duration::from_secs(1_000));
             0
         });
-        // The slot of the old plugin goes to the new one, and the end of the old process, which the
-        // kernel still tells of, is not that of the new one's.
+        // The new plugin gets the slot of the removed one. The kernel still reports the exit of the
+        // old process, which must not be applied to the new one.
         plugin.remove();
         let new = collector.register("new").unwrap();
         let mut child = sleeper();
@@ -312,25 +263,25 @@ fn a_forked_child_that_lives_on_keeps_no_end_from_the_host() {
             assert_eq!((view.state(), view.pid()), (PluginState::Running, Some(child.pid())));
         }
         child.kill();
-        wait_for("its end", || {
-            // Where nothing tells of an end, a tick finds it.
-            let tells = probe == ProbeKind::Native;
+        wait_for("its exit", || {
+            // Without exit notifications a tick detects the exit.
+            let notifies = probe == ProbeKind::Native;
             let snapshot =
-                if tells { collector.snapshot() } else { collector.sample_now().unwrap() };
+                if notifies { collector.snapshot() } else { collector.sample_now().unwrap() };
             (snapshot.plugin("new").unwrap().state() == PluginState::Crashed).then_some(())
         });
     }
 }
 
 #[test]
-fn a_forked_child_may_start_a_collector_of_its_own() {
+fn forked_child_can_start_own_collector() {
     let collector = Collector::start(Config::default()).unwrap();
     let plugin = collector.register("dice").unwrap();
     plugin.started(std::process::id(), "1.0");
     collector.sample_now().unwrap();
     plugmeter::init(Config::default()).unwrap();
     let code = fork(|| {
-        // The process-wide one is the host's, and has no sampler here.
+        // The process-wide collector belongs to the host and has no sampler here.
         let global =
             plugmeter::global().is_some_and(|global| global.sample_now() == Err(StoppedError));
         let again = plugmeter::init(Config::default()).is_err();
@@ -346,27 +297,8 @@ fn a_forked_child_may_start_a_collector_of_its_own() {
         });
         i32::from(!global) + 2 * i32::from(!again) + 4 * i32::from(!own)
     });
-    assert_eq!(code, 0, "the sum of what does not hold");
+    assert_eq!(code, 0, "the sum of the violated conditions");
     let snapshot = collector.sample_now().unwrap();
     assert_eq!(snapshot.plugin("dice").unwrap().version(), Some("1.0"));
     assert!(plugmeter::global().unwrap().sample_now().is_ok());
-}
-
-#[cfg(feature = "http")]
-#[test]
-fn a_server_is_not_stopped_by_a_forked_child_that_stops_and_drops_its_copy() {
-    use plugmeter::http::HttpConfig;
-
-    let collector = on_demand(ProbeKind::Native);
-    let (server, address) = client::serve(collector.reader(), HttpConfig::default());
-    for _ in 0..20 {
-        let child = Forked::doing(|| {
-            server.stop();
-            // SAFETY: all of this process is the child's, which ends without using it again.
-            drop(unsafe { std::ptr::read(&raw const server) });
-            0
-        });
-        assert_eq!(child.code(), 0);
-        assert_eq!(client::get(address, "/health").status, 200);
-    }
 }

@@ -1,5 +1,5 @@
-//! A host with five plugins, each a child process with a habit of its own, and what plugmeter has to
-//! say about them.
+//! A host with five plugins, each a child process with its own load pattern, and the report that
+//! plugmeter makes of them.
 //!
 //! ```sh
 //! cargo run --release --example aggregates              # ten seconds, then a report
@@ -13,15 +13,13 @@
 //! cargo run --release --example aggregates -- --for 30 shell=$$
 //! ```
 //!
-//! What a host of your own would do is in `host.rs`: register a plugin, name its processes when they
-//! start, say how they ended, count its events. `report.rs` asks a snapshot. `worker.rs` is what runs
-//! in the children, and `options.rs` reads the command line.
+//! What a host of your own would do is in `examples/demo/src/host.rs`: register a plugin, report
+//! the start and the exit of its processes, count its events. `report.rs` queries a snapshot, and
+//! `options.rs` reads the command line. `examples/demo/src/worker.rs` runs in the child processes.
 
-mod host;
 mod options;
 mod progress;
 mod report;
-mod worker;
 
 use std::env;
 use std::error::Error;
@@ -32,70 +30,69 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use plugmeter::{Collector, Config, Snapshot, StartError, StoppedError};
+use plugmeter_demo::Host;
+use plugmeter_demo::arguments::UsageError;
 
-use crate::host::Host;
-use crate::options::{Options, Request, UsageError};
+use crate::options::{Options, Request};
 use crate::progress::Progress;
 use crate::report::Report;
 
-/// How often the host looks after its children.
-const ROUND: Duration = Duration::from_millis(20);
-/// A tick that is not older than this is new enough to be the last one: between two readings that
-/// lie close together the CPU share is mostly rounding.
-const FRESH: Duration = Duration::from_millis(200);
+/// The interval between two checks for exited children.
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
+/// The age up to which the newest tick is used for the report. Another tick immediately after it
+/// would have a CPU share that is mostly rounding.
+const MAX_CLOSING_AGE: Duration = Duration::from_millis(200);
 
 fn main() -> ExitCode {
-    // Returning from here, rather than `std::process::exit`, runs the destructors that see to it
-    // that no child stays behind.
-    match answer() {
+    // Returns instead of calling `std::process::exit`, so that destructors stop all children.
+    match run() {
         Ok(code) => code,
         Err(failure) => {
-            // There is nobody left to tell if this fails too.
+            // If standard error is closed too, only the exit code is left.
             let _ = writeln!(io::stderr(), "aggregates: {failure}");
             failure.code()
         }
     }
 }
 
-fn answer() -> Result<ExitCode, Failure> {
+fn run() -> Result<ExitCode, Failure> {
     match options::parse(env::args_os().skip(1))? {
-        Request::Help => say(options::HELP)?,
+        Request::Help => print_line(options::HELP)?,
         Request::Work(role) => return Ok(role.work()?),
         Request::Watch(options) => watch(&options)?,
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// The whole of it: start, watch, stop, report.
+/// Starts the plugins, watches and stops them, and prints the report.
 fn watch(options: &Options) -> Result<(), Failure> {
     let collector = Collector::start(config(options))?;
     let mut host = if options.processes.is_empty() {
         Host::with_children(&collector)?
     } else {
-        name_processes(&collector, options)?;
+        register_processes(&collector, options)?;
         Host::default()
     };
     if !options.json {
-        say(&report::introduction(options))?;
+        print_line(&report::introduction(options))?;
     }
-    look_after(&mut host, &collector, options.length)?;
+    tend_children(&mut host, &collector, options.length)?;
     let closing = closing_snapshot(&collector)?;
-    // From here on nothing is alive: `closing` has the values, what comes after it how runs ended.
+    // `closing` has the values while all processes run; a later snapshot has how the runs ended.
     host.stop()?;
     collector.stop();
     let report = Report::new(closing, collector.snapshot(), options.window);
-    if options.json { say(&report.to_json()?) } else { say(&report.to_string()) }
+    if options.json { print_line(&report.to_json()?) } else { print_line(&report.to_string()) }
 }
 
 fn config(options: &Options) -> Config {
-    // A little more than is watched, so that the first sample is still there at the end.
+    // Longer than the program runs, so that the first sample is still there at the end.
     let history = options.length.saturating_add(options.interval.saturating_mul(4));
     Config::default().poll_interval(options.interval).history_duration(history)
 }
 
-/// Registers processes that are not ours. Nobody here waits for them: that they have ended is
-/// noticed by the sampler.
-fn name_processes(collector: &Collector, options: &Options) -> Result<(), Failure> {
+/// Registers processes that are not children of this program. The sampler detects their exits.
+fn register_processes(collector: &Collector, options: &Options) -> Result<(), Failure> {
     for (name, pid) in &options.processes {
         let plugin = collector.register(name).map_err(UsageError::new)?;
         plugin.started(*pid, "");
@@ -103,43 +100,43 @@ fn name_processes(collector: &Collector, options: &Options) -> Result<(), Failur
     Ok(())
 }
 
-/// Looks after the children for so long.
-fn look_after(host: &mut Host, collector: &Collector, length: Duration) -> io::Result<()> {
+/// Reports and restarts exited children for the given time.
+fn tend_children(host: &mut Host, collector: &Collector, length: Duration) -> io::Result<()> {
     let reader = collector.reader();
     let mut progress = Progress::of(length);
     let start = Instant::now();
     while let Some(left) = length.checked_sub(start.elapsed()) {
         host.tend()?;
         progress.show(&reader.snapshot());
-        thread::sleep(left.min(ROUND));
+        thread::sleep(left.min(POLL_INTERVAL));
     }
     Ok(())
 }
 
-/// The newest snapshot that is worth reporting while everything is alive.
+/// Returns the snapshot to report, while all processes run.
 fn closing_snapshot(collector: &Collector) -> Result<Snapshot, StoppedError> {
     let newest = collector.snapshot();
-    if newest.tick() > 0 && newest.sampled_at_instant().elapsed() < FRESH {
+    if newest.tick() > 0 && newest.sampled_at_instant().elapsed() < MAX_CLOSING_AGE {
         Ok(newest)
     } else {
         collector.sample_now()
     }
 }
 
-/// Writes to standard output. That nobody reads on (`| head`) is no failure.
-fn say(text: &str) -> Result<(), Failure> {
+/// Writes to standard output. A closed pipe (`| head`) is not an error.
+fn print_line(text: &str) -> Result<(), Failure> {
     match writeln!(io::stdout(), "{text}") {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
         Ok(()) | Err(_) => Ok(()),
     }
 }
 
-/// Why there is no report.
+/// The reason why there is no report.
 #[derive(Debug)]
 enum Failure {
-    /// What was asked for makes no sense.
+    /// The command line cannot be used.
     Usage(UsageError),
-    /// It went wrong on the way.
+    /// Something failed while running.
     Run(Box<dyn Error>),
 }
 
@@ -170,7 +167,7 @@ impl From<UsageError> for Failure {
 impl From<StartError> for Failure {
     fn from(error: StartError) -> Self {
         match error {
-            // Intervals and lengths come from the command line; the library knows their bounds.
+            // Both durations come from the command line; the library checks their bounds.
             StartError::Config(error) => Self::Usage(UsageError::new(error)),
             error => Self::Run(error.into()),
         }

@@ -1,13 +1,11 @@
 //! The command line.
 
-use std::error::Error;
 use std::ffi::OsString;
-use std::fmt;
 use std::time::Duration;
 
 use plugmeter::Window;
-
-use crate::worker::{Role, WORKER};
+use plugmeter_demo::arguments::{UsageError, named_process, role, seconds, text};
+use plugmeter_demo::{Role, WORKER};
 
 pub(crate) const HELP: &str = "\
 Watches five plugins, or processes of yours, and reports what they did.
@@ -24,23 +22,23 @@ usage: aggregates [OPTIONS] [NAME=PID]...
 
 SECONDS may have a fraction: 0.25.";
 
-/// What the command line asks for.
+/// The action that the command line requests.
 #[derive(Debug)]
 pub(crate) enum Request {
     Help,
-    /// This is a child: play a plugin.
+    /// This is a child process: run a plugin.
     Work(Role),
     Watch(Options),
 }
 
-/// What to watch, and how.
+/// The processes to watch, and how.
 #[derive(Debug)]
 pub(crate) struct Options {
     pub interval: Duration,
     pub length: Duration,
     pub window: Window,
     pub json: bool,
-    /// None: start children.
+    /// Empty: start the demo plugins.
     pub processes: Vec<(String, u32)>,
 }
 
@@ -56,24 +54,6 @@ impl Default for Options {
     }
 }
 
-/// What makes no sense about the command line, in one line.
-#[derive(Debug)]
-pub(crate) struct UsageError(String);
-
-impl UsageError {
-    pub(crate) fn new(reason: impl fmt::Display) -> Self {
-        Self(reason.to_string())
-    }
-}
-
-impl fmt::Display for UsageError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-impl Error for UsageError {}
-
 /// Reads the arguments after the program's name.
 pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Request, UsageError> {
     let mut args = args.into_iter().map(text);
@@ -87,46 +67,10 @@ pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Request,
             "--window" => options.window = seconds(&arg, args.next())?.into(),
             WORKER => return role(args.next()).map(Request::Work),
             option if option.starts_with('-') => {
-                return Err(UsageError(format!("no option {option:?}: see --help")));
+                return Err(UsageError::new(format!("no option {option:?}: see --help")));
             }
             process => options.processes.push(named_process(process)?),
         }
     }
     Ok(Request::Watch(options))
-}
-
-pub(crate) type Argument = Result<String, UsageError>;
-
-pub(crate) fn text(arg: OsString) -> Argument {
-    arg.into_string().map_err(|arg| UsageError(format!("{arg:?} is not text")))
-}
-
-pub(crate) fn seconds(option: &str, value: Option<Argument>) -> Result<Duration, UsageError> {
-    let value =
-        value.ok_or_else(|| UsageError(format!("{option} needs a number of seconds")))??;
-    value
-        .parse()
-        .ok()
-        .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
-        .filter(|time| !time.is_zero())
-        .ok_or_else(|| {
-            UsageError(format!("{option} needs a number of seconds above 0, not {value:?}"))
-        })
-}
-
-pub(crate) fn role(value: Option<Argument>) -> Result<Role, UsageError> {
-    let name = value.transpose()?.unwrap_or_default();
-    Role::named(&name).ok_or_else(|| UsageError(format!("no worker is called {name:?}")))
-}
-
-/// `NAME=PID`; a name may have a `=` of its own. Whether it is a good name, and whether there is
-/// one of it, is for the collector to say.
-pub(crate) fn named_process(arg: &str) -> Result<(String, u32), UsageError> {
-    let (name, pid) = arg
-        .rsplit_once('=')
-        .ok_or_else(|| UsageError(format!("{arg:?} is neither an option nor NAME=PID")))?;
-    match pid.parse() {
-        Ok(pid) if pid > 0 && i32::try_from(pid).is_ok() => Ok((name.to_owned(), pid)),
-        _ => Err(UsageError(format!("{pid:?} in {arg:?} is not the number of a process"))),
-    }
 }

@@ -1,21 +1,21 @@
-//! One line that says how it is going, for somebody who waits.
+//! One line of progress on a terminal.
 
 use std::io::{self, IsTerminal as _, Write as _};
 use std::time::{Duration, Instant};
 
 use plugmeter::{Sample, Snapshot};
 
-/// What fits on one line of a narrow terminal: a line that wraps cannot be written over.
+/// The width of a narrow terminal: a line that wraps cannot be overwritten.
 const WIDTH: usize = 79;
 
-/// A line on standard error that is written over at each new snapshot, and wiped when this is
-/// dropped. Nothing, if standard error is no terminal.
+/// A line on standard error, overwritten at each new snapshot and erased on drop. If standard error
+/// is not a terminal, nothing is written.
 #[derive(Debug)]
 pub(crate) struct Progress {
     visible: bool,
     start: Instant,
     length: Duration,
-    /// Of the snapshot that is shown.
+    /// The revision of the snapshot that is shown.
     revision: Option<u64>,
 }
 
@@ -57,7 +57,7 @@ impl Drop for Progress {
     }
 }
 
-/// Who is eating the CPU?
+/// The plugin with the highest CPU usage.
 fn busiest(snapshot: &Snapshot) -> Option<String> {
     let share = |sample: Sample<'_>| Some((sample.cpu_percent?, sample.plugin_name.to_owned()));
     snapshot
@@ -68,7 +68,7 @@ fn busiest(snapshot: &Snapshot) -> Option<String> {
 }
 
 fn write_over(line: &str) {
-    // It is only for show.
+    // Errors are ignored: the line is only informative.
     let mut out = io::stderr().lock();
     let _ = write!(out, "\r\x1b[K{line}").and_then(|()| out.flush());
 }

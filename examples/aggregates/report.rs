@@ -1,4 +1,4 @@
-//! What is said at the end, to a person or to a program.
+//! The report at the end, as text or as JSON.
 
 use std::fmt;
 use std::time::SystemTime;
@@ -6,15 +6,15 @@ use std::time::SystemTime;
 use plugmeter::{
     Aggregates, PluginView, Run, Sample, SamplerStats, Snapshot, SystemMetrics, Window,
 };
+use plugmeter_demo::Role;
 use serde::Serialize;
 
 use crate::options::Options;
-use crate::worker::Role;
 
-/// So many of the newest runs of a plugin are listed.
+/// The number of runs listed for each plugin, the newest ones.
 const RUNS: usize = 8;
 
-/// What is about to happen.
+/// Describes what the program is about to do.
 pub(crate) fn introduction(options: &Options) -> String {
     let Options { length, interval, .. } = options;
     let time = format!("for {length:?}, with a sample every {interval:?}");
@@ -28,8 +28,8 @@ pub(crate) fn introduction(options: &Options) -> String {
     }
 }
 
-/// Two snapshots: one of when everything was alive, for the values, and one of when all children
-/// had been stopped, for how their runs ended.
+/// Two snapshots: one while all processes ran, for the values, and one after all children were
+/// stopped, for how their runs ended.
 pub(crate) struct Report {
     closing: Snapshot,
     ended: Snapshot,
@@ -105,7 +105,8 @@ impl Report {
         writeln!(f)
     }
 
-    /// The questions that plugins are watched for.
+    /// Writes the answers to the usual questions: the busiest plugin, the largest growth, the most
+    /// crashes.
     fn write_superlatives(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some((cpu, name)) = self.largest(|_, all| all.cpu.map(|cpu| cpu.avg)) {
             writeln!(f, "Most CPU      {name}: {cpu:.1} % of a core on average")?;
@@ -122,7 +123,7 @@ impl Report {
         Ok(())
     }
 
-    /// The plugin of which `value` is largest, if that is above 0.
+    /// Returns the plugin with the largest `value`, if that is above 0.
     fn largest(
         &self,
         value: impl Fn(PluginView<'_>, &Aggregates) -> Option<f64>,
@@ -136,7 +137,7 @@ impl Report {
             .max_by(|(a, _), (b, _)| a.total_cmp(b))
     }
 
-    /// From the first memory value to the last, in MB.
+    /// The growth from the first memory value to the last, in MB.
     fn growth(&self, view: PluginView<'_>) -> Option<f64> {
         let mut memory = view.history(self.window).filter_map(|sample| sample.memory_mb());
         let first = memory.next()?;
@@ -148,7 +149,7 @@ impl Report {
 fn line_of(run: &Run, now: SystemTime) -> String {
     let version = run.version.as_deref().unwrap_or("-");
     let until = run.ended_at.unwrap_or(now);
-    // The wall clock may have been set back meanwhile.
+    // The wall clock may have been set back in between.
     let seen = until.duration_since(run.reported_at).unwrap_or_default();
     let cpu = match run.cpu_time {
         Some(cpu) => format!("{:6.2} s of CPU", cpu.as_secs_f64()),
@@ -158,7 +159,7 @@ fn line_of(run: &Run, now: SystemTime) -> String {
     format!("{version:<4}  pid {:<7}  seen for {:6.2} s  {cpu}  {end}", run.pid, seen.as_secs_f64(),)
 }
 
-/// What it cost to know all this.
+/// The sampler's own cost.
 fn cost(sampler: &SamplerStats) -> String {
     let SamplerStats {
         ticks, missed_ticks, last_tick_duration, cpu_time, overhead_percent, ..

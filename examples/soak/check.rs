@@ -144,8 +144,8 @@ impl Checker {
     fn check_samples(&self, view: &PluginView<'_>) -> Result<(), Broken> {
         let name = view.name();
         let (mut events, mut crashes) = (0, 0);
-        // A run that ends has intervals as short as a millisecond, and the clock of a process that does
-        // not sleep moves by the scheduler's tick, of up to ten: see `Sample::cpu_percent`.
+        // A run that ends has intervals as short as a millisecond, and the clock of a process that
+        // does not sleep moves by the scheduler's tick, of up to ten: see `Sample::cpu_percent`.
         let most = 100.0 * (self.cores + 10) as f64;
         for sample in view.history(Window::All) {
             holds!(sample.plugin_name == name, "{name}: {sample:?}");

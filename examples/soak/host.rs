@@ -194,7 +194,8 @@ impl Lane {
         let run = self.plugin.started(child.id(), &format!("1.{}", self.starts));
         self.starts += 1;
         if let Some((mut old, _)) = self.child.replace((child, run)) {
-            // What becomes of it counts for nothing, if it lives when the sampler hears of the next.
+            // What becomes of it counts for nothing, if it lives when the sampler hears of the
+            // next.
             let heard = || {
                 let snapshot = collector.snapshot();
                 snapshot.plugin(self.plugin.name()).and_then(|view| Some(view.run()?.id))

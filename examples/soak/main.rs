@@ -1,6 +1,6 @@
-//! All of it at once, for as long as you like: real children that come, crash and go, ticks of 10 ms,
-//! events from two threads, and readers that check what must hold in every snapshot, with every view
-//! there is. For a minute, or as many seconds as are asked for:
+//! All of it at once, for as long as you like: real children that come, crash and go, ticks of 10
+//! ms, events from two threads, and readers that check what must hold in every snapshot, with every
+//! view there is. For a minute, or as many seconds as are asked for:
 //!
 //! ```sh
 //! cargo run --release --features http --example soak
@@ -9,9 +9,9 @@
 //!
 //! It prints how it goes, and a summary. If something does not hold it says what, and exits with 1.
 //!
-//! `host.rs` has the children and knows what the collector should have counted in the end, `check.rs`
-//! what holds in a snapshot and between two, `views.rs` the outputs,
-//! `served.rs` those that come over HTTP, `usage.rs` what the process needs.
+//! `host.rs` has the children and knows what the collector should have counted in the end,
+//! `check.rs` what holds in a snapshot and between two, `views.rs` the outputs, `served.rs` those
+//! that come over HTTP, `usage.rs` what the process needs.
 
 mod check;
 mod host;

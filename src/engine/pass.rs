@@ -91,9 +91,10 @@ impl<P> Engine<P> {
         let is_tick = !requests.is_empty() || env.is_tick_due(now.mono);
         if is_tick {
             self.run_tick(now, env);
-            if self.has_pending_exits() {
-                // The tick's own reading has detected an exit. It belongs into this snapshot, but
-                // the host's reports come first. Requests in here are for the next tick.
+            if self.has_pending_exits() || env.queued_commands() > 0 {
+                // An exit that the tick's own reading has detected belongs into this snapshot, and
+                // the host's earlier reports come first. Requests from here on are for the next
+                // tick.
                 let answered = requests.len();
                 flow = self.process_commands(env, &mut requests);
                 self.early_requests.extend(requests.drain(answered..));
@@ -170,12 +171,7 @@ impl<P> Engine<P> {
         }
     }
 
-    fn publish<E: Environment>(
-        &mut self,
-        now: &TimePoint,
-        status: CollectorStatus,
-        env: &mut E,
-    ) {
+    fn publish<E: Environment>(&mut self, now: &TimePoint, status: CollectorStatus, env: &mut E) {
         let next = self.build_snapshot(now, status);
         let old = env.publish(next, now.mono);
         self.retire_snapshot(old);

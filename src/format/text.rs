@@ -21,7 +21,12 @@ fn or_dash<T>(value: Option<T>, show: impl FnOnce(T) -> String) -> String {
     value.map_or_else(|| "-".to_owned(), show)
 }
 
-fn write_summary(f: &mut fmt::Formatter<'_>, summary: &Summary, scale: f64, unit: &str) -> fmt::Result {
+fn write_summary(
+    f: &mut fmt::Formatter<'_>,
+    summary: &Summary,
+    scale: f64,
+    unit: &str,
+) -> fmt::Result {
     let Summary { avg, min, max, p95, count: _ } = *summary;
     for (name, value) in [("avg", avg), ("min", min), ("max", max), ("p95", p95)] {
         write!(f, "  {name} {:>8.2}", value / scale)?;
@@ -34,7 +39,12 @@ impl fmt::Display for Aggregates {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let samples = if self.sample_count == 1 { "sample" } else { "samples" };
         let name = sanitize(&self.plugin_name);
-        writeln!(f, "{name}: {} {samples} over {}", self.sample_count, precise_duration(self.time_span))?;
+        writeln!(
+            f,
+            "{name}: {} {samples} over {}",
+            self.sample_count,
+            precise_duration(self.time_span)
+        )?;
         f.write_str("  CPU   ")?;
         match &self.cpu {
             Some(cpu) => write_summary(f, cpu, 1.0, "% of one core")?,

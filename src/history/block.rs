@@ -47,11 +47,10 @@ impl Block {
             self.at[k] = frame.at;
         }
         for (slot, out) in self.values.chunks_exact_mut(PER_SLOT).enumerate() {
-            for (k, frame) in frames.iter().enumerate() {
-                let sample =
-                    frame.samples.get(slot).copied().unwrap_or(PackedSample::MISSING);
-                for metric in Metric::ALL {
-                    out[metric as usize * BLOCK_TICKS + k] = sample.get(metric);
+            for (k, frame) in frames.iter().enumerate().take(BLOCK_TICKS) {
+                let sample = frame.samples.get(slot).unwrap_or(&PackedSample::MISSING);
+                for (column, &value) in sample.columns().iter().enumerate() {
+                    out[column * BLOCK_TICKS + k] = value;
                 }
             }
         }
@@ -69,6 +68,7 @@ impl Block {
     }
 
     /// The sample of `slot` at the `k`th of the thirty ticks.
+    #[inline]
     pub(crate) fn sample(&self, slot: u32, k: usize) -> PackedSample {
         let start = slot as usize * PER_SLOT;
         match self.values.get(start..start + PER_SLOT) {
@@ -89,11 +89,8 @@ mod tests {
     use crate::time::MonoNanos;
 
     fn frames(slots_at: impl Fn(usize) -> usize) -> Vec<Arc<Frame>> {
-        let start = TimePoint {
-            mono: MonoNanos(0),
-            wall: SystemTime::UNIX_EPOCH,
-            boot: Duration::ZERO,
-        };
+        let start =
+            TimePoint { mono: MonoNanos(0), wall: SystemTime::UNIX_EPOCH, boot: Duration::ZERO };
         let frame = |k: usize| Frame {
             tick: 31 + k as u64,
             at: start.after(Duration::from_secs(k as u64)),

@@ -57,7 +57,18 @@ impl PackedSample {
     /// Collects the columns of one sample.
     #[inline]
     pub(crate) fn from_columns(mut column: impl FnMut(Metric) -> u32) -> Self {
-        Self(Metric::ALL.map(&mut column))
+        let mut columns = [0; Metric::COUNT];
+        // A loop over references is unrolled; `map` of an array is not.
+        for (value, &metric) in columns.iter_mut().zip(&Metric::ALL) {
+            *value = column(metric);
+        }
+        Self(columns)
+    }
+
+    /// All columns, in order.
+    #[inline]
+    pub(crate) const fn columns(&self) -> &[u32; Metric::COUNT] {
+        &self.0
     }
 
     /// The integer in one column.

@@ -55,6 +55,7 @@ impl Timeline {
     }
 
     /// The sample of `slot` at `tick`; missing where there is none.
+    #[inline]
     pub(crate) fn sample(&self, tick: u64, slot: u32) -> PackedSample {
         match self.locate(tick) {
             Some(Location::Block(block, k)) => block.sample(slot, k),
@@ -108,11 +109,8 @@ mod tests {
 
     /// `blocks` full blocks and `frames` frames; the CPU column of slot 0 holds the tick.
     fn timeline(blocks: u64, frames: u64) -> Timeline {
-        let start = TimePoint {
-            mono: MonoNanos(0),
-            wall: SystemTime::UNIX_EPOCH,
-            boot: Duration::ZERO,
-        };
+        let start =
+            TimePoint { mono: MonoNanos(0), wall: SystemTime::UNIX_EPOCH, boot: Duration::ZERO };
         let frame = |tick: u64| {
             let sample = PackedSample::from_columns(|metric| match metric {
                 Metric::Cpu => tick as u32,

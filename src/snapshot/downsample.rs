@@ -344,7 +344,8 @@ mod tests {
     #[test]
     fn buckets_are_the_same_one_tick_later() {
         for points in [199, 200, 201, 202, 400] {
-            let [now, later] = [100, 101].map(|first| downsampled(&ticks(first, first + 799), points));
+            let [now, later] =
+                [100, 101].map(|first| downsampled(&ticks(first, first + 799), points));
             let shared = &now[1..now.len() - 1];
             assert!(later.windows(shared.len()).any(|window| window == shared), "in {points}");
         }
@@ -374,7 +375,10 @@ mod tests {
         let large = u64::from(u32::MAX);
         for (from, to) in [(1, 1), (1_023, 1_024), (large, large + 1), (1, 1 << 62)] {
             let downsampler = Downsampler::new(from, to, 1);
-            assert_eq!((from >> downsampler.shift, downsampler.spare_buckets), (to >> downsampler.shift, 0));
+            assert_eq!(
+                (from >> downsampler.shift, downsampler.spare_buckets),
+                (to >> downsampler.shift, 0)
+            );
         }
     }
 
@@ -405,10 +409,7 @@ mod tests {
         let points = downsampled(&samples, 5);
         let cpu: Vec<_> =
             points.iter().map(|point| point.cpu_percent.map(|cpu| (cpu.max, cpu.avg))).collect();
-        assert_eq!(
-            cpu,
-            [None, Some((3.0, 3.0)), Some((6.0, 6.0)), Some((0.0, 0.0))]
-        );
+        assert_eq!(cpu, [None, Some((3.0, 3.0)), Some((6.0, 6.0)), Some((0.0, 0.0))]);
         assert_eq!(points[0].memory, None);
     }
 }

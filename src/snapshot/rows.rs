@@ -56,6 +56,7 @@ impl<'a> PluginRows<'a> {
         self.inner.totals_of(self.record).map(Counters::from)
     }
 
+    #[inline]
     pub(super) fn packed(&self, tick: u64) -> PackedSample {
         self.inner.timeline.sample(tick, self.record.slot)
     }

@@ -113,9 +113,7 @@ impl fmt::Display for RunEnd {
         match self {
             Self::Exited(code) => write!(f, "exit code {code}"),
             Self::Signaled(signal) => write!(f, "signal {signal}"),
-            Self::Replaced | Self::Stopped | Self::Crashed | Self::Unknown => {
-                f.pad(self.as_str())
-            }
+            Self::Replaced | Self::Stopped | Self::Crashed | Self::Unknown => f.pad(self.as_str()),
         }
     }
 }

@@ -1,15 +1,14 @@
-//! The shortest history there may be, and the longest.
+//! The shortest and the longest possible history.
 #![cfg(feature = "testing")]
 
 use std::time::Duration;
 
 use plugmeter::testing::{Simulation, Usage};
 use plugmeter::{Config, Snapshot, Window};
-
-use crate::world::{entered, resident};
+use plugmeter_test_support::isolated_process::{enter_isolated, resident_bytes};
 
 const POLL: Duration = Duration::from_secs(1);
-/// The most samples that a history may hold.
+/// The most samples that a history can hold.
 const MOST: u32 = 1_048_576;
 
 fn keeping(samples: u32) -> Simulation {
@@ -17,17 +16,17 @@ fn keeping(samples: u32) -> Simulation {
     Simulation::new(config).unwrap()
 }
 
-/// Each value gives away its tick.
+/// Encodes the tick in each value.
 fn usage(tick: u64) -> Usage {
     Usage { cpu_time: Duration::from_millis(tick), memory_bytes: (1 + tick % 1_000) * 1_024 }
 }
 
-/// Resident memory of this process, in KiB.
+/// Resident memory of this process in KiB.
 fn resident_kib() -> u64 {
-    resident() / 1_024
+    resident_bytes() / 1_024
 }
 
-/// What a snapshot with a full history says of its plugin.
+/// Asserts the history and the aggregates of a snapshot.
 fn check(snapshot: &Snapshot, samples: u64) {
     let view = snapshot.plugin("dice").unwrap();
     let (newest, len) = (snapshot.tick(), snapshot.tick().min(samples));
@@ -45,7 +44,7 @@ fn check(snapshot: &Snapshot, samples: u64) {
 }
 
 #[test]
-fn a_history_of_one_sample_is_the_newest_one_through_every_block_and_restart() {
+fn one_sample_history_is_the_newest() {
     let mut sim = keeping(1);
     let dice = sim.register("dice").unwrap();
     dice.started(1, "1.0");
@@ -63,9 +62,9 @@ fn a_history_of_one_sample_is_the_newest_one_through_every_block_and_restart() {
 }
 
 #[test]
-fn the_longest_history_there_may_be_is_whole_and_its_memory_is_bounded() {
-    // Memory is the process's, so nobody else may need any.
-    if !entered(the_longest_history_there_may_be_is_whole_and_its_memory_is_bounded, &[]) {
+fn longest_history_is_complete_and_bounded() {
+    // Measures the memory of the process, so no other test may run in it.
+    if !enter_isolated(longest_history_is_complete_and_bounded, &[]) {
         return;
     }
     let before = resident_kib();
@@ -84,8 +83,8 @@ fn the_longest_history_there_may_be_is_whole_and_its_memory_is_bounded() {
     check(&sim.snapshot(), u64::from(MOST));
     let full = resident_kib() - before;
 
-    // The window turns over while a reader holds a snapshot for all of it: then there are two of
-    // them, and when the reader lets go, there is one again.
+    // The window turns over while a reader holds a snapshot of all of it. That makes two histories,
+    // and one again after the reader has dropped its snapshot.
     let held = sim.snapshot();
     ticks(&mut sim, MOST + 100);
     check(&held, u64::from(MOST));
@@ -96,9 +95,13 @@ fn the_longest_history_there_may_be_is_whole_and_its_memory_is_bounded() {
     check(&sim.snapshot(), u64::from(MOST));
     let again = resident_kib() - before;
     eprintln!("{full} KiB full, {both} KiB while one more is held, {again} KiB a window later");
-    // One plugin: a row of 20 bytes, and in a block of thirty a moment on three clocks each.
+    // One plugin: a sample has 20 bytes, and a block of thirty samples has three timestamps for
+    // each.
     assert!(full < 160 * 1_024, "{full} KiB for a history of {MOST} samples");
     assert!(both < 2 * full + full / 4, "{both} KiB for two of them, {full} KiB for one");
-    // The allocator keeps what is freed: it must be used again, not be added to.
-    assert!(again < 2 * full + full / 4, "{again} KiB after it was let go of, {full} KiB full");
+    // The allocator keeps freed memory. It must be reused, not added to.
+    assert!(
+        again < 2 * full + full / 4,
+        "{again} KiB after the snapshot was dropped, {full} KiB full"
+    );
 }

@@ -1,23 +1,22 @@
-//! The host is stopped for a while, or the machine sleeps: no tick is made up for, and none of the
-//! time is lost.
+//! The host is stopped for a while, or the machine is suspended: missed ticks are not caught up,
+//! and no time is lost.
 
 use std::time::Duration;
 
 use plugmeter::{Collector, Config, PluginState, Snapshot, Window};
-
-use crate::support::{probes, shell, sleeper, wait_for};
-use crate::world::entered;
+use plugmeter_test_support::isolated_process::enter_isolated;
+use plugmeter_test_support::{probes, shell, sleeper, wait_for};
 
 const INTERVAL: Duration = Duration::from_millis(10);
 
-/// Deadlines that were kept or counted as missed.
+/// Number of deadlines that were kept or counted as missed.
 fn counted(snapshot: &Snapshot) -> u64 {
     snapshot.sampler().ticks + snapshot.sampler().missed_ticks
 }
 
 #[test]
-fn a_host_that_is_stopped_and_goes_on_has_missed_ticks_and_makes_none_up() {
-    if !entered(a_host_that_is_stopped_and_goes_on_has_missed_ticks_and_makes_none_up, &[]) {
+fn paused_host_misses_ticks_without_catch_up() {
+    if !enter_isolated(paused_host_misses_ticks_without_catch_up, &[]) {
         return;
     }
     for probe in probes() {
@@ -32,7 +31,7 @@ fn a_host_that_is_stopped_and_goes_on_has_missed_ticks_and_makes_none_up() {
         });
         for round in 0..5 {
             plugin.events().increment();
-            // Stopped as a whole, sampler and all, for fifty intervals.
+            // Stops the whole process, sampler included, for fifty intervals.
             let mut stopper = shell("kill -STOP $PPID; sleep 0.5; kill -CONT $PPID");
             assert!(stopper.wait().success());
             let now = wait_for("ticks after the pause", || {
@@ -57,7 +56,7 @@ fn a_host_that_is_stopped_and_goes_on_has_missed_ticks_and_makes_none_up() {
     }
 }
 
-/// The tick before the first one that has a sample of the plugin.
+/// Returns the tick before the first one that has a sample of the plugin.
 fn first_tick(snapshot: &Snapshot) -> u64 {
     let view = snapshot.plugin("dice").unwrap();
     let all = view.aggregates(Window::All).unwrap();
@@ -65,14 +64,15 @@ fn first_tick(snapshot: &Snapshot) -> u64 {
 }
 
 #[cfg(feature = "testing")]
+/// A machine that was suspended for eight hours has lost none of its counts and has missed no tick.
 #[test]
-fn a_machine_that_slept_for_eight_hours_has_lost_none_of_its_counts_and_missed_no_tick() {
+fn suspended_machine_loses_no_counts() {
     use plugmeter::testing::{Observed, Simulation, Usage};
 
     let minute = Duration::from_secs(60);
     let config = Config::default().poll_interval(minute).history_duration(minute * 60);
     let mut sim = Simulation::new(config).unwrap();
-    let names = ["goes on", "was killed before"];
+    let names = ["continues", "was killed"];
     let plugins = names.map(|name| sim.register(name).unwrap());
     plugins[0].started(1, "1.0");
     plugins[1].started(2, "1.0");
@@ -83,7 +83,7 @@ fn a_machine_that_slept_for_eight_hours_has_lost_none_of_its_counts_and_missed_n
     plugins[0].events().add(5);
     sim.tick(|pid| if pid == 2 { Observed::Signaled(9) } else { usage(61).into() });
     let before = sim.snapshot();
-    assert_eq!(before.plugin(names[1]).unwrap().crash_count(), 0, "the host may still speak");
+    assert_eq!(before.plugin(names[1]).unwrap().crash_count(), 0, "the host can still report");
 
     sim.advance(Duration::from_secs(8 * 3_600));
     let asleep = sim.snapshot();
@@ -93,11 +93,11 @@ fn a_machine_that_slept_for_eight_hours_has_lost_none_of_its_counts_and_missed_n
     let awake = sim.snapshot();
     assert_eq!((awake.tick(), awake.sampler().missed_ticks), (62, 0));
     let view = awake.plugin(names[0]).unwrap();
-    // A second of CPU time in eight hours and a minute.
+    // One second of CPU time in eight hours and one minute.
     let cpu = view.current().unwrap().cpu_percent.unwrap();
     assert!((cpu - 100.0 / (8.0 * 3_600.0 + 60.0)).abs() < 0.001, "{cpu} %");
     assert_eq!((view.event_count(), view.cpu_time()), (5, Duration::from_secs(62)));
-    // Of the last hour there is one sample; that there are sixty in all is the number that is kept.
+    // The last hour contains one sample. The history keeps sixty, by their number.
     assert_eq!(view.history(minute * 60).count(), 1);
     assert_eq!(view.history(Window::All).count(), 60);
     let day = Duration::from_secs(8 * 3_600) + minute * 62;

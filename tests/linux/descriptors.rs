@@ -1,4 +1,4 @@
-//! Descriptors: how many, whose, and what happens when there are too few.
+//! Descriptors: how many are open, who has them, and what happens if there are too few.
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -6,32 +6,33 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use log::{Level, LevelFilter, Log, Metadata, Record};
 use plugmeter::{Collector, Plugin, PluginState, ProbeKind, RunEnd};
+use plugmeter_test_support::isolated_process::{descriptors, enter_isolated, own_descriptors};
+use plugmeter_test_support::{
+    ChildGuard, manual_collector, probes, shell, sleeper, wait_for, wait_for_plugin,
+};
 
-use crate::support::{Reaped, on_demand, probes, shell, sleeper, wait_for, wait_for_plugin};
-use crate::world::{descriptors, entered, own_descriptors};
-
-fn is_held_of_a_process(name: &str) -> bool {
+fn is_open_for_process(name: &str) -> bool {
     name.contains("pidfd") || name.ends_with("/statm")
 }
 
-/// Descriptors that are held of processes.
-fn held() -> usize {
-    own_descriptors().iter().filter(|name| is_held_of_a_process(name)).count()
+/// Number of descriptors that are open for processes.
+fn open_for_processes() -> usize {
+    own_descriptors().iter().filter(|name| is_open_for_process(name)).count()
 }
 
-/// Two thousand, or more if there is time.
+/// Two thousand, or ten thousand with `PLUGMETER_LONG`.
 fn restarts() -> usize {
     if std::env::var_os("PLUGMETER_LONG").is_some() { 10_000 } else { 2_000 }
 }
 
 #[test]
-fn restarts_leave_no_descriptors_behind() {
-    if !entered(restarts_leave_no_descriptors_behind, &[]) {
+fn restarts_leak_no_descriptors() {
+    if !enter_isolated(restarts_leak_no_descriptors, &[]) {
         return;
     }
     for probe in probes() {
         let without = own_descriptors();
-        let collector = on_demand(probe);
+        let collector = manual_collector(probe);
         let plugin = collector.register("dice").unwrap();
         collector.sample_now().unwrap();
         let before = own_descriptors();
@@ -56,7 +57,7 @@ fn restarts_leave_no_descriptors_behind() {
         let view = snapshot.plugin("dice").unwrap();
         assert_eq!(view.restart_count(), restarts() as u64, "{probe}");
         if probe == ProbeKind::Native {
-            assert_eq!(own_descriptors().len(), before.len() + 2, "two of the one that runs");
+            assert_eq!(own_descriptors().len(), before.len() + 2, "two for the running process");
         }
         plugin.stopped();
         collector.sample_now().unwrap();
@@ -72,21 +73,21 @@ fn restarts_leave_no_descriptors_behind() {
 }
 
 #[test]
-fn a_child_of_the_host_inherits_none_of_them() {
-    if !entered(a_child_of_the_host_inherits_none_of_them, &[]) {
+fn child_inherits_no_descriptors() {
+    if !enter_isolated(child_inherits_no_descriptors, &[]) {
         return;
     }
     let before = sleeper();
-    let collector = on_demand(ProbeKind::Native);
+    let collector = manual_collector(ProbeKind::Native);
     let plugin = collector.register("dice").unwrap();
     plugin.started(before.pid(), "");
     collector.sample_now().unwrap();
-    assert_eq!(held(), 2);
+    assert_eq!(open_for_processes(), 2);
     let after = sleeper();
-    let inherited = |child: &Reaped| {
-        crate::child::wait_for_name(child.pid(), "sleep");
-        // Before it sleeps it opens files of its own, such as that of the locale.
-        crate::child::wait_for_letter(child.pid(), 'S');
+    let inherited = |child: &ChildGuard| {
+        crate::test_child::wait_for_command_name(child.pid(), "sleep");
+        // Before it sleeps, the program opens files of its own, such as the locale.
+        crate::test_child::wait_for_state(child.pid(), 'S');
         descriptors(child.pid())
     };
     assert_eq!(inherited(&after), inherited(&before));
@@ -94,12 +95,12 @@ fn a_child_of_the_host_inherits_none_of_them() {
 
 const LIMIT: usize = 64;
 
-/// As many files as can be opened.
+/// Opens as many files as possible.
 pub(crate) fn open_all() -> Vec<File> {
     std::iter::from_fn(|| File::open("/dev/null").ok()).collect()
 }
 
-fn starting(collector: &Collector, children: &[Reaped]) -> Vec<Plugin> {
+fn start_all(collector: &Collector, children: &[ChildGuard]) -> Vec<Plugin> {
     let name = |number| format!("plugin {number}");
     let register = |number| collector.register(&name(number)).unwrap();
     let plugins: Vec<Plugin> = (0..children.len()).map(register).collect();
@@ -109,9 +110,9 @@ fn starting(collector: &Collector, children: &[Reaped]) -> Vec<Plugin> {
     plugins
 }
 
-/// Waits until each has had a CPU value; the rest they have all the time.
+/// Waits until each plugin has had a CPU value. All other values must be present at every tick.
 #[track_caller]
-fn all_have_values(collector: &Collector, plugins: &[Plugin], what: &str) {
+fn assert_all_have_values(collector: &Collector, plugins: &[Plugin], what: &str) {
     let mut without: BTreeSet<&str> = plugins.iter().map(Plugin::name).collect();
     wait_for("intervals that are long enough", || {
         let snapshot = collector.sample_now().unwrap();
@@ -130,82 +131,83 @@ fn all_have_values(collector: &Collector, plugins: &[Plugin], what: &str) {
     });
 }
 
+/// With 64 descriptors, three hundred plugins have values, and half of the descriptors are left to
+/// the host.
 #[test]
-fn three_hundred_plugins_have_values_where_there_are_64_descriptors_and_the_host_keeps_half() {
-    if !entered(
-        three_hundred_plugins_have_values_where_there_are_64_descriptors_and_the_host_keeps_half,
-        &["prlimit", "--nofile=64"],
-    ) {
+fn plugins_beyond_descriptor_limit_have_values() {
+    if !enter_isolated(plugins_beyond_descriptor_limit_have_values, &["prlimit", "--nofile=64"]) {
         return;
     }
     let before = own_descriptors().len();
-    let children: Vec<Reaped> = (0..300).map(|_| sleeper()).collect();
+    let children: Vec<ChildGuard> = (0..300).map(|_| sleeper()).collect();
     for probe in probes() {
-        let collector = on_demand(probe);
-        let plugins = starting(&collector, &children);
-        all_have_values(&collector, &plugins, &format!("{probe}"));
+        let collector = manual_collector(probe);
+        let plugins = start_all(&collector, &children);
+        assert_all_have_values(&collector, &plugins, &format!("{probe}"));
         if probe == ProbeKind::Native {
-            // Of one half it has three for itself, and two for each of as many as there is room for.
-            assert_eq!(held(), (LIMIT / 2 - 3) / 2 * 2);
+            // Half of the limit, less three of the probe's own, holds two descriptors for each
+            // process that fits.
+            assert_eq!(open_for_processes(), (LIMIT / 2 - 3) / 2 * 2);
         }
-        // What the host may open, with what it had open before.
+        // Descriptors that the host can open, with those that it had open before.
         let host = open_all().len() + before;
-        assert!(host >= LIMIT / 2, "{probe}: {host} are left to the host: {:?}", own_descriptors());
+        assert!(
+            host >= LIMIT / 2,
+            "{probe}: only {host} are left to the host: {:?}",
+            own_descriptors()
+        );
     }
 }
 
 #[test]
-fn no_plugin_is_lost_when_the_host_takes_all_descriptors_and_what_is_held_comes_back() {
-    if !entered(
-        no_plugin_is_lost_when_the_host_takes_all_descriptors_and_what_is_held_comes_back,
-        &["prlimit", "--nofile=64"],
-    ) {
+fn plugins_survive_exhausted_descriptors() {
+    if !enter_isolated(plugins_survive_exhausted_descriptors, &["prlimit", "--nofile=64"]) {
         return;
     }
-    let mut children: Vec<Reaped> = (0..40).map(|_| sleeper()).collect();
-    let collector = on_demand(ProbeKind::Native);
+    let mut children: Vec<ChildGuard> = (0..40).map(|_| sleeper()).collect();
+    let collector = manual_collector(ProbeKind::Native);
     let taken = open_all();
     let fewer = taken.len() - 4;
     drop(taken);
     let taken: Vec<File> = (0..fewer).map(|_| File::open("/dev/null").unwrap()).collect();
-    // Some are named while there is room for one or two, and all are read while there is none.
-    let plugins = starting(&collector, &children);
-    all_have_values(&collector, &plugins, "with four left");
+    // Some are attached while one or two descriptors are free, and all are read while none is.
+    let plugins = start_all(&collector, &children);
+    assert_all_have_values(&collector, &plugins, "with four free");
     let rest = open_all();
-    all_have_values(&collector, &plugins, "with none left");
-    // An end is found all the same, at a tick at the latest, whether somebody has reaped it or not.
+    assert_all_have_values(&collector, &plugins, "with none free");
+    // An exit is still detected, by a tick at the latest, whether the process was reaped or not.
     for reap in [false, true] {
         let mut last = children.pop().unwrap();
         last.kill();
         if reap {
             last.wait();
         }
-        wait_for("its end", || {
+        wait_for("its exit", || {
             let snapshot = collector.sample_now().unwrap();
             let view = snapshot.plugin(plugins[children.len()].name()).unwrap();
             (view.state() == PluginState::Crashed).then_some(())
         });
     }
     drop((taken, rest));
-    all_have_values(&collector, &plugins[..children.len()], "with room again");
-    assert!(held() > 20, "{} are held", held());
+    assert_all_have_values(&collector, &plugins[..children.len()], "with free descriptors again");
+    assert!(open_for_processes() > 20, "{} are open for processes", open_for_processes());
 
-    // When most have gone, there is room for two of each.
+    // After most plugins are removed, each of the rest gets two descriptors.
     for plugin in &plugins[5..] {
         plugin.remove();
     }
-    all_have_values(&collector, &plugins[..5], "with few left");
-    assert_eq!(held(), 10);
-    // Whoever is held again is told of again.
+    assert_all_have_values(&collector, &plugins[..5], "with few plugins");
+    assert_eq!(open_for_processes(), 10);
+    // The exit of a process that has descriptors again is notified again.
     let name = plugins[4].name();
     children[4].kill();
-    wait_for_plugin(&collector, name, "its end", |view| view.state() == PluginState::Crashed);
+    wait_for_plugin(&collector, name, "its exit", |view| view.state() == PluginState::Crashed);
 }
 
-/// Counts the lines that say that descriptors are few.
-struct Complaints(AtomicUsize);
+/// Counts the warnings about too few descriptors.
+struct WarningCounter(AtomicUsize);
 
-impl Log for Complaints {
+impl Log for WarningCounter {
     fn enabled(&self, _: &Metadata<'_>) -> bool {
         true
     }
@@ -220,33 +222,33 @@ impl Log for Complaints {
 }
 
 #[test]
-fn that_there_is_not_enough_room_to_hold_all_is_said_once() {
-    static COMPLAINTS: Complaints = Complaints(AtomicUsize::new(0));
+fn descriptor_shortage_is_logged_once() {
+    static WARNINGS: WarningCounter = WarningCounter(AtomicUsize::new(0));
 
     let commands = ["prlimit", "--nofile=64"];
-    if !entered(that_there_is_not_enough_room_to_hold_all_is_said_once, &commands) {
+    if !enter_isolated(descriptor_shortage_is_logged_once, &commands) {
         return;
     }
-    log::set_logger(&COMPLAINTS).unwrap();
+    log::set_logger(&WARNINGS).unwrap();
     log::set_max_level(LevelFilter::Warn);
-    let collector = on_demand(ProbeKind::Native);
-    let children: Vec<Reaped> = (0..20).map(|_| sleeper()).collect();
-    // There is room for fourteen.
+    let collector = manual_collector(ProbeKind::Native);
+    let children: Vec<ChildGuard> = (0..20).map(|_| sleeper()).collect();
+    // There are descriptors for fourteen processes.
     for (number, child) in children.iter().enumerate() {
         collector.register(&format!("plugin {number}")).unwrap().started(child.pid(), "");
         collector.sample_now().unwrap();
-        let said = COMPLAINTS.0.load(Ordering::Relaxed);
-        assert_eq!(said, usize::from(number >= 14), "of {} processes", number + 1);
+        let logged = WARNINGS.0.load(Ordering::Relaxed);
+        assert_eq!(logged, usize::from(number >= 14), "with {} processes", number + 1);
     }
 }
 
 #[test]
-fn a_status_is_known_where_the_last_descriptor_is_spent_on_asking_for_it() {
+fn last_descriptor_yields_exit_status() {
     let commands = ["prlimit", "--nofile=64"];
-    if !entered(a_status_is_known_where_the_last_descriptor_is_spent_on_asking_for_it, &commands) {
+    if !enter_isolated(last_descriptor_yields_exit_status, &commands) {
         return;
     }
-    let collector = on_demand(ProbeKind::Native);
+    let collector = manual_collector(ProbeKind::Native);
     let plugin = collector.register("dice").unwrap();
     let child = shell("exit 3");
     let stat = File::open(format!("/proc/{}/stat", child.pid())).unwrap();
@@ -265,12 +267,12 @@ fn a_status_is_known_where_the_last_descriptor_is_spent_on_asking_for_it() {
 }
 
 #[test]
-fn a_process_is_read_where_there_is_one_descriptor_left() {
+fn one_free_descriptor_is_enough_to_read() {
     let commands = ["prlimit", "--nofile=64"];
-    if !entered(a_process_is_read_where_there_is_one_descriptor_left, &commands) {
+    if !enter_isolated(one_free_descriptor_is_enough_to_read, &commands) {
         return;
     }
-    let collector = on_demand(ProbeKind::Native);
+    let collector = manual_collector(ProbeKind::Native);
     let plugin = collector.register("dice").unwrap();
     let child = sleeper();
     let mut taken = open_all();

@@ -1,19 +1,19 @@
-//! CPU and memory of loads that are known.
+//! CPU and memory of known loads.
 
 use std::fs;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use plugmeter::{PluginState, ProbeKind};
+use plugmeter_test_support::{manual_collector, probes, wait_for};
 
-use crate::child::{Actor, cpu_time, resident_pages, signal, tasks, wait_for_letter};
-use crate::support::{on_demand, probes, wait_for};
+use crate::test_child::{TestChild, cpu_time, resident_pages, signal, tasks, wait_for_state};
 
-/// CPU time of a process and the time, before and after the sampler has read it: its reading lies
-/// in between.
+/// CPU time and wall time immediately before and after the sampler reads a process: the reading is
+/// between them.
 #[derive(Clone, Copy, Debug)]
 struct Bracket {
-    begin: Instant,
+    start: Instant,
     least: Duration,
     most: Duration,
     end: Instant,
@@ -21,43 +21,45 @@ struct Bracket {
 
 impl Bracket {
     fn around<T>(pid: u32, read: impl FnOnce() -> T) -> (Self, T) {
-        let begin = Instant::now();
+        let start = Instant::now();
         let least = cpu_time(pid);
         let it = read();
         let most = cpu_time(pid);
-        (Self { begin, least, most, end: Instant::now() }, it)
+        (Self { start, least, most, end: Instant::now() }, it)
     }
 
-    /// The lowest and the highest percentage between a reading in `self` and one in `later`.
+    /// Returns the lowest and the highest possible percentage between a reading in `self` and a
+    /// reading in `later`.
     ///
-    /// A process of one thread uses no more CPU time than passes. So what it used in a bracket
-    /// took at least that long: who saw all of it was so much later than the beginning, and who saw
-    /// none of it so much earlier than the end.
+    /// A single-threaded process uses no more CPU time than wall time. So the CPU time `used`
+    /// within a bracket took at least as much wall time: a reading that includes all of it was at
+    /// least `used` after the beginning, and a reading that includes none of it at least `used`
+    /// before the end.
     fn to(&self, later: &Self) -> (f64, f64) {
         let (used, used_later) = (self.most - self.least, later.most - later.least);
         let percent = |busy: Duration, wall: Duration| busy.as_secs_f64() / wall.as_secs_f64();
         let low = percent(
             later.least.saturating_sub(self.most),
-            (later.end - used_later).duration_since(self.begin + used),
+            (later.end - used_later).duration_since(self.start + used),
         );
         let high = percent(
             later.most - self.least,
-            (later.begin + used_later).duration_since(self.end - used),
+            (later.start + used_later).duration_since(self.end - used),
         );
         (low * 100.0, high * 100.0)
     }
 }
 
-/// Takes samples `interval` apart until `wanted` of them could be checked against brackets that
-/// allow little, and checks all.
+/// Takes samples `interval` apart until `wanted` of them had narrow brackets, and checks all of
+/// them.
 fn check_share(probe: ProbeKind, interval: Duration, wanted: usize) {
-    let collector = on_demand(probe);
+    let collector = manual_collector(probe);
     let plugin = collector.register("busy").unwrap();
-    let mut load = Actor::playing("share 3300 6700");
+    let mut load = TestChild::start("share 3300 6700");
     let pid = load.pid();
     let own_before = load.own_cpu_time();
     plugin.started(pid, "");
-    // Up to the first value: it begins with the reading that `started` has caused.
+    // Up to the first value, which starts with the reading that `started` has caused.
     let (mut last, ()) = Bracket::around(pid, || {
         wait_for("a first value", || {
             let snapshot = collector.sample_now().unwrap();
@@ -65,35 +67,35 @@ fn check_share(probe: ProbeKind, interval: Duration, wanted: usize) {
         });
     });
     let own_at_first = load.own_cpu_time();
-    // The clock that the portable probe has goes in steps of 10 ms, one for the time in the
-    // kernel and one for the rest.
+    // The clock of the portable probe has steps of 10 ms, one for system time and one for user
+    // time.
     let step = match probe {
         ProbeKind::Portable => Duration::from_millis(20),
         _ => Duration::ZERO,
     };
     let slack = 0.01 + 100.0 * step.as_secs_f64() / interval.as_secs_f64();
-    // Where the interval began is known better from the second on.
+    // The start of the interval is known precisely from the second sample on.
     let (mut first, mut narrow) = (true, 0);
-    wait_for("samples that say something", || {
+    wait_for("samples with narrow brackets", || {
         thread::sleep(interval);
         let (bracket, snapshot) = Bracket::around(pid, || collector.sample_now().unwrap());
         let sample = snapshot.plugin("busy").unwrap().current().unwrap();
         let Some(cpu) = sample.cpu_percent else {
-            assert_ne!(probe, ProbeKind::Native, "there is a value every millisecond");
-            return None; // the interval goes on
+            assert_ne!(probe, ProbeKind::Native, "the native probe has a value every millisecond");
+            return None; // the interval continues
         };
         let (low, high) = last.to(&bracket);
         if !first {
             let allowed = low - slack..=high + slack;
             assert!(allowed.contains(&cpu), "{probe}: {cpu} % is not in {low}..={high}");
-            // The rest is for the load of the machine, which takes the sampler's time too.
+            // Wide brackets come from the load of the machine, which also delays the sampler.
             narrow += usize::from(high - low < 0.5);
         }
         (first, last) = (false, bracket);
         (narrow >= wanted).then_some(())
     });
-    // And in all, by the child's own clock, between the readings before and after its first and
-    // its last.
+    // The total by the child's own clock, between its values before and after the first and the
+    // last reading.
     let own_at_last = load.own_cpu_time();
     let used = collector.sample_now().unwrap().plugin("busy").unwrap().cpu_time();
     let own_after = load.own_cpu_time();
@@ -102,14 +104,14 @@ fn check_share(probe: ProbeKind, interval: Duration, wanted: usize) {
 }
 
 #[test]
-fn the_share_of_a_load_that_knows_its_own_is_right_at_100_ms() {
+fn cpu_percent_of_known_load_is_right_at_100_ms() {
     for probe in probes() {
         check_share(probe, Duration::from_millis(101), 10);
     }
 }
 
 #[test]
-fn the_share_of_a_load_that_knows_its_own_is_right_at_1_s() {
+fn cpu_percent_of_known_load_is_right_at_1_s() {
     for probe in probes() {
         check_share(probe, Duration::from_secs(1), 2);
     }
@@ -118,22 +120,22 @@ fn the_share_of_a_load_that_knows_its_own_is_right_at_1_s() {
 #[test]
 fn memory_is_exact_to_the_page() {
     for probe in probes() {
-        let collector = on_demand(probe);
+        let collector = manual_collector(probe);
         let plugin = collector.register("grows").unwrap();
-        let mut child = Actor::playing("memory");
+        let mut child = TestChild::start("memory");
         let pid = child.pid();
         plugin.started(pid, "");
         let memory = || {
             let snapshot = collector.sample_now().unwrap();
             snapshot.plugin("grows").unwrap().current().unwrap().memory_bytes.unwrap()
         };
-        // What takes room the first time it is done, but not the second.
-        child.ask("touch 1");
-        child.ask("touch 1");
+        // The first request uses memory that later requests do not.
+        child.request("touch 1");
+        child.request("touch 1");
         let page = rustix::param::page_size() as u64;
         let mut before = memory();
         for pages in [1, 2, 63, 64, 65, 1_000, 7_777] {
-            child.ask(&format!("touch {pages}"));
+            child.request(&format!("touch {pages}"));
             let after = memory();
             assert_eq!(after, resident_pages(pid) * page, "{probe}");
             assert_eq!(after - before, pages * page, "{probe}: {pages} pages");
@@ -144,13 +146,13 @@ fn memory_is_exact_to_the_page() {
     }
 }
 
-/// CPU time of each thread of a process, as `/proc` says it: in steps of a hundredth of a second.
+/// CPU time of each thread of a process, from `/proc`, in steps of 10 ms.
 fn threads_cpu_time(pid: u32) -> Vec<Duration> {
     let of_task = |task: u32| {
         let stat = fs::read(format!("/proc/{pid}/task/{task}/stat")).unwrap();
         let stat = String::from_utf8_lossy(&stat);
         let (_, numbers) = stat.rsplit_once(')').unwrap();
-        // utime and stime, the fourteenth and fifteenth field: see proc(5).
+        // utime and stime, the fields 14 and 15 of proc(5).
         let used = numbers.split_whitespace().skip(11).take(2);
         Duration::from_millis(used.map(|ticks| ticks.parse::<u64>().unwrap() * 10).sum())
     };
@@ -160,33 +162,33 @@ fn threads_cpu_time(pid: u32) -> Vec<Duration> {
 }
 
 #[test]
-fn the_cpu_time_of_four_busy_threads_is_that_of_all_of_them() {
-    // How much they get of the cores depends on who else wants them; whether it is all counted,
-    // does not.
+fn cpu_time_covers_all_threads() {
+    // Other processes may take CPU from the threads, but all CPU time of the threads must be
+    // counted.
     let each = Duration::from_millis(300);
     for probe in probes() {
-        let collector = on_demand(probe);
+        let collector = manual_collector(probe);
         let plugin = collector.register("busy").unwrap();
-        let child = Actor::playing("threads 4");
+        let child = TestChild::start("threads 4");
         plugin.started(child.pid(), "");
-        let begin = Instant::now();
+        let start = Instant::now();
         let first = collector.sample_now().unwrap();
         let before = threads_cpu_time(child.pid());
-        let used = wait_for("four threads to have worked", || {
+        let used = wait_for("CPU time of four threads", || {
             let now = threads_cpu_time(child.pid());
             let used: Vec<_> =
                 now.iter().zip(&before).map(|(now, before)| *now - *before).collect();
             (used.iter().filter(|&&used| used >= each).count() >= 4).then_some(used)
         });
         let second = collector.sample_now().unwrap();
-        let wall = begin.elapsed();
+        let wall = start.elapsed();
         let [first, second] = [&first, &second].map(|snapshot| snapshot.plugin("busy").unwrap());
-        // Two numbers of each thread, each a step off at most.
+        // Two values for each thread, each off by at most one step.
         let least = used.iter().sum::<Duration>().saturating_sub(Duration::from_millis(100));
         let busiest = *used.iter().max().unwrap();
-        assert!(least > busiest + each, "one thread alone would be enough: {used:?}");
-        let found = second.cpu_time() - first.cpu_time();
-        assert!(found >= least, "{probe}: {found:?}, and the threads have used {used:?}");
+        assert!(least > busiest + each, "one thread alone has used as much: {used:?}");
+        let counted = second.cpu_time() - first.cpu_time();
+        assert!(counted >= least, "{probe}: {counted:?}, but the threads have used {used:?}");
         let percent = second.current().unwrap().cpu_percent.unwrap();
         let at_least = 100.0 * least.as_secs_f64() / wall.as_secs_f64();
         assert!(percent >= at_least, "{probe}: {percent} %, less than {at_least} %");
@@ -197,22 +199,22 @@ fn the_cpu_time_of_four_busy_threads_is_that_of_all_of_them() {
 }
 
 #[test]
-fn an_interval_that_is_too_short_for_the_clock_gives_no_value_and_goes_on() {
+fn too_short_interval_has_no_cpu_percent() {
     for probe in probes() {
         let shortest = Duration::from_millis(match probe {
             // Ten steps of 10 ms.
             ProbeKind::Portable => 100,
             _ => 1,
         });
-        let collector = on_demand(probe);
+        let collector = manual_collector(probe);
         let plugin = collector.register("busy").unwrap();
-        let child = Actor::playing("threads 1");
+        let child = TestChild::start("threads 1");
         plugin.started(child.pid(), "");
-        // The last value is of a reading after this moment.
+        // The last value comes from a reading after this time.
         let mut last = None;
         let mut checked = 0;
         wait_for("values", || {
-            // One after the other, as fast as it goes.
+            // Requests ticks as fast as possible.
             for _ in 0..50 {
                 let snapshot = collector.sample_now().unwrap();
                 let now = Instant::now();
@@ -221,7 +223,7 @@ fn an_interval_that_is_too_short_for_the_clock_gives_no_value_and_goes_on() {
                     && let Some(last) = last.replace(snapshot.sampled_at_instant())
                 {
                     let interval = now - last;
-                    assert!(interval >= shortest, "{probe}: a value of {interval:?} at most");
+                    assert!(interval >= shortest, "{probe}: a value after at most {interval:?}");
                     checked += 1;
                 }
             }
@@ -231,17 +233,17 @@ fn an_interval_that_is_too_short_for_the_clock_gives_no_value_and_goes_on() {
 }
 
 #[test]
-fn a_stopped_process_has_not_ended_and_uses_nothing() {
+fn suspended_process_is_running_at_zero_percent() {
     for probe in probes() {
-        let collector = on_demand(probe);
+        let collector = manual_collector(probe);
         let plugin = collector.register("busy").unwrap();
-        let child = Actor::playing("threads 1");
+        let child = TestChild::start("threads 1");
         let pid = child.pid();
         plugin.started(pid, "");
         collector.sample_now().unwrap();
         signal(pid, "STOP");
         for task in tasks(pid) {
-            wait_for_letter(task, 'T');
+            wait_for_state(task, 'T');
         }
         let sample = || {
             let snapshot = collector.sample_now().unwrap();
@@ -250,14 +252,14 @@ fn a_stopped_process_has_not_ended_and_uses_nothing() {
             assert!(view.current().unwrap().memory_bytes.is_some());
             view.current().unwrap().cpu_percent
         };
-        // Not at once: a thread has the letter a moment before it leaves the processor.
-        wait_for("it to use nothing", || sample().filter(|&cpu| cpu == 0.0));
+        // A thread is in this state shortly before it leaves the CPU.
+        wait_for("zero percent", || sample().filter(|&cpu| cpu == 0.0));
         for _ in 0..3 {
             let cpu = wait_for("a value", sample);
-            assert!(cpu < 1.0, "{probe}: {cpu} % of a process that is stopped");
+            assert!(cpu < 1.0, "{probe}: {cpu} % of a suspended process");
         }
         signal(pid, "CONT");
-        wait_for("it to go on", || {
+        wait_for("it to continue", || {
             let snapshot = collector.sample_now().unwrap();
             let view = snapshot.plugin("busy").unwrap();
             assert_eq!((view.pid(), view.runs().count()), (Some(pid), 1));
@@ -267,24 +269,25 @@ fn a_stopped_process_has_not_ended_and_uses_nothing() {
 }
 
 #[test]
-fn a_run_that_is_replaced_between_two_ticks_is_read_once_more() {
+fn replaced_run_is_read_once_more() {
     for probe in probes() {
-        let collector = on_demand(probe);
+        let collector = manual_collector(probe);
         let plugin = collector.register("busy").unwrap();
-        let (first, second) = (Actor::playing("share 3300 6700"), Actor::playing("share 1 6700"));
-        // No tick comes by itself, and none is asked for before the next process is named.
+        let (first, second) =
+            (TestChild::start("share 3300 6700"), TestChild::start("share 1 6700"));
+        // No tick is due, and none is requested before the next process is reported.
         plugin.started(first.pid(), "1.0");
-        wait_for("the first to be heard of", || {
+        wait_for("the first report to be processed", || {
             collector.snapshot().plugin("busy").and_then(|busy| busy.pid())
         });
-        let heard = cpu_time(first.pid());
+        let at_start = cpu_time(first.pid());
         let used = Duration::from_millis(100);
-        wait_for("it to use CPU time", || (cpu_time(first.pid()) > heard + used).then_some(()));
+        wait_for("more CPU time", || (cpu_time(first.pid()) > at_start + used).then_some(()));
         plugin.started(second.pid(), "1.1");
         let snapshot = collector.sample_now().unwrap();
         let view = snapshot.plugin("busy").unwrap();
         let cpu_time = view.runs().next().and_then(|run| run.cpu_time);
-        // The portable one counts in steps of 10 ms.
+        // The portable probe counts in steps of 10 ms.
         let least = used - Duration::from_millis(20);
         assert!(cpu_time.is_some_and(|time| time >= least), "{probe}: {cpu_time:?}");
     }

@@ -44,11 +44,8 @@ impl<P> PluginTracker<P> {
             return;
         }
         if is_newest {
-            let state = if is_announced || is_clean {
-                PluginState::Stopped
-            } else {
-                PluginState::Crashed
-            };
+            let state =
+                if is_announced || is_clean { PluginState::Stopped } else { PluginState::Crashed };
             self.set_state(state, context.now.wall);
         }
         if !is_announced && !is_clean {
@@ -56,19 +53,13 @@ impl<P> PluginTracker<P> {
         }
     }
 
-    pub(super) fn stopped<Pr: Probe<Process = P>>(
-        &mut self,
-        context: &mut TrackerContext<'_, Pr>,
-    ) {
+    pub(super) fn stopped<Pr: Probe<Process = P>>(&mut self, context: &mut TrackerContext<'_, Pr>) {
         self.classify_newest(RunEnd::Stopped, context);
         self.set_state(PluginState::Stopped, context.now.wall);
         self.set_read_error(None, context.effects);
     }
 
-    pub(super) fn crashed<Pr: Probe<Process = P>>(
-        &mut self,
-        context: &mut TrackerContext<'_, Pr>,
-    ) {
+    pub(super) fn crashed<Pr: Probe<Process = P>>(&mut self, context: &mut TrackerContext<'_, Pr>) {
         if let Some(end) = self.classify_newest(RunEnd::Crashed, context) {
             self.count_crash(Some(end));
         }
@@ -77,10 +68,7 @@ impl<P> PluginTracker<P> {
     }
 
     /// Ends the active run without counting it. A crash that is already pending stays pending.
-    pub(super) fn failed<Pr: Probe<Process = P>>(
-        &mut self,
-        context: &mut TrackerContext<'_, Pr>,
-    ) {
+    pub(super) fn failed<Pr: Probe<Process = P>>(&mut self, context: &mut TrackerContext<'_, Pr>) {
         if let Some(active) = self.active.take() {
             self.end_by_report(active, RunEnd::Unknown, context);
         }

@@ -83,8 +83,9 @@ impl<P> PluginTracker<P> {
         } else {
             cpu = self.meter.take(None, min_interval);
         }
-        let increment =
-            |now: u64, recorded: u64| u32::try_from(now.saturating_sub(recorded)).unwrap_or(u32::MAX);
+        let increment = |now: u64, recorded: u64| {
+            u32::try_from(now.saturating_sub(recorded)).unwrap_or(u32::MAX)
+        };
         let events = increment(self.events.get(), self.recorded.events);
         let crashes = increment(self.crash_count, self.recorded.crashes);
         let (run, run_cpu) = match &self.active {

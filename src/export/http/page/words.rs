@@ -105,7 +105,11 @@ pub(super) fn count(count: u64) -> String {
 
 /// How long something took: to the tenth where it was short.
 pub(super) fn length(time: Duration) -> String {
-    if time < Duration::from_secs(60) { format!("{:.1}s", time.as_secs_f64()) } else { human_duration(time) }
+    if time < Duration::from_secs(60) {
+        format!("{:.1}s", time.as_secs_f64())
+    } else {
+        human_duration(time)
+    }
 }
 
 /// `Data 3 s old`.

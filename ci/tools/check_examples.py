@@ -1,0 +1,71 @@
+"""Runs the built examples, and checks what they print and serve.
+
+Usage: check_examples.py FOLDER, where FOLDER is target/release.
+"""
+
+import contextlib
+import json
+import pathlib
+import re
+import subprocess
+import sys
+import urllib.request
+
+FOLDER = pathlib.Path(sys.argv[1]).resolve()
+PLUGINS = ["bursty", "crashy", "events", "leaky", "steady"]
+
+
+def run(program, *arguments):
+    """The standard output of a program that exits by itself."""
+    command = [FOLDER / program, *arguments]
+    return subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, timeout=120).stdout
+
+
+@contextlib.contextmanager
+def served(program, *arguments):
+    """The address that a server prints first. It is killed at the end; its children exit with it."""
+    command = [FOLDER / program, *arguments]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
+        try:
+            yield re.match(r"http://\S*", server.stdout.readline()).group().rstrip("/")
+        finally:
+            server.kill()
+
+
+def get(url):
+    return urllib.request.urlopen(url, timeout=10).read().decode()
+
+
+def equal(found, expected):
+    if found != expected:
+        sys.exit(f"expected {expected!r}, found {found!r}")
+
+
+def check_pages(root, plugins):
+    document = json.loads(get(root + "/api/metrics"))
+    equal(sorted(plugin["plugin_name"] for plugin in document["plugins"]), plugins)
+    page = get(root + "/")
+    equal([name for name in plugins if name not in page], [])
+    equal(get(root + "/metrics").count("\nplugin_up{"), len(plugins))
+
+
+report = json.loads(run("examples/aggregates", "--for", "2", "--json"))
+equal(sorted(report), ["plugins", "sampler", "system"])
+equal(len(report["plugins"]), len(PLUGINS))
+
+run("examples/global")
+
+output = run("tokio_host")
+equal("crashing 1.2: exit code 3" in output.splitlines(), True)
+
+with served("examples/dashboard", "--port", "0") as root:
+    check_pages(root, PLUGINS)
+
+with served("axum_host", "127.0.0.1:0") as root:
+    check_pages(root, ["dice"])
+
+with served("examples/scrape", "127.0.0.1:0") as url:
+    equal(get(url).count("\nplugin_up{"), len(PLUGINS))
+
+# Exits with 1 if an invariant does not hold.
+print(run("examples/soak", "5"))

@@ -1,0 +1,188 @@
+//! The host: starts child processes as plugins, restarts those that exit, and stops all of them.
+
+use std::env;
+use std::error::Error;
+use std::io::{self, BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{self, ChildStdout, ExitStatus};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use plugmeter::{Collector, EventCounter, Plugin, PluginState, RunId};
+
+use crate::worker::Role;
+
+/// The time from the exit of a process to the start of the next.
+const BACKOFF: Duration = Duration::from_millis(200);
+/// How long a child may take to exit before it is killed.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(2);
+/// The interval between two checks during that time.
+const SHUTDOWN_POLL_INTERVAL: Duration = Duration::from_millis(2);
+
+/// All child processes. Dropping it kills those that still run.
+#[derive(Debug, Default)]
+pub struct Host {
+    children: Vec<Child>,
+}
+
+impl Host {
+    /// Registers and starts one child process for each role.
+    ///
+    /// # Errors
+    ///
+    /// If a name is registered already, or a process cannot be started.
+    pub fn with_children(collector: &Collector) -> Result<Self, Box<dyn Error>> {
+        let program = env::current_exe()?;
+        let mut host = Self::default();
+        for role in Role::ALL {
+            let plugin = collector.register(role.name())?;
+            host.children.push(Child::new(role, plugin, &program));
+        }
+        host.tend()?;
+        Ok(host)
+    }
+
+    /// Reports the children that have exited, and starts those that are due. Call it repeatedly.
+    ///
+    /// # Errors
+    ///
+    /// If a process cannot be started or waited for.
+    pub fn tend(&mut self) -> io::Result<()> {
+        self.children.iter_mut().try_for_each(Child::tend)
+    }
+
+    /// Stops all children: requests all of them to exit, then waits for each, and kills those that
+    /// do not exit within two seconds.
+    ///
+    /// # Errors
+    ///
+    /// If a process cannot be waited for or killed.
+    pub fn stop(&mut self) -> io::Result<()> {
+        for child in &mut self.children {
+            child.request_exit();
+        }
+        let deadline = Instant::now() + SHUTDOWN_TIMEOUT;
+        self.children.iter_mut().try_for_each(|child| child.wait_or_kill(deadline))
+    }
+}
+
+/// A plugin and its current process.
+#[derive(Debug)]
+struct Child {
+    role: Role,
+    plugin: Plugin,
+    program: PathBuf,
+    process: Option<Process>,
+    /// When to start the next process if there is none.
+    due: Instant,
+    started: u32,
+}
+
+#[derive(Debug)]
+struct Process {
+    child: process::Child,
+    run: RunId,
+    listener: Option<JoinHandle<()>>,
+}
+
+impl Child {
+    fn new(role: Role, plugin: Plugin, program: &Path) -> Self {
+        Self {
+            role,
+            plugin,
+            program: program.to_owned(),
+            process: None,
+            due: Instant::now(),
+            started: 0,
+        }
+    }
+
+    fn tend(&mut self) -> io::Result<()> {
+        match &mut self.process {
+            Some(process) => {
+                if let Some(status) = process.child.try_wait()? {
+                    self.ended(status);
+                }
+            }
+            None if Instant::now() >= self.due => self.start()?,
+            None => {}
+        }
+        Ok(())
+    }
+
+    fn start(&mut self) -> io::Result<()> {
+        self.plugin.set_state(PluginState::Starting);
+        let spawned = self.role.command(&self.program).spawn();
+        let mut child = spawned.inspect_err(|_| self.plugin.set_state(PluginState::Failed))?;
+        let version = format!("1.{}", self.started);
+        let run = self.plugin.started(child.id(), &version);
+        self.started += 1;
+        let stdout = child.stdout.take();
+        // Stored first: from here on the child is waited for, whatever else fails.
+        let process = self.process.insert(Process { child, run, listener: None });
+        if let Some(stdout) = stdout {
+            process.listener = Some(count_lines(stdout, self.plugin.events().clone())?);
+        }
+        Ok(())
+    }
+
+    /// Reports the exit of a process that was waited for.
+    fn ended(&mut self, status: ExitStatus) {
+        let Some(process) = self.process.take() else {
+            return;
+        };
+        self.plugin.exited(process.run, status);
+        self.due = Instant::now() + BACKOFF;
+        if let Some(listener) = process.listener {
+            // The pipe has ended with the process, because these processes have no children.
+            // Children would hold the pipe open, and a host of such plugins must not wait here.
+            let _ = listener.join();
+        }
+    }
+
+    /// Reports that the plugin is stopping, then closes the child's standard input.
+    fn request_exit(&mut self) {
+        if let Some(process) = &mut self.process {
+            self.plugin.set_state(PluginState::Stopping);
+            drop(process.child.stdin.take());
+        }
+    }
+
+    fn wait_or_kill(&mut self, deadline: Instant) -> io::Result<()> {
+        let Some(Process { child, .. }) = &mut self.process else {
+            return Ok(());
+        };
+        let status = loop {
+            if let Some(status) = child.try_wait()? {
+                break status;
+            }
+            if Instant::now() >= deadline {
+                child.kill()?;
+                break child.wait()?;
+            }
+            thread::sleep(SHUTDOWN_POLL_INTERVAL);
+        };
+        self.ended(status);
+        Ok(())
+    }
+}
+
+impl Drop for Child {
+    /// No child outlives the host, even after an error.
+    fn drop(&mut self) {
+        if let Some(Process { child, .. }) = &mut self.process {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+/// Counts the lines that the child writes as events, in a thread, until the pipe ends.
+fn count_lines(stdout: ChildStdout, events: EventCounter) -> io::Result<JoinHandle<()>> {
+    let count = move || {
+        for _line in BufReader::new(stdout).split(b'\n').map_while(Result::ok) {
+            events.increment();
+        }
+    };
+    thread::Builder::new().name("listener".to_owned()).spawn(count)
+}

@@ -1,0 +1,216 @@
+//! One plugin: aggregates, graphs, and its runs.
+
+use std::time::Duration;
+
+use plugmeter::{Run, Sample, Summary};
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use ratatui::style::Style;
+
+use crate::app::App;
+use crate::chart::{self, Axis};
+use crate::facts::{Facts, Scene};
+use crate::style;
+use crate::text::{
+    UNKNOWN, ago, count, last, long, megabytes, percent, put, rate, spoken, time_of_day,
+};
+
+/// The width from which the two graphs are side by side.
+const WIDE: u16 = 120;
+/// The width of the numbers beside a graph.
+const GUTTER: u16 = 8;
+const MB: f64 = 1_048_576.0;
+
+pub fn draw(buf: &mut Buffer, area: Rect, scene: &Scene<'_>, facts: &Facts<'_>, app: &mut App) {
+    let mut y = head(buf, area, facts);
+    for complaint in facts.complaints.iter().take(3) {
+        if y < area.bottom() {
+            put(buf, (area.x + 2, y), area.width.saturating_sub(2), complaint, style::PLAIN);
+        }
+        y += 1;
+    }
+    if y < area.bottom() {
+        put(
+            buf,
+            (area.x + 2, y),
+            area.width.saturating_sub(2),
+            &counts(scene, facts),
+            style::PLAIN,
+        );
+    }
+    y += 1;
+    let left = area.bottom().saturating_sub(y);
+    // A third of the height is for the runs and their heading.
+    let graphs = left - (left / 3).clamp(3.min(left), 12.min(left));
+    if area.width >= WIDE {
+        let height = graphs.min(20);
+        let half = (area.width - 2) / 2;
+        cpu(buf, Rect::new(area.x, y, half, height), scene, facts);
+        memory(buf, Rect::new(area.x + half + 2, y, half, height), scene, facts);
+        y += height;
+    } else {
+        let height = graphs / 2;
+        cpu(buf, Rect::new(area.x, y, area.width, height), scene, facts);
+        memory(buf, Rect::new(area.x, y + height, area.width, height), scene, facts);
+        y += 2 * height;
+    }
+    let left = area.bottom().saturating_sub(y);
+    runs(buf, Rect::new(area.x, y, area.width, left), scene, facts, app);
+}
+
+/// Draws name, state and problems; returns the line below.
+fn head(buf: &mut Buffer, area: Rect, facts: &Facts<'_>) -> u16 {
+    let view = facts.view;
+    let severity = style::of(facts.severity);
+    buf.set_stringn(area.x, area.y, style::shape(facts), 1, severity);
+    // A long name is cut, so that the state fits beside it.
+    let most = (area.width / 2).max(12);
+    let x = put(buf, (area.x + 2, area.y), most, view.name(), style::BOLD);
+    let (x, _) = buf.set_stringn(x + 2, area.y, view.state().to_string(), 9, severity);
+    let mut said = format!(" for {}", long(facts.since));
+    if let Some(pid) = view.pid() {
+        said += &format!(" · pid {pid}");
+    }
+    if let Some(uptime) = facts.uptime {
+        said += &format!(" · up {}", long(uptime));
+    }
+    if let Some(version) = view.version() {
+        said += &format!(" · version {version}");
+    }
+    put(buf, (x, area.y), area.right().saturating_sub(x), &said, style::PLAIN);
+    area.y + 1
+}
+
+fn counts(scene: &Scene<'_>, facts: &Facts<'_>) -> String {
+    let view = facts.view;
+    let mut said = format!(
+        "events {} ({}/s) · crashes {} in the {}, {} in all · restarts {}",
+        count(view.event_count()),
+        rate(facts.events_per_second),
+        count(facts.crashes_lately),
+        last(scene.lately()),
+        count(view.crash_count()),
+        count(view.restart_count()),
+    );
+    if let Some(crash) = view.last_crash() {
+        said += &format!(" · last crash {} ({})", ago(scene.since(crash)), time_of_day(crash));
+    }
+    said
+}
+
+fn cpu(buf: &mut Buffer, area: Rect, scene: &Scene<'_>, facts: &Facts<'_>) {
+    let all = facts.view.aggregates(scene.window).and_then(|all| all.cpu);
+    let title = format!("CPU % of one core  now {}", percent(facts.cpu));
+    let title = title + &four(all.as_ref(), 1.0, percent);
+    let graph = Graph { title, lowest_top: 10.0, label: percent, style: style::CPU };
+    graph.draw(buf, area, scene, facts, |sample| sample.cpu_percent);
+}
+
+fn memory(buf: &mut Buffer, area: Rect, scene: &Scene<'_>, facts: &Facts<'_>) {
+    let all = facts.view.aggregates(scene.window).and_then(|all| all.memory);
+    let title = format!("Memory MB  now {}", megabytes(facts.memory_mb));
+    let title = title + &four(all.as_ref(), MB, megabytes);
+    let graph = Graph { title, lowest_top: 1.0, label: megabytes, style: style::MEMORY };
+    graph.draw(buf, area, scene, facts, |sample| sample.memory_mb());
+}
+
+type Label = fn(Option<f64>) -> String;
+
+/// Draws average, minimum, maximum and p95.
+fn four(summary: Option<&Summary>, unit: f64, label: Label) -> String {
+    let show = |of: fn(&Summary) -> f64| label(summary.map(|all| of(all) / unit));
+    format!(
+        "  avg {}  min {}  max {}  p95 {}",
+        show(|all| all.avg),
+        show(|all| all.min),
+        show(|all| all.max),
+        show(|all| all.p95),
+    )
+}
+
+struct Graph {
+    title: String,
+    /// The minimum for the top of the scale.
+    lowest_top: f64,
+    label: Label,
+    style: Style,
+}
+
+impl Graph {
+    fn draw<'a>(
+        &self,
+        buf: &mut Buffer,
+        area: Rect,
+        scene: &Scene<'a>,
+        facts: &Facts<'a>,
+        value: impl Fn(&Sample<'a>) -> Option<f64>,
+    ) {
+        if area.height == 0 || area.width <= GUTTER {
+            return;
+        }
+        put(buf, (area.x, area.y), area.width, &self.title, style::BOLD);
+        let rows = area.height.saturating_sub(2);
+        if rows == 0 {
+            return;
+        }
+        let plot = Rect::new(area.x + GUTTER, area.y + 1, area.width - GUTTER, rows);
+        let axis = Axis { span: scene.span(), interval: scene.snapshot.poll_interval() };
+        let columns = axis.columns(facts.view.history(scene.window), plot.width, value);
+        let top = chart::scale(&columns, self.lowest_top);
+        chart::draw(buf, plot, &columns, top, self.style);
+        let mut label = |y: u16, value: f64| {
+            let said = format!("{:>6} ", (self.label)(Some(value)));
+            put(buf, (area.x, y), GUTTER - 1, &said, style::DIM);
+        };
+        label(plot.y, top);
+        if rows > 1 {
+            label(plot.bottom() - 1, 0.0);
+        }
+        let y = plot.bottom();
+        put(buf, (plot.x, y), plot.width, &format!("{} ago", spoken(axis.span)), style::DIM);
+        put(buf, (plot.right().saturating_sub(3), y), 3, "now", style::DIM);
+    }
+}
+
+/// Draws the newest runs and how they ended.
+fn runs(buf: &mut Buffer, area: Rect, scene: &Scene<'_>, facts: &Facts<'_>, app: &mut App) {
+    if area.height == 0 {
+        return;
+    }
+    let all: Vec<&Run> = facts.view.runs().rev().collect();
+    let room = usize::from(area.height - 1);
+    app.first_run = app.first_run.min(all.len().saturating_sub(room));
+    let shown = all.iter().skip(app.first_run).take(room);
+    let (from, to) = (app.first_run + 1, app.first_run + shown.len());
+    let title = match all.len() {
+        0 => "No run in the history".to_owned(),
+        many if many == shown.len() => format!("Runs, the newest first ({many})"),
+        many => format!("Runs, the newest first ({from} to {to} of {many}, PageDown for more)"),
+    };
+    put(buf, (area.x, area.y), area.width, &title, style::BOLD);
+    for (y, run) in (area.y + 1..).zip(shown) {
+        let version = run.version.as_deref().unwrap_or(UNKNOWN);
+        put(buf, (area.x + 2, y), 12, version, style::PLAIN);
+        let x = area.x + 15;
+        put(buf, (x, y), area.right().saturating_sub(x), &line_of(run, scene), style::PLAIN);
+    }
+}
+
+fn line_of(run: &Run, scene: &Scene<'_>) -> String {
+    let until = run.ended_at.unwrap_or(scene.now);
+    let lasted =
+        until.duration_since(run.started_at.unwrap_or(run.reported_at)).unwrap_or_default();
+    let lasted = if lasted < Duration::from_secs(10) {
+        format!("{:.1}s", lasted.as_secs_f64())
+    } else {
+        long(lasted)
+    };
+    let end = match (run.end, run.ended_at) {
+        (Some(end), Some(at)) => format!("{end}, {}", ago(scene.since(at))),
+        (Some(end), None) => end.to_string(),
+        (None, _) => "is running".to_owned(),
+    };
+    let cpu = run.cpu_time.map(|cpu| format!("{:.2} s CPU", cpu.as_secs_f64()));
+    let cpu = cpu.unwrap_or_default();
+    format!("pid {:<7}  ran {lasted:>8}  {cpu:>14}  {end}", run.pid)
+}

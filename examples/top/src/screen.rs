@@ -1,0 +1,124 @@
+//! The whole screen: a pure function of the snapshot, its age, and the state that keys change.
+
+use std::time::Duration;
+
+use plugmeter::Snapshot;
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+
+use crate::app::{App, Pane};
+use crate::facts::{CPU_PERCENT, MEMORY_MB, Scene};
+use crate::text::put;
+use crate::{detail, style, table, verdict};
+
+/// A smaller screen stays empty, because nothing on it would be readable.
+const SMALLEST: (u16, u16) = (32, 8);
+
+/// Draws the snapshot, `age` after its tick.
+pub fn draw(buf: &mut Buffer, snapshot: &Snapshot, age: Duration, app: &mut App) {
+    let area = buf.area;
+    if area.width < SMALLEST.0 || area.height < SMALLEST.1 {
+        let (width, height) = SMALLEST;
+        let said = format!("needs {width} x {height}");
+        put(buf, (area.x, area.y), area.width, &said, style::PLAIN);
+        return;
+    }
+    let scene = Scene::new(snapshot, age, app.window());
+    let facts = scene.facts();
+    let rows = app.arrange(facts.clone());
+    let foot = Rect::new(area.x, area.bottom() - 1, area.width, 1);
+    let told = if app.pane == Pane::Table { verdict::lines(facts.len(), area.height) } else { 0 };
+    let top = Rect { height: 1 + told, ..area };
+    verdict::draw(buf, top, &scene, &facts);
+    let body = Rect { y: top.bottom(), height: foot.y - top.bottom(), ..area };
+    match app.pane {
+        Pane::Table => table::draw(buf, body, &scene, &rows, app),
+        Pane::Detail => {
+            let body = Rect { y: body.y + 1, height: body.height - 1, ..body };
+            if let Some(facts) = rows.get(app.position()) {
+                detail::draw(buf, body, &scene, facts, app);
+            }
+        }
+        Pane::Help => help(buf, body),
+    }
+    footer(buf, foot, snapshot, app);
+}
+
+/// Draws the keys on the left and the sampler's own cost on the right.
+fn footer(buf: &mut Buffer, line: Rect, snapshot: &Snapshot, app: &App) {
+    let stats = snapshot.sampler();
+    let mut cost = match stats.overhead_percent {
+        Some(percent) => format!("sampler {percent:.3} % of a core"),
+        None => "sampler's cost unknown".to_owned(),
+    };
+    for (lost, what) in [(stats.missed_ticks, "late ticks"), (stats.failed_reads, "failed reads")] {
+        if lost > 0 {
+            cost += &format!(", {lost} {what}");
+        }
+    }
+    let keys: &[&str] = match app.pane {
+        _ if app.typing => &["type a part of the name", "Enter keeps it", "Esc clears it"],
+        Pane::Table => &[
+            "q quit",
+            "? help",
+            "↑↓ select",
+            "Enter detail",
+            "/ filter",
+            "wncmex sort",
+            "r reverse",
+            "t time",
+        ],
+        Pane::Detail => &["q quit", "Esc back", "↑↓ next plugin", "t time", "PageDown more runs"],
+        Pane::Help => &["q quit", "any other key: back"],
+    };
+    let width = cost.chars().count() as u16;
+    let cost_at = line.right().saturating_sub(width);
+    put(buf, (cost_at, line.y), width, &cost, style::DIM);
+    let mut x = line.x;
+    for key in keys {
+        let end = x + key.chars().count() as u16;
+        if end + 2 > cost_at {
+            break;
+        }
+        put(buf, (x, line.y), end - x, key, style::PLAIN);
+        x = end + 3;
+    }
+}
+
+fn help(buf: &mut Buffer, area: Rect) {
+    let meaning = [
+        "✗  crashed or failed".to_owned(),
+        format!("▲  CPU over {CPU_PERCENT} % of one core, memory over {MEMORY_MB} MB,"),
+        "   unhealthy, not to be measured, or crashed in the last hour".to_owned(),
+        "●  well          ○  well, and does not run          –  not known".to_owned(),
+        String::new(),
+    ];
+    let keys = [
+        ("↑ ↓ k j", "select a plugin; so do PageUp, PageDown, Home, End"),
+        ("Enter", "its details: aggregates, graphs, runs and how they ended"),
+        ("/", "show those with this in their name; Esc: all again"),
+        ("w n c m e x", "sort by worst, name, CPU, memory, events, crashes"),
+        ("r", "reverse the order"),
+        ("t", "graphs and p95 of: the whole history, 10 minutes, 1 minute"),
+        ("Esc", "a step back, and out"),
+        ("q, Ctrl-C", "quit"),
+    ];
+    let words = [
+        "",
+        "CPU is in percent of one core: four busy threads read 400.",
+        "EV/S: events per second, last minute. P95: 95 % of samples are below it.",
+    ];
+    let mut y = area.y + 1;
+    let mut line = |x: u16, said: &str, next: bool| {
+        if y < area.bottom() {
+            put(buf, (area.x + x, y), area.width.saturating_sub(x), said, style::PLAIN);
+        }
+        y += u16::from(next);
+    };
+    meaning.iter().for_each(|said| line(2, said, true));
+    for (key, what) in keys {
+        line(2, key, false);
+        line(15, what, true);
+    }
+    words.iter().for_each(|said| line(2, said, true));
+}

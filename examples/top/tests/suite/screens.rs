@@ -1,0 +1,306 @@
+//! What an operator reads.
+
+use std::os::unix::process::ExitStatusExt as _;
+use std::process::ExitStatus;
+use std::time::Duration;
+
+use plugmeter::testing::Observed;
+use plugmeter::{Config, PluginState};
+use ratatui::crossterm::event::KeyCode;
+
+use crate::test_host::{POLL, TestHost, press, row};
+use plugmeter_top::app::App;
+
+const NARROW: (u16, u16) = (80, 24);
+const WIDE: (u16, u16) = (200, 50);
+const NOW: Duration = Duration::ZERO;
+const SECOND: Duration = Duration::from_secs(1);
+
+/// Whether some line has this in it.
+fn shows(lines: &[String], words: &str) -> bool {
+    lines.iter().any(|line| line.contains(words))
+}
+
+#[track_caller]
+fn assert_shows(lines: &[String], words: &str) {
+    assert!(shows(lines, words), "no {words:?} in {lines:#?}");
+}
+
+#[test]
+fn verdict_is_first_and_problems_follow() {
+    let mut host = TestHost::new();
+    host.run("dice", 1, 10, 5);
+    host.run("8ball", 2, 97, 5);
+    host.run("leaky", 3, 1, 131);
+    for name in ["a", "b"] {
+        host.plugin(name);
+    }
+    host.ticks(1);
+    host.end(1, Observed::Exited(3));
+    host.ticks(1);
+    host.sim.advance(SECOND);
+    host.ticks(24);
+    for size in [NARROW, WIDE] {
+        let lines = host.lines(&mut App::default(), size, 3 * SECOND);
+        assert!(lines[0].starts_with("✗ 3 of 5 need attention. Data 3 s old."), "{lines:#?}");
+        // The end was found by the second tick; the second and 24 intervals went by since, and 3 s.
+        assert_eq!(lines[1], "✗ dice: crashed 2 min ago, and is down: exit code 3");
+        // Of 26 samples the oldest is as old as 25 intervals and the second.
+        assert_eq!(lines[2], "▲ 8ball: CPU 97 % of one core for 2 min");
+        assert_eq!(lines[3], "▲ leaky: memory 131 MB, above 100 MB for 2 min");
+    }
+}
+
+#[test]
+fn verdict_without_problems() {
+    let mut host = TestHost::new();
+    host.run("dice", 1, 50, 100);
+    host.plugin("8ball");
+    host.ticks(3);
+    let lines = host.lines(&mut App::default(), NARROW, 2 * SECOND);
+    // Exactly 50 % and 100 MB are not above these.
+    assert!(lines[0].starts_with("● All 2 plugins are well. Data 2 s old."), "{lines:#?}");
+    assert_eq!(row(&lines, "dice")[0], "●");
+    assert_eq!(row(&lines, "8ball")[0], "○");
+}
+
+#[test]
+fn each_problem_is_reported() {
+    type Wrong<'a> = (&'a str, &'a dyn Fn(&mut TestHost));
+    let wrong: [Wrong<'_>; 7] = [
+        ("✗ dice: failed just now", &|host| host.plugin("dice").set_state(PluginState::Failed)),
+        ("✗ dice: failed just now: the pid is not the id of a process", &|host| {
+            host.run("dice", 0, 0, 0);
+        }),
+        ("✗ dice: crashed just now, and is down", &|host| {
+            host.plugin("dice").crashed();
+        }),
+        ("▲ dice: unhealthy for 0 s", &|host| {
+            host.plugin("dice").set_state(PluginState::Unhealthy);
+        }),
+        ("▲ dice: not measured: no permission to read the process", &|host| {
+            host.end(1, Observed::Denied);
+            host.ticks(1);
+        }),
+        ("▲ dice: CPU 51 % of one core", &|host| {
+            host.change(1, 51, 1);
+            host.ticks(1);
+        }),
+        ("▲ dice: memory 101 MB, above 100 MB", &|host| {
+            host.change(1, 1, 101);
+            host.ticks(1);
+        }),
+    ];
+    for (complaint, wrong) in wrong {
+        let mut host = TestHost::new();
+        host.run("dice", 1, 1, 1);
+        host.ticks(2);
+        wrong(&mut host);
+        host.sim.advance(NOW);
+        let lines = host.lines(&mut App::default(), NARROW, NOW);
+        assert_eq!(lines[1], complaint, "{lines:#?}");
+        assert_eq!(lines[0].chars().next(), complaint.chars().next(), "{lines:#?}");
+    }
+}
+
+#[test]
+fn crashes_are_reported_for_an_hour() {
+    let mut host = TestHost::new();
+    let crash = |host: &mut TestHost, pid| {
+        let run = host.run("dice", pid, 1, 1);
+        host.ticks(1);
+        host.plugin("dice").exited(run, ExitStatus::from_raw(11));
+        host.ticks(1);
+    };
+    host.plugin("dice");
+    host.ticks(1);
+    for pid in 1..=3 {
+        crash(&mut host, pid);
+    }
+    host.run("dice", 4, 1, 1);
+    host.ticks(2);
+    let said = |host: &TestHost| host.lines(&mut App::default(), NARROW, NOW)[1].clone();
+    // Told 15 s before the last tick, where time stands still between two ticks.
+    assert_eq!(said(&host), "▲ dice: crashed 3 times in the last 10 min, last 15 s ago");
+    host.ticks(120);
+    assert_eq!(said(&host), "▲ dice: crashed 3 times in the last hour, last 10 min ago");
+    assert!(row(&host.lines(&mut App::default(), NARROW, NOW), "dice").contains(&"3/3"));
+    host.ticks(600);
+    assert_eq!(said(&host), "");
+    // In the hour none, in all three.
+    assert!(row(&host.lines(&mut App::default(), NARROW, NOW), "dice").contains(&"0/3"));
+}
+
+#[test]
+fn crashes_before_the_first_sample_count() {
+    let mut host = TestHost::new();
+    // Twice before the first of all ticks, and twice while another is sampled already.
+    for (name, pid) in [("first", 1), ("later", 4)] {
+        for pid in [pid, pid + 1] {
+            host.run(name, pid, 1, 1);
+            host.plugin(name).crashed();
+        }
+        host.run(name, pid + 2, 1, 1);
+        host.ticks(3);
+        let lines = host.lines(&mut App::default(), NARROW, NOW);
+        let crashed = format!("▲ {name}: crashed 2 times in the last 10 min, last 15 s ago");
+        assert_shows(&lines, &crashed);
+        assert!(row(&lines, name).contains(&"2/2"), "{lines:#?}");
+    }
+    // Both have been there for a while, and their history is still all that there ever was.
+    host.ticks(700);
+    let lines = host.lines(&mut App::default(), NARROW, NOW);
+    assert_shows(&lines, "▲ later: crashed 2 times in the last hour, last 58 min ago");
+    host.ticks(20);
+    for name in ["first", "later"] {
+        let lines = host.lines(&mut App::default(), NARROW, NOW);
+        assert!(row(&lines, name).contains(&"0/2"), "{lines:#?}");
+    }
+}
+
+#[test]
+fn new_run_shows_no_values_of_the_previous() {
+    let mut host = TestHost::new();
+    let first = host.run("dice", 1, 80, 200);
+    host.ticks(2);
+    let lines = host.lines(&mut App::default(), WIDE, NOW);
+    assert!(row(&lines, "dice").contains(&"80.0") && row(&lines, "dice").contains(&"200.0"));
+
+    host.plugin("dice").exited(first, ExitStatus::from_raw(0));
+    host.run("dice", 2, 1, 1);
+    // Published between two ticks: the newest sample is of the run that is over.
+    host.sim.advance(SECOND);
+    let snapshot = host.sim.snapshot();
+    let dice = snapshot.plugin("dice").unwrap();
+    assert_ne!(dice.current().unwrap().run, dice.run().map(|run| run.id));
+    let lines = host.lines(&mut App::default(), WIDE, SECOND);
+    assert!(lines[0].starts_with("● The one plugin is well."), "{lines:#?}");
+    let words = row(&lines, "dice");
+    assert!(!words.contains(&"200.0"), "{words:?}");
+    assert_eq!(words[..5], ["●", "dice", "RUNNING", "1s", "–"], "{words:?}");
+    // Memory, uptime; then version and pid of the new one.
+    assert_eq!(words.iter().filter(|word| **word == "–").count(), 3, "{words:?}");
+    assert_eq!(words[words.len() - 2..], ["v2", "2"], "{words:?}");
+}
+
+#[test]
+fn unknown_values_are_not_zero() {
+    let mut host = TestHost::new();
+    host.plugin("idle");
+    host.ticks(1);
+    let lines = host.lines(&mut App::default(), WIDE, NOW);
+    // CPU, p95, memory, events of one sample; no crashes, which is known; uptime, version, pid.
+    let words = row(&lines, "idle");
+    assert_eq!(words[..4], ["○", "idle", "STOPPED", "5s"], "{words:?}");
+    assert_eq!(words[4..], ["–", "–", "–", "–", "0", "–", "–", "–"], "{words:?}");
+}
+
+#[test]
+fn removed_plugin_disappears() {
+    let mut host = TestHost::new();
+    host.run("dice", 1, 1, 1);
+    host.run("8ball", 2, 1, 1);
+    host.ticks(2);
+    host.plugin("dice").remove();
+    host.sim.advance(NOW);
+    let lines = host.lines(&mut App::default(), NARROW, NOW);
+    assert!(!shows(&lines, "dice"), "{lines:#?}");
+    assert_shows(&lines, "The one plugin is well");
+}
+
+#[test]
+fn event_rate_covers_the_last_minute() {
+    let mut host = TestHost::new();
+    for tick in 0..40 {
+        // Ten a second, but in the last minute one a second.
+        host.plugin("dice").events().add(if tick < 28 { 50 } else { 5 });
+        host.ticks(1);
+    }
+    let lines = host.lines(&mut App::default(), WIDE, NOW);
+    assert!(row(&lines, "dice").contains(&"1.0"), "{lines:#?}");
+}
+
+#[test]
+fn late_or_stopped_collector_is_reported() {
+    let mut host = TestHost::new();
+    host.run("dice", 1, 1, 1);
+    host.ticks(2);
+    let first = |age| host.lines(&mut App::default(), NARROW, age)[0].clone();
+    // Three intervals are borne, not more.
+    assert!(first(3 * POLL).starts_with("● The one plugin is well. Data 15 s old."));
+    let late = first(20 * SECOND);
+    assert!(late.starts_with("✗ The collector is late: data 20 s old, a sample is due every 5s."));
+    let stopped = TestHost::with(Config::default().enabled(false));
+    let lines = stopped.lines(&mut App::default(), NARROW, 61 * SECOND);
+    assert!(lines[0].starts_with("✗ The collector has stopped. Data 1 min old."), "{lines:#?}");
+}
+
+#[test]
+fn details_show_runs_and_aggregates() {
+    let mut host = TestHost::new();
+    for (pid, end) in [(1, Observed::Exited(3)), (2, Observed::Signaled(11))] {
+        host.run("dice", pid, 20, 10);
+        host.ticks(2);
+        host.end(pid, end);
+        host.ticks(1);
+        host.sim.advance(SECOND);
+    }
+    host.run("dice", 3, 40, 30);
+    host.ticks(2);
+    host.run("dice", 4, 40, 30);
+    host.ticks(2);
+    for size in [NARROW, WIDE] {
+        let mut app = App::default();
+        host.lines(&mut app, size, NOW);
+        press(&mut app, [KeyCode::Enter]);
+        let lines = host.lines(&mut app, size, NOW);
+        for words in [
+            "dice  RUNNING for 10s · pid 4 · up 10s · version v4",
+            "CPU % of one core  now 40.0",
+            "max 40.0",
+            "Memory MB  now 30.0  avg 20.0  min 10.0  max 30.0  p95 30.0",
+            "crashes 2 in the last hour, 2 in all",
+            "restarts 3",
+            "Runs, the newest first (4)",
+            "pid 4        ran      10s",
+            "is running",
+            "replaced, 10 s ago",
+            "signal 11",
+            "exit code 3",
+        ] {
+            assert_shows(&lines, words);
+        }
+    }
+}
+
+#[test]
+fn problems_that_do_not_fit_are_counted() {
+    let mut host = TestHost::new();
+    for pid in 1..=30 {
+        host.run(&format!("plugin-{pid:02}"), pid, 60, 1);
+    }
+    host.ticks(2);
+    let lines = host.lines(&mut App::default(), NARROW, NOW);
+    assert!(lines[0].starts_with("▲ 30 of 30 need attention."), "{lines:#?}");
+    assert_eq!(lines[4], "  and 27 more");
+    let heading = |lines: &[String]| lines.iter().position(|line| line.starts_with("  PLUGIN"));
+    (1..=30).for_each(|pid| host.change(pid, 1, 1));
+    host.ticks(1);
+    let calm = host.lines(&mut App::default(), NARROW, NOW);
+    assert!(calm[0].starts_with("● All 30 plugins are well."), "{calm:#?}");
+    assert_eq!(heading(&lines), heading(&calm));
+}
+
+#[test]
+fn footer_shows_the_sampler_cost() {
+    let mut host = TestHost::new();
+    host.plugin("dice");
+    host.ticks(1);
+    for size in [NARROW, WIDE] {
+        let lines = host.lines(&mut App::default(), size, NOW);
+        let foot = lines.last().unwrap();
+        // A simulation has no thread, and so no CPU time.
+        assert!(foot.ends_with("sampler's cost unknown"), "{foot}");
+        assert!(foot.contains("? help") && foot.contains("q quit"), "{foot}");
+    }
+}

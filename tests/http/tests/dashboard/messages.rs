@@ -1,0 +1,324 @@
+//! Texts of the dashboard: verdict, messages and rows.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use plugmeter::testing::{Observed, Simulation, Usage};
+use plugmeter::{Collector, Config, Plugin, PluginState};
+
+use crate::markup::{tags, text_of};
+use crate::{MB, ROW, every, page, serve};
+
+/// Usage of `percent` of a core and constant memory at every tick.
+fn steady(percent: u64, interval: u64) -> impl FnMut(u32) -> Usage {
+    let mut cpu_time = Duration::ZERO;
+    move |_| {
+        cpu_time += Duration::from_millis(percent * interval * 10);
+        Usage { cpu_time, memory_bytes: 20 * MB }
+    }
+}
+
+/// Returns the verdict and the messages below it.
+fn verdict_and_messages(sim: &Simulation) -> (String, Vec<String>) {
+    let (_server, address) = serve(sim.reader());
+    let page = page(address, "/");
+    let sentences = text_of(&page, "ul", "sentences");
+    let sentences = sentences.split('\n').map(str::trim).filter(|text| !text.is_empty());
+    (text_of(&page, "h1", "verdict"), sentences.map(str::to_owned).collect())
+}
+
+/// Time of the simulation's tick less `ago` seconds, in UTC, as the page formats it.
+fn clock(sim: &Simulation, ago: u64) -> String {
+    let at = sim.snapshot().sampled_at() - Duration::from_secs(ago);
+    let text = humantime::format_rfc3339_seconds(at).to_string();
+    let today = humantime::format_rfc3339_seconds(sim.snapshot().sampled_at()).to_string();
+    if text[..10] == today[..10] {
+        text[11..16].to_owned()
+    } else {
+        format!("{} {}", &text[5..10], &text[11..16])
+    }
+}
+
+#[test]
+fn healthy_plugins_have_no_findings() {
+    let mut sim = Simulation::new(every(5)).unwrap();
+    assert_eq!(verdict_and_messages(&sim), ("No plugin is registered.".to_owned(), vec![]));
+    sim.register("dice").unwrap().started(1, "");
+    let mut usage = steady(10, 5);
+    sim.tick(&mut usage);
+    assert_eq!(verdict_and_messages(&sim).0, "All is well: the one plugin is running.");
+    let other = sim.register("8ball").unwrap();
+    other.started(2, "");
+    sim.advance(Duration::from_secs(1));
+    assert_eq!(
+        verdict_and_messages(&sim),
+        ("All is well: 2 plugins are running.".to_owned(), vec![])
+    );
+    other.stopped();
+    sim.advance(Duration::from_secs(1));
+    assert_eq!(
+        verdict_and_messages(&sim),
+        ("All is well: 1 of 2 plugins running.".to_owned(), vec![])
+    );
+}
+
+#[test]
+fn high_cpu_is_reported_with_onset() {
+    let mut sim = Simulation::new(every(10)).unwrap();
+    sim.register("8ball").unwrap().started(1, "");
+    sim.register("dice").unwrap();
+    let mut cpu_time = Duration::ZERO;
+    for tick in 0..20 {
+        cpu_time += Duration::from_millis(if tick < 8 { 3_000 } else { 9_700 });
+        sim.tick(|_| Usage { cpu_time, memory_bytes: MB });
+    }
+    // The newest twelve samples exceed the threshold. The first of them is 110 s before the last.
+    let since = clock(&sim, 110);
+    let expected =
+        format!("warning: 8ball: CPU 97\u{a0}% of one core, over 50\u{a0}% since {since}");
+    assert_eq!(verdict_and_messages(&sim), ("1 of 2 needs attention.".to_owned(), vec![expected]));
+}
+
+#[test]
+fn onset_before_history_is_reported_as_before() {
+    let config = every(10).history_duration(Duration::from_secs(60));
+    let mut sim = Simulation::new(config).unwrap();
+    sim.register("8ball").unwrap().started(1, "");
+    let mut usage = steady(97, 10);
+    (0..20).for_each(|_| sim.tick(&mut usage));
+    let expected = format!(
+        "warning: 8ball: CPU 97\u{a0}% of one core, over 50\u{a0}% since before {}",
+        clock(&sim, 50)
+    );
+    assert_eq!(verdict_and_messages(&sim).1, [expected]);
+}
+
+#[test]
+fn crashes_are_reported_with_count_and_time() {
+    let mut sim = Simulation::new(every(10)).unwrap();
+    let dice = sim.register("dice").unwrap();
+    let crash = |sim: &mut Simulation| {
+        dice.started(1, "");
+        sim.tick(|_| Observed::from(Usage { cpu_time: Duration::ZERO, memory_bytes: MB }));
+        sim.tick(|_| Observed::Exited(3));
+        sim.advance(Duration::from_secs(2));
+    };
+    sim.tick(|_| None);
+    crash(&mut sim);
+    // The tick has detected the exit.
+    let expected = format!("error: dice: crashed, down since {} (exit code 3)", clock(&sim, 0));
+    assert_eq!(verdict_and_messages(&sim), ("1 of 1 needs attention.".to_owned(), vec![expected]));
+
+    crash(&mut sim);
+    crash(&mut sim);
+    let at = clock(&sim, 0);
+    let down = format!("error: dice: crashed, down since {at} (exit code 3); ");
+    let crashes = format!("crashed 3 times in the last 10 minutes, last at {at}");
+    assert_eq!(verdict_and_messages(&sim).1, [down + &crashes]);
+
+    dice.started(2, "");
+    let alive = |_| Usage { cpu_time: Duration::ZERO, memory_bytes: MB };
+    sim.tick(alive);
+    assert_eq!(verdict_and_messages(&sim).1, [format!("warning: dice: {crashes}")]);
+    // A quarter of an hour later the crashes have left the last 10 minutes.
+    (0..90).for_each(|_| sim.tick(alive));
+    let crashes = crashes.replace("10 minutes", "hour");
+    assert_eq!(verdict_and_messages(&sim).1, [format!("warning: dice: {crashes}")]);
+    // After an hour they have left the last hour.
+    (0..300).for_each(|_| sim.tick(alive));
+    assert_eq!(
+        verdict_and_messages(&sim),
+        ("All is well: the one plugin is running.".to_owned(), vec![])
+    );
+}
+
+#[test]
+fn crashes_before_first_sample_are_counted() {
+    let mut sim = Simulation::new(every(10)).unwrap();
+    // One plugin crashes before the first tick, and one after others were sampled.
+    for name in ["first", "later"] {
+        let plugin = sim.register(name).unwrap();
+        for pid in 1..=2 {
+            plugin.started(pid, "");
+            plugin.crashed();
+        }
+        plugin.started(3, "");
+        let alive = |_| Usage { cpu_time: Duration::ZERO, memory_bytes: MB };
+        let at = clock(&sim, 0);
+        (0..3).for_each(|_| sim.tick(alive));
+        let (_, sentences) = verdict_and_messages(&sim);
+        let last = format!("warning: {name}: crashed twice in the last 10 minutes, last at {at}");
+        assert!(sentences.contains(&last), "no {last:?} in {sentences:?}");
+        let (_server, address) = serve(sim.reader());
+        let data = crate::json(address, "/page/rows");
+        let row = data["rows"].as_array().unwrap().iter().find(|row| row[0] == name).unwrap();
+        assert_eq!((&row[9], &row[10]), (&2.into(), &2.into()), "{name}: last hour, and all");
+        if name == "later" {
+            // Half an hour later the crashes are in the last hour, but not in the last ten minutes.
+            (0..180).for_each(|_| sim.tick(alive));
+            let last = last.replace("10 minutes", "hour");
+            assert!(
+                verdict_and_messages(&sim).1.contains(&last),
+                "no {last:?} in {:?}",
+                verdict_and_messages(&sim).1
+            );
+        }
+    }
+    // After an hour all crashes are too old.
+    (0..361).for_each(|_| {
+        sim.tick(|_| Usage { cpu_time: Duration::ZERO, memory_bytes: MB });
+    });
+    let (_server, address) = serve(sim.reader());
+    let data = crate::json(address, "/page/rows");
+    for row in data["rows"].as_array().unwrap() {
+        assert_eq!((&row[9], &row[10]), (&0.into(), &2.into()), "{row}");
+    }
+}
+
+#[test]
+fn memory_growth_is_note_not_warning() {
+    let mut sim = Simulation::new(every(10)).unwrap();
+    sim.register("trivia").unwrap().started(1, "");
+    for tick in 0..=40 {
+        sim.tick(|_| Usage { cpu_time: Duration::ZERO, memory_bytes: (50 + tick) * MB });
+    }
+    let (verdict, sentences) = verdict_and_messages(&sim);
+    assert_eq!(verdict, "All is well: the one plugin is running.");
+    assert_eq!(sentences, ["note: trivia: memory up 40\u{a0}MB in the last 6 minutes"]);
+    for tick in 0..=20 {
+        sim.tick(|_| Usage { cpu_time: Duration::ZERO, memory_bytes: (90 + tick) * MB });
+    }
+    // Nine samples before the last, which has 110 MB, there were 101 MB.
+    let since = clock(&sim, 90);
+    let expected = format!(
+        "warning: trivia: memory 110\u{a0}MB, over 100\u{a0}MB since {since}; up 60\u{a0}MB in the last 10 minutes"
+    );
+    assert_eq!(verdict_and_messages(&sim).1, [expected]);
+}
+
+#[test]
+fn small_memory_growth_is_not_reported() {
+    // Memory in MB before and after, and whether its growth is reported.
+    for (from, to, should_report) in
+        [(10, 20, false), (10, 21, true), (80, 91, true), (900, 980, false), (900, 991, true)]
+    {
+        let mut sim = Simulation::new(every(10)).unwrap();
+        sim.register("trivia").unwrap().started(1, "");
+        for mb in [from, from, to] {
+            sim.tick(|_| Usage { cpu_time: Duration::ZERO, memory_bytes: mb * MB });
+        }
+        let (_, sentences) = verdict_and_messages(&sim);
+        let is_reported = sentences.iter().any(|text| text.contains("up "));
+        assert_eq!(is_reported, should_report, "from {from} to {to}: {sentences:?}");
+    }
+}
+
+#[test]
+fn read_error_is_reported_with_reason() {
+    let mut sim = Simulation::new(every(10)).unwrap();
+    let names = ["denied", "failed", "none", "unhealthy"];
+    let plugins: Vec<Plugin> = names.iter().map(|name| sim.register(name).unwrap()).collect();
+    plugins[0].started(1, "");
+    plugins[2].started(0, "");
+    plugins[3].started(3, "");
+    sim.tick(|pid| {
+        if pid == 1 {
+            Observed::Denied
+        } else {
+            Observed::Running(Usage { cpu_time: Duration::ZERO, memory_bytes: MB })
+        }
+    });
+    plugins[1].set_state(PluginState::Failed);
+    plugins[3].set_state(PluginState::Unhealthy);
+    sim.advance(Duration::from_secs(1));
+    let (verdict, sentences) = verdict_and_messages(&sim);
+    assert_eq!(verdict, "4 of 4 need attention.");
+    let (first, now) = (clock(&sim, 10), clock(&sim, 0));
+    // Reports are applied when time advances the next time: at the tick or at the end.
+    let either = |text: &str, after: &str| [&first, &now].map(|at| format!("{text} {at}{after}"));
+    assert!(
+        either("error: failed: failed, down since", "").contains(&sentences[0]),
+        "{sentences:?}"
+    );
+    let none = either("error: none: failed, down since", "; the pid is not the id of a process");
+    assert!(none.contains(&sentences[1]), "{sentences:?}");
+    assert_eq!(sentences.len(), 4);
+    assert!(sentences.contains(&"warning: denied: no permission to read the process".to_owned()));
+    assert!(
+        sentences[2..].iter().any(|text| text.starts_with("warning: unhealthy: unhealthy since "))
+    );
+}
+
+#[test]
+fn first_page_is_complete_and_worst_first() {
+    let mut sim = Simulation::new(every(5)).unwrap();
+    for (pid, name) in [(1, "busy"), (2, "calm"), (3, "denied")] {
+        sim.register(name).unwrap().started(pid, &format!("1.{pid}"));
+    }
+    sim.register("never").unwrap();
+    let mut cpu_time = Duration::ZERO;
+    for _ in 0..3 {
+        cpu_time += Duration::from_secs(1);
+        sim.tick(|pid| match pid {
+            1 => Observed::from(Usage { cpu_time: cpu_time * 4, memory_bytes: 30 * MB }),
+            2 => Observed::from(Usage { cpu_time, memory_bytes: 25 * MB }),
+            _ => Observed::Denied,
+        });
+    }
+    let (_server, address) = serve(sim.reader());
+    let page = page(address, "/");
+    let rows: Vec<String> = page
+        .split(ROW)
+        .skip(1)
+        .map(|row| {
+            let row = row.split("</tr>").next().unwrap();
+            // Separates the texts of adjacent elements.
+            let row = row.replace('<', " <");
+            text_of(&format!("<x id=\"row\" data-name=\"{row}</x>"), "x", "row")
+                .replace('\u{a0}', " ")
+        })
+        .collect();
+    // The last row is the empty row that the script copies.
+    assert_eq!(rows.len(), 5);
+    let cells = |nth: usize| rows[nth].split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(cells(0).starts_with("warning busy 1.1 pid 1 Running since"), "{}", cells(0));
+    assert!(cells(0).contains("80.0 % p95 80.0 % 30.0 MB \u{b1}0"), "{}", cells(0));
+    assert!(cells(1).starts_with("warning denied") && cells(1).contains("unknown"), "{}", cells(1));
+    assert!(!cells(1).contains("0.0 %"), "{}", cells(1));
+    assert!(cells(2).starts_with("ok calm") && cells(2).contains("20.0 %"), "{}", cells(2));
+    assert!(cells(3).starts_with("ok never") && cells(3).contains('\u{2013}'), "{}", cells(3));
+    for (nth, is_drawn) in [(0, true), (2, true), (3, false)] {
+        let row = page.split(ROW).nth(nth + 1).unwrap();
+        let line = row.split("data-l=\"cpu\" d=\"").nth(1).unwrap();
+        assert_eq!(line.starts_with('M'), is_drawn, "the line of row {nth}");
+    }
+}
+
+#[test]
+fn banner_distinguishes_stopped_and_late() {
+    let collector = Collector::start(every(3_600)).unwrap();
+    collector.sample_now().unwrap();
+    let (_server, address) = serve(collector.reader());
+    assert!(page(address, "/").contains("id=\"banner\"") && banner(address).is_none());
+    collector.stop();
+    let (kind, text) = banner(address).unwrap();
+    assert_eq!(kind, "stopped");
+    assert!(text.contains("The collector is stopped."), "{text}");
+
+    // The simulation does not advance, so its collector becomes late.
+    let config = Config::default().poll_interval(Duration::from_millis(10));
+    let mut sim = Simulation::new(config).unwrap();
+    sim.tick(|_| None);
+    let (_server, address) = serve(sim.reader());
+    let (kind, text) = plugmeter_test_support::wait_for("a banner", || banner(address));
+    assert_eq!(kind, "late");
+    assert!(text.contains("The collector is late"), "{text}");
+}
+
+/// Returns the kind and the text of the banner, if it is shown.
+fn banner(address: SocketAddr) -> Option<(String, String)> {
+    let page = page(address, "/");
+    let banner = tags(&page).into_iter().find(|tag| tag.get("id") == Some("banner")).unwrap();
+    let kind = banner.get("data-kind")?.to_owned();
+    Some((kind, text_of(&page, "p", "banner")))
+}

@@ -1,0 +1,168 @@
+//! The data for the script equals the page, at a newer revision.
+
+use std::time::{Duration, Instant};
+
+use plugmeter::testing::{Observed, Simulation, Usage};
+use plugmeter_http_tests::get;
+use plugmeter_test_support::names::HOSTILE_NAMES;
+use serde_json::Value;
+
+use crate::markup::{tags, text_of, unescape};
+use crate::{MB, ROW, every, hostile, json, page, serve};
+
+#[test]
+fn unchanged_revision_is_204() {
+    let mut sim = hostile();
+    let (_server, address) = serve(sim.reader());
+    let data = json(address, "/page/rows");
+    let (revision, started) = (&data["revision"], &data["started"]);
+    let with = |revision: &Value, started: &Value| format!("since={revision}&started={started}");
+    for path in ["/page/rows?", "/page/plugin?name=..&"] {
+        assert_eq!(get(address, &format!("{path}{}", with(revision, started))).status, 204);
+        // A restarted host may reach the same revision.
+        let before = Value::from(started.as_u64().unwrap() - 1);
+        assert_eq!(get(address, &format!("{path}{}", with(revision, &before))).status, 200);
+        assert_eq!(get(address, &format!("{path}since={revision}")).status, 200);
+        assert_eq!(get(address, &format!("{path}since=x&started={started}")).status, 400);
+    }
+    sim.tick(|_| None);
+    assert_eq!(get(address, &format!("/page/rows?{}", with(revision, started))).status, 200);
+}
+
+#[test]
+fn refresh_data_equals_page() {
+    let (_server, address) = serve(hostile().reader());
+    let (page, data) = (page(address, "/"), json(address, "/page/rows"));
+    let mut compared = 0;
+    assert_eq!(data["verdict"]["text"], text_of(&page, "h1", "verdict"));
+    for (name, row) in page.split(ROW).skip(1).map(|row| row.split_once('"').unwrap()) {
+        let name = unescape(name);
+        let Some(values) = data["rows"].as_array().unwrap().iter().find(|row| row[0] == *name)
+        else {
+            assert_eq!(name, "");
+            continue;
+        };
+        compared += 1;
+        for (field, at) in [
+            ("cpu", 4),
+            ("p95", 5),
+            ("memory", 6),
+            ("change", 7),
+            ("rate", 8),
+            ("uptime", 11),
+            ("version", 12),
+            ("pid", 13),
+        ] {
+            let text = row.split(&format!("data-f=\"{field}\">")).nth(1).unwrap();
+            assert_eq!(
+                unescape(text.split('<').next().unwrap()),
+                values[at].as_str().unwrap(),
+                "{field}"
+            );
+        }
+    }
+    assert_eq!(compared, HOSTILE_NAMES.len());
+}
+
+#[test]
+fn refresh_of_500_plugins_is_under_150_kb() {
+    let mut sim = Simulation::new(every(5)).unwrap();
+    for nth in 0..500 {
+        sim.register(&format!("a-plugin-with-a-name-{nth:03}"))
+            .unwrap()
+            .started(1_000_000 + nth, "1.22.333");
+    }
+    let mut cpu_time = Duration::ZERO;
+    for tick in 0..720_u64 {
+        cpu_time += Duration::from_millis(500 + 37 * (tick % 60));
+        sim.tick(|pid| Usage {
+            cpu_time,
+            memory_bytes: (100 + u64::from(pid) % 300 + tick % 7) * MB / 3,
+        });
+    }
+    let (_server, address) = serve(sim.reader());
+    let timed = |target: &str| {
+        let start = Instant::now();
+        let size = get(address, target).body.len();
+        println!("500 plugins: {target:.12} is {size} bytes, in {:.1?}", start.elapsed());
+        size
+    };
+    timed("/");
+    let rows = timed("/page/rows");
+    let places: Vec<_> = (0..60).map(|place: u32| place.to_string()).collect();
+    let lines = timed(&format!("/page/lines?at={}", places.join(",")));
+    assert!(rows + lines < 150_000, "{rows} and {lines}");
+}
+
+#[test]
+fn plugin_page_has_charts_aggregates_and_runs() {
+    let mut sim = Simulation::new(every(10)).unwrap();
+    let dice = sim.register("dice").unwrap();
+    dice.started(17, "1.0");
+    let usage = |ms| Usage { cpu_time: Duration::from_millis(ms), memory_bytes: 8 * MB };
+    sim.tick(|_| Observed::from(usage(2_500)));
+    sim.tick(|_| Observed::Signaled(11));
+    dice.events().add(30);
+    dice.started(18, "1.1");
+    sim.tick(|_| Observed::from(usage(1_000)));
+    sim.tick(|_| Observed::from(usage(3_000)));
+    let (_server, address) = serve(sim.reader());
+    let whole = page(address, "/plugin?name=dice");
+    let data = json(address, "/page/plugin?name=dice");
+    let cpu = &data["charts"][0];
+    // 25, 10 (since the tick before) and 20 percent.
+    assert_eq!(cpu["now"], "20.0\u{a0}%");
+    assert_eq!(cpu["four"][1], "10.0\u{a0}%");
+    assert_eq!(cpu["four"][3], "25.0\u{a0}%");
+    assert!(cpu["summary"].as_str().unwrap().contains("from 10.0\u{a0}% to 25.0\u{a0}%"));
+    assert_eq!(cpu["restarts"].as_str().unwrap().matches('M').count(), 1);
+    assert_eq!(cpu["crashes"].as_str().unwrap().matches('M').count(), 1);
+    assert!(whole.contains(cpu["line"].as_str().unwrap()), "the page has the same line");
+    let runs = data["runs"].as_array().unwrap();
+    let run = |nth: usize| {
+        (runs[nth]["pid"].as_u64(), runs[nth]["end"].as_str(), runs[nth]["bad"].as_bool())
+    };
+    assert_eq!(run(0), (Some(18), Some("running"), Some(false)), "newest first");
+    assert_eq!(run(1), (Some(17), Some("signal 11"), Some(true)));
+    assert!(whole.contains("signal 11"));
+    // Two samples are in the last ten seconds, both of the second run.
+    let last = json(address, "/page/plugin?name=dice&window=10");
+    assert_eq!(last["charts"][0]["four"][3], "20.0\u{a0}%");
+    assert_eq!(last["facts"][7], "2");
+    for window in ["", "&window=60", "&window=300", "&window=900"] {
+        let page = page(address, &format!("/plugin?name=dice{window}"));
+        let chosen = tags(&page).into_iter().find(|tag| tag.get("aria-current").is_some()).unwrap();
+        assert_eq!(unescape(chosen.get("href").unwrap()), format!("./plugin?name=dice{window}"));
+    }
+}
+
+#[test]
+fn custom_window_is_shown_as_selected() {
+    let mut sim = Simulation::new(every(10)).unwrap();
+    sim.register("dice").unwrap();
+    (0..30).for_each(|_| sim.tick(|_| None));
+    let (_server, address) = serve(sim.reader());
+    for (window, query, text) in [
+        ("120", "&window=120", "2 min"),
+        ("90.50", "&window=90.5", "90 s"),
+        ("12", "&window=12", "12 s"),
+        // The history is an hour.
+        ("3600", "", "all, 1 h"),
+        ("7200", "", "all, 1 h"),
+    ] {
+        let page = page(address, &format!("/plugin?name=dice&window={window}"));
+        let chosen: Vec<_> =
+            tags(&page).into_iter().filter(|tag| tag.get("aria-current").is_some()).collect();
+        assert_eq!(chosen.len(), 1, "{window}");
+        let link = unescape(chosen[0].get("href").unwrap());
+        assert_eq!(link, format!("./plugin?name=dice{query}"), "{window}");
+        let label = page.split("aria-current=\"true\">").nth(1).unwrap().split('<').next().unwrap();
+        assert_eq!(label.replace('\u{a0}', " "), text, "{window}");
+        // The query of the script's requests.
+        let body = tags(&page).into_iter().find(|tag| tag.name == "body").unwrap();
+        assert_eq!(unescape(body.get("data-query").unwrap()), format!("name=dice{query}"));
+        let samples = |target: &str| json(address, target)["facts"][7].clone();
+        let again = samples(&format!("/page/plugin?name=dice{query}"));
+        assert_eq!(again, samples(&format!("/page/plugin?name=dice&window={window}")), "{window}");
+    }
+}

@@ -1,0 +1,30 @@
+//! The feature `http`: every route and parameter, rejected requests, the router in a host's own
+//! server, start and stop.
+#![allow(clippy::unwrap_used)] // a test fails by panicking
+
+#[cfg(target_os = "linux")]
+mod fork;
+mod mounted;
+#[cfg(unix)]
+mod prometheus;
+mod public_api;
+mod rejections;
+mod routes;
+mod startup;
+
+use std::time::Duration;
+
+use plugmeter::Config;
+use plugmeter::testing::{Simulation, Usage};
+
+const SECONDS: fn(u64) -> Duration = Duration::from_secs;
+
+/// A simulation that ticks every five seconds and keeps an hour.
+fn simulation() -> Simulation {
+    Simulation::new(Config::default()).unwrap()
+}
+
+/// Usage of a fifth of a core.
+fn usage(tick: u64) -> Usage {
+    Usage { cpu_time: SECONDS(tick), memory_bytes: (tick + 1) << 20 }
+}

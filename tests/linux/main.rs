@@ -1,0 +1,19 @@
+//! The probes on difficult real processes: loads with a known CPU time, exits of every kind in
+//! every order, reused PIDs, too few descriptors, an unreadable `/proc`.
+//!
+//! Tests that need a process of their own, another user or namespaces start a copy of this program
+//! there: see `isolated_process`.
+#![cfg(target_os = "linux")]
+#![allow(clippy::unwrap_used)] // a test fails by panicking
+
+mod blocked_sampler;
+mod crash_loops;
+mod descriptors;
+mod exit_table;
+mod exits;
+mod no_pidfds;
+mod pid_reuse;
+mod readings;
+mod sampler_gate;
+mod test_child;
+mod unreadable;

@@ -1,0 +1,321 @@
+//! The rules of the source tree, read from the sources: which modules a module may import, and which
+//! facilities it may use.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// The modules at the root of the crate, each with those that it may import besides itself.
+/// `lib.rs` and `fuzzing.rs` may import all of them.
+const MODULES: [(&str, &[&str]); 15] = [
+    ("time", &[]),
+    ("name", &["error"]),
+    ("error", &["config", "name", "snapshot", "time"]),
+    ("config", &["error", "name", "os", "snapshot", "time"]),
+    ("format", &["history", "snapshot", "time"]),
+    ("snapshot", &["error", "format", "history", "name", "time"]),
+    ("history", &["error", "format", "name", "snapshot", "time"]),
+    ("sync", &["config", "error", "format", "history", "name", "snapshot", "time"]),
+    // `os` implements `Wake`, by which `sync` wakes the sampler.
+    ("os", &["config", "error", "format", "history", "snapshot", "sync", "time"]),
+    ("engine", &["config", "error", "format", "history", "name", "os", "snapshot", "sync", "time"]),
+    (
+        "sampler",
+        &["config", "engine", "error", "format", "history", "os", "snapshot", "sync", "time"],
+    ),
+    ("findings", &["config", "error", "format", "snapshot", "time"]),
+    (
+        "collector",
+        &[
+            "config", "engine", "error", "format", "history", "name", "os", "sampler", "snapshot",
+            "sync", "time",
+        ],
+    ),
+    (
+        "testing",
+        &[
+            "collector",
+            "config",
+            "engine",
+            "error",
+            "findings",
+            "format",
+            "history",
+            "name",
+            "os",
+            "sampler",
+            "snapshot",
+            "sync",
+            "time",
+        ],
+    ),
+    // `sync` for one file only: see `exporters_and_findings_use_public_queries`.
+    ("export", &["config", "error", "findings", "format", "name", "snapshot", "sync", "time"]),
+];
+
+/// Modules without a thread, a clock, or anything that threads share.
+const PURE: [&str; 5] = ["snapshot", "history", "engine", "findings", "format"];
+
+/// Facilities that threads share.
+const SHARED: [&str; 9] = [
+    "ArcSwap",
+    "arc_swap",
+    "atomic::",
+    "Atomic",
+    "Mutex",
+    "RwLock",
+    "Condvar",
+    "crossbeam_channel",
+    "mpsc",
+];
+
+const CLOCKS: [&str; 4] = ["Instant::now", "SystemTime::now", "clock::now", ".elapsed()"];
+
+/// A source file of the library: its path from `src/`, and its text without comments and tests.
+struct Source {
+    path: String,
+    code: String,
+}
+
+impl Source {
+    /// The module at the root of the crate: `engine` for `engine.rs` and for all files in `engine/`.
+    fn module(&self) -> &str {
+        module_of(&self.path)
+    }
+
+    /// How many `super::` lead from the file to the root of the crate.
+    fn depth(&self) -> usize {
+        self.path.split('/').count()
+    }
+}
+
+fn module_of(path: &str) -> &str {
+    path.split(['/', '.']).next().unwrap()
+}
+
+fn sources() -> Vec<Source> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut files = Vec::new();
+    collect_files(&root, &mut files);
+    assert!(files.len() > 20, "the sources are in {}", root.display());
+    // Files and folders of unit tests are exempt.
+    let is_test = |file: &PathBuf| {
+        let mut parts = file.strip_prefix(&root).unwrap().components();
+        parts.any(|part| part.as_os_str() == "tests" || part.as_os_str() == "tests.rs")
+    };
+    let read = |file: PathBuf| {
+        let text = fs::read_to_string(&file).unwrap();
+        let path = file.strip_prefix(&root).unwrap().to_str().unwrap().replace('\\', "/");
+        // Unit tests come last in a file and are exempt as well.
+        let code = text.split("\nmod tests {").next().unwrap_or_default();
+        let code: Vec<_> = code.lines().map(without_comment).collect();
+        Source { path, code: expand_groups(code.join("\n")) }
+    };
+    files.into_iter().filter(|file| !is_test(file)).map(read).collect()
+}
+
+fn collect_files(folder: &Path, files: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            collect_files(&path, files);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            files.push(path);
+        }
+    }
+}
+
+/// A URL in a string has two slashes as well, but no space before them.
+fn without_comment(line: &str) -> &str {
+    let is_comment = line.trim_start().starts_with("//");
+    if is_comment { "" } else { line.split(" //").next().unwrap() }
+}
+
+/// Expands `std::{fmt, io::Read}` to `std::fmt, std::io::Read`, and `crate::{..}` in the same way, so
+/// that a path is found in every notation.
+fn expand_groups(mut code: String) -> String {
+    for root in ["std::", "crate::"] {
+        while let Some(at) = code.find(&format!("{root}{{")) {
+            let inside = at + root.len() + 1;
+            let (mut depth, mut begin, mut paths) = (1, inside, Vec::new());
+            for (i, byte) in code.bytes().enumerate().skip(inside) {
+                depth += i32::from(byte == b'{') - i32::from(byte == b'}');
+                if depth == 0 || (depth == 1 && byte == b',') {
+                    paths.push(format!("{root}{}", code[begin..i].trim()));
+                    begin = i + 1;
+                }
+                if depth == 0 {
+                    break;
+                }
+            }
+            assert_eq!(depth, 0, "unbalanced braces: {}", &code[at..]);
+            code.replace_range(at..begin, &paths.join(", "));
+        }
+    }
+    code
+}
+
+/// Asserts that none of `tokens` occurs in the files that `is_checked` selects.
+#[track_caller]
+fn assert_absent(tokens: &[&str], is_checked: impl Fn(&str) -> bool, rule: &str) {
+    for source in sources().iter().filter(|source| is_checked(&source.path)) {
+        for token in tokens {
+            let found = source.code.lines().find(|line| contains_token(line, token));
+            assert_eq!(found, None, "src/{}: {token:?}: {rule}", source.path);
+        }
+    }
+}
+
+/// Whether `token` occurs in the line other than as the end of a longer name. A token may be the start
+/// of a longer name: `Atomic` of `AtomicU64`.
+fn contains_token(line: &str, token: &str) -> bool {
+    let is_name = |c: char| c.is_alphanumeric() || c == '_';
+    line.match_indices(token)
+        .any(|(at, _)| !(token.starts_with(is_name) && line[..at].ends_with(is_name)))
+}
+
+/// Whether a file contains an exporter's own thread.
+fn is_exporter_thread(path: &str) -> bool {
+    path == "export/http/server.rs" || path.starts_with("export/http/server/")
+}
+
+/// Whether the code has the path `crate::{module}`, and not only a longer name.
+fn imports(code: &str, module: &str) -> bool {
+    let is_end = |after: &str| !after.starts_with(|c: char| c.is_alphanumeric() || c == '_');
+    code.split(&format!("crate::{module}")).skip(1).any(is_end)
+}
+
+#[test]
+fn pure_modules_have_no_thread_or_clock() {
+    let is_pure = |path: &str| PURE.contains(&module_of(path));
+    let rule = "values and state machines have no thread, no clock and no I/O";
+    assert_absent(&SHARED, is_pure, rule);
+    assert_absent(&CLOCKS, is_pure, rule);
+    let others = ["std::thread", "std::fs", "std::net", "OnceLock", "crossbeam", "log::"];
+    assert_absent(&others, is_pure, rule);
+}
+
+/// Everywhere else time is an argument.
+#[test]
+fn few_modules_read_the_clock() {
+    let may_read = |path: &str| {
+        let is_owner = ["os", "sampler", "collector", "sync"].contains(&module_of(path));
+        // The time limits of clients, and the age of the newest tick.
+        is_owner || is_exporter_thread(path) || path == "export/http/health.rs"
+    };
+    assert_absent(&CLOCKS, |path| !may_read(path), "time is an argument");
+}
+
+#[test]
+fn few_modules_share_state_between_threads() {
+    let may_share = |path: &str| {
+        let is_owner = ["sync", "sampler", "collector"].contains(&module_of(path));
+        // The bodies that an exporter keeps for all of its clients.
+        is_owner || is_exporter_thread(path) || path == "export/http/cache.rs"
+    };
+    let rule =
+        "threads share state in sync/, the sampler, the collector and exporters' threads only";
+    assert_absent(&SHARED, |path| !may_share(path), rule);
+    let is_publisher = |path: &str| path == "sync/publish.rs";
+    assert_absent(&["ArcSwap"], |path| !is_publisher(path), "there is one `ArcSwap`");
+}
+
+#[test]
+fn only_os_depends_on_the_platform() {
+    let is_checked = |path: &str| module_of(path) != "os";
+    let tokens =
+        ["target_os", "target_family", "std::os::", "rustix", "nix::", "libc", "sysinfo::"];
+    assert_absent(&tokens, is_checked, "platform-specific code is in os/");
+    // Also within `all`, `any` and `not`.
+    for source in sources().iter().filter(|source| is_checked(&source.path)) {
+        for line in source.code.lines().filter(|line| line.contains("cfg")) {
+            let mut tokens = line.split(|c: char| !c.is_alphanumeric() && c != '_');
+            let platform = tokens.find(|token| ["unix", "windows"].contains(token));
+            assert_eq!(platform, None, "src/{}: {line}", source.path);
+        }
+    }
+}
+
+#[test]
+fn imports_point_one_way() {
+    for source in sources() {
+        let from = source.module();
+        if ["lib", "fuzzing"].contains(&from) {
+            continue;
+        }
+        let allowed = MODULES.iter().find(|(name, _)| *name == from);
+        let Some((_, allowed)) = allowed else {
+            panic!("src/{} belongs to none of the known modules", source.path);
+        };
+        for (to, _) in MODULES.iter().filter(|(to, _)| *to != from && !allowed.contains(to)) {
+            let is_imported = imports(&source.code, to);
+            assert!(!is_imported, "src/{} imports {to}, which {from} must not use", source.path);
+        }
+    }
+}
+
+/// A path through `super` to the root of the crate would escape the rules of imports.
+#[test]
+fn super_does_not_reach_the_root() {
+    for source in sources().iter().filter(|source| source.module() != "lib") {
+        let has_inline_module = source.code.lines().any(|line| {
+            let line = line.trim_start().trim_start_matches("pub(super) ");
+            line.starts_with("mod ") && line.ends_with('{')
+        });
+        let to_root = source.depth() + usize::from(has_inline_module);
+        let path = "super::".repeat(to_root);
+        assert!(!source.code.contains(&path), "src/{}: {path}", source.path);
+    }
+}
+
+/// `crate::Snapshot` is a re-export of `lib.rs`. Inside of the crate a path names the module.
+#[test]
+fn inner_paths_name_their_module() {
+    let above = ["lib", "fuzzing", "findings", "export", "testing"];
+    for source in sources().iter().filter(|source| !above.contains(&source.module())) {
+        let mut paths = source.code.split("crate::").skip(1);
+        let reexport = paths.find(|path| path.starts_with(char::is_uppercase));
+        let reexport = reexport.and_then(|path| path.lines().next());
+        assert_eq!(reexport, None, "src/{}: the path of a re-export", source.path);
+    }
+}
+
+#[test]
+fn exporters_and_findings_use_public_queries() {
+    let inner = ["engine", "sampler", "os", "history", "collector", "testing"];
+    for source in &sources() {
+        if !["export", "findings"].contains(&source.module()) {
+            continue;
+        }
+        for module in inner {
+            let is_imported = imports(&source.code, module);
+            assert!(!is_imported, "src/{} imports {module}", source.path);
+        }
+        assert!(!source.code.contains("crate::Collector"), "src/{}: a collector", source.path);
+        let mut paths = source.code.split("crate::sync").skip(1);
+        let may_own_thread = source.path.starts_with("export/http");
+        let other = paths.find(|path| !(may_own_thread && path.starts_with("::worker")));
+        assert!(other.is_none(), "src/{} uses sync for more than its thread", source.path);
+    }
+}
+
+/// An exposition is a pure function of a snapshot.
+#[test]
+fn expositions_do_no_io() {
+    let is_checked = |path: &str| path.starts_with("export/prometheus");
+    assert_absent(&["std::fs", "std::net", "std::thread"], is_checked, "an exposition does no I/O");
+}
+
+#[test]
+fn core_has_no_async_runtime() {
+    // Hosts with a runtime may start children with it.
+    let is_checked = |path: &str| !path.starts_with("export/http") && !path.contains("tokio");
+    assert_absent(&["tokio::", "axum", "hyper"], is_checked, "the core has no async runtime");
+}
+
+#[test]
+fn crate_has_no_unsafe_code_prelude_or_glob() {
+    let sources = sources();
+    let lib = sources.iter().find(|source| source.path == "lib.rs").unwrap();
+    assert!(lib.code.contains("#![forbid(unsafe_code)]"));
+    assert_absent(&["::*;", "::*}", "::*,", "mod prelude"], |_| true, "names are imported by name");
+}

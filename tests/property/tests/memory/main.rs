@@ -1,0 +1,119 @@
+//! Allocations, counted by a heap profiler. One test, because a process has one heap.
+#![allow(clippy::unwrap_used)] // a test fails by panicking
+
+use std::time::Duration;
+
+use dhat::HeapStats;
+use plugmeter::testing::{Simulation, Usage};
+use plugmeter::{Config, Window};
+
+#[global_allocator]
+static ALLOC: dhat::Alloc = dhat::Alloc;
+
+const PLUGINS: usize = 1_000;
+const POLL: Duration = Duration::from_secs(5);
+/// Samples in an hour.
+const HOUR: usize = 720;
+
+struct Bench {
+    sim: Simulation,
+    ticks: u64,
+}
+
+impl Bench {
+    /// A simulation of `plugins` plugins with a full hour of history.
+    fn full(plugins: usize) -> Self {
+        let config = Config::default().poll_interval(POLL).history_duration(POLL * HOUR as u32);
+        let sim = Simulation::new(config).unwrap();
+        for i in 0..plugins {
+            sim.register(&format!("plugin {i}")).unwrap().started(i as u32 + 1, "1.0");
+        }
+        let mut bench = Self { sim, ticks: 0 };
+        bench.ticks(HOUR + 100);
+        bench
+    }
+
+    fn ticks(&mut self, ticks: usize) {
+        for _ in 0..ticks {
+            self.ticks += 1;
+            let cpu_time = Duration::from_millis(self.ticks);
+            let usage = Usage { cpu_time, memory_bytes: self.ticks * 4_096 };
+            self.sim.tick(|_pid| usage);
+        }
+    }
+}
+
+fn live_bytes() -> usize {
+    HeapStats::get().curr_bytes
+}
+
+#[test]
+fn memory_is_reused_and_bounded() {
+    let _profiler = dhat::Profiler::builder().testing().build();
+    let before = live_bytes();
+    let ten = Bench::full(10);
+    let kib = (live_bytes() - before) / 1_024;
+    eprintln!("{kib} KiB for an hour of ten plugins");
+    assert!(kib < 1_024, "{kib} KiB for ten plugins");
+    drop(ten);
+
+    let before = live_bytes();
+    let mut bench = Bench::full(PLUGINS);
+
+    // A sample has twenty bytes, and little more including all overhead.
+    let full = live_bytes() - before;
+    let per_sample = full as f64 / (PLUGINS * HOUR) as f64;
+    eprintln!("{per_sample:.2} bytes per sample including overhead");
+    assert!(per_sample <= 24.0, "{per_sample:.2} bytes a sample");
+
+    // Ticks allocate nothing. A hundred ticks include more than three regroupings of thirty.
+    let blocks = HeapStats::get().total_blocks;
+    bench.ticks(100);
+    assert_eq!(HeapStats::get().total_blocks - blocks, 0, "allocations in a hundred ticks");
+
+    // Queries allocate only what they return, once their scratch memory exists.
+    let snapshot = bench.sim.snapshot();
+    let view = snapshot.plugin("plugin 7").unwrap();
+    let query = || {
+        let all = view.aggregates(Window::All).unwrap();
+        assert_eq!(all.sample_count, view.history(Window::All).count());
+        assert_eq!(view.runs().count(), 1);
+    };
+    query();
+    let blocks = HeapStats::get().total_blocks;
+    (0..10).for_each(|_| query());
+    assert_eq!(HeapStats::get().total_blocks - blocks, 0, "allocations of ten queries");
+
+    // Dropping the last reference to an old snapshot frees little, because the sampler reuses its
+    // parts.
+    bench.ticks(HOUR - 30);
+    let held = live_bytes();
+    drop(snapshot);
+    let freed = held - live_bytes();
+    eprintln!("dropping an old snapshot frees {freed} bytes");
+    assert!(freed < 64 * 1_024, "{freed} bytes");
+
+    // The sampler does not keep forever what a reader held for a window.
+    bench.ticks(200);
+    assert_near(live_bytes() - before, full, "after one snapshot was held for a window");
+
+    // A reader holds a thousand snapshots, one of each tick. The sampler keeps no more than it
+    // needs after they are dropped.
+    let leaked: Vec<_> = (0..1_000)
+        .map(|_| {
+            bench.ticks(1);
+            bench.sim.snapshot()
+        })
+        .collect();
+    assert_eq!(leaked.windows(2).filter(|pair| pair[0].tick() + 1 == pair[1].tick()).count(), 999);
+    drop(leaked);
+    bench.ticks(400);
+    assert_near(live_bytes() - before, full, "after a thousand snapshots were held");
+}
+
+/// Within two percent, because lists keep their largest capacity.
+#[track_caller]
+fn assert_near(bytes: usize, full: usize, when: &str) {
+    let ratio = bytes as f64 / full as f64;
+    assert!(ratio < 1.02, "{ratio:.3} of what a full window needs, {when}");
+}

@@ -1,0 +1,196 @@
+//! The public fields of snapshots, and comparisons of query results with the oracle's.
+
+use plugmeter::{PluginView, Run, Sample, Snapshot, Summary, Window};
+use proptest::prelude::*;
+use proptest::test_runner::TestCaseError;
+
+use crate::Checked;
+use crate::fields::{
+    PluginFields, RunFields, SampleFields, SnapshotFields, SortedValues, WindowFields,
+};
+use crate::steps::NAMES;
+
+fn run(run: &Run) -> RunFields {
+    RunFields {
+        id: run.id,
+        pid: run.pid,
+        version: run.version.as_deref().map(str::to_owned),
+        started_at: run.started_at,
+        reported_at: run.reported_at,
+        ended_at: run.ended_at,
+        end: run.end,
+        cpu_time: run.cpu_time,
+    }
+}
+
+/// Converts a percentage to thousandths. It must be a whole number of them.
+fn thousandths(percent: f64) -> Result<u64, TestCaseError> {
+    let thousandths = (percent * 1_000.0).round();
+    prop_assert!(
+        close(percent, thousandths / 1_000.0),
+        "{percent} is no whole number of thousandths"
+    );
+    Ok(thousandths as u64)
+}
+
+fn sample(view: PluginView<'_>, sample: Sample<'_>) -> Result<SampleFields, TestCaseError> {
+    prop_assert_eq!(sample.plugin_name, view.name());
+    Ok(SampleFields {
+        timestamp: sample.timestamp,
+        version: sample.version.map(str::to_owned),
+        pid: sample.pid,
+        run: sample.run,
+        state: sample.state,
+        cpu: sample.cpu_percent.map(thousandths).transpose()?,
+        memory_bytes: sample.memory_bytes,
+        uptime: sample.uptime,
+        event_count: sample.event_count,
+        crash_count: sample.crash_count,
+    })
+}
+
+fn plugin(view: PluginView<'_>) -> Result<PluginFields, TestCaseError> {
+    let current = view.current();
+    Ok(PluginFields {
+        name: view.name().to_owned(),
+        version: view.version().map(str::to_owned),
+        pid: view.pid(),
+        state: view.state(),
+        state_since: view.state_since(),
+        run: view.run().map(run),
+        runs: view.runs().map(run).collect(),
+        event_count: view.event_count(),
+        crash_count: view.crash_count(),
+        last_crash: view.last_crash(),
+        restarts: view.restart_count(),
+        cpu_time: view.cpu_time(),
+        read_error: view.read_error().copied(),
+        current: current.map(|of_tick| sample(view, of_tick)).transpose()?,
+    })
+}
+
+pub(crate) fn snapshot_fields(snapshot: &Snapshot) -> Result<SnapshotFields, TestCaseError> {
+    let system = snapshot.system();
+    let sampler = snapshot.sampler();
+    let plugins = snapshot.plugins().map(plugin).collect::<Result<Vec<_>, _>>()?;
+    for actual in &plugins {
+        let found = snapshot.plugin(&actual.name).map(|view| view.name());
+        prop_assert_eq!(found, Some(actual.name.as_str()));
+    }
+    let nameless = NAMES.iter().filter(|name| snapshot.plugin(name).is_none());
+    prop_assert_eq!(nameless.count(), NAMES.len() - plugins.len());
+    prop_assert_eq!(system.total_plugins, plugins.len());
+    prop_assert_eq!(sampler.ticks, snapshot.tick());
+    prop_assert_eq!(sampler.missed_ticks, 0);
+    prop_assert!(!snapshot.is_stopped());
+    Ok(SnapshotFields {
+        tick: snapshot.tick(),
+        sampled_at: snapshot.sampled_at(),
+        failed_reads: sampler.failed_reads,
+        plugins_running: system.plugins_running,
+        plugins_crashed: system.plugins_crashed,
+        total_events: system.total_events,
+        total_memory_bytes: system.total_memory_bytes,
+        plugins,
+    })
+}
+
+pub(crate) fn samples(
+    snapshot: &Snapshot,
+    window: Window,
+) -> Result<Vec<Vec<SampleFields>>, TestCaseError> {
+    let of_plugin = |view: PluginView<'_>| {
+        let history = view.history(window);
+        history.map(|of_tick| sample(view, of_tick)).collect()
+    };
+    snapshot.plugins().map(of_plugin).collect()
+}
+
+/// Asserts that the history is the same in both directions.
+pub(crate) fn iteration_agrees(
+    view: PluginView<'_>,
+    window: Window,
+    expected: &[SampleFields],
+) -> Checked {
+    let moments: Vec<_> = expected.iter().map(|sample| sample.timestamp).collect();
+    let mut backwards: Vec<_> = view.history(window).rev().map(|sample| sample.timestamp).collect();
+    backwards.reverse();
+    prop_assert_eq!(&backwards, &moments);
+
+    // One from the front, two from the back, and so on, until they meet.
+    let mut history = view.history(window);
+    let (mut front, mut back) = (Vec::new(), Vec::new());
+    for left in (0..moments.len()).rev() {
+        if left % 3 == 0 {
+            front.extend(history.next());
+        } else {
+            back.extend(history.next_back());
+        }
+        prop_assert_eq!(history.len(), left);
+    }
+    prop_assert!(history.next().is_none());
+    prop_assert!(history.next_back().is_none());
+    prop_assert!(history.next().is_none());
+    let met = front.iter().chain(back.iter().rev());
+    let met: Vec<_> = met.map(|sample| sample.timestamp).collect();
+    prop_assert_eq!(&met, &moments);
+
+    for nth in [0, 1, moments.len() / 2, moments.len()] {
+        let skipped = view.history(window).nth(nth).map(|sample| sample.timestamp);
+        prop_assert_eq!(skipped, moments.get(nth).copied());
+        let from_end = moments.len().checked_sub(1 + nth).map(|index| moments[index]);
+        let skipped = view.history(window).nth_back(nth).map(|sample| sample.timestamp);
+        prop_assert_eq!(skipped, from_end);
+    }
+    Ok(())
+}
+
+fn close(actual: f64, expected: f64) -> bool {
+    (actual - expected).abs() <= 1e-12 * expected.abs().max(1.0)
+}
+
+fn summary_agrees(actual: Option<Summary>, sorted: Option<&SortedValues>, unit: f64) -> Checked {
+    prop_assert_eq!(actual.is_some(), sorted.is_some());
+    if let Some((actual, sorted)) = actual.zip(sorted) {
+        let values = &sorted.0;
+        let in_unit = |value: u64| value as f64 / unit;
+        prop_assert_eq!(actual.count, values.len());
+        let avg = in_unit(sorted.sum()) / values.len() as f64;
+        prop_assert!(close(actual.avg, avg), "average {} is not {avg}", actual.avg);
+        for (which, actual, expected) in [
+            ("minimum", actual.min, values[0]),
+            ("maximum", actual.max, values[values.len() - 1]),
+            ("p95", actual.p95, sorted.p95()),
+        ] {
+            let expected = in_unit(expected);
+            prop_assert!(close(actual, expected), "{which} {actual} is not {expected}");
+        }
+    }
+    Ok(())
+}
+
+pub(crate) fn aggregates_agree(
+    view: PluginView<'_>,
+    window: Window,
+    expected: Option<WindowFields>,
+) -> Checked {
+    let actual = view.aggregates(window);
+    prop_assert_eq!(actual.is_some(), expected.is_some(), "{:?}", window);
+    if let Some((actual, expected)) = actual.zip(expected) {
+        prop_assert_eq!(&*actual.plugin_name, view.name());
+        prop_assert_eq!(actual.sample_count, expected.sample_count);
+        prop_assert_eq!(actual.time_span, expected.time_span);
+        summary_agrees(actual.cpu, expected.cpu.as_ref(), 1_000.0)?;
+        summary_agrees(actual.memory, expected.memory.as_ref(), 1.0)?;
+        prop_assert_eq!(actual.events, expected.events);
+        let per_second = if expected.sample_count == 1 {
+            0.0
+        } else {
+            expected.events as f64 / expected.time_span.as_secs_f64()
+        };
+        let rate = actual.events_per_second;
+        prop_assert!(close(rate, per_second), "{rate} events per second, not {per_second}");
+        prop_assert_eq!(actual.crashes, expected.crashes);
+    }
+    Ok(())
+}

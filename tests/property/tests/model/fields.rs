@@ -1,0 +1,101 @@
+//! The public fields of a snapshot, which the harness compares.
+
+use std::time::{Duration, SystemTime};
+
+use plugmeter::{PluginState, ReadError, RunEnd, RunId};
+
+/// The public fields of a run.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct RunFields {
+    pub(crate) id: RunId,
+    pub(crate) pid: u32,
+    pub(crate) version: Option<String>,
+    pub(crate) started_at: Option<SystemTime>,
+    pub(crate) reported_at: SystemTime,
+    pub(crate) ended_at: Option<SystemTime>,
+    pub(crate) end: Option<RunEnd>,
+    pub(crate) cpu_time: Option<Duration>,
+}
+
+/// The public fields of a sample.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct SampleFields {
+    pub(crate) timestamp: SystemTime,
+    pub(crate) version: Option<String>,
+    pub(crate) pid: Option<u32>,
+    pub(crate) run: Option<RunId>,
+    pub(crate) state: PluginState,
+    /// In thousandths of a percent.
+    pub(crate) cpu: Option<u64>,
+    pub(crate) memory_bytes: Option<u64>,
+    pub(crate) uptime: Option<Duration>,
+    pub(crate) event_count: u64,
+    pub(crate) crash_count: u64,
+}
+
+/// The public fields of a plugin, without its history.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct PluginFields {
+    pub(crate) name: String,
+    pub(crate) version: Option<String>,
+    pub(crate) pid: Option<u32>,
+    pub(crate) state: PluginState,
+    pub(crate) state_since: SystemTime,
+    pub(crate) run: Option<RunFields>,
+    pub(crate) runs: Vec<RunFields>,
+    pub(crate) event_count: u64,
+    pub(crate) crash_count: u64,
+    pub(crate) last_crash: Option<SystemTime>,
+    pub(crate) restarts: u64,
+    pub(crate) cpu_time: Duration,
+    pub(crate) read_error: Option<ReadError>,
+    pub(crate) current: Option<SampleFields>,
+}
+
+/// The public fields of a snapshot.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct SnapshotFields {
+    pub(crate) tick: u64,
+    pub(crate) sampled_at: SystemTime,
+    pub(crate) failed_reads: u64,
+    pub(crate) plugins_running: usize,
+    pub(crate) plugins_crashed: usize,
+    pub(crate) total_events: u64,
+    pub(crate) total_memory_bytes: u64,
+    pub(crate) plugins: Vec<PluginFields>,
+}
+
+/// Sorted integers, from which all values of a summary follow.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct SortedValues(pub(crate) Vec<u64>);
+
+impl SortedValues {
+    pub(crate) fn of(values: impl Iterator<Item = u64>) -> Option<Self> {
+        let mut values: Vec<_> = values.collect();
+        values.sort_unstable();
+        (!values.is_empty()).then_some(Self(values))
+    }
+
+    /// The value at the rank of the definition.
+    pub(crate) fn p95(&self) -> u64 {
+        self.0[(self.0.len() * 95 / 100).min(self.0.len() - 1)]
+    }
+
+    /// The exact sum.
+    pub(crate) fn sum(&self) -> u64 {
+        self.0.iter().sum()
+    }
+}
+
+/// The public fields of an aggregate.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct WindowFields {
+    pub(crate) sample_count: usize,
+    pub(crate) time_span: Duration,
+    /// In thousandths of a percent.
+    pub(crate) cpu: Option<SortedValues>,
+    /// In bytes.
+    pub(crate) memory: Option<SortedValues>,
+    pub(crate) events: u64,
+    pub(crate) crashes: u64,
+}

@@ -1,0 +1,389 @@
+//! The oracle: it keeps every event and searches all of them for each query.
+//!
+//! Nothing is packed, shared, bounded or cached. Times are relative to the start.
+
+use std::time::{Duration, SystemTime};
+
+use plugmeter::{PluginState, ReadError, RunEnd, RunId, Window};
+
+use crate::fields::{
+    PluginFields, RunFields, SampleFields, SnapshotFields, SortedValues, WindowFields,
+};
+use crate::registration::{RecordedSample, Registration, Run};
+
+/// The most runs that a plugin lists.
+const MAX_LISTED_RUNS: usize = 256;
+
+/// A report of the host to a handle.
+#[derive(Clone, Debug)]
+pub(crate) enum Report {
+    /// The plugin was registered.
+    Registered,
+    /// The plugin was removed.
+    Removed,
+    /// A process was started.
+    Started {
+        /// The result of the handle's method.
+        run: RunId,
+        /// The reported PID.
+        pid: u32,
+        /// Empty for no version.
+        version: &'static str,
+    },
+    /// The exit status of a run's process.
+    Exited(RunId, RunEnd),
+    /// A state; `stopped()` and `crashed()` set one as well.
+    State(PluginState),
+}
+
+/// What a tick reads of a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reading {
+    /// Alive, with its CPU time and memory.
+    Alive(Duration, u64),
+    /// Exited.
+    Ended(RunEnd),
+    /// No reading, with the reason.
+    Failed(ReadError),
+}
+
+/// All events since the start.
+#[derive(Debug)]
+pub(crate) struct Oracle {
+    start: SystemTime,
+    now: Duration,
+    poll_interval: Duration,
+    history_duration: Duration,
+    ticks: Vec<Duration>,
+    failed_reads: u64,
+    registrations: Vec<Registration>,
+    /// Reports that are not processed yet, with the index of the plugin.
+    pending: Vec<(usize, Report)>,
+}
+
+impl Oracle {
+    /// Creates an oracle without plugins.
+    pub(crate) fn new(
+        start: SystemTime,
+        poll_interval: Duration,
+        history_duration: Duration,
+    ) -> Self {
+        Self {
+            start,
+            now: Duration::ZERO,
+            poll_interval,
+            history_duration,
+            ticks: Vec::new(),
+            failed_reads: 0,
+            registrations: Vec::new(),
+            pending: Vec::new(),
+        }
+    }
+
+    /// Time since the start.
+    pub(crate) fn now(&self) -> Duration {
+        self.now
+    }
+
+    /// Registers a plugin and returns its index.
+    pub(crate) fn register(&mut self, name: &str) -> usize {
+        self.registrations.push(Registration {
+            name: name.to_owned(),
+            is_present: false,
+            state: PluginState::Stopped,
+            state_since: self.now,
+            read_error: None,
+            runs: Vec::new(),
+            samples: Vec::new(),
+            events: 0,
+        });
+        self.queue(self.registrations.len() - 1, Report::Registered);
+        self.registrations.len() - 1
+    }
+
+    /// Queues a report.
+    pub(crate) fn queue(&mut self, registration: usize, report: Report) {
+        self.pending.push((registration, report));
+    }
+
+    /// Adds events to a plugin.
+    pub(crate) fn add_events(&mut self, registration: usize, events: u64) {
+        self.registrations[registration].events += events;
+    }
+
+    /// All events of a plugin, including those since the last tick.
+    pub(crate) fn events(&self, registration: usize) -> u64 {
+        self.registrations[registration].events
+    }
+
+    /// The PIDs that a tick would read, sorted.
+    pub(crate) fn active_pids(&self) -> Vec<u32> {
+        let present = self.registrations.iter().filter(|registration| registration.is_present);
+        let runs = present.flat_map(|registration| &registration.runs);
+        let mut pids: Vec<_> = runs.filter(|run| run.is_active()).map(|run| run.pid).collect();
+        pids.sort_unstable();
+        pids
+    }
+
+    /// Processes the queued reports, then the detected exits.
+    fn process_reports(&mut self, detected: &[(usize, RunId, RunEnd)]) {
+        for (index, report) in std::mem::take(&mut self.pending) {
+            let now = self.now;
+            let registration = &mut self.registrations[index];
+            if matches!(report, Report::Registered) {
+                registration.is_present = true;
+                registration.state_since = now;
+            }
+            if !registration.is_present {
+                continue;
+            }
+            match report {
+                Report::Registered => {}
+                Report::Removed => registration.is_present = false,
+                Report::Started { run, pid, version } => {
+                    let mut mine = detected.iter().filter(|(of, ..)| *of == index);
+                    let gone = mine.next().map(|(_, id, _)| *id);
+                    registration.started(run, pid, version, gone, now);
+                }
+                Report::Exited(run, end) => registration.exited(run, end, now),
+                Report::State(state) => registration.set_state(state, now),
+            }
+        }
+        for &(index, run, end) in detected {
+            if self.registrations[index].is_present {
+                self.registrations[index].process_exit(run, end, self.now);
+            }
+        }
+        self.confirm_crashes();
+    }
+
+    fn confirm_crashes(&mut self) {
+        for registration in
+            self.registrations.iter_mut().filter(|registration| registration.is_present)
+        {
+            registration.confirm_crashes(self.now);
+        }
+    }
+
+    /// Returns whether no report is queued.
+    pub(crate) fn has_no_pending_reports(&self) -> bool {
+        self.pending.is_empty()
+    }
+
+    /// Ages of the samples at the newest tick, newest first.
+    pub(crate) fn sample_ages(&self) -> Vec<Duration> {
+        let newest = self.ticks.last().copied().unwrap_or_default();
+        self.ticks.iter().rev().map(|&at| newest - at).collect()
+    }
+
+    /// Processes the queued reports, before time advances.
+    pub(crate) fn process_pending(&mut self) {
+        self.process_reports(&[]);
+    }
+
+    /// Advances the time.
+    pub(crate) fn advance(&mut self, time: Duration) {
+        self.process_pending();
+        self.now += time;
+        self.confirm_crashes();
+    }
+
+    /// Advances the time by one interval and reads every process. `during_tick` is queued after the
+    /// reads.
+    pub(crate) fn tick(
+        &mut self,
+        read: &dyn Fn(u32) -> Reading,
+        during_tick: Vec<(usize, Report)>,
+    ) {
+        self.advance(self.poll_interval);
+        self.ticks.push(self.now);
+        let mut detected = Vec::new();
+        for (index, registration) in self.registrations.iter_mut().enumerate() {
+            if !registration.is_present {
+                continue;
+            }
+            let unread = |pid| matches!(read(pid), Reading::Failed(_));
+            self.failed_reads +=
+                registration.active_run().map_or(0, |run| u64::from(unread(run.pid)));
+            if let Some((run, end)) = registration.sample(read, self.now) {
+                detected.push((index, run, end));
+            }
+        }
+        self.pending.extend(during_tick);
+        self.process_reports(&detected);
+    }
+}
+
+fn some(version: &str) -> Option<String> {
+    (!version.is_empty()).then(|| version.to_owned())
+}
+
+impl Oracle {
+    fn wall(&self, at: Duration) -> SystemTime {
+        self.start + at
+    }
+
+    fn registered(&self) -> Vec<&Registration> {
+        let mut registrations: Vec<_> =
+            self.registrations.iter().filter(|registration| registration.is_present).collect();
+        registrations.sort_unstable_by(|one, other| one.name.cmp(&other.name));
+        registrations
+    }
+
+    /// The times of the ticks that are in the history.
+    fn history(&self) -> &[Duration] {
+        let most = self.history_duration.as_nanos() / self.poll_interval.as_nanos();
+        let most = usize::try_from(most).expect("tests use short histories").max(1);
+        &self.ticks[self.ticks.len().saturating_sub(most)..]
+    }
+
+    fn within<'a>(
+        &self,
+        registration: &'a Registration,
+        window: Window,
+    ) -> Vec<&'a RecordedSample> {
+        let kept = self.history();
+        let Some((first, newest)) = kept.first().zip(kept.last()) else {
+            return Vec::new();
+        };
+        let inside = |at: Duration| match window {
+            Window::All => true,
+            Window::Last(length) => *newest - at <= length,
+        };
+        let samples = registration.samples.iter();
+        samples.filter(|sample| sample.at >= *first && inside(sample.at)).collect()
+    }
+
+    /// Only the sampler has detected the end of this run, and it was clean.
+    pub(crate) fn is_clean_and_unclassified(&self, registration: usize, id: RunId) -> bool {
+        let run = self.registrations[registration].runs.iter().find(|run| run.id == id);
+        run.is_some_and(|run| !run.is_active() && !run.is_classified && !run.is_crash_pending)
+    }
+
+    /// The end is clean and unclassified, and the run is too old to be listed.
+    pub(crate) fn may_be_pruned(&self, registration: usize, id: RunId) -> bool {
+        let listed = self.listed_runs(&self.registrations[registration]);
+        self.is_clean_and_unclassified(registration, id) && listed.iter().all(|run| run.id != id)
+    }
+
+    fn run_fields(&self, run: &Run) -> RunFields {
+        let increments = run.increments();
+        let known = !run.is_active() && !increments.is_empty();
+        RunFields {
+            id: run.id,
+            pid: run.pid,
+            version: some(run.version),
+            started_at: Some(self.wall(run.process_started_at)),
+            reported_at: self.wall(run.reported_at),
+            ended_at: run.ended.map(|(at, _)| self.wall(at)),
+            end: run.ended.map(|(_, end)| end),
+            cpu_time: known.then(|| increments.iter().sum()),
+        }
+    }
+
+    fn sample_fields(&self, sample: &RecordedSample) -> SampleFields {
+        SampleFields {
+            timestamp: self.wall(sample.at),
+            version: sample.run.and_then(|(_, _, version)| some(version)),
+            pid: sample.run.map(|(_, pid, _)| pid),
+            run: sample.run.map(|(id, ..)| id),
+            state: sample.state,
+            cpu: sample.cpu,
+            memory_bytes: sample.memory,
+            uptime: sample.uptime,
+            event_count: sample.events,
+            crash_count: sample.crashes,
+        }
+    }
+
+    /// The listed runs, oldest first.
+    fn listed_runs<'a>(&self, registration: &'a Registration) -> Vec<&'a Run> {
+        let oldest = self.history().first().copied();
+        let since = self
+            .ticks
+            .last()
+            .zip(oldest)
+            .map(|(newest, oldest)| oldest.min(newest.saturating_sub(self.history_duration)));
+        let listed = |run: &&Run| match (run.ended, since) {
+            (Some((ended, _)), Some(since)) => ended >= since,
+            (None, _) | (_, None) => true,
+        };
+        let listed: Vec<_> = registration.runs.iter().filter(listed).collect();
+        listed[listed.len().saturating_sub(MAX_LISTED_RUNS)..].to_vec()
+    }
+
+    fn plugin_fields(&self, registration: &Registration) -> PluginFields {
+        let active_run = registration.runs.iter().find(|run| run.is_active());
+        let crashes = registration.crashes();
+        let restarts = registration.runs.iter().skip(1).filter(|run| run.is_new_process);
+        PluginFields {
+            name: registration.name.clone(),
+            version: registration.runs.last().and_then(|run| some(run.version)),
+            pid: active_run.map(|run| run.pid),
+            state: registration.state,
+            state_since: self.wall(registration.state_since),
+            run: active_run.map(|run| self.run_fields(run)),
+            runs: self
+                .listed_runs(registration)
+                .into_iter()
+                .map(|run| self.run_fields(run))
+                .collect(),
+            event_count: registration.samples.last().map_or(0, |sample| sample.events),
+            crash_count: crashes.len() as u64,
+            last_crash: crashes.last().map(|&at| self.wall(at)),
+            restarts: restarts.count() as u64,
+            cpu_time: registration.runs.iter().flat_map(Run::increments).sum(),
+            read_error: registration.read_error,
+            current: registration.samples.last().map(|sample| self.sample_fields(sample)),
+        }
+    }
+
+    /// The content of the current snapshot.
+    pub(crate) fn snapshot_fields(&self) -> SnapshotFields {
+        let registrations = self.registered();
+        let in_state =
+            |state| registrations.iter().filter(move |registration| registration.state == state);
+        let active_run =
+            |registration: &&&Registration| registration.runs.iter().any(Run::is_active);
+        let newest = || registrations.iter().filter_map(|registration| registration.samples.last());
+        SnapshotFields {
+            tick: self.ticks.len() as u64,
+            sampled_at: self.wall(self.ticks.last().copied().unwrap_or_default()),
+            failed_reads: self.failed_reads,
+            plugins_running: in_state(PluginState::Running).filter(active_run).count(),
+            plugins_crashed: in_state(PluginState::Crashed).count(),
+            total_events: newest().map(|sample| sample.events).sum(),
+            total_memory_bytes: newest().filter_map(|sample| sample.memory).sum(),
+            plugins: registrations
+                .iter()
+                .map(|registration| self.plugin_fields(registration))
+                .collect(),
+        }
+    }
+
+    /// The samples of each plugin in `window`, oldest first; plugins sorted by name.
+    pub(crate) fn samples(&self, window: Window) -> Vec<Vec<SampleFields>> {
+        let samples = |registration: &&Registration| {
+            let within = self.within(registration, window).into_iter();
+            within.map(|sample| self.sample_fields(sample)).collect()
+        };
+        self.registered().iter().map(samples).collect()
+    }
+
+    /// The aggregates of each plugin over `window`; plugins sorted by name.
+    pub(crate) fn windows(&self, window: Window) -> Vec<Option<WindowFields>> {
+        let sum_up = |registration: &&Registration| {
+            let samples = self.within(registration, window);
+            let (oldest, newest) = samples.first().zip(samples.last())?;
+            Some(WindowFields {
+                sample_count: samples.len(),
+                time_span: newest.at - oldest.at,
+                cpu: SortedValues::of(samples.iter().filter_map(|sample| sample.cpu)),
+                memory: SortedValues::of(samples.iter().filter_map(|sample| sample.memory)),
+                events: newest.events - oldest.events,
+                crashes: registration.crashes().len() as u64 - oldest.crashes,
+            })
+        };
+        self.registered().iter().map(sum_up).collect()
+    }
+}

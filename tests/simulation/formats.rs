@@ -1,0 +1,68 @@
+//! Snapshots as a table and as JSON.
+
+use std::time::Duration;
+
+use crate::fixtures::{exit, keeping, usage};
+
+#[test]
+fn snapshot_displays_as_table() {
+    let mut sim = keeping(10);
+    let dice = sim.register("dice").unwrap();
+    dice.started(1, "");
+    dice.events().add(1_234);
+    sim.register("骰子").unwrap();
+    let crashed = sim.register("8ball").unwrap();
+    let run = crashed.started(2, "");
+    crashed.exited(run, exit(1));
+    sim.tick(|_| usage(1_492, 2_150));
+    let expected = "\
+PLUGIN  STATE    CPU % OF A CORE  MEMORY MB  EVENTS  CRASHES  UPTIME
+8ball   CRASHED                -          -       0        1       -
+dice    RUNNING            29.84       2.10    1234        0      5s
+骰子    STOPPED                -          -       0        0       -
+3 plugins, 1 running, 1 crashed; 1234 events, 2.10 MB, up 5s";
+    assert_eq!(sim.snapshot().to_string(), expected);
+}
+
+#[test]
+fn json_combines_tick_values_and_current_state() {
+    let mut sim = keeping(10);
+    let dice = sim.register("dice").unwrap();
+    dice.started(4_711, "1.0");
+    dice.events().add(7);
+    sim.tick(|_| usage(1_492, 2_150));
+    // A publication between ticks has the new state, pid, version and crash count, and no values.
+    dice.crashed();
+    sim.advance(Duration::from_nanos(1));
+    let snapshot = sim.snapshot();
+    let mut json = serde_json::to_value(&snapshot).unwrap();
+    let timestamp = json["timestamp"].take();
+    let plugin = &mut json["plugins"][0];
+    assert_eq!(plugin["timestamp"].take(), timestamp);
+    let text = timestamp.as_str().unwrap();
+    assert!(text.len() == 24 && text.ends_with('Z'), "{text}");
+    assert_eq!(
+        json,
+        serde_json::json!({
+            "timestamp": null,
+            "tick": 1,
+            "revision": 2,
+            "plugins": [{
+                "timestamp": null, "plugin_name": "dice", "version": "1.0", "pid": null,
+                "state": "CRASHED", "cpu_percent": null, "memory_mb": null,
+                "uptime_seconds": null, "event_count": 7, "crash_count": 1,
+            }],
+            "system": {
+                "uptime_seconds": 5.0, "uptime_human": "5s", "total_plugins": 1,
+                "plugins_running": 0, "plugins_crashed": 1, "total_events": 7,
+                "total_memory_mb": 2.1,
+            },
+            "sampler": {
+                "ticks": 1, "missed_ticks": 0, "failed_reads": 0, "last_tick_seconds": 0.0,
+                "cpu_seconds": null, "overhead_percent": null,
+            },
+        })
+    );
+    let row = serde_json::to_value(snapshot.plugin("dice").unwrap()).unwrap();
+    assert_eq!(row["state"], "CRASHED");
+}

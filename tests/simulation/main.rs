@@ -1,0 +1,15 @@
+//! The definitions in simulated time: counters, states, crashes, aggregates, history, formats; and the
+//! texts of errors and of `Debug`.
+#![cfg(feature = "testing")]
+#![allow(clippy::unwrap_used)] // a test fails by panicking
+
+mod error_messages;
+#[cfg(unix)]
+mod fixtures;
+#[cfg(unix)]
+mod formats;
+#[cfg(unix)]
+mod history;
+#[cfg(unix)]
+mod runs;
+mod views;
