@@ -148,6 +148,20 @@ fn exit_in_tick_is_in_snapshot_of_that_tick() {
     assert_eq!(view.crash_count(), 0, "in its grace period");
 }
 
+/// The sample has the state at the tick, the snapshot the newer state.
+#[test]
+fn report_during_tick_is_in_its_snapshot() {
+    let mut harness = Harness::new();
+    harness.start_and_tick(1);
+    let sender = Arc::clone(&harness.sender);
+    harness.processes.once_in(Call::Read(1), move || {
+        sender.send(Command::Update(PLUGIN, PluginUpdate::State(PluginState::Unhealthy)));
+    });
+    let snapshot = harness.tick();
+    assert_eq!(dice(&snapshot).state(), PluginState::Unhealthy);
+    assert_eq!(dice(&snapshot).current().unwrap().state, PluginState::Running);
+}
+
 #[test]
 fn late_exit_notification_ignores_next_run() {
     let mut harness = Harness::new();
