@@ -114,6 +114,10 @@
 //! by the crate sysinfo. It detects exits at the next tick, none after the last tick, and never an
 //! exit status: only the host's report has one.
 //!
+//! On Unix the crate's threads block all signals except those of their own faults. A host may block
+//! a signal after it has started a collector or a server, and then receives it by `sigwait`,
+//! `signalfd` or `ppoll`.
+//!
 //! An exit without a known status and without a report counts as a crash. On Linux this concerns a
 //! process that is not the host's child, or that the host reaps before the sampler reads its
 //! status.
