@@ -99,7 +99,8 @@
 //!    thread, a zombie, or a process that may not be read never yields another process's values,
 //!    and never a zero in place of an unknown value.
 //! 8. **The sampler survives.** A read that fails or panics costs that plugin that tick. It is
-//!    counted and shown.
+//!    counted and shown. A panic is caught only if the host is built with `panic = "unwind"`, the
+//!    default: with `panic = "abort"` it ends the host.
 //! 9. **Reports are applied in order, before exits.** The exit of a process that the host has
 //!    announced is never counted as a crash.
 //! 10. **Its own cost is visible**: see [`SamplerStats`].
@@ -132,6 +133,9 @@
 
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
+
+#[cfg(not(target_has_atomic = "64"))]
+compile_error!("plugmeter needs a target with 64-bit atomics: event counters are `AtomicU64`");
 
 mod collector;
 mod config;
