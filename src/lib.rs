@@ -135,7 +135,7 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 #[cfg(not(target_has_atomic = "64"))]
-compile_error!("plugmeter needs a target with 64-bit atomics: event counters are `AtomicU64`");
+compile_error!("plugmeter needs a target with 64-bit atomics, which hold its event counters");
 
 mod collector;
 mod config;
