@@ -11,6 +11,7 @@ mod pid;
 #[cfg_attr(not(target_os = "linux"), allow(dead_code))] // its tests run everywhere
 pub(crate) mod procfs;
 pub(crate) mod reading;
+pub(crate) mod signals;
 #[cfg(feature = "portable")]
 pub(crate) mod sysinfo;
 

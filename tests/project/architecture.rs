@@ -14,7 +14,8 @@ const MODULES: [(&str, &[&str]); 15] = [
     ("format", &["history", "snapshot", "time"]),
     ("snapshot", &["error", "format", "history", "name", "time"]),
     ("history", &["error", "format", "name", "snapshot", "time"]),
-    ("sync", &["config", "error", "format", "history", "name", "snapshot", "time"]),
+    // `os` for one file only: see `sync_uses_os_to_block_signals_only`.
+    ("sync", &["config", "error", "format", "history", "name", "os", "snapshot", "time"]),
     // `os` implements `Wake`, by which `sync` wakes the sampler.
     ("os", &["config", "error", "format", "history", "snapshot", "sync", "time"]),
     ("engine", &["config", "error", "format", "history", "name", "os", "snapshot", "sync", "time"]),
@@ -250,6 +251,18 @@ fn imports_point_one_way() {
             let is_imported = imports(&source.code, to);
             assert!(!is_imported, "src/{} imports {to}, which {from} must not use", source.path);
         }
+    }
+}
+
+/// A thread inherits the signals that are blocked where it is started, so the start of owned threads
+/// needs the operating system. Nothing else in `sync` does.
+#[test]
+fn sync_uses_os_to_block_signals_only() {
+    for source in sources().iter().filter(|source| source.module() == "sync") {
+        let mut paths = source.code.split("crate::os").skip(1);
+        let is_owner = source.path == "sync/worker.rs";
+        let other = paths.find(|path| !(is_owner && path.starts_with("::signals::BlockSignals")));
+        assert!(other.is_none(), "src/{} uses os for more than blocking signals", source.path);
     }
 }
 

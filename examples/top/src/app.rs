@@ -84,6 +84,7 @@ pub enum Pane {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum After {
     Quit,
+    Suspend,
     GoOn,
 }
 
@@ -162,6 +163,10 @@ impl App {
         let control = key.modifiers.contains(KeyModifiers::CONTROL);
         if control && matches!(key.code, KeyCode::Char('c' | 'C')) {
             return After::Quit;
+        }
+        // In raw mode the terminal sends the key rather than a signal.
+        if control && matches!(key.code, KeyCode::Char('z' | 'Z')) {
+            return After::Suspend;
         }
         match key.code {
             code if self.typing => self.type_filter(code, control),

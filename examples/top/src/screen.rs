@@ -101,7 +101,7 @@ fn help(buf: &mut Buffer, area: Rect) {
         ("r", "reverse the order"),
         ("t", "graphs and p95 of: the whole history, 10 minutes, 1 minute"),
         ("Esc", "a step back, and out"),
-        ("q, Ctrl-C", "quit"),
+        ("q, Ctrl-C", "quit; Ctrl-Z: suspend, until fg in the shell"),
     ];
     let words = [
         "",
