@@ -23,9 +23,9 @@ const MB: f64 = 1_048_576.0;
 
 pub fn draw(buf: &mut Buffer, area: Rect, scene: &Scene<'_>, facts: &Facts<'_>, app: &mut App) {
     let mut y = head(buf, area, facts);
-    for complaint in facts.complaints.iter().take(3) {
+    for message in facts.messages.iter().take(3) {
         if y < area.bottom() {
-            put(buf, (area.x + 2, y), area.width.saturating_sub(2), complaint, style::PLAIN);
+            put(buf, (area.x + 2, y), area.width.saturating_sub(2), message, style::PLAIN);
         }
         y += 1;
     }
@@ -61,7 +61,7 @@ pub fn draw(buf: &mut Buffer, area: Rect, scene: &Scene<'_>, facts: &Facts<'_>, 
 /// Draws name, state and problems; returns the line below.
 fn head(buf: &mut Buffer, area: Rect, facts: &Facts<'_>) -> u16 {
     let view = facts.view;
-    let severity = style::of(facts.severity);
+    let severity = style::of(facts.attention);
     buf.set_stringn(area.x, area.y, style::shape(facts), 1, severity);
     // A long name is cut, so that the state fits beside it.
     let most = (area.width / 2).max(12);
@@ -87,8 +87,8 @@ fn counts(scene: &Scene<'_>, facts: &Facts<'_>) -> String {
         "events {} ({}/s) · crashes {} in the {}, {} in all · restarts {}",
         count(view.event_count()),
         rate(facts.events_per_second),
-        count(facts.crashes_lately),
-        last(scene.lately()),
+        count(facts.recent_crashes),
+        last(scene.crash_window()),
         count(view.crash_count()),
         count(view.restart_count()),
     );

@@ -1,21 +1,20 @@
 //! The whole screen: a pure function of the snapshot, its age, and the state that keys change.
 
-use std::time::Duration;
-
 use plugmeter::Snapshot;
+use plugmeter::findings::Thresholds;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
 use crate::app::{App, Pane};
-use crate::facts::{CPU_PERCENT, MEMORY_MB, Scene};
+use crate::facts::{Freshness, Scene};
 use crate::text::put;
 use crate::{detail, style, table, verdict};
 
 /// A smaller screen stays empty, because nothing on it would be readable.
 const SMALLEST: (u16, u16) = (32, 8);
 
-/// Draws the snapshot, `age` after its tick.
-pub fn draw(buf: &mut Buffer, snapshot: &Snapshot, age: Duration, app: &mut App) {
+/// Draws the snapshot.
+pub fn draw(buf: &mut Buffer, snapshot: &Snapshot, freshness: Freshness, app: &mut App) {
     let area = buf.area;
     if area.width < SMALLEST.0 || area.height < SMALLEST.1 {
         let (width, height) = SMALLEST;
@@ -23,7 +22,7 @@ pub fn draw(buf: &mut Buffer, snapshot: &Snapshot, age: Duration, app: &mut App)
         put(buf, (area.x, area.y), area.width, &said, style::PLAIN);
         return;
     }
-    let scene = Scene::new(snapshot, age, app.window());
+    let scene = Scene::new(snapshot, freshness, app.window());
     let facts = scene.facts();
     let rows = app.arrange(facts.clone());
     let foot = Rect::new(area.x, area.bottom() - 1, area.width, 1);
@@ -39,7 +38,7 @@ pub fn draw(buf: &mut Buffer, snapshot: &Snapshot, age: Duration, app: &mut App)
                 detail::draw(buf, body, &scene, facts, app);
             }
         }
-        Pane::Help => help(buf, body),
+        Pane::Help => help(buf, body, &scene.thresholds),
     }
     footer(buf, foot, snapshot, app);
 }
@@ -85,10 +84,11 @@ fn footer(buf: &mut Buffer, line: Rect, snapshot: &Snapshot, app: &App) {
     }
 }
 
-fn help(buf: &mut Buffer, area: Rect) {
+fn help(buf: &mut Buffer, area: Rect, thresholds: &Thresholds) {
+    let Thresholds { cpu_percent, memory_mb } = thresholds;
     let meaning = [
         "✗  crashed or failed".to_owned(),
-        format!("▲  CPU over {CPU_PERCENT} % of one core, memory over {MEMORY_MB} MB,"),
+        format!("▲  CPU over {cpu_percent} % of one core, memory over {memory_mb} MB,"),
         "   unhealthy, not to be measured, or crashed in the last hour".to_owned(),
         "●  well          ○  well, and does not run          –  not known".to_owned(),
         String::new(),

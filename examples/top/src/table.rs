@@ -5,7 +5,7 @@ use ratatui::layout::Rect;
 
 use crate::app::{App, Order};
 use crate::chart::{self, Axis};
-use crate::facts::{CPU_PERCENT, Facts, MEMORY_MB, Scene};
+use crate::facts::{Facts, Scene};
 use crate::style;
 use crate::text::{UNKNOWN, count, last, long, megabytes, percent, put, rate, short, width};
 
@@ -191,7 +191,7 @@ fn caption(buf: &mut Buffer, area: Rect, scene: &Scene<'_>, app: &App, shown: us
     let span = long(scene.span());
     let all = scene.snapshot.plugins().len();
     let order = app.order.words(app.reverse);
-    let crashes = last(scene.lately());
+    let crashes = last(scene.crash_window());
     let mut said = format!("{order} · graphs, p95: last {span} · crashes: {crashes}/all");
     if app.typing || !app.filter.is_empty() {
         let caret = if app.typing { "▏" } else { "" };
@@ -225,9 +225,7 @@ fn cell(
     axis: Axis,
 ) {
     let view = facts.view;
-    let above = |value: Option<f64>, limit: f64| {
-        if value.is_some_and(|value| value > limit) { style::WARNING } else { style::PLAIN }
-    };
+    let highlight = |is_high| if is_high { style::WARNING } else { style::PLAIN };
     let history = || view.history(scene.window);
     let (said, style) = match column {
         Column::CpuGraph => {
@@ -240,21 +238,21 @@ fn cell(
             let top = chart::scale(&columns, LOWEST_TOP_MB);
             return chart::draw(buf, area, &columns, top, style::MEMORY);
         }
-        Column::Shape => (style::shape(facts).to_owned(), style::of(facts.severity)),
+        Column::Shape => (style::shape(facts).to_owned(), style::of(facts.attention)),
         Column::Name => (view.name().to_owned(), style::BOLD),
-        Column::State => (view.state().to_string(), style::of(facts.severity)),
+        Column::State => (view.state().to_string(), style::of(facts.attention)),
         Column::Since => (short(facts.since), style::PLAIN),
-        Column::Cpu => (percent(facts.cpu), above(facts.cpu, CPU_PERCENT)),
+        Column::Cpu => (percent(facts.cpu), highlight(facts.is_cpu_high())),
         Column::CpuP95 => {
             let p95 = view.aggregates(scene.window).and_then(|all| all.cpu).map(|cpu| cpu.p95);
             (percent(p95), style::PLAIN)
         }
-        Column::Memory => (megabytes(facts.memory_mb), above(facts.memory_mb, MEMORY_MB)),
+        Column::Memory => (megabytes(facts.memory_mb), highlight(facts.is_memory_high())),
         Column::Events => (rate(facts.events_per_second), style::PLAIN),
         Column::Crashes => {
-            let style = if facts.crashes_lately > 0 { style::WARNING } else { style::PLAIN };
-            let (lately, all) = (count(facts.crashes_lately), count(view.crash_count()));
-            (if all == "0" { all } else { format!("{lately}/{all}") }, style)
+            let style = highlight(facts.recent_crashes > 0);
+            let (recent, all) = (count(facts.recent_crashes), count(view.crash_count()));
+            (if all == "0" { all } else { format!("{recent}/{all}") }, style)
         }
         Column::Uptime => (facts.uptime.map_or_else(|| UNKNOWN.to_owned(), long), style::PLAIN),
         Column::Version => (view.version().unwrap_or(UNKNOWN).to_owned(), style::PLAIN),

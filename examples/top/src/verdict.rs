@@ -4,7 +4,7 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
 
-use crate::facts::{Facts, Scene, Severity};
+use crate::facts::{Facts, Scene};
 use crate::style;
 use crate::text::{put, spoken, time_of_day};
 
@@ -13,11 +13,11 @@ const NAME: u16 = 24;
 
 /// Returns the verdict in one or two sentences.
 pub fn sentence(scene: &Scene<'_>, facts: &[Facts<'_>]) -> (String, Style) {
-    let age = spoken(scene.age);
+    let age = spoken(scene.freshness.age);
     if scene.snapshot.is_stopped() {
         return (format!("The collector has stopped. Data {age} old."), style::ERROR);
     }
-    if scene.is_late() {
+    if scene.freshness.is_stale {
         let interval = scene.snapshot.poll_interval();
         let said =
             format!("The collector is late: data {age} old, a sample is due every {interval:?}.");
@@ -26,8 +26,8 @@ pub fn sentence(scene: &Scene<'_>, facts: &[Facts<'_>]) -> (String, Style) {
     if scene.snapshot.tick() == 0 {
         return ("The first sample is still to come.".to_owned(), style::BOLD);
     }
-    let bad = facts.iter().filter(|facts| facts.severity != Severity::Fine).count();
-    let worst = facts.iter().map(|facts| facts.severity).min().unwrap_or(Severity::Fine);
+    let bad = facts.iter().filter(|facts| facts.attention.is_some()).count();
+    let worst = facts.iter().filter_map(|facts| facts.attention).max();
     let (said, style) = match (bad, facts.len()) {
         (_, 0) => ("No plugin is registered.".to_owned(), style::BOLD),
         (0, 1) => ("The one plugin is well.".to_owned(), style::of(worst)),
@@ -64,12 +64,12 @@ pub fn draw(buf: &mut Buffer, area: Rect, scene: &Scene<'_>, facts: &[Facts<'_>]
     if end + 2 + width <= area.right() {
         buf.set_stringn(area.right() - width, area.y, clock, width.into(), style::DIM);
     }
-    let mut bad: Vec<_> = facts.iter().filter(|facts| facts.severity != Severity::Fine).collect();
+    let mut bad: Vec<_> = facts.iter().filter(|facts| facts.attention.is_some()).collect();
     bad.sort_by(|a, b| a.by_need(b).then_with(|| a.view.name().cmp(b.view.name())));
     let lines = usize::from(area.height.saturating_sub(1));
     let told = if bad.len() > lines { lines.saturating_sub(1) } else { bad.len() };
     for (y, facts) in (area.y + 1..).zip(&bad[..told]) {
-        complaint(buf, Rect::new(area.x, y, area.width, 1), facts);
+        messages_line(buf, Rect::new(area.x, y, area.width, 1), facts);
     }
     let rest = bad.len() - told;
     if rest > 0 && lines > 0 {
@@ -81,11 +81,11 @@ pub fn draw(buf: &mut Buffer, area: Rect, scene: &Scene<'_>, facts: &[Facts<'_>]
 }
 
 /// The problems of one plugin, in one line.
-fn complaint(buf: &mut Buffer, line: Rect, facts: &Facts<'_>) {
+fn messages_line(buf: &mut Buffer, line: Rect, facts: &Facts<'_>) {
     let Rect { x, y, width, .. } = line;
-    buf.set_stringn(x, y, style::shape(facts), 1, style::of(facts.severity));
+    buf.set_stringn(x, y, style::shape(facts), 1, style::of(facts.attention));
     let end =
         put(buf, (x + 2, y), NAME.min(width.saturating_sub(2)), facts.view.name(), style::BOLD);
     let left = width.saturating_sub(end - x);
-    put(buf, (end, y), left, &format!(": {}", facts.complaints.join("; ")), style::PLAIN);
+    put(buf, (end, y), left, &format!(": {}", facts.messages.join("; ")), style::PLAIN);
 }

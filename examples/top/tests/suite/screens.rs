@@ -69,7 +69,7 @@ fn each_problem_is_reported() {
     type Wrong<'a> = (&'a str, &'a dyn Fn(&mut TestHost));
     let wrong: [Wrong<'_>; 7] = [
         ("✗ dice: failed just now", &|host| host.plugin("dice").set_state(PluginState::Failed)),
-        ("✗ dice: failed just now: the pid is not the id of a process", &|host| {
+        ("✗ dice: failed just now; not measured: the pid is not the id of a process", &|host| {
             host.run("dice", 0, 0, 0);
         }),
         ("✗ dice: crashed just now, and is down", &|host| {
@@ -101,6 +101,17 @@ fn each_problem_is_reported() {
         assert_eq!(lines[1], complaint, "{lines:#?}");
         assert_eq!(lines[0].chars().next(), complaint.chars().next(), "{lines:#?}");
     }
+}
+
+#[test]
+fn onset_before_the_history_is_reported_as_such() {
+    let minute = Duration::from_secs(60);
+    let mut host = TestHost::with(Config::default().history_duration(minute));
+    host.run("dice", 1, 97, 5);
+    host.ticks(100);
+    let lines = host.lines(&mut App::default(), NARROW, NOW);
+    // Of the twelve samples of the history the oldest is as old as eleven intervals.
+    assert_eq!(lines[1], "▲ dice: CPU 97 % of one core for more than 55 s");
 }
 
 #[test]
