@@ -236,10 +236,7 @@ fn read_error_is_reported_with_reason() {
     let (first, now) = (clock(&sim, 10), clock(&sim, 0));
     // Reports are applied when time advances the next time: at the tick or at the end.
     let either = |text: &str, after: &str| [&first, &now].map(|at| format!("{text} {at}{after}"));
-    assert!(
-        either("error: failed: failed, down since", "").contains(&findings[0]),
-        "{findings:?}"
-    );
+    assert!(either("error: failed: failed, down since", "").contains(&findings[0]), "{findings:?}");
     let none = either("error: none: failed, down since", "; the pid is not the id of a process");
     assert!(none.contains(&findings[1]), "{findings:?}");
     assert_eq!(findings.len(), 4);
