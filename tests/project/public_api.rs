@@ -106,6 +106,9 @@ fn public_types_implement_expected_traits() {
     json::<SystemMetrics>();
     json::<SamplerStats>();
     json::<Run>();
+    json::<Summary>();
+    json::<Point>();
+    json::<ValueRange>();
     json::<CollectorStatus>();
     json::<Finding>();
     json::<Findings>();
