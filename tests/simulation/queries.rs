@@ -1,5 +1,7 @@
 //! Current usage, rates, crashes in a window, and points.
 
+use std::time::Duration;
+
 use plugmeter::testing::Simulation;
 use plugmeter::{CurrentUsage, Point, Sample, ValueRange, Window};
 
@@ -120,7 +122,7 @@ fn points_are_limited_and_match_their_samples() {
     let snapshot = sim.snapshot();
     let view = snapshot.plugin("dice").unwrap();
     assert_eq!(view.points(Window::All, 0), []);
-    for window in [Window::All, Window::Last(POLL * 99), Window::Last(SECOND * 0)] {
+    for window in [Window::All, Window::Last(POLL * 99), Window::Last(Duration::ZERO)] {
         let history: Vec<Sample<'_>> = view.history(window).collect();
         for max in [1, 2, 7, 99, 300, 1_000] {
             let points = view.points(window, max);

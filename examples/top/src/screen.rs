@@ -18,16 +18,17 @@ pub fn draw(buf: &mut Buffer, snapshot: &Snapshot, freshness: Freshness, app: &m
     let area = buf.area;
     if area.width < SMALLEST.0 || area.height < SMALLEST.1 {
         let (width, height) = SMALLEST;
-        let said = format!("needs {width} x {height}");
-        put(buf, (area.x, area.y), area.width, &said, style::PLAIN);
+        let message = format!("needs {width} x {height}");
+        put(buf, (area.x, area.y), area.width, &message, style::PLAIN);
         return;
     }
     let scene = Scene::new(snapshot, freshness, app.window());
     let facts = scene.facts();
     let rows = app.arrange(facts.clone());
     let foot = Rect::new(area.x, area.bottom() - 1, area.width, 1);
-    let told = if app.pane == Pane::Table { verdict::lines(facts.len(), area.height) } else { 0 };
-    let top = Rect { height: 1 + told, ..area };
+    let finding_lines =
+        if app.pane == Pane::Table { verdict::lines(facts.len(), area.height) } else { 0 };
+    let top = Rect { height: 1 + finding_lines, ..area };
     verdict::draw(buf, top, &scene, &facts);
     let body = Rect { y: top.bottom(), height: foot.y - top.bottom(), ..area };
     match app.pane {
@@ -109,16 +110,16 @@ fn help(buf: &mut Buffer, area: Rect, thresholds: &Thresholds) {
         "EV/S: events per second, last minute. P95: 95 % of samples are below it.",
     ];
     let mut y = area.y + 1;
-    let mut line = |x: u16, said: &str, next: bool| {
+    let mut line = |x: u16, message: &str, next: bool| {
         if y < area.bottom() {
-            put(buf, (area.x + x, y), area.width.saturating_sub(x), said, style::PLAIN);
+            put(buf, (area.x + x, y), area.width.saturating_sub(x), message, style::PLAIN);
         }
         y += u16::from(next);
     };
-    meaning.iter().for_each(|said| line(2, said, true));
+    meaning.iter().for_each(|message| line(2, message, true));
     for (key, what) in keys {
         line(2, key, false);
         line(15, what, true);
     }
-    words.iter().for_each(|said| line(2, said, true));
+    words.iter().for_each(|message| line(2, message, true));
 }

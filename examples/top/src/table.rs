@@ -165,9 +165,9 @@ pub fn draw(buf: &mut Buffer, area: Rect, scene: &Scene<'_>, rows: &[Facts<'_>],
     app.set_page(room);
     headings(buf, Rect::new(area.x, area.y + 1, area.width, 1), &columns, app);
     if rows.is_empty() && area.height > 2 {
-        let said =
+        let message =
             if app.filter.is_empty() { "" } else { "No name has this in it: Esc clears it." };
-        buf.set_stringn(area.x + 2, area.y + 2, said, area.width.into(), style::DIM);
+        buf.set_stringn(area.x + 2, area.y + 2, message, area.width.into(), style::DIM);
     }
     // The selected row is in the middle if there are rows on both sides.
     let first = app.position().saturating_sub(room / 2).min(rows.len().saturating_sub(room));
@@ -192,13 +192,13 @@ fn caption(buf: &mut Buffer, area: Rect, scene: &Scene<'_>, app: &App, shown: us
     let all = scene.snapshot.plugins().len();
     let order = app.order.words(app.reverse);
     let crashes = last(scene.crash_window());
-    let mut said = format!("{order} · graphs, p95: last {span} · crashes: {crashes}/all");
+    let mut message = format!("{order} · graphs, p95: last {span} · crashes: {crashes}/all");
     if app.typing || !app.filter.is_empty() {
         let caret = if app.typing { "▏" } else { "" };
-        said = format!("filter /{}{caret}   {shown} of {all} · {said}", app.filter);
+        message = format!("filter /{}{caret}   {shown} of {all} · {message}", app.filter);
     }
     let style = if app.typing { style::BOLD } else { style::DIM };
-    put(buf, (area.x, area.y), area.width, &said, style);
+    put(buf, (area.x, area.y), area.width, &message, style);
 }
 
 fn headings(buf: &mut Buffer, line: Rect, columns: &[(Column, u16)], app: &App) {
@@ -227,7 +227,7 @@ fn cell(
     let view = facts.view;
     let highlight = |is_high| if is_high { style::WARNING } else { style::PLAIN };
     let history = || view.history(scene.window);
-    let (said, style) = match column {
+    let (message, style) = match column {
         Column::CpuGraph => {
             let columns = axis.columns(history(), area.width, |sample| sample.cpu_percent);
             let top = chart::scale(&columns, 100.0);
@@ -260,6 +260,6 @@ fn cell(
             (view.pid().map_or_else(|| UNKNOWN.to_owned(), |pid| pid.to_string()), style::PLAIN)
         }
     };
-    let pad = if column.is_number() { area.width.saturating_sub(width(&said)) } else { 0 };
-    put(buf, (area.x + pad, area.y), area.width - pad, &said, style);
+    let pad = if column.is_number() { area.width.saturating_sub(width(&message)) } else { 0 };
+    put(buf, (area.x + pad, area.y), area.width - pad, &message, style);
 }

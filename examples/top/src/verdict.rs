@@ -19,23 +19,23 @@ pub fn sentence(scene: &Scene<'_>, facts: &[Facts<'_>]) -> (String, Style) {
     }
     if scene.freshness.is_stale {
         let interval = scene.snapshot.poll_interval();
-        let said =
+        let message =
             format!("The collector is late: data {age} old, a sample is due every {interval:?}.");
-        return (said, style::ERROR);
+        return (message, style::ERROR);
     }
     if scene.snapshot.tick() == 0 {
         return ("The first sample is still to come.".to_owned(), style::BOLD);
     }
     let bad = facts.iter().filter(|facts| facts.attention.is_some()).count();
     let worst = facts.iter().filter_map(|facts| facts.attention).max();
-    let (said, style) = match (bad, facts.len()) {
+    let (message, style) = match (bad, facts.len()) {
         (_, 0) => ("No plugin is registered.".to_owned(), style::BOLD),
         (0, 1) => ("The one plugin is well.".to_owned(), style::of(worst)),
         (0, all) => (format!("All {all} plugins are well."), style::of(worst)),
         (1, all) => (format!("1 of {all} needs attention."), style::of(worst)),
         (bad, all) => (format!("{bad} of {all} need attention."), style::of(worst)),
     };
-    (format!("{said} Data {age} old."), style)
+    (format!("{message} Data {age} old."), style)
 }
 
 /// The number of lines for problems. It does not depend on their number, so that the lines below do
@@ -47,7 +47,7 @@ pub fn lines(plugins: usize, height: u16) -> u16 {
 
 /// Draws the sentence in the first line of `area`, and below it the problems, the worst first.
 pub fn draw(buf: &mut Buffer, area: Rect, scene: &Scene<'_>, facts: &[Facts<'_>]) {
-    let (said, style) = sentence(scene, facts);
+    let (message, style) = sentence(scene, facts);
     let shape = if style == style::ERROR {
         "✗"
     } else if style == style::WARNING {
@@ -58,7 +58,7 @@ pub fn draw(buf: &mut Buffer, area: Rect, scene: &Scene<'_>, facts: &[Facts<'_>]
     buf.set_stringn(area.x, area.y, shape, 1, style);
     let bold = style.patch(style::BOLD);
     let (end, _) =
-        buf.set_stringn(area.x + 2, area.y, said, area.width.saturating_sub(2).into(), bold);
+        buf.set_stringn(area.x + 2, area.y, message, area.width.saturating_sub(2).into(), bold);
     let clock = time_of_day(scene.now);
     let width = clock.len() as u16;
     if end + 2 + width <= area.right() {
@@ -67,16 +67,16 @@ pub fn draw(buf: &mut Buffer, area: Rect, scene: &Scene<'_>, facts: &[Facts<'_>]
     let mut bad: Vec<_> = facts.iter().filter(|facts| facts.attention.is_some()).collect();
     bad.sort_by(|a, b| a.by_need(b).then_with(|| a.view.name().cmp(b.view.name())));
     let lines = usize::from(area.height.saturating_sub(1));
-    let told = if bad.len() > lines { lines.saturating_sub(1) } else { bad.len() };
-    for (y, facts) in (area.y + 1..).zip(&bad[..told]) {
+    let listed = if bad.len() > lines { lines.saturating_sub(1) } else { bad.len() };
+    for (y, facts) in (area.y + 1..).zip(&bad[..listed]) {
         messages_line(buf, Rect::new(area.x, y, area.width, 1), facts);
     }
-    let rest = bad.len() - told;
+    let rest = bad.len() - listed;
     if rest > 0 && lines > 0 {
-        let y = area.y + 1 + told as u16;
-        let said =
-            if told > 0 { format!("and {rest} more") } else { format!("{rest} in the table") };
-        buf.set_stringn(area.x + 2, y, said, area.width.into(), style::DIM);
+        let y = area.y + 1 + listed as u16;
+        let message =
+            if listed > 0 { format!("and {rest} more") } else { format!("{rest} in the table") };
+        buf.set_stringn(area.x + 2, y, message, area.width.into(), style::DIM);
     }
 }
 

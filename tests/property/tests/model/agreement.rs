@@ -233,8 +233,8 @@ fn naive_points(samples: &[SampleFields], newest_tick: u64, max: usize) -> Vec<&
     let Some(ticks_after_first) = samples.len().checked_sub(1).filter(|_| max > 0) else {
         return Vec::new();
     };
-    // At worst a bucket begins with the second tick, so that the first is alone.
-    let fits = |size: &usize| 1 + ticks_after_first.div_ceil(*size) <= max;
+    // At worst a bucket begins with the second tick, so that the first needs one of its own.
+    let fits = |size: &usize| ticks_after_first.div_ceil(*size) < max;
     let mut sizes = std::iter::successors(Some(1), |size| Some(size * 2));
     let size = match max {
         1 => return vec![samples],
