@@ -4,6 +4,7 @@
 //! `PLUGMETER_ROUNDS` sets the number of rounds of each race.
 #![allow(clippy::unwrap_used)] // a test fails by panicking
 
+mod freshness;
 mod global;
 #[cfg(unix)]
 mod lifecycle;

@@ -58,7 +58,7 @@ impl Order {
             (Some(_), Some(_)) => turn(larger_first(a, b)),
             _ => larger_first(a, b),
         };
-        let crashes = |facts: &Facts<'_>| (facts.crashes_lately, facts.view.crash_count());
+        let crashes = |facts: &Facts<'_>| (facts.recent_crashes, facts.view.crash_count());
         let order = match self {
             Self::Worst => turn(a.by_need(b)),
             Self::Name => turn(a.view.name().cmp(b.view.name())),

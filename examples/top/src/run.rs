@@ -15,6 +15,7 @@ use ratatui::crossterm::event::{Event, KeyEventKind};
 
 use crate::app::{After, App};
 use crate::arguments::{self, Arguments, Request};
+use crate::facts::Freshness;
 use crate::screen;
 use crate::signals::{self, Request as SignalRequest, Signals, Suspend};
 use crate::terminal::{self, Screen};
@@ -109,8 +110,8 @@ fn watch(
             revision == snapshot.revision() && at.elapsed() < REDRAW_INTERVAL
         });
         if !is_fresh {
-            let age = snapshot.sampled_at_instant().elapsed();
-            screen.draw(|buf| screen::draw(buf, &snapshot, age, &mut app))?;
+            let freshness = Freshness::of(&snapshot);
+            screen.draw(|buf| screen::draw(buf, &snapshot, freshness, &mut app))?;
             drawn = Some((snapshot.revision(), Instant::now()));
             assert!(env::var_os(PANIC_VARIABLE).is_none(), "{PANIC_VARIABLE} is set");
         }
