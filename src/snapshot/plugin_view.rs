@@ -13,7 +13,7 @@ use crate::history::packed::run_key;
 use crate::history::plugin_record::PluginRecord;
 use crate::history::run_log::{MAX_SHOWN, RunRecord};
 
-/// One plugin of a [`Snapshot`](crate::Snapshot): its state at the revision, its history up to the
+/// One plugin of a [`Snapshot`]: its state at the revision, its history up to the
 /// tick.
 ///
 /// ```
