@@ -149,7 +149,9 @@ mod sync;
 pub mod testing;
 mod time;
 
-pub use collector::{Collector, Plugin, global, init};
+#[cfg(feature = "tokio")]
+pub use collector::child_tokio as tokio;
+pub use collector::{Collector, Plugin, PluginChild, global, init};
 pub use config::{Config, ProbeKind};
 pub use error::{ConfigError, InitError, NameError, RegisterError, StartError, StoppedError};
 #[cfg(feature = "http")]

@@ -192,7 +192,7 @@ impl NativeProbe {
 
 /// What the clock says, and when. If this thread was set aside in between, the two do not belong
 /// together, and a busy process would seem to have used more than there was: then it is asked again.
-fn cpu_time(clock: ClockId) -> (MonoNanos, Option<CpuTime>) {
+pub(super) fn cpu_time(clock: ClockId) -> (MonoNanos, Option<CpuTime>) {
     /// Nanoseconds: ten times what the two calls take.
     const BESIDE: u64 = 5_000;
     let MonoNanos(mut before) = clock::mono();
