@@ -4,8 +4,8 @@
 //! [`PluginChild`](crate::PluginChild). None waits for the sampler.
 //!
 //! ```
-//! # #[tokio::main(flavor = "current_thread")]
-//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+//! # runtime.block_on(async {
 //! use plugmeter::{Collector, Config};
 //! use tokio::process::Command;
 //!
@@ -19,7 +19,8 @@
 //! assert_eq!(status.code(), Some(3));
 //! # }
 //! # Ok(())
-//! # }
+//! # })
+//! # .map_err(|error: Box<dyn std::error::Error>| error)
 //! ```
 
 use std::fmt;
@@ -62,8 +63,8 @@ pub fn spawn(plugin: &Plugin, command: &mut Command, version: &str) -> io::Resul
 /// If the child was waited for before, it has no pid: no run begins, and waiting reports nothing.
 ///
 /// ```
-/// # #[tokio::main(flavor = "current_thread")]
-/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+/// # runtime.block_on(async {
 /// # use plugmeter::{Collector, Config};
 /// # let collector = Collector::start(Config::default())?;
 /// # let plugin = collector.register("true")?;
@@ -73,7 +74,8 @@ pub fn spawn(plugin: &Plugin, command: &mut Command, version: &str) -> io::Resul
 /// assert!(child.wait().await?.success());
 /// # }
 /// # Ok(())
-/// # }
+/// # })
+/// # .map_err(|error: Box<dyn std::error::Error>| error)
 /// ```
 pub fn attach(plugin: &Plugin, child: Child, version: &str) -> PluginChild {
     let first = child.id().and_then(first_reading);
