@@ -93,15 +93,13 @@ impl Child {
     }
 
     fn tend(&mut self) -> io::Result<()> {
-        match &mut self.process {
-            Some(process) => {
-                // Reported with its status and its CPU time.
-                if process.child.try_wait()?.is_some() {
-                    self.ended();
-                }
+        if let Some(process) = &mut self.process {
+            // Reported with its status and its CPU time.
+            if process.child.try_wait()?.is_some() {
+                self.ended();
             }
-            None if Instant::now() >= self.due => self.start()?,
-            None => {}
+        } else if Instant::now() >= self.due {
+            self.start()?;
         }
         Ok(())
     }
