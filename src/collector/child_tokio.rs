@@ -18,9 +18,9 @@
 //! let status = child.wait().await?; // reported: a crash
 //! assert_eq!(status.code(), Some(3));
 //! # }
-//! # Ok(())
-//! # })
-//! # .map_err(|error: Box<dyn std::error::Error>| error)
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! # })?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
 use std::fmt;
@@ -73,9 +73,9 @@ pub fn spawn(plugin: &Plugin, command: &mut Command, version: &str) -> io::Resul
 /// let mut child = plugmeter::tokio::attach(&plugin, child, "1.0");
 /// assert!(child.wait().await?.success());
 /// # }
-/// # Ok(())
-/// # })
-/// # .map_err(|error: Box<dyn std::error::Error>| error)
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn attach(plugin: &Plugin, child: Child, version: &str) -> PluginChild {
     let first = child.id().and_then(first_reading);

@@ -30,6 +30,7 @@ use crate::history::units::CpuTime;
 use crate::sync::command::ChildReading;
 
 /// The state of a child, without reaping it.
+#[cfg_attr(not(target_os = "linux"), allow(dead_code))] // elsewhere it is always unknown
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum ChildState {
     Running,
