@@ -162,6 +162,19 @@ impl PluginChild {
     ///
     /// Returns the status immediately if the child was waited for before.
     ///
+    /// ```
+    /// # use plugmeter::{Collector, Config};
+    /// # use std::process::{Command, Stdio};
+    /// # use std::time::Duration;
+    /// # let collector = Collector::start(Config::default())?;
+    /// # let plugin = collector.register("cat")?;
+    /// # #[cfg(unix)] {
+    /// let mut child = plugin.spawn(Command::new("cat").stdin(Stdio::piped()), "")?;
+    /// assert!(child.wait()?.success()); // `cat` exits at the end of its input
+    /// # }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// Those of [`Child::wait`], for example if the process was reaped elsewhere. Then nothing is
@@ -179,6 +192,21 @@ impl PluginChild {
     }
 
     /// Returns and reports the status if the child has exited, `None` if it runs. Does not wait.
+    ///
+    /// ```
+    /// # use plugmeter::{Collector, Config};
+    /// # use std::process::{Command, Stdio};
+    /// # use std::time::Duration;
+    /// # let collector = Collector::start(Config::default())?;
+    /// # let plugin = collector.register("sleep")?;
+    /// # #[cfg(unix)] {
+    /// let mut child = plugin.spawn(Command::new("sleep").arg("1000"), "")?;
+    /// assert_eq!(child.try_wait()?, None);
+    /// # child.kill()?;
+    /// # child.wait()?;
+    /// # }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -208,6 +236,21 @@ impl PluginChild {
     /// However the child ends after that, it is not a crash. If it has exited already, its status is
     /// reported as it is, and this does nothing else. The state does not change if the plugin has a
     /// newer run.
+    ///
+    /// ```
+    /// # use plugmeter::{Collector, Config};
+    /// # use std::process::{Command, Stdio};
+    /// # use std::time::Duration;
+    /// # let collector = Collector::start(Config::default())?;
+    /// # let plugin = collector.register("sleep")?;
+    /// # #[cfg(unix)] {
+    /// let mut child = plugin.spawn(Command::new("sleep").arg("1000"), "")?;
+    /// child.terminate()?;
+    /// assert!(!child.wait()?.success());
+    /// assert_eq!(collector.sample_now()?.plugin("sleep").unwrap().crash_count(), 0);
+    /// # }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -258,6 +301,19 @@ impl PluginChild {
     /// `grace`, kills it if it still runs, and waits for its exit.
     ///
     /// Not a crash: see [`terminate`](Self::terminate).
+    ///
+    /// ```
+    /// # use plugmeter::{Collector, Config};
+    /// # use std::process::{Command, Stdio};
+    /// # use std::time::Duration;
+    /// # let collector = Collector::start(Config::default())?;
+    /// # let plugin = collector.register("sleep")?;
+    /// # #[cfg(unix)] {
+    /// let mut child = plugin.spawn(Command::new("sleep").arg("1000"), "")?;
+    /// child.stop(Duration::from_secs(2))?;
+    /// # }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     ///

@@ -41,6 +41,23 @@ use crate::sync::counter::next_run_id;
 
 /// Starts a child process of `plugin`, and reports it, as [`Plugin::spawn`] does.
 ///
+/// ```
+/// # let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+/// # runtime.block_on(async {
+/// # use plugmeter::{Collector, Config};
+/// # use std::time::Duration;
+/// # use tokio::process::Command;
+/// # let collector = Collector::start(Config::default())?;
+/// # let plugin = collector.register("true")?;
+/// # #[cfg(unix)] {
+/// let mut child = plugmeter::tokio::spawn(&plugin, &mut Command::new("true"), "1.0")?;
+/// assert!(child.wait().await?.success());
+/// # }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
 /// # Errors
 ///
 /// Those of [`Command::spawn`]. Then the state is [`Failed`](PluginState::Failed), and no run is
@@ -233,6 +250,25 @@ impl PluginChild {
 
     /// Stops the child: [terminates](Self::terminate) it, closes its standard input, waits for
     /// `grace`, kills it if it still runs, and waits for its exit.
+    ///
+    /// ```
+    /// # let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    /// # runtime.block_on(async {
+    /// # use plugmeter::{Collector, Config};
+    /// # use std::time::Duration;
+    /// # use tokio::process::Command;
+    /// # let collector = Collector::start(Config::default())?;
+    /// # let plugin = collector.register("sleep")?;
+    /// # #[cfg(unix)] {
+    /// let mut sleep = Command::new("sleep");
+    /// let mut child = plugmeter::tokio::spawn(&plugin, sleep.arg("1000"), "1.0")?;
+    /// child.stop(Duration::from_secs(2)).await?;
+    /// assert_eq!(collector.sample_now()?.plugin("sleep").unwrap().crash_count(), 0);
+    /// # }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     ///
