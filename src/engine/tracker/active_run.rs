@@ -101,7 +101,7 @@ impl<P> ActiveRun<P> {
                 self.exit_detected = true;
                 Attach::Exited(exit)
             }
-            // Of a child it is known that it existed: it was reaped before this attempt.
+            // The child has existed: it was reaped before this attempt.
             Attach::Rejected(ReadError::PidReused) if self.about.is_waited_for => {
                 self.exit_detected = true;
                 Attach::Exited(ProcessExit::Unknown)
@@ -137,8 +137,8 @@ impl<P> ActiveRun<P> {
         }
     }
 
-    /// What is left of a run whose exit was detected before the host's report of it, which may
-    /// have a later reading.
+    /// The readings of a run whose exit was detected before the host's report of it, which may
+    /// contain a later reading.
     pub(crate) fn span_before_report(&self) -> Option<ReadingSpan> {
         self.span.filter(|_| self.about.is_waited_for && self.exit_detected)
     }

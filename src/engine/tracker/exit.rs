@@ -20,7 +20,7 @@ use crate::time::{MonoNanos, TimePoint};
 const CRASH_GRACE_PERIOD: Duration = Duration::from_secs(1);
 
 /// The number of exited children of one plugin whose readings are kept until the host's report.
-/// More than one only if the host waits for several later than the sampler detects their exits.
+/// There are several only if the host waits for them later than the sampler detects their exits.
 const MAX_EXITED_CHILDREN: usize = 64;
 
 impl TrackerDetails {
@@ -109,7 +109,7 @@ impl<P> PluginTracker<P> {
 
     /// The host ends the child of `run`.
     pub(super) fn child_stopping<Pr>(&mut self, run: RunId, context: &mut TrackerContext<'_, Pr>) {
-        // Of an older run, which was replaced, the state of the plugin does not depend.
+        // The state of the plugin does not depend on an older run, which was replaced.
         if self.active.as_ref().is_some_and(|active| active.about.run == run) {
             self.set_state(PluginState::Stopping, context.now.wall);
         }
