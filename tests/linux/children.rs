@@ -107,7 +107,7 @@ fn try_wait_and_stop_keep_cpu_time() {
     }
 }
 
-/// The portable probe reads no CPU time of a process that has exited.
+/// The portable probe reads CPU time in steps, so the last reading adds to its own.
 #[test]
 fn exit_detected_before_wait_keeps_cpu_time() {
     if !enter_isolated(exit_detected_before_wait_keeps_cpu_time, &[]) {
