@@ -1,4 +1,4 @@
-//! What counting an event costs, beside a bare atomic.
+//! The cost of counting an event, compared with a bare atomic.
 #![allow(missing_docs)] // criterion_group! makes a function without docs
 
 use std::sync::Barrier;
@@ -10,7 +10,7 @@ use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use plugmeter::Config;
 use plugmeter::testing::Simulation;
 
-/// Runs `count` so often in each of two threads, and returns how long both took.
+/// Runs `count` `iterations` times in each of two threads, and returns the duration.
 fn in_two_threads(iterations: u64, count: [&(dyn Fn() + Sync); 2]) -> Duration {
     let barrier = Barrier::new(3);
     thread::scope(|scope| {

@@ -1,7 +1,7 @@
-//! Writing a page, beside the official client library with the same series.
+//! Rendering an exposition, compared with the official client library with the same series.
 //!
-//! The peer's values are in its atomics already: what is measured there is nothing but encoding. Of
-//! ours it is everything from the snapshot on.
+//! The values of the client library are in its atomics already, so that only its encoding is measured.
+//! For this crate the measurement includes all queries on the snapshot.
 #![allow(missing_docs)] // criterion_group! makes a function without docs
 
 mod peers;
@@ -20,7 +20,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::{Metric, Registry, Unit};
 use support::Full;
 
-/// One window of the sampler is enough: a page shows the newest tick alone.
+/// A short history, because an exposition contains only the newest tick.
 const SAMPLES: usize = 60;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -42,7 +42,7 @@ struct OfVersion {
 
 type Series = (Vec<String>, f64);
 
-/// The series of our page, by family.
+/// The series of a family in `page`.
 fn series(page: &str, sample: &str) -> Vec<Series> {
     let of_family = page.lines().filter_map(|line| {
         let rest = line.strip_prefix(sample).filter(|rest| rest.starts_with(['{', ' ']))?;
@@ -75,7 +75,7 @@ fn add(registry: &mut Registry, name: &str, kind: &str, all: Vec<Series>) {
     let unit = ["seconds", "bytes", "percent"].into_iter().find(|unit| name.ends_with(unit));
     let whole = unit.is_none_or(|unit| unit == "bytes");
     match (kind, whole) {
-        // It has neither statesets nor families of infos: the same series, as gauges.
+        // The library has no statesets and no families of infos: the same series as gauges.
         ("stateset", _) => {
             let family = Family::<OfState, Gauge>::default();
             for (labels, value) in all {
@@ -153,7 +153,7 @@ fn register(registry: &mut Registry, name: &str, unit: Option<&str>, metric: imp
     }
 }
 
-/// What stands before the values.
+/// The series of a page, without their values.
 fn names(page: &str) -> BTreeSet<&str> {
     let samples = page.lines().filter(|line| !line.starts_with('#'));
     samples.filter_map(|line| line.rsplit_once(' ')).map(|(series, _)| series).collect()
@@ -184,7 +184,7 @@ fn render(c: &mut Criterion) {
                 text
             });
         });
-        // As ours: room for the whole of it.
+        // With the capacity for the whole page, as in this crate.
         group.bench_function(BenchmarkId::new("prometheus-client, with room", plugins), |b| {
             b.iter(|| {
                 let mut text = String::with_capacity(theirs.len());

@@ -1,7 +1,7 @@
-//! The answers of the API, from a request to a body, without a network.
+//! The API, from a request to a body, without a network.
 //!
-//! The floor is serde's writing of the same rows from structs that lie ready, with every time and
-//! number as it is printed: nothing is looked up, judged or summed there.
+//! The lower bound ("floor") is the serialization of the same rows by serde from structs with all times
+//! and numbers in their final form, without look-ups, findings and sums.
 #![allow(missing_docs)] // criterion_group! makes a function without docs
 
 mod peers;
@@ -23,25 +23,25 @@ use serde_json::Value;
 use support::{DAY, Full, HOUR};
 use tokio::runtime::{Builder, Runtime};
 
-/// What is asked, in this thread.
-struct Asked {
+/// The router, which is called in this thread.
+struct Service {
     runtime: Runtime,
     service: TowerToHyperService<Router>,
 }
 
-impl Asked {
+impl Service {
     fn new(reader: Reader) -> Self {
         let router = http::router(reader, HttpConfig::default()).expect("the config is good");
         let runtime = Builder::new_current_thread().build().expect("a runtime without I/O");
         Self { runtime, service: TowerToHyperService::new(router) }
     }
 
-    /// The length of the answer.
+    /// Returns the length of the body.
     fn get(&self, target: &str) -> u64 {
         self.body(target).size_hint().exact().expect("the body is there")
     }
 
-    /// How many points of a history are answered with.
+    /// Returns the number of points in the history of the response.
     fn points(&self, target: &str) -> usize {
         let body = to_bytes(self.body(target), usize::MAX);
         let body = self.runtime.block_on(body).expect("the body is there");
@@ -51,10 +51,10 @@ impl Asked {
 
     fn body(&self, target: &str) -> Body {
         let request = Request::get(target).header("host", "localhost").body(Body::empty());
-        let answer = self.service.call(request.expect("the request is good"));
-        let answer = self.runtime.block_on(answer).expect("it is infallible");
-        assert_eq!(answer.status(), StatusCode::OK);
-        answer.into_body()
+        let response = self.service.call(request.expect("the request is valid"));
+        let response = self.runtime.block_on(response).expect("it is infallible");
+        assert_eq!(response.status(), StatusCode::OK);
+        response.into_body()
     }
 }
 
@@ -72,7 +72,7 @@ struct Row {
     crash_count: u64,
     status: &'static str,
     state_since: String,
-    problem: Option<String>,
+    read_error: Option<String>,
     last_crash: Option<String>,
     restart_count: u64,
     crashes_in_window: u64,
@@ -107,7 +107,7 @@ fn rows(plugins: usize) -> Vec<Row> {
         crash_count: 0,
         status: "ok",
         state_since: TIME.to_owned(),
-        problem: None,
+        read_error: None,
         last_crash: None,
         restart_count: 0,
         crashes_in_window: 0,
@@ -130,21 +130,21 @@ fn points(points: usize) -> Vec<Point> {
     (0..points).map(point).collect()
 }
 
-/// All plugins: of a new revision for each request, and of the same for all.
+/// All plugins, with a new revision for each request, and with the same revision for all requests.
 fn metrics(c: &mut Criterion) {
     let mut group = c.benchmark_group("http_metrics");
     for plugins in [10, 1_000] {
         let mut full = Full::new(plugins, HOUR);
-        let asked = Asked::new(full.sim.reader());
+        let service = Service::new(full.sim.reader());
         group.bench_function(BenchmarkId::new("new revision", plugins), |b| {
             b.iter_batched(
                 || full.tick(),
-                |()| black_box(asked.get("/api/metrics")),
+                |()| black_box(service.get("/api/metrics")),
                 BatchSize::PerIteration,
             );
         });
         group.bench_function(BenchmarkId::new("same revision", plugins), |b| {
-            b.iter(|| black_box(asked.get("/api/metrics")));
+            b.iter(|| black_box(service.get("/api/metrics")));
         });
         let rows = rows(plugins);
         group.bench_function(BenchmarkId::new("floor: serde alone", plugins), |b| {
@@ -154,25 +154,25 @@ fn metrics(c: &mut Criterion) {
     group.finish();
 }
 
-/// One plugin of a hundred, its history in 720 points.
+/// One of a hundred plugins, with its history in 720 points.
 fn plugin(c: &mut Criterion) {
     let mut group = c.benchmark_group("http_plugin");
     for (label, samples) in [("hour", HOUR), ("day", DAY)] {
         let full = Full::new(100, samples);
-        let asked = Asked::new(full.sim.reader());
+        let service = Service::new(full.sim.reader());
         let target = format!("/api/plugin?name={}", peers::name(7));
         let snapshot = full.sim.snapshot();
         let view = snapshot.plugin(&peers::name(7)).expect("it is registered");
         assert_eq!(view.history(Window::All).len(), samples);
         group.bench_function(BenchmarkId::new("720 points at most", label), |b| {
-            b.iter(|| black_box(asked.get(&target)));
+            b.iter(|| black_box(service.get(&target)));
         });
         group.bench_function(BenchmarkId::new("of it: the samples, one by one", label), |b| {
             b.iter(|| {
                 view.history(Window::All).filter_map(|sample| sample.cpu_percent).sum::<f64>()
             });
         });
-        let points = points(asked.points(&target));
+        let points = points(service.points(&target));
         group.bench_function(BenchmarkId::new("floor: serde alone", label), |b| {
             b.iter(|| black_box(serde_json::to_vec(&points).expect("points are JSON").len()));
         });

@@ -1,12 +1,13 @@
-//! What reading real processes costs, beside the floor and the neighbours, all in one run.
+//! The cost of reading real processes, compared with a lower bound and with other crates in one run.
 //!
-//! Contenders take turns, in an order that rotates: whoever follows a slow one finds cold caches, and
-//! that should hit everybody. Once back to back, and once with a pause before each turn, as there is
-//! in a host. The result is a table of medians and of ratios to the floor.
+//! The contenders take turns in a rotating order, so that the cold caches after a slow contender affect
+//! all of them equally. The turns run back to back, and again with a pause before each turn, as in a
+//! host. The result is a table of medians and of ratios to the lower bound.
 //!
-//! Each has a thread of its own that is woken for its turn, as our sampler is. The floor is two bare
-//! system calls a process: its CPU clock, and its held `statm`. Our tick does the same, and records.
-#![allow(missing_docs)]
+//! Each contender has its own thread, which is woken for its turn like the sampler. The lower bound
+//! ("floor") is two system calls per process: its CPU clock, and its open `statm`. A tick makes the same
+//! calls, and records the results.
+#![allow(missing_docs)] // a bench has no public API
 
 #[cfg(target_os = "linux")]
 fn main() {
@@ -15,12 +16,12 @@ fn main() {
 
 #[cfg(not(target_os = "linux"))]
 fn main() {
-    eprintln!("SKIPPED: the floor is made of Linux's system calls");
+    eprintln!("SKIPPED: the lower bound consists of Linux system calls");
 }
 
 #[cfg(target_os = "linux")]
 mod linux {
-    #![allow(unsafe_code)] // the floor is made of bare system calls
+    #![allow(unsafe_code)] // the lower bound consists of system calls
 
     use std::fs::File;
     use std::os::fd::AsRawFd;
@@ -34,8 +35,8 @@ mod linux {
     const PAUSE: Duration = Duration::from_millis(30);
 
     pub(super) fn main() {
-        // `cargo test --benches` asks for a look whether it runs at all, and says so, as criterion
-        // has it, by leaving out what `cargo bench` gives.
+        // `cargo test --benches` only checks that the bench runs. As for criterion, it omits the
+        // argument `--bench` of `cargo bench`.
         let has = |flag| std::env::args().any(|arg| arg == flag);
         let quick = has("--test") || !has("--bench");
         let cores = std::thread::available_parallelism().map_or(0, usize::from);
@@ -64,15 +65,13 @@ mod linux {
             step()
         );
         if !wholes.is_empty() {
-            println!(
-                "\nThe sampler's thread all told, waiting, publishing and logging included:\n"
-            );
+            println!("\nThe sampler's whole thread, including waiting, publishing and logging:\n");
             println!("| N | interval | CPU time a tick | of one core |\n|---|---|---|---|");
             wholes.iter().for_each(|line| println!("{line}"));
         }
     }
 
-    /// How the CPU clock of a process moves while it runs without a break: the median step.
+    /// Returns the median step of a process's CPU clock while the process is busy.
     fn step() -> Duration {
         let mut busy = Command::new("sh");
         busy.args(["-c", "while :; do :; done"]).stdin(Stdio::null());
@@ -91,7 +90,7 @@ mod linux {
         steps[steps.len() / 2]
     }
 
-    /// What the thread has used of the CPU, by its own word, over some ticks of half a second.
+    /// Returns the CPU time of the sampler's thread, as it reports it, over ticks of half a second.
     fn whole(pids: &[u32]) -> String {
         let interval = Duration::from_millis(500);
         let config = Config::default().poll_interval(interval);
@@ -105,7 +104,7 @@ mod linux {
         std::thread::sleep(interval * 20);
         let after = collector.snapshot().sampler();
         let used = after.cpu_time.zip(before.cpu_time).map(|(after, before)| after - before);
-        let used = used.expect("Linux says").as_secs_f64();
+        let used = used.expect("Linux reports it").as_secs_f64();
         let ticks = (after.ticks - before.ticks) as f64;
         format!(
             "| {} | {interval:?} | {:.0} us | {:.4} % |",
@@ -115,7 +114,7 @@ mod linux {
         )
     }
 
-    /// Sleeping processes, until it is dropped.
+    /// Sleeping processes, which are killed on drop.
     struct Children(Vec<Child>);
 
     impl Children {
@@ -144,27 +143,27 @@ mod linux {
 
     trait Contender {
         fn name(&self) -> &'static str;
-        /// Reads all processes once, and says how long that took.
+        /// Reads all processes once, and returns the duration.
         fn turn(&mut self) -> Duration;
     }
 
-    /// A contender that waits for its turns in a thread of its own, which ends with the sender.
+    /// A contender that waits for its turns in its own thread, which ends when the sender is dropped.
     struct InThread {
         name: &'static str,
-        call: mpsc::Sender<()>,
-        answer: mpsc::Receiver<Duration>,
+        turns: mpsc::Sender<()>,
+        durations: mpsc::Receiver<Duration>,
     }
 
     fn in_thread(mut contender: impl Contender + Send + 'static) -> Box<dyn Contender> {
-        let (call, called) = mpsc::channel();
-        let (give, answer) = mpsc::channel();
+        let (turns, turn) = mpsc::channel();
+        let (duration, durations) = mpsc::channel();
         let name = contender.name();
         std::thread::spawn(
             move || {
-                while called.recv().is_ok() && give.send(contender.turn()).is_ok() {}
+                while turn.recv().is_ok() && duration.send(contender.turn()).is_ok() {}
             },
         );
-        Box::new(InThread { name, call, answer })
+        Box::new(InThread { name, turns, durations })
     }
 
     impl Contender for InThread {
@@ -173,8 +172,8 @@ mod linux {
         }
 
         fn turn(&mut self) -> Duration {
-            self.call.send(()).expect("it waits");
-            self.answer.recv().expect("it answers")
+            self.turns.send(()).expect("the thread waits");
+            self.durations.recv().expect("the thread returns a duration")
         }
     }
 
@@ -195,7 +194,7 @@ mod linux {
     }
 
     impl Floor {
-        /// What the clock of the first process says.
+        /// Reads the CPU clock of the first process.
         fn clock(&mut self) -> Duration {
             let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
             // SAFETY: writes one `timespec` through a pointer to one.
@@ -217,7 +216,7 @@ mod linux {
                 // SAFETY: writes one `timespec` through a pointer to one.
                 assert_eq!(unsafe { libc::clock_gettime(*clock, &raw mut time) }, 0);
                 let (fd, into) = (statm.as_raw_fd(), buffer.as_mut_ptr().cast());
-                // SAFETY: writes no more than the length of the buffer that is handed over.
+                // SAFETY: writes at most the length of the buffer.
                 assert!(unsafe { libc::pread(fd, into, buffer.len(), 0) } > 0);
             }
             start.elapsed()
@@ -303,7 +302,7 @@ mod linux {
             in_thread(Procfs(pids.iter().map(procfs).collect())),
         ];
         let mut times = vec![Vec::with_capacity(turns); contenders.len()];
-        // Back to back a turn is a handful of ticks, so that each finds its own caches warm.
+        // Back to back, a turn is five ticks, so that each contender finds its caches warm.
         let ticks = if pause.is_some() { 1 } else { 5 };
         for turn in 0..turns / ticks {
             for i in 0..contenders.len() {

@@ -1,4 +1,4 @@
-//! What readers pay, on a window of an hour and of a day.
+//! The cost of queries on a window of an hour and of a day.
 #![allow(missing_docs)] // criterion_group! makes a function without docs
 
 mod peers;
@@ -63,7 +63,7 @@ fn aggregates(c: &mut Criterion) {
     group.finish();
 }
 
-/// Collect, sort, index: what one writes first.
+/// The straightforward implementation: collect, sort, index.
 fn naive(column: &[u32]) -> (f64, f64, f64, f64) {
     let mut values: Vec<f64> = column.iter().map(|&value| f64::from(value)).collect();
     values.sort_by(f64::total_cmp);
@@ -72,7 +72,7 @@ fn naive(column: &[u32]) -> (f64, f64, f64, f64) {
     (avg, values[0], values[n - 1], values[(n * 95 / 100).min(n - 1)])
 }
 
-/// One pass over values that lie side by side, without a percentile.
+/// One pass over contiguous values, without a percentile.
 fn floor(column: &[u32]) -> (u64, u32, u32) {
     column.iter().fold((0, u32::MAX, 0), |(sum, min, max), &value| {
         (sum + u64::from(value), value.min(min), value.max(max))

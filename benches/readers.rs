@@ -1,5 +1,5 @@
-//! What a reader pays while the writer ticks as fast as it can: a snapshot, and one plugin's newest
-//! sample. Beside a lock.
+//! The cost of a snapshot and of one plugin's newest sample while the writer ticks without a pause.
+//! Compared with a lock.
 #![allow(missing_docs)] // criterion_group! makes a function without docs
 
 mod peers;
@@ -17,7 +17,7 @@ use support::{Full, HOUR};
 
 const PLUGINS: usize = 1_000;
 
-/// Lets `write` run all the time, and measures `iterations` of `read` in each of `readers` threads.
+/// Measures `iterations` of `read` in each of `readers` threads while `write` runs without a pause.
 fn under_a_writer(
     readers: usize,
     iterations: u64,

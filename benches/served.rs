@@ -1,11 +1,11 @@
-//! Requests a second, and the slowest of a hundred, over loopback, by `wrk`, while the sampler goes
-//! on: how many of its ticks were missed meanwhile is printed too.
+//! Requests per second and the 99th percentile of the latency over loopback, measured by `wrk` while
+//! the sampler runs. The number of ticks that were missed during the measurement is printed too.
 //!
-//! The floor is a server with one route that answers with as many bytes, always the same ones, on
-//! one thread as well, with the same libraries.
+//! The lower bound ("floor") is a server with one route that returns a constant body of the same
+//! length, also on one thread and with the same libraries.
 //!
-//! It has a harness of its own: what is measured is another program's load.
-#![allow(missing_docs)] // a bench has no public face
+//! It has its own harness, because another program generates and measures the load.
+#![allow(missing_docs)] // a bench has no public API
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::process::Command;
@@ -18,24 +18,25 @@ use axum::routing::get;
 use plugmeter::http::{self, HttpConfig};
 use plugmeter::{Collector, Config};
 
-/// Each is asked for so long, by so many connections.
+/// The duration of each measurement.
 const SECONDS: u64 = 8;
+/// Concurrent connections.
 const CONNECTIONS: u32 = 32;
 
 fn main() {
     if !std::env::args().any(|arg| arg == "--bench") {
-        eprintln!("SKIPPED: only by cargo bench");
+        eprintln!("SKIPPED: runs only with cargo bench");
         return;
     }
     if Command::new("wrk").arg("--version").output().is_err() {
-        eprintln!("SKIPPED: there is no `wrk` on this machine");
+        eprintln!("SKIPPED: `wrk` is not installed");
         return;
     }
     let cores = thread::available_parallelism().map_or(0, usize::from);
     println!("{cores} cores, {CONNECTIONS} connections, {SECONDS} s each");
     println!("{:<34} {:>10} {:>10} {:>10} {:>8}", "", "bytes", "requests/s", "p99", "missed");
     for plugins in [10, 1_000] {
-        // Every second there is something new to answer with.
+        // A new snapshot every second.
         let config = Config::default().poll_interval(Duration::from_secs(1));
         let collector = Collector::start(config).expect("the config is good");
         for i in 0..plugins {
@@ -59,7 +60,7 @@ fn main() {
     }
 }
 
-/// A server that always answers the same; until this process ends.
+/// Starts a server that always returns the same body, and runs until this process exits.
 fn floor(bytes: usize) -> SocketAddr {
     let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free");
     listener.set_nonblocking(true).expect("a listener can be");
@@ -70,30 +71,31 @@ fn floor(bytes: usize) -> SocketAddr {
             let body = Bytes::from(vec![b'x'; bytes]);
             let app = Router::new().route("/", get(async move || body));
             let listener = tokio::net::TcpListener::from_std(listener).expect("it listens");
-            axum::serve(listener, app).await.expect("it serves for ever");
+            axum::serve(listener, app).await.expect("it serves until the process exits");
         });
     });
     address
 }
 
+/// Returns the length of a response's body.
 fn length(server: SocketAddr, target: &str) -> usize {
     use std::io::{Read as _, Write as _};
     let mut stream = std::net::TcpStream::connect(server).expect("it listens");
     let request = format!("GET {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).expect("it reads");
-    let mut answer = Vec::new();
-    stream.read_to_end(&mut answer).expect("it answers");
-    let head = answer.windows(4).position(|four| four == b"\r\n\r\n").expect("there is a head");
-    answer.len() - head - 4
+    let mut response = Vec::new();
+    stream.read_to_end(&mut response).expect("it responds");
+    let head = response.windows(4).position(|four| four == b"\r\n\r\n").expect("a header");
+    response.len() - head - 4
 }
 
-/// What `wrk` says: requests a second, and how long the slowest of a hundred took.
+/// Returns the result of `wrk`: requests per second, and the 99th percentile of the latency.
 fn load(server: SocketAddr, target: &str) -> (String, String) {
     let output = Command::new("wrk")
         .args(["--latency", "-t1", &format!("-c{CONNECTIONS}"), &format!("-d{SECONDS}s")])
         .arg(format!("http://{server}{target}"))
         .output()
-        .expect("it was there");
+        .expect("`wrk` is installed");
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(!text.contains("Non-2xx"), "{text}");
     let after = |key: &str| {

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Proves: the unit tests cause no undefined behaviour, as Miri detects it. The tests of modules named
-# `interleavings`, in which threads meet, run with SEEDS (default: 16) schedules, each with the stale
+# `threads`, in which threads meet, run with SEEDS (default: 16) schedules, each with the stale
 # values that weak memory allows; that judges orderings and fences, which ThreadSanitizer does not.
 # Skipped without a nightly toolchain that has Miri.
 #
@@ -19,6 +19,6 @@ export CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-target}/miri"
 [ -z "${ALL:-}" ] || export RUSTFLAGS="--cfg plugmeter_slow ${RUSTFLAGS:-}"
 # Tests read the wall clock.
 export MIRIFLAGS="-Zmiri-disable-isolation"
-cargo "+$toolchain" miri test --locked -p plugmeter --all-features --lib -- --skip interleavings::
+cargo "+$toolchain" miri test --locked -p plugmeter --all-features --lib -- --skip threads::
 MIRIFLAGS+=" -Zmiri-many-seeds=0..${SEEDS:-16}"
-cargo "+$toolchain" miri test --locked -p plugmeter --all-features --lib -- interleavings::
+cargo "+$toolchain" miri test --locked -p plugmeter --all-features --lib -- threads::

@@ -8,7 +8,7 @@ cd "$(dirname "$0")/.."
 . ci/tools/need.sh
 
 need cargo-mutants 27.1.0
-[ "$#" != 0 ] || set -- 'src/model/**' 'src/sampler.rs' 'src/sampler/**' 'src/os.rs' 'src/os/**'
+[ "$#" != 0 ] || set -- src/{snapshot,history,engine,findings,sampler,os}.rs src/{snapshot,history,engine,findings,sampler,os}/'**'
 fast=() os=()
 for file; do
     case "$file" in
@@ -32,7 +32,7 @@ mutate() {
 # without the exports: they take seconds. The loop is tested on real processes too.
 status=0
 [ "${#fast[@]}" = 0 ] ||
-    mutate model --no-default-features --features testing --cargo-arg=--package=plugmeter-property-tests \
+    mutate model --no-default-features --features testing --cargo-arg=--package=plugmeter{,-property-tests} \
         --cargo-arg=--test={simulation,model} "${fast[@]}" ||
     status=$?
 [ "${#os[@]}" = 0 ] ||

@@ -1,5 +1,5 @@
-//! What other programs read. Each is behind a feature, and built on what the crate shows to
-//! everyone: a reader and its snapshots.
+//! Exporters for other programs: each behind a feature, and built on readers and the public queries
+//! of snapshots only.
 
 #[cfg(feature = "http")]
 pub mod http;

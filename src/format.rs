@@ -1,5 +1,6 @@
 //! Numbers, durations and times as text; `Display` and `Serialize` of the public values.
 
+pub(crate) mod display;
 pub(crate) mod json;
 pub(crate) mod number;
 pub(crate) mod text;

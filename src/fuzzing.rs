@@ -1,9 +1,9 @@
-//! A door for `fuzz/`: what reads bytes of others and is not public. Only there in a build by
-//! cargo-fuzz, which sets `cfg(fuzzing)`; no part of the public face.
+//! Access for `fuzz/` to private functions that parse untrusted bytes. Compiled only by cargo-fuzz,
+//! which sets `cfg(fuzzing)`; not part of the public API.
 
 use crate::os::procfs;
 
-/// Every parser of the kernel's bytes, on the same bytes: resident pages, start time, thread group.
+/// Runs every parser of the kernel's files on the same bytes: resident pages, start time, thread group.
 #[must_use]
 pub fn procfs(bytes: &[u8]) -> [Option<u64>; 3] {
     [
@@ -13,18 +13,19 @@ pub fn procfs(bytes: &[u8]) -> [Option<u64>; 3] {
     ]
 }
 
-/// Whether a request with this `Host` is answered where these are allowed, all of which must be as
-/// the config would take them: `None` if one is not.
+/// Whether a request with this `Host` is accepted if these hosts are allowed; `None` if the config
+/// would reject one of them.
 #[cfg(feature = "http")]
 #[must_use]
 pub fn host_is_allowed(host: &str, allowed: &[&str]) -> Option<bool> {
-    use crate::http::guard;
+    use crate::http::access;
 
-    let allowed: Option<Vec<_>> = allowed.iter().map(|host| guard::comparable_host(host)).collect();
-    Some(guard::host_is_allowed(host, &allowed?))
+    let allowed: Option<Vec<_>> =
+        allowed.iter().map(|host| access::comparable_host(host)).collect();
+    Some(access::host_is_allowed(host, &allowed?))
 }
 
-/// What a query says, or the sentence that says what is wrong with it.
+/// The parameters of a query, each a value or the text of its error.
 #[cfg(feature = "http")]
 #[derive(Debug)]
 pub struct Parameters {
@@ -32,27 +33,27 @@ pub struct Parameters {
     pub name: Result<Option<String>, String>,
     /// A revision.
     pub since: Result<Option<u64>, String>,
-    /// All of the history unless asked for less.
+    /// The whole history if it is missing.
     pub window: Result<crate::Window, String>,
-    /// At most so many.
+    /// The maximum number of points.
     pub points: Result<usize, String>,
 }
 
-/// All parameters of a query.
+/// Parses all parameters of a query.
 #[cfg(feature = "http")]
 #[must_use]
 pub fn parameters(query: &str) -> Parameters {
-    use crate::http::query::{BadQuery, Query};
+    use crate::http::query::{Query, QueryError};
 
-    fn said<T>(result: Result<T, BadQuery>) -> Result<T, String> {
-        result.map_err(|bad| bad.to_string())
+    fn as_text<T>(result: Result<T, QueryError>) -> Result<T, String> {
+        result.map_err(|error| error.to_string())
     }
 
     let query = Query::new(Some(query));
     Parameters {
-        name: said(query.text("name")),
-        since: said(query.since()),
-        window: said(query.window()),
-        points: said(query.points()),
+        name: as_text(query.text("name")),
+        since: as_text(query.since()),
+        window: as_text(query.window()),
+        points: as_text(query.points()),
     }
 }

@@ -102,7 +102,8 @@
 //!    thread, a zombie, or a process that may not be read never yields another process's values,
 //!    and never a zero in place of an unknown value.
 //! 8. **The sampler survives.** A read that fails or panics costs that plugin that tick. It is
-//!    counted and shown.
+//!    counted and shown. A panic is caught only if the host is built with `panic = "unwind"`, the
+//!    default: with `panic = "abort"` it ends the host.
 //! 9. **Reports are applied in order, before exits.** The exit of a process that the host has
 //!    announced is never counted as a crash.
 //! 10. **Its own cost is visible**: see [`SamplerStats`].
@@ -116,6 +117,10 @@
 //! On other platforms, and on request ([`ProbeKind::Portable`]), the portable probe reads processes
 //! by the crate sysinfo. It detects exits at the next tick, none after the last tick, and never an
 //! exit status: only the host's report has one.
+//!
+//! On Unix the crate's threads block all signals except those of their own faults. A host may block
+//! a signal after it has started a collector or a server, and then receives it by `sigwait`,
+//! `signalfd` or `ppoll`.
 //!
 //! An exit without a known status and without a report counts as a crash. On Linux this concerns a
 //! process that is not the host's child, or that the host reaps before the sampler reads its
@@ -133,12 +138,16 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+#[cfg(not(target_has_atomic = "64"))]
+compile_error!("plugmeter needs a target with 64-bit atomics, which hold its event counters");
+
 mod collector;
 mod config;
 mod engine;
 mod error;
 #[cfg(feature = "prometheus")]
 mod export;
+pub mod findings;
 mod format;
 #[cfg(fuzzing)]
 #[doc(hidden)]

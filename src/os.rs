@@ -1,15 +1,18 @@
 //! The operating system: reading processes, clocks, waiting. All platform-specific code is in this
-//! folder.
+//! module.
 
 pub(crate) mod child;
 pub(crate) mod clock;
 pub(crate) mod exit_status;
+#[cfg(test)]
+pub(crate) mod fake_probe;
 #[cfg(target_os = "linux")]
 pub(crate) mod linux;
 mod pid;
 #[cfg_attr(not(target_os = "linux"), allow(dead_code))] // its tests run everywhere
 pub(crate) mod procfs;
 pub(crate) mod reading;
+pub(crate) mod signals;
 #[cfg(feature = "portable")]
 pub(crate) mod sysinfo;
 

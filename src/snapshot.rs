@@ -113,7 +113,7 @@ impl Snapshot {
     pub fn plugins(
         &self,
     ) -> impl DoubleEndedIterator<Item = PluginView<'_>> + ExactSizeIterator + Clone {
-        self.0.table.records.iter().map(|record| PluginView::new(&self.0, record))
+        self.0.table.records.iter().map(|record| PluginView::new(self, record))
     }
 
     /// The plugin with that name; `None` if none is registered.
@@ -125,7 +125,7 @@ impl Snapshot {
     pub fn plugin(&self, name: &str) -> Option<PluginView<'_>> {
         let table = &self.0.table;
         let record = table.records.get(table.names.position(name)?)?;
-        Some(PluginView::new(&self.0, record))
+        Some(PluginView::new(self, record))
     }
 
     /// Totals over all plugins.

@@ -1,4 +1,4 @@
-//! What a program would write for itself: the same samples in the collections of std.
+//! Straightforward implementations of a history: the same samples in collections of `std`.
 #![allow(dead_code)] // each bench uses its part
 
 use std::collections::{HashMap, VecDeque};
@@ -6,7 +6,7 @@ use std::sync::{Arc, RwLock};
 
 use arc_swap::ArcSwap;
 
-/// What the peers keep of one plugin at one tick.
+/// One plugin's sample of one tick.
 #[derive(Clone, Copy)]
 pub(crate) struct PeerSample {
     pub(crate) cpu_percent: f64,
@@ -26,7 +26,7 @@ pub(crate) fn name(i: usize) -> String {
     format!("plugin-{i}")
 }
 
-/// The `i`th of a series that no branch predictor can learn.
+/// The sample number `i` of a series that a branch predictor does not predict.
 pub(crate) fn peer_sample(i: usize) -> PeerSample {
     PeerSample {
         cpu_percent: (i * 7_919 % 100_003) as f64 / 1_000.0,
@@ -45,7 +45,7 @@ fn push(history: &mut History, samples: usize, tick: usize) {
     }
 }
 
-/// Readers and the writer share a lock; a reader copies what it wants to look at.
+/// Readers and the writer share a lock; a reader copies one sample.
 pub(crate) struct Locked {
     pub(crate) history: RwLock<History>,
     samples: usize,

@@ -1,4 +1,4 @@
-//! A simulation with a full window.
+//! A simulation with a full history.
 #![allow(dead_code)] // each bench uses its part
 
 use std::time::Duration;
@@ -11,7 +11,7 @@ pub(crate) const DAY: usize = 17_280;
 
 const POLL: Duration = Duration::from_secs(5);
 
-/// A simulation of running plugins, and the usage that the next tick is to find.
+/// A simulation of running plugins, and their usage so far.
 pub(crate) struct Full {
     pub(crate) sim: Simulation,
     cpu_time: Duration,
@@ -19,7 +19,7 @@ pub(crate) struct Full {
 }
 
 impl Full {
-    /// `plugins` of them, with a window of `samples` that has turned over.
+    /// Simulates `plugins` until their history of `samples` is full and the oldest samples are retired.
     pub(crate) fn new(plugins: usize, samples: usize) -> Self {
         let history = POLL * u32::try_from(samples).expect("a window of a day or less");
         let config = Config::default().poll_interval(POLL).history_duration(history);
@@ -35,7 +35,7 @@ impl Full {
         full
     }
 
-    /// One tick, in which reading a process costs nothing.
+    /// Runs one tick, in which reading a process costs nothing.
     pub(crate) fn tick(&mut self) {
         self.tick += 1;
         self.cpu_time += Duration::from_micros(self.tick * 7_919 % 4_999_999);

@@ -9,6 +9,7 @@ import pathlib
 import re
 import subprocess
 import sys
+import time
 import urllib.request
 
 FOLDER = pathlib.Path(sys.argv[1]).resolve()
@@ -42,8 +43,14 @@ def equal(found, expected):
 
 
 def check_pages(root, plugins):
-    document = json.loads(get(root + "/api/metrics"))
-    equal(sorted(plugin["plugin_name"] for plugin in document["plugins"]), plugins)
+    # The server may answer before the first publication of the plugins.
+    for _ in range(100):
+        document = json.loads(get(root + "/api/metrics"))
+        names = sorted(plugin["plugin_name"] for plugin in document["plugins"])
+        if names == plugins:
+            break
+        time.sleep(0.1)
+    equal(names, plugins)
     page = get(root + "/")
     equal([name for name in plugins if name not in page], [])
     equal(get(root + "/metrics").count("\nplugin_up{"), len(plugins))

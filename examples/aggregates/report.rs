@@ -79,8 +79,7 @@ impl fmt::Display for Report {
         for view in self.closing.plugins() {
             self.write_plugin(f, view)?;
         }
-        // The findings belong here: the library determines which plugins need attention. The maxima
-        // below are figures only.
+        writeln!(f, "Findings:\n\n{}\n", self.closing.findings())?;
         self.write_maxima(f)?;
         writeln!(f, "Totals           {}", self.closing.system())?;
         write!(f, "Sampler          {}", cost(&self.closing.sampler()))
@@ -94,7 +93,7 @@ impl Report {
             None => writeln!(f, "{}: no sample", view.name())?,
         }
         if let Some(error) = view.read_error() {
-            writeln!(f, "  error   {error}")?;
+            writeln!(f, "  read error  {error}")?;
         }
         let runs: Vec<&Run> = self.runs(view.name()).collect();
         let hidden = runs.len().saturating_sub(MAX_RUNS);
@@ -112,8 +111,11 @@ impl Report {
         if let Some((cpu, name)) = self.largest(|_, all| all.cpu.map(|cpu| cpu.avg)) {
             writeln!(f, "Most CPU         {name}: {cpu:.1} % of a core on average")?;
         }
-        if let Some((mb, name)) = self.largest(|view, _| self.memory_change(view)) {
-            writeln!(f, "Memory increase  {name}: {mb:.1} MB from the first to the last sample")?;
+        let increase = |view: PluginView<'_>, _: &Aggregates| {
+            Some(view.memory_change(self.window)?.bytes() as f64 / 1_048_576.0)
+        };
+        if let Some((mb, name)) = self.largest(increase) {
+            writeln!(f, "Memory increase  {name}: {mb:.1} MB in its current run")?;
         }
         if let Some((rate, name)) = self.largest(|_, all| Some(all.events_per_second)) {
             writeln!(f, "Most events      {name}: {rate:.0} per second")?;
@@ -136,13 +138,6 @@ impl Report {
                 (value > 0.0).then_some((value, view.name()))
             })
             .max_by(|(a, _), (b, _)| a.total_cmp(b))
-    }
-
-    /// The difference between the last and the first known memory value, in MB.
-    fn memory_change(&self, view: PluginView<'_>) -> Option<f64> {
-        let mut memory = view.history(self.window).filter_map(|sample| sample.memory_mb());
-        let first = memory.next()?;
-        Some(memory.next_back()? - first)
     }
 }
 

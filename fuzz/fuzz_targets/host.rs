@@ -1,5 +1,5 @@
-//! Any text as the header `Host`: no panic, and only addresses, `localhost` and what is allowed are
-//! ours, however they are written.
+//! Any text as the header `Host`: no panic, and only IP addresses, `localhost` and allowed hosts are
+//! accepted, in every spelling.
 #![no_main]
 
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -9,7 +9,7 @@ use plugmeter::fuzzing::host_is_allowed;
 
 const ALLOWED: &str = "bot.example";
 
-/// By the standard library's parsers, from the other end: without a port, then without a dot.
+/// An independent check by the standard library's parsers: removes the port, then the dot.
 fn expected(host: &str) -> bool {
     let is_port = |port: &str| {
         let digits = port.bytes().all(|byte| byte.is_ascii_digit());
@@ -29,12 +29,12 @@ fn expected(host: &str) -> bool {
 }
 
 fuzz_target!(|host: &str| {
-    let is = host_is_allowed(host, &[ALLOWED]).expect("it is a name");
-    assert_eq!(is, expected(host), "{host:?}");
+    let is_allowed = host_is_allowed(host, &[ALLOWED]).expect("it is a host name");
+    assert_eq!(is_allowed, expected(host), "{host:?}");
     let upper = host_is_allowed(&host.to_ascii_uppercase(), &[ALLOWED]);
-    assert_eq!(upper, Some(is), "{host:?}");
-    // As the name of an allowed host: whatever the config takes is answered.
-    if let Some(is) = host_is_allowed(host, &[host]) {
-        assert!(is, "{host:?}");
+    assert_eq!(upper, Some(is_allowed), "{host:?}");
+    // A host that the config accepts as allowed is accepted in a request.
+    if let Some(is_allowed) = host_is_allowed(host, &[host]) {
+        assert!(is_allowed, "{host:?}");
     }
 });

@@ -1,4 +1,4 @@
-//! Any text as a query: no panic; what is read is within its bounds, and what is encoded comes back.
+//! Any text as a query: no panic; values are within their bounds, and an encoded name round-trips.
 #![no_main]
 
 use std::fmt::Write as _;
@@ -16,13 +16,13 @@ fuzz_target!(|text: &str| {
     if let Ok(Window::Last(last)) = window {
         assert!(last < Duration::MAX, "{text:?}");
     }
-    // A parameter that is given twice is no number.
+    // A parameter that is given twice is an error.
     if let Ok(Some(_)) = since {
         assert!(parameters(&format!("{text}&since=1")).since.is_err(), "{text:?}");
     }
     let mut encoded = String::from("x=1&name=");
     for byte in text.bytes() {
-        write!(encoded, "%{byte:02x}").expect("a string takes it");
+        write!(encoded, "%{byte:02x}").expect("writing to a string does not fail");
     }
     assert_eq!(parameters(&encoded).name, Ok(Some(text.to_owned())));
     assert!(parameters(&format!("{encoded}&name")).name.is_err());

@@ -1,8 +1,8 @@
-//! A dashboard, its data as JSON, and the page for Prometheus, over HTTP.
+//! A dashboard, its data as JSON, and the exposition for Prometheus, over HTTP.
 //!
-//! [`serve`] is a server in a thread of its own, with its own small runtime: the host needs none.
-//! [`router`] is the same to mount in an axum server that the host has. Both are made of a
-//! [`Reader`] alone: they ask the sampler for nothing, and it does not know of them.
+//! [`serve`] runs a server in its own thread with its own small async runtime: the host needs none.
+//! [`router`] returns the same routes to mount in the host's axum server. Both read snapshots through
+//! a [`Reader`] and never wait for the sampler.
 //!
 //! ```
 //! use plugmeter::http::{self, HttpConfig};
@@ -16,33 +16,33 @@
 //!
 //! # Routes
 //!
-//! | route | answer |
+//! | route | response |
 //! |---|---|
-//! | `GET /` | the dashboard: what needs attention, then all plugins, the worst first; from there, a page for each |
-//! | `GET /api/metrics` | all plugins, the totals and the sampler, as JSON. With `?since=REVISION`: 204 if that is the current revision, 400 if it is no number |
-//! | `GET /api/plugin?name=NAME` | one plugin with its aggregates, runs and history. `window=SECONDS` looks at so much of it; `points=N` thins the history to so many at most (720 unless given; 1 to 10,000). 404 if nobody has that name |
-//! | `GET /api/plugin/{name}` | the same; a name that is a path of its own, such as `..`, is only reached by the query |
-//! | `GET /metrics` | the [exposition](crate::prometheus), in the format that `Accept` asks for; 503 once the collector is stopped |
-//! | `GET /health` | 200 `{"status": "ok"}`; or 503 `{"status": "error", "reason": "..."}`: the collector is stopped, or its last tick is older than three intervals and a second |
+//! | `GET /` | the dashboard: findings, then all plugins, the most urgent first, with a page for each |
+//! | `GET /api/metrics` | all plugins, the totals and the sampler, as JSON. With `?since=REVISION`: 204 if that is the current revision, 400 if it is not a number |
+//! | `GET /api/plugin?name=NAME` | one plugin with its aggregates, runs and history. `window=SECONDS` limits these to the newest part of the history; `points=N` limits the history to N points (1 to 10,000; 720 by default). 404 if no plugin has that name |
+//! | `GET /api/plugin/{name}` | the same; a name such as `..`, which has a meaning in a path, can only be requested by the query |
+//! | `GET /metrics` | the [exposition](crate::prometheus), in the format that `Accept` selects; 503 once the collector is stopped |
+//! | `GET /health` | 200 `{"status": "ok"}`; or 503 `{"status": "error", "reason": "..."}` if the collector is stopped or the snapshot is [stale](crate::Snapshot::is_stale) |
 //!
-//! Other errors are `{"error": "..."}`; a parameter that is wrong, or there twice, is a 400. What is
-//! not HTTP, or too large, is refused without a document. Everything else that is answered belongs
-//! to the dashboard, and may change at any time.
+//! Other errors are `{"error": "..."}`; a parameter that is invalid or given twice is a 400. Requests
+//! that are not HTTP or too large are rejected without a document. All other routes belong to the
+//! dashboard and may change in any release.
 //!
 //! ## `/api/metrics`
 //!
 //! `{"schema": 1, "timestamp", "started_at", "tick", "revision", "age_seconds" (of the tick, now),
 //! "poll_interval_seconds", "history_seconds", "stopped", "plugins": [...], "system", "sampler"}`.
 //!
-//! A plugin is what [`PluginView`](crate::PluginView) serializes as (state, pid, version and crashes
-//! of the revision; CPU, memory and uptime of the process that runs now, or null), and:
+//! A plugin has the keys that [`PluginView`](crate::PluginView) serializes (state, pid, version and
+//! crash count of the revision; CPU, memory and uptime of the running process, or null), and:
 //!
-//! - `"status"`: `"error"` where it is crashed or failed; `"warning"` over a threshold of the
-//!   [config](HttpConfig), in state `UNHEALTHY`, with a problem, or with a crash in the last hour;
-//!   else `"ok"`;
-//! - `"state_since"`, `"problem"` (a sentence or null), `"last_crash"`, `"restart_count"`;
-//! - `"crashes_in_window"`: since the oldest sample of the history;
-//! - `"events_per_second"`: over the last minute, at least two intervals; 0 with one sample.
+//! - `"status"`: `"error"` with a [finding](crate::findings) of severity critical, `"warning"` with
+//!   one of severity warning, else `"ok"`. The thresholds are those of the [config](HttpConfig);
+//! - `"state_since"`, `"read_error"` (a sentence or null), `"last_crash"`, `"restart_count"`;
+//! - `"crashes_in_window"`: crashes since the oldest sample of the history;
+//! - `"events_per_second"`: over the last minute, or over two intervals if that is longer; 0 with
+//!   one sample.
 //!
 //! ## `/api/plugin`
 //!
@@ -50,53 +50,62 @@
 //! in `/api/metrics`), "aggregates" (of the window, or null), "runs", "history": [{"timestamp",
 //! "cpu_percent", "cpu_average", "memory_mb", "event_count", "crash_count", "state", "run"}]}`.
 //!
-//! A history that is longer than `points` is thinned to buckets of ticks. The size of a bucket is
-//! the smallest power of two with which they fit wherever the window lies, so there may be little
-//! more than half as many points as asked for; and it begins at a multiple of that, so that a chart
-//! drawn from it moves on as time does, and does not shimmer; a new run begins a bucket of its own
-//! while there is room. Of each bucket it gives the largest CPU share (and the average) and memory, and
-//! the time, counts, state and run of its newest sample; what none of its samples knows is null.
+//! A history with more samples than `points` is reduced as by
+//! [`PluginView::points`](crate::PluginView::points): to buckets of a power of two of ticks, so there
+//! may be little more than half as many points as requested. A bucket begins at a multiple of its
+//! size, so that a chart moves on without flickering; a new run begins a new bucket where there is
+//! room. A point has the largest CPU and memory of its samples, the average CPU, and the time,
+//! counts, state and run of its newest sample; a value that no sample has is null.
 //!
-//! # Who may ask
+//! # Access
 //!
-//! It listens on 127.0.0.1 unless told otherwise. A request has to be for an address, for
-//! `localhost`, or for a host that was [allowed](HttpConfig::allow_host) (else 421), so that no page
-//! of another site can read it by a name that points here. It has to be GET or HEAD (else 405), and
-//! to bring the [token](HttpConfig::token), if there is one (else 401; `/health` does without).
-//! There is no CORS: other origins may not read it. TLS is a reverse proxy's affair.
+//! The server listens on 127.0.0.1 by default. The host of a request must be an IP address,
+//! `localhost`, or an [allowed](HttpConfig::allow_host) host (else 421), which prevents DNS
+//! rebinding. The method must be GET or HEAD (else 405), and the request must have the
+//! [token](HttpConfig::token) if one is set (else 401; `/health` does not require it). No CORS
+//! headers are sent, so other origins cannot read responses. For TLS use a reverse proxy.
 //!
 //! # Limits
 //!
-//! Of a server that [`serve`] starts: 256 connections unless configured (more are closed at once),
-//! 16 KiB and 64 headers a request, ten seconds for its head and between two of them, ten seconds in
-//! which a client takes nothing of an answer, sixty for all of it. What is the same for everybody is
-//! made once for each revision, however many ask.
+//! A server started by [`serve`] allows 256 connections by default (further ones are closed
+//! immediately), and for each request a head of 16 KiB with 64 headers. It closes a connection after
+//! ten seconds without a complete head, also between two requests, after ten seconds in which the
+//! client accepts nothing of a response, and when a whole response has taken sixty seconds. Bodies
+//! that are the same for all clients are made once for each revision.
 
+pub(crate) mod access;
 mod api;
 mod body;
 mod cache;
 mod config;
-pub(crate) mod guard;
+mod dashboard;
+mod error;
+mod event_rate;
 mod health;
-mod judge;
-mod page;
+mod middleware;
+mod plugin_status;
 pub(crate) mod query;
+mod response;
 mod routes;
 mod server;
+mod settings;
+mod state;
+mod to_json;
 
 use axum::Router;
 
-pub use self::config::{HttpConfig, HttpError};
+pub use self::config::HttpConfig;
+pub use self::error::HttpError;
 pub use self::server::HttpServer;
 use crate::Reader;
 
-/// Serves what `reader` reads, from a thread of its own, until the server is
-/// [stopped](HttpServer::stop) or dropped. It listens when this returns.
+/// Starts a server for the snapshots of `reader` in its own thread. It runs until it is
+/// [stopped](HttpServer::stop) or dropped, and listens when this function returns.
 ///
 /// # Errors
 ///
-/// [`HttpError::Bind`] if the address cannot be had, mostly because the port is in use;
-/// [`HttpError::Config`] if a setting makes no sense; [`HttpError::Thread`] if the thread cannot be
+/// [`HttpError::Bind`] if the server cannot listen on the address, usually because the port is in
+/// use; [`HttpError::Config`] if a setting is invalid; [`HttpError::Thread`] if the thread cannot be
 /// started.
 ///
 /// ```
@@ -114,20 +123,19 @@ pub fn serve(reader: Reader, config: HttpConfig) -> Result<HttpServer, HttpError
     HttpServer::start(reader, &config)
 }
 
-/// The routes, to mount in a host's own axum server, with the checks of host and token and the
-/// headers of every answer.
+/// Returns the routes to mount in the host's own axum server, with the checks of host and token and
+/// the security headers.
 ///
-/// Mount it by `nest_service`, which also answers the path with a slash at its end; links hold
-/// either way. Not by `nest`, which does not answer that path, nor by `merge`, which would put the
-/// check of `Host` and the answer to unknown paths in place of the host's own.
+/// Mount it with `nest_service`, which also serves the path with a trailing slash; links work either
+/// way. Do not use `nest`, which does not serve that path, or `merge`, which would replace the
+/// host's own response to unknown paths.
 ///
-/// `host`, `port` and `max_connections` of the config mean nothing here: how many connections there
-/// are, and how long they may take, is the host's affair, and so is the check of `Host` on its own
-/// routes.
+/// The settings `host`, `port` and `max_connections` have no effect here: the host's server limits
+/// connections and their duration, and checks `Host` for its own routes.
 ///
 /// # Errors
 ///
-/// [`HttpError::Config`] if a setting makes no sense.
+/// [`HttpError::Config`] if a setting is invalid.
 ///
 /// ```
 /// use axum::Router;
@@ -140,5 +148,5 @@ pub fn serve(reader: Reader, config: HttpConfig) -> Result<HttpServer, HttpError
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn router(reader: Reader, config: HttpConfig) -> Result<Router, HttpError> {
-    Ok(routes::router(reader, config.plan()?))
+    Ok(routes::router(reader, config.validate()?))
 }

@@ -1,8 +1,8 @@
-//! The newest values as text that Prometheus scrapes: OpenMetrics 1.0, or the older format 0.0.4.
+//! Text exposition of the newest values for Prometheus: OpenMetrics 1.0, or the text format 0.0.4.
 //!
-//! A pure function of a [`Snapshot`]: it serves nothing, asks no clock and waits for nobody. Hand
-//! what it returns to the HTTP server that the host has anyway; [`Format::negotiate`] reads the
-//! request's `Accept`, [`Format::content_type`] is the answer's `Content-Type`.
+//! A pure function of a [`Snapshot`]: it serves nothing, reads no clock and never waits. Return its
+//! text from an HTTP server of the host; [`Format::negotiate`] parses the request's `Accept`,
+//! [`Format::content_type`] is the response's `Content-Type`.
 //!
 //! ```
 //! use plugmeter::prometheus::{self, Format};
@@ -21,56 +21,57 @@
 //!
 //! # Families
 //!
-//! Of each plugin, with the label `plugin`:
+//! For each plugin, with the label `plugin`:
 //!
-//! | family | type | what it says |
+//! | family | type | value |
 //! |---|---|---|
 //! | `plugin_cpu_seconds_total` | counter | CPU time used by all runs; alert on its rate |
-//! | `plugin_cpu_percent` | gauge | over the last interval; 100 is one core |
-//! | `plugin_resident_memory_bytes` | gauge | of the process |
+//! | `plugin_cpu_percent` | gauge | CPU over the last interval; 100 is one core |
+//! | `plugin_resident_memory_bytes` | gauge | resident memory of the process |
 //! | `plugin_start_time_seconds` | gauge | Unix time at which the process started |
 //! | `plugin_last_crash_timestamp_seconds` | gauge | Unix time of the last crash; absent before the first |
-//! | `plugin_events_total`, `plugin_crashes_total`, `plugin_restarts_total` | counter | from registration, at 0 |
-//! | `plugin_up` | gauge | 1 with a live process, else 0 |
-//! | `plugin_state` | stateset | which of the seven states: one series each, exactly one of them 1 |
-//! | `plugin_info` | info | `version` of the newest run; absent while none is known |
+//! | `plugin_events_total`, `plugin_crashes_total`, `plugin_restarts_total` | counter | since registration, from 0 |
+//! | `plugin_up` | gauge | 1 with a running process, else 0 |
+//! | `plugin_state` | stateset | one series for each of the seven states, exactly one of them 1 |
+//! | `plugin_info` | info | `version` of the newest run; absent if it has none |
 //!
-//! Of the sampler:
+//! For the sampler:
 //!
-//! | family | type | what it says |
+//! | family | type | value |
 //! |---|---|---|
 //! | `plugmeter_plugins` | gauge | registered plugins |
 //! | `plugmeter_start_time_seconds` | gauge | Unix time at which the collector was started |
-//! | `plugmeter_poll_interval_seconds` | gauge | from one tick to the next, as configured |
+//! | `plugmeter_poll_interval_seconds` | gauge | configured time from one tick to the next |
 //! | `plugmeter_last_tick_timestamp_seconds` | gauge | Unix time of the last tick; absent before the first |
-//! | `plugmeter_last_tick_duration_seconds` | gauge | how long that one took; absent before the first |
+//! | `plugmeter_last_tick_duration_seconds` | gauge | duration of the last tick; absent before the first |
 //! | `plugmeter_ticks_total` | counter | ticks so far |
 //! | `plugmeter_missed_ticks_total` | counter | deadlines that passed without a tick |
 //! | `plugmeter_failed_reads_total` | counter | reads of a process that failed |
-//! | `plugmeter_sampler_cpu_seconds_total` | counter | CPU time of the sampler's thread; absent where it is not known |
+//! | `plugmeter_sampler_cpu_seconds_total` | counter | CPU time of the sampler's thread; absent if it is unknown |
 //! | `plugmeter_build_info` | info | `version` of this crate |
 //!
-//! The lines of samples are the same in both formats, and have no timestamps. There is no series
-//! without the thing that it describes: without a process no CPU percentage, memory and start time,
-//! and never a made-up zero. A plugin that was removed is gone.
+//! Sample lines are the same in both formats and have no timestamps. An unknown value has no series:
+//! without a process there is no CPU percentage, memory or start time, and never a zero in place of
+//! an unknown value. A removed plugin has no series.
 
+mod exposition;
 mod families;
 mod format;
 mod number;
-mod page;
+mod plugin_row;
 
 use std::error::Error;
 use std::fmt;
 
+use self::exposition::Page;
 pub use self::format::Format;
-use self::page::Page;
 use crate::Snapshot;
 
-/// The page of `snapshot` in this format, whole.
+/// Returns the complete exposition of `snapshot` in this format.
 ///
 /// # Cost
 ///
-/// Linear in the plugins. It works on this snapshot, and waits for nobody.
+/// Linear in the number of plugins. It works on this snapshot and never waits.
 ///
 /// ```
 /// use plugmeter::prometheus::{self, Format};
@@ -88,27 +89,27 @@ pub fn render(snapshot: &Snapshot, format: Format) -> String {
     let exposition = Exposition::new(format);
     let page = Page::new(snapshot, &exposition.prefix);
     let mut text = String::with_capacity(page.expected_len());
-    page.write(format, exposition.eof, &mut text).expect("a string takes all that is written");
+    page.write(format, exposition.eof, &mut text).expect("writing to a string does not fail");
     text
 }
 
-/// [`render`], family by family: other tasks of the same thread get their turn in between.
+/// [`render`] in steps: awaits `pause` after each family, so that other tasks of the thread can run.
 #[cfg(feature = "http")]
-pub(in crate::export) async fn render_in_turns<T: Future<Output = ()>>(
+pub(in crate::export) async fn render_in_steps<T: Future<Output = ()>>(
     snapshot: &Snapshot,
     format: Format,
-    turn: impl Fn() -> T,
+    pause: impl Fn() -> T,
 ) -> String {
     let page = Page::new(snapshot, "");
     let mut text = String::with_capacity(page.expected_len());
     for part in 0..Page::PARTS {
-        page.write_part(part, format, true, &mut text).expect("a string takes all that is written");
-        turn().await;
+        page.write_part(part, format, true, &mut text).expect("writing to a string does not fail");
+        pause().await;
     }
     text
 }
 
-/// How to write a page that is part of a host's own: under a prefix, and without an end.
+/// Options for an exposition that is part of the host's own: a prefix, and no end marker.
 ///
 /// ```
 /// use plugmeter::prometheus::{Exposition, Format};
@@ -133,21 +134,21 @@ pub struct Exposition {
 }
 
 impl Exposition {
-    /// A whole page in this format, without a prefix: what [`render`] writes.
+    /// A complete exposition in this format without a prefix, as [`render`] writes it.
     #[must_use]
     pub fn new(format: Format) -> Self {
         Self { format, prefix: String::new(), eof: true }
     }
 
     /// Puts `prefix` before the name of every family, and before the label of the stateset, which
-    /// bears the name of its family. Nothing is put between the two: the prefix brings its
-    /// underscore along.
+    /// has the name of its family. Nothing is inserted between them: include the underscore in the
+    /// prefix.
     ///
     /// # Errors
     ///
-    /// [`InvalidPrefix`] if no such name may begin with it. A prefix begins with an ASCII letter and
-    /// goes on with letters, digits and underscores; colons are for the rules of a server, and an
-    /// underscore at the start for the formats themselves. An empty one is none.
+    /// [`InvalidPrefix`] if a metric name must not begin with it. A prefix begins with an ASCII
+    /// letter, followed by letters, digits and underscores; colons are reserved for the server's
+    /// recording rules, and a leading underscore for the formats. An empty prefix is allowed.
     pub fn prefix(self, prefix: &str) -> Result<Self, InvalidPrefix> {
         let begins = prefix.is_empty() || prefix.starts_with(|c: char| c.is_ascii_alphabetic());
         if begins && prefix.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
@@ -157,18 +158,18 @@ impl Exposition {
         }
     }
 
-    /// Leaves out the `# EOF` that ends a page of OpenMetrics: more is to come. The other format has
-    /// no such line.
+    /// Omits the line `# EOF` that ends an OpenMetrics exposition, because more follows. The other
+    /// format has no such line.
     #[must_use]
     pub fn without_eof(self) -> Self {
         Self { eof: false, ..self }
     }
 
-    /// Writes the page of `snapshot`.
+    /// Writes the exposition of `snapshot`.
     ///
     /// # Errors
     ///
-    /// Those of `out`; a `String` has none.
+    /// Those of `out`; writing to a `String` does not fail.
     ///
     /// # Cost
     ///
@@ -178,13 +179,13 @@ impl Exposition {
     }
 }
 
-/// No family's name may begin so: see [`Exposition::prefix`].
+/// The prefix is not valid at the start of a metric name: see [`Exposition::prefix`].
 ///
 /// ```
 /// use plugmeter::prometheus::{Exposition, Format};
 ///
 /// let error = Exposition::new(Format::OpenMetrics).prefix("my-bot_").unwrap_err();
-/// assert_eq!(error.to_string(), "no name of a metric may begin with \"my-bot_\"");
+/// assert_eq!(error.to_string(), "\"my-bot_\" is not a valid prefix of a metric name");
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InvalidPrefix {
@@ -193,7 +194,7 @@ pub struct InvalidPrefix {
 
 impl fmt::Display for InvalidPrefix {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "no name of a metric may begin with {:?}", self.given)
+        write!(f, "{:?} is not a valid prefix of a metric name", self.given)
     }
 }
 

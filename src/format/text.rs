@@ -12,7 +12,7 @@ use crate::snapshot::system::SystemMetrics;
 /// A name that is safe in a line of text. Names have no control characters; but U+2028 and U+2029
 /// begin a new line, and the characters that embed, override or isolate a direction (Unicode Standard
 /// Annex 9, section 2) reorder the rest of the line: each of these becomes U+FFFD.
-fn sanitize(name: &str) -> String {
+pub(crate) fn sanitize(name: &str) -> String {
     let is_unsafe = |c| matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     name.replace(is_unsafe, "\u{fffd}")
 }
@@ -122,6 +122,7 @@ impl fmt::Display for Snapshot {
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
+    use std::time::Duration;
 
     use super::*;
 

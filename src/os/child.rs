@@ -48,10 +48,13 @@ pub(crate) fn before_start() -> ChildReading {
 /// Sends SIGTERM.
 #[cfg(unix)]
 pub(crate) fn terminate(pid: u32) -> io::Result<()> {
-    use rustix::process::{Pid, Signal, kill_process};
+    use nix::sys::signal::{Signal, kill};
+    use nix::unistd::Pid;
 
-    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
-    kill_process(pid.ok_or(io::ErrorKind::InvalidInput)?, Signal::TERM).map_err(Into::into)
+    // A number of 0 or less would name a group of processes.
+    let pid = i32::try_from(pid).ok().filter(|pid| *pid > 0);
+    kill(Pid::from_raw(pid.ok_or(io::ErrorKind::InvalidInput)?), Signal::SIGTERM)?;
+    Ok(())
 }
 
 /// There is no request to terminate.

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::{Duration, SystemTime};
 
-use super::inner::SnapshotInner;
+use super::Snapshot;
 use super::read_error::ReadError;
 use super::rows::PluginRows;
 use super::run::Run;
@@ -34,6 +34,7 @@ use crate::history::run_log::{MAX_SHOWN, RunRecord};
 /// ```
 #[derive(Clone, Copy)]
 pub struct PluginView<'a> {
+    snapshot: &'a Snapshot,
     pub(super) rows: PluginRows<'a>,
 }
 
@@ -69,12 +70,18 @@ pub struct CurrentUsage {
 }
 
 impl<'a> PluginView<'a> {
-    pub(crate) const fn new(inner: &'a SnapshotInner, record: &'a PluginRecord) -> Self {
-        Self { rows: PluginRows { inner, record } }
+    pub(crate) fn new(snapshot: &'a Snapshot, record: &'a PluginRecord) -> Self {
+        Self { snapshot, rows: PluginRows { inner: &snapshot.0, record } }
     }
 
     const fn record(&self) -> &'a PluginRecord {
         self.rows.record
+    }
+
+    /// The snapshot to which the view belongs.
+    #[must_use]
+    pub const fn snapshot(&self) -> &'a Snapshot {
+        self.snapshot
     }
 
     /// The registered name.

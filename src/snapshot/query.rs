@@ -135,8 +135,9 @@ impl<'a> PluginView<'a> {
     /// Crashes counted in `window`, up to the snapshot's revision; cheaper than
     /// [`aggregates`](Self::aggregates).
     ///
-    /// Where the window reaches back to a tick before the plugin's first sample, this includes the
-    /// crashes before that sample; aggregates, which cover samples, do not.
+    /// Where the window reaches back to the collector's first tick, or to a tick before the plugin's
+    /// first sample, this includes the crashes before that sample; aggregates, which cover samples,
+    /// do not.
     #[must_use]
     pub fn crashes(&self, window: impl Into<Window>) -> u64 {
         let first = self.window_start(window.into());

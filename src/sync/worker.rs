@@ -7,6 +7,7 @@ use std::sync::{Mutex, PoisonError};
 use std::thread::{self, Builder, JoinHandle, ThreadId};
 
 use super::fork::ForkGuard;
+use crate::os::signals::BlockSignals;
 
 /// An owned thread: started with a name, asked to stop, joined once. Dropping it stops it.
 ///
@@ -28,12 +29,18 @@ struct Parts {
 
 impl Worker {
     /// Starts a thread that runs `body`; `request_stop` makes `body` return.
+    ///
+    /// The thread blocks signals from its first instruction on, because it inherits the mask of the
+    /// thread that starts it: pthread_create(3). The caller's mask is the same afterwards.
     pub(crate) fn spawn(
         name: &str,
         request_stop: impl Fn() + Send + Sync + 'static,
         body: impl FnOnce() + Send + 'static,
     ) -> io::Result<Self> {
-        let thread = Builder::new().name(name.to_owned()).spawn(body)?;
+        let blocked = BlockSignals::new()?;
+        let thread = Builder::new().name(name.to_owned()).spawn(body);
+        drop(blocked);
+        let thread = thread?;
         let id = thread.thread().id();
         let parts =
             Parts { thread: Mutex::new(Some(thread)), request_stop: Box::new(request_stop) };
@@ -88,7 +95,7 @@ mod tests {
 
     fn worker(body: impl FnOnce() + Send + 'static) -> Worker {
         let (sender, receiver) = crossbeam_channel::unbounded();
-        let request_stop = move || drop(sender.send(()));
+        let request_stop = move || _ = sender.send(());
         let wait_and_run = move || {
             receiver.recv().unwrap();
             body();

@@ -6,6 +6,7 @@
 
 #[cfg(unix)]
 mod children;
+mod freshness;
 mod global;
 #[cfg(unix)]
 mod lifecycle;

@@ -128,7 +128,9 @@ fn text_output_lists_plugins_and_sampler_cost() {
     for name in ["steady", "bursty", "leaky", "events", "crashy"] {
         assert!(text.contains(&format!("\n{name}: ")), "no {name} in {text}");
     }
-    for part in ["over the last 500ms", "5 plugins, ", "of one core; ", " missed"] {
+    for part in
+        ["over the last 500ms", "\nFindings:\n\n", "5 plugins, ", "of one core; ", " missed"]
+    {
         assert!(text.contains(part), "no {part:?} in {text}");
     }
 }

@@ -1,5 +1,5 @@
 //! Failures of the operating system that a host may see: no thread, no descriptors, a changed wall
-//! clock, a process that is stopped and continued.
+//! clock, a process that is stopped and continued, or that waits for signals.
 //!
 //! Each test runs in a process of its own and causes the failure there: see `isolated_process`.
 #![cfg(target_os = "linux")]
@@ -8,5 +8,6 @@
 mod foreign_proc;
 mod history;
 mod pauses;
+mod signals;
 mod start;
 mod wall_clock;

@@ -21,12 +21,17 @@ fn resources() -> (usize, Vec<String>) {
 }
 
 /// Runs `action` while this user may not start another thread or process.
-fn without_threads<T>(action: impl FnOnce() -> T) -> T {
+pub(super) fn without_threads<T>(action: impl FnOnce() -> T) -> T {
     let before = getrlimit(Resource::Nproc);
     setrlimit(Resource::Nproc, Rlimit { current: Some(0), ..before }).unwrap();
     let done = action();
     setrlimit(Resource::Nproc, before).unwrap();
     done
+}
+
+/// Whether the limit of processes applies to this user here.
+pub(super) fn is_thread_limit_enforced() -> bool {
+    without_threads(|| thread::Builder::new().spawn(|| ()).is_err())
 }
 
 #[track_caller]
@@ -52,8 +57,7 @@ fn start_without_thread_fails_cleanly() {
         return;
     }
     let probes = probes();
-    let is_enforced = without_threads(|| thread::Builder::new().spawn(|| ()).is_err());
-    if !is_enforced {
+    if !is_thread_limit_enforced() {
         report_skipped("the limit of processes does not hold here", "a start that gets no thread");
         return;
     }

@@ -14,7 +14,8 @@ const MODULES: [(&str, &[&str]); 15] = [
     ("format", &["history", "snapshot", "time"]),
     ("snapshot", &["error", "format", "history", "name", "time"]),
     ("history", &["error", "format", "name", "snapshot", "time"]),
-    ("sync", &["config", "error", "format", "history", "name", "snapshot", "time"]),
+    // `os` for one file only: see `sync_uses_os_to_block_signals_only`.
+    ("sync", &["config", "error", "format", "history", "name", "os", "snapshot", "time"]),
     // `os` implements `Wake`, by which `sync` wakes the sampler.
     ("os", &["config", "error", "format", "history", "snapshot", "sync", "time"]),
     ("engine", &["config", "error", "format", "history", "name", "os", "snapshot", "sync", "time"]),
@@ -22,7 +23,7 @@ const MODULES: [(&str, &[&str]); 15] = [
         "sampler",
         &["config", "engine", "error", "format", "history", "os", "snapshot", "sync", "time"],
     ),
-    ("findings", &["config", "error", "format", "snapshot", "time"]),
+    ("findings", &["format"]),
     (
         "collector",
         &[
@@ -48,12 +49,15 @@ const MODULES: [(&str, &[&str]); 15] = [
             "time",
         ],
     ),
-    // `sync` for one file only: see `exporters_and_findings_use_public_queries`.
-    ("export", &["config", "error", "findings", "format", "name", "snapshot", "sync", "time"]),
+    // `sync` for one file only: see `exporters_and_findings_use_the_public_api`.
+    ("export", &["findings", "format", "sync"]),
 ];
 
 /// Modules without a thread, a clock, or anything that threads share.
 const PURE: [&str; 5] = ["snapshot", "history", "engine", "findings", "format"];
+
+/// Modules above the public API: they import its items by `crate::Name`.
+const ABOVE_PUBLIC_API: [&str; 2] = ["findings", "export"];
 
 /// Facilities that threads share.
 const SHARED: [&str; 9] = [
@@ -173,11 +177,6 @@ fn contains_token(line: &str, token: &str) -> bool {
         .any(|(at, _)| !(token.starts_with(is_name) && line[..at].ends_with(is_name)))
 }
 
-/// Whether a file contains an exporter's own thread.
-fn is_exporter_thread(path: &str) -> bool {
-    path == "export/http/server.rs" || path.starts_with("export/http/server/")
-}
-
 /// Whether the code has the path `crate::{module}`, and not only a longer name.
 fn imports(code: &str, module: &str) -> bool {
     let is_end = |after: &str| !after.starts_with(|c: char| c.is_alphanumeric() || c == '_');
@@ -197,24 +196,24 @@ fn pure_modules_have_no_thread_or_clock() {
 /// Everywhere else time is an argument.
 #[test]
 fn few_modules_read_the_clock() {
-    let may_read = |path: &str| {
-        let is_owner = ["os", "sampler", "collector", "sync"].contains(&module_of(path));
-        // The time limits of clients, and the age of the newest tick.
-        is_owner || is_exporter_thread(path) || path == "export/http/health.rs"
-    };
-    assert_absent(&CLOCKS, |path| !may_read(path), "time is an argument");
+    let is_owner = |path: &str| ["os", "sampler", "collector", "sync"].contains(&module_of(path));
+    // The time limits of clients.
+    let has_limits = |path: &str| path == "export/http/server/write_timeout.rs";
+    let rule = "time is an argument";
+    assert_absent(&CLOCKS, |path| !is_owner(path) && !has_limits(path), rule);
+    let others: Vec<_> = CLOCKS.into_iter().filter(|clock| *clock != "Instant::now").collect();
+    assert_absent(&others, has_limits, rule);
 }
 
 #[test]
 fn few_modules_share_state_between_threads() {
-    let may_share = |path: &str| {
-        let is_owner = ["sync", "sampler", "collector"].contains(&module_of(path));
-        // The bodies that an exporter keeps for all of its clients.
-        is_owner || is_exporter_thread(path) || path == "export/http/cache.rs"
-    };
-    let rule =
-        "threads share state in sync/, the sampler, the collector and exporters' threads only";
-    assert_absent(&SHARED, |path| !may_share(path), rule);
+    let is_owner = |path: &str| ["sync", "sampler", "collector"].contains(&module_of(path));
+    // The bodies that the router keeps for all of its clients.
+    let is_cache = |path: &str| path == "export/http/cache.rs";
+    let rule = "threads share state in sync/, the sampler, the collector and the cache only";
+    assert_absent(&SHARED, |path| !is_owner(path) && !is_cache(path), rule);
+    let others: Vec<_> = SHARED.into_iter().filter(|name| *name != "Mutex").collect();
+    assert_absent(&others, is_cache, rule);
     let is_publisher = |path: &str| path == "sync/publish.rs";
     assert_absent(&["ArcSwap"], |path| !is_publisher(path), "there is one `ArcSwap`");
 }
@@ -253,6 +252,18 @@ fn imports_point_one_way() {
     }
 }
 
+/// A thread inherits the signals that are blocked where it is started, so the start of owned threads
+/// needs the operating system. Nothing else in `sync` does.
+#[test]
+fn sync_uses_os_to_block_signals_only() {
+    for source in sources().iter().filter(|source| source.module() == "sync") {
+        let mut paths = source.code.split("crate::os").skip(1);
+        let is_owner = source.path == "sync/worker.rs";
+        let other = paths.find(|path| !(is_owner && path.starts_with("::signals::BlockSignals")));
+        assert!(other.is_none(), "src/{} uses os for more than blocking signals", source.path);
+    }
+}
+
 /// A path through `super` to the root of the crate would escape the rules of imports.
 #[test]
 fn super_does_not_reach_the_root() {
@@ -267,11 +278,13 @@ fn super_does_not_reach_the_root() {
     }
 }
 
-/// `crate::Snapshot` is a re-export of `lib.rs`. Inside of the crate a path names the module.
+/// `crate::Snapshot` is a re-export of `lib.rs`. Below the public API a path names the module.
 #[test]
 fn inner_paths_name_their_module() {
-    let above = ["lib", "fuzzing", "findings", "export", "testing"];
-    for source in sources().iter().filter(|source| !above.contains(&source.module())) {
+    let may_name = |module| {
+        ABOVE_PUBLIC_API.contains(&module) || ["lib", "fuzzing", "testing"].contains(&module)
+    };
+    for source in sources().iter().filter(|source| !may_name(source.module())) {
         let mut paths = source.code.split("crate::").skip(1);
         let reexport = paths.find(|path| path.starts_with(char::is_uppercase));
         let reexport = reexport.and_then(|path| path.lines().next());
@@ -279,22 +292,24 @@ fn inner_paths_name_their_module() {
     }
 }
 
+/// Besides public items, exporters and findings use the formatting helpers, and the server its thread.
 #[test]
-fn exporters_and_findings_use_public_queries() {
-    let inner = ["engine", "sampler", "os", "history", "collector", "testing"];
-    for source in &sources() {
-        if !["export", "findings"].contains(&source.module()) {
-            continue;
+fn exporters_and_findings_use_the_public_api() {
+    let public_modules = ["findings", "http", "prometheus"];
+    let above = sources().into_iter().filter(|source| ABOVE_PUBLIC_API.contains(&source.module()));
+    for source in above {
+        let Source { path, code } = &source;
+        for import in code.split("crate::").skip(1) {
+            let import = import.lines().next().unwrap_or_default();
+            let module = import.split(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap();
+            let is_public =
+                module.starts_with(char::is_uppercase) || public_modules.contains(&module);
+            let is_thread = path == "export/http/server.rs" && import.starts_with("sync::worker::");
+            let is_allowed =
+                is_public || is_thread || [source.module(), "format"].contains(&module);
+            assert!(is_allowed, "src/{path}: crate::{import}");
         }
-        for module in inner {
-            let is_imported = imports(&source.code, module);
-            assert!(!is_imported, "src/{} imports {module}", source.path);
-        }
-        assert!(!source.code.contains("crate::Collector"), "src/{}: a collector", source.path);
-        let mut paths = source.code.split("crate::sync").skip(1);
-        let may_own_thread = source.path.starts_with("export/http");
-        let other = paths.find(|path| !(may_own_thread && path.starts_with("::worker")));
-        assert!(other.is_none(), "src/{} uses sync for more than its thread", source.path);
+        assert!(!code.contains("crate::Collector"), "src/{path}: a collector");
     }
 }
 

@@ -8,12 +8,15 @@ use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, ExitSta
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+use plugmeter::findings::{
+    Finding, FindingKind, Findings, MemoryChange, Onset, Severity, Thresholds, crash_window,
+};
 use plugmeter::testing::{Observed, Simulation, Usage};
 use plugmeter::{
-    Aggregates, Collector, Config, ConfigError, EventCounter, History, InitError, NameError,
-    ParseStateError, Plugin, PluginChild, PluginState, PluginView, ProbeKind, ReadError, Reader,
-    RegisterError, Run, RunEnd, RunId, Sample, SamplerStats, Snapshot, StartError, StoppedError,
-    Summary, SystemMetrics, Window,
+    Aggregates, Collector, CollectorStatus, Config, ConfigError, CurrentUsage, Downsampler,
+    EventCounter, History, InitError, NameError, ParseStateError, Plugin, PluginChild, PluginState,
+    PluginView, Point, ProbeKind, ReadError, Reader, RegisterError, Run, RunEnd, RunId, Sample,
+    SamplerStats, Snapshot, StartError, StoppedError, Summary, SystemMetrics, ValueRange, Window,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -43,6 +46,17 @@ fn public_types_implement_expected_traits() {
     value::<RunEnd>();
     value::<RunId>();
     value::<ReadError>();
+    value::<CollectorStatus>();
+    value::<CurrentUsage>();
+    value::<Point>();
+    value::<ValueRange>();
+    value::<Finding>();
+    value::<FindingKind>();
+    value::<Findings>();
+    value::<MemoryChange>();
+    value::<Onset>();
+    value::<Severity>();
+    value::<Thresholds>();
     value::<Observed>();
     value::<Usage>();
 
@@ -58,6 +72,13 @@ fn public_types_implement_expected_traits() {
     copy::<RunEnd>();
     copy::<RunId>();
     copy::<ReadError>();
+    copy::<CollectorStatus>();
+    copy::<CurrentUsage>();
+    copy::<ValueRange>();
+    copy::<MemoryChange>();
+    copy::<Onset>();
+    copy::<Severity>();
+    copy::<Thresholds>();
 
     handle::<Reader>();
     handle::<Plugin>();
@@ -65,6 +86,8 @@ fn public_types_implement_expected_traits() {
     handle::<Snapshot>();
     threads::<Collector>();
     threads::<Config>();
+    threads::<Downsampler>();
+    threads::<Findings>();
 
     error::<ConfigError>();
     error::<StartError>();
@@ -84,15 +107,28 @@ fn public_types_implement_expected_traits() {
     json::<SystemMetrics>();
     json::<SamplerStats>();
     json::<Run>();
+    json::<Summary>();
+    json::<Point>();
+    json::<ValueRange>();
+    json::<CollectorStatus>();
+    json::<Finding>();
+    json::<Findings>();
+    json::<Severity>();
 
     fn ordered<T: Ord + Hash>() {}
     ordered::<RunId>();
+    ordered::<Severity>();
     fn shown<T: Display>() {}
     shown::<PluginState>();
     shown::<ReadError>();
     shown::<Aggregates>();
     shown::<SystemMetrics>();
     shown::<Snapshot>();
+    shown::<CollectorStatus>();
+    shown::<RunEnd>();
+    shown::<Finding>();
+    shown::<Findings>();
+    shown::<Severity>();
 }
 
 #[test]
@@ -124,6 +160,9 @@ fn calls_have_expected_signatures() {
     let _: Duration = snapshot.history_duration();
     let _: SystemTime = snapshot.started_at();
     let _: bool = snapshot.is_stopped();
+    let _: CollectorStatus = snapshot.status();
+    let _: Duration = snapshot.age();
+    let _: bool = snapshot.is_stale();
     let _: SystemMetrics = snapshot.system();
     let _: SamplerStats = snapshot.sampler();
     let _: Vec<PluginView<'_>> = snapshot.plugins().collect();
@@ -215,6 +254,102 @@ fn children_of_tokio_have_expected_signatures() {
         let _: io::Result<()> = child.terminate();
         let _: process::Child = child.into_inner();
     };
+}
+
+#[test]
+fn queries_have_expected_signatures() {
+    let mut sim = Simulation::new(Config::default()).unwrap();
+    sim.register("dice").unwrap().started(1, "");
+    sim.tick(|_pid| Usage { cpu_time: Duration::ZERO, memory_bytes: 1 << 20 });
+    let snapshot = sim.snapshot();
+    let view = snapshot.plugin("dice").unwrap();
+    let _: &Snapshot = view.snapshot();
+    let CurrentUsage { cpu_percent, memory_bytes, uptime, .. } = view.usage();
+    let _: (Option<f64>, Option<u64>, Option<Duration>) = (cpu_percent, memory_bytes, uptime);
+    let _: (f64, f64) = (view.event_rate(Window::All), view.event_rate(Duration::from_secs(60)));
+    let _: (u64, u64) = (view.crashes(Window::All), view.crashes(Duration::from_secs(60)));
+    let _: Option<Duration> = view.sample_age(0);
+    let _: bool = RunEnd::Exited(0).is_unclean();
+
+    let points: Vec<Point> = view.points(Window::All, 10);
+    let _: Vec<Point> = view.points(Duration::from_secs(60), 10);
+    let point = points[0].clone();
+    let _: (SystemTime, usize) = (point.timestamp, point.sample_count);
+    let _: (u64, u64) = (point.event_count, point.crash_count);
+    let _: (PluginState, Option<RunId>) = (point.state, point.run);
+    let _: Option<ValueRange> = point.cpu_percent;
+    let ValueRange { min, avg, max, .. } = point.memory.unwrap();
+    let _: [f64; 3] = [min, avg, max];
+    let mut downsampler: Downsampler = Downsampler::new(1, 1, 10);
+    let _: u64 = downsampler.bucket_ticks();
+    let _: Option<Point> = downsampler.push(1, &view.current().unwrap());
+    assert_eq!(downsampler.finish(), Some(point));
+}
+
+/// The fields of every kind, by their types.
+fn evidence(kind: FindingKind) -> String {
+    match kind {
+        FindingKind::Down { state, end } => {
+            let _: (PluginState, Option<RunEnd>) = (state, end);
+        }
+        FindingKind::Unreadable(error) => {
+            let _: ReadError = error;
+        }
+        FindingKind::Unhealthy => {}
+        FindingKind::Crashed { count, within, last } => {
+            let _: (u64, Duration, SystemTime) = (count, within, last);
+        }
+        FindingKind::CpuAboveThreshold { cpu_percent, threshold } => {
+            let _: (f64, f64) = (cpu_percent, threshold);
+        }
+        FindingKind::MemoryAboveThreshold { memory_bytes, threshold_mb } => {
+            let _: (u64, f64) = (memory_bytes, threshold_mb);
+            return format!("{memory_bytes} {threshold_mb}");
+        }
+        FindingKind::MemoryGrowth { from, now, over, per_hour, .. } => {
+            let _: (u64, u64, Duration, f64) = (from, now, over, per_hour);
+        }
+        _ => {}
+    }
+    String::new()
+}
+
+#[test]
+fn findings_have_expected_signatures() {
+    let thresholds = Thresholds { cpu_percent: 50.0, memory_mb: 0.5 };
+    let _: Thresholds = Thresholds::default();
+    let mut sim = Simulation::new(Config::default()).unwrap();
+    sim.register("dice").unwrap().started(1, "");
+    for mb in [1, 2] {
+        sim.tick(|_pid| Usage { cpu_time: Duration::ZERO, memory_bytes: mb << 20 });
+    }
+    let snapshot = sim.snapshot();
+    let _: Duration = crash_window(&snapshot);
+    let _: Findings = snapshot.findings();
+    let findings: Findings = snapshot.findings_with(&thresholds);
+    let _: usize = findings.judged;
+    let finding: &Finding = &findings.items[0];
+    let _: (&Arc<str>, Option<RunId>) = (&finding.plugin, finding.run);
+    let _: (SystemTime, bool) = (finding.since.time(), finding.since.is_exact());
+    let _: (&str, Severity) = (finding.kind.name(), finding.kind.severity());
+    assert!(finding.is_same(finding));
+    assert_eq!(evidence(finding.kind.clone()), "2097152 0.5");
+    let _: [fn(SystemTime) -> Onset; 2] = [Onset::At, Onset::Before];
+    let _: [Severity; 3] = [Severity::Notice, Severity::Warning, Severity::Critical];
+    let _: [CollectorStatus; 4] = [
+        CollectorStatus::Running,
+        CollectorStatus::Stopped,
+        CollectorStatus::Disabled,
+        CollectorStatus::Failed,
+    ];
+
+    let view = snapshot.plugin("dice").unwrap();
+    let _: (Vec<Finding>, Vec<Finding>) = (view.findings(), view.findings_with(&thresholds));
+    let _: Option<Severity> = view.attention(&thresholds);
+    let _: Option<MemoryChange> = view.memory_change(Duration::from_secs(60));
+    let change = view.memory_change(Window::All).unwrap();
+    let _: (u64, u64, SystemTime, Duration) = (change.from, change.now, change.since, change.over);
+    let _: i64 = change.bytes();
 }
 
 #[test]

@@ -11,5 +11,7 @@ mod formats;
 #[cfg(unix)]
 mod history;
 #[cfg(unix)]
+mod queries;
+#[cfg(unix)]
 mod runs;
 mod views;

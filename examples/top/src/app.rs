@@ -58,7 +58,7 @@ impl Order {
             (Some(_), Some(_)) => turn(larger_first(a, b)),
             _ => larger_first(a, b),
         };
-        let crashes = |facts: &Facts<'_>| (facts.crashes_lately, facts.view.crash_count());
+        let crashes = |facts: &Facts<'_>| (facts.recent_crashes, facts.view.crash_count());
         let order = match self {
             Self::Worst => turn(a.by_need(b)),
             Self::Name => turn(a.view.name().cmp(b.view.name())),
@@ -84,6 +84,7 @@ pub enum Pane {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum After {
     Quit,
+    Suspend,
     GoOn,
 }
 
@@ -162,6 +163,10 @@ impl App {
         let control = key.modifiers.contains(KeyModifiers::CONTROL);
         if control && matches!(key.code, KeyCode::Char('c' | 'C')) {
             return After::Quit;
+        }
+        // In raw mode the terminal sends the key rather than a signal.
+        if control && matches!(key.code, KeyCode::Char('z' | 'Z')) {
+            return After::Suspend;
         }
         match key.code {
             code if self.typing => self.type_filter(code, control),

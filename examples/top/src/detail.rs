@@ -23,9 +23,9 @@ const MB: f64 = 1_048_576.0;
 
 pub fn draw(buf: &mut Buffer, area: Rect, scene: &Scene<'_>, facts: &Facts<'_>, app: &mut App) {
     let mut y = head(buf, area, facts);
-    for complaint in facts.complaints.iter().take(3) {
+    for message in facts.messages.iter().take(3) {
         if y < area.bottom() {
-            put(buf, (area.x + 2, y), area.width.saturating_sub(2), complaint, style::PLAIN);
+            put(buf, (area.x + 2, y), area.width.saturating_sub(2), message, style::PLAIN);
         }
         y += 1;
     }
@@ -61,41 +61,41 @@ pub fn draw(buf: &mut Buffer, area: Rect, scene: &Scene<'_>, facts: &Facts<'_>, 
 /// Draws name, state and problems; returns the line below.
 fn head(buf: &mut Buffer, area: Rect, facts: &Facts<'_>) -> u16 {
     let view = facts.view;
-    let severity = style::of(facts.severity);
+    let severity = style::of(facts.attention);
     buf.set_stringn(area.x, area.y, style::shape(facts), 1, severity);
     // A long name is cut, so that the state fits beside it.
     let most = (area.width / 2).max(12);
     let x = put(buf, (area.x + 2, area.y), most, view.name(), style::BOLD);
     let (x, _) = buf.set_stringn(x + 2, area.y, view.state().to_string(), 9, severity);
-    let mut said = format!(" for {}", long(facts.since));
+    let mut message = format!(" for {}", long(facts.since));
     if let Some(pid) = view.pid() {
-        said += &format!(" · pid {pid}");
+        message += &format!(" · pid {pid}");
     }
     if let Some(uptime) = facts.uptime {
-        said += &format!(" · up {}", long(uptime));
+        message += &format!(" · up {}", long(uptime));
     }
     if let Some(version) = view.version() {
-        said += &format!(" · version {version}");
+        message += &format!(" · version {version}");
     }
-    put(buf, (x, area.y), area.right().saturating_sub(x), &said, style::PLAIN);
+    put(buf, (x, area.y), area.right().saturating_sub(x), &message, style::PLAIN);
     area.y + 1
 }
 
 fn counts(scene: &Scene<'_>, facts: &Facts<'_>) -> String {
     let view = facts.view;
-    let mut said = format!(
+    let mut message = format!(
         "events {} ({}/s) · crashes {} in the {}, {} in all · restarts {}",
         count(view.event_count()),
         rate(facts.events_per_second),
-        count(facts.crashes_lately),
-        last(scene.lately()),
+        count(facts.recent_crashes),
+        last(scene.crash_window()),
         count(view.crash_count()),
         count(view.restart_count()),
     );
     if let Some(crash) = view.last_crash() {
-        said += &format!(" · last crash {} ({})", ago(scene.since(crash)), time_of_day(crash));
+        message += &format!(" · last crash {} ({})", ago(scene.since(crash)), time_of_day(crash));
     }
-    said
+    message
 }
 
 fn cpu(buf: &mut Buffer, area: Rect, scene: &Scene<'_>, facts: &Facts<'_>) {
@@ -159,8 +159,8 @@ impl Graph {
         let top = chart::scale(&columns, self.lowest_top);
         chart::draw(buf, plot, &columns, top, self.style);
         let mut label = |y: u16, value: f64| {
-            let said = format!("{:>6} ", (self.label)(Some(value)));
-            put(buf, (area.x, y), GUTTER - 1, &said, style::DIM);
+            let message = format!("{:>6} ", (self.label)(Some(value)));
+            put(buf, (area.x, y), GUTTER - 1, &message, style::DIM);
         };
         label(plot.y, top);
         if rows > 1 {

@@ -1,46 +1,48 @@
 //! The displayed facts about each plugin: a pure function of a snapshot and its age.
 
-use std::cmp::Ordering;
+use std::cmp::{Ordering, Reverse};
 use std::time::{Duration, SystemTime};
 
-use plugmeter::{PluginState, PluginView, RunEnd, Sample, Snapshot, Window};
+use plugmeter::findings::{self, Finding, FindingKind, Onset, Severity, Thresholds};
+use plugmeter::{PluginState, PluginView, RunEnd, Snapshot, Window};
 
 use crate::text::{ago, count, last, spoken};
 
-/// CPU, in percent of one core, above which a plugin needs attention.
-pub const CPU_PERCENT: f64 = 50.0;
-/// Memory, in MB, above which a plugin needs attention.
-pub const MEMORY_MB: f64 = 100.0;
-
 const MINUTE: Duration = Duration::from_secs(60);
-const HOUR: Duration = Duration::from_secs(3_600);
 
-/// How urgently a plugin needs attention; the most urgent is the smallest.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Severity {
-    /// It is crashed or failed.
-    Error,
-    /// It runs, with a problem.
-    Warning,
-    /// It has no problem.
-    Fine,
+/// The age of a snapshot at the time of drawing.
+#[derive(Clone, Copy, Debug)]
+pub struct Freshness {
+    /// The time since the snapshot's tick.
+    pub age: Duration,
+    /// Whether the next tick is overdue.
+    pub is_stale: bool,
+}
+
+impl Freshness {
+    /// Reads the clock.
+    pub fn of(snapshot: &Snapshot) -> Self {
+        Self { age: snapshot.age(), is_stale: snapshot.is_stale() }
+    }
 }
 
 /// A snapshot, its age, and the displayed window of its history.
 #[derive(Debug)]
 pub struct Scene<'a> {
     pub snapshot: &'a Snapshot,
-    /// The time since the snapshot's tick.
-    pub age: Duration,
+    pub freshness: Freshness,
     /// The window of graphs and p95.
     pub window: Window,
     /// The current time by the clock of the snapshot's times.
     pub now: SystemTime,
+    /// The values above which a plugin needs attention.
+    pub thresholds: Thresholds,
 }
 
 impl<'a> Scene<'a> {
-    pub fn new(snapshot: &'a Snapshot, age: Duration, window: Window) -> Self {
-        Self { snapshot, age, window, now: snapshot.sampled_at() + age }
+    pub fn new(snapshot: &'a Snapshot, freshness: Freshness, window: Window) -> Self {
+        let now = snapshot.sampled_at() + freshness.age;
+        Self { snapshot, freshness, window, now, thresholds: Thresholds::default() }
     }
 
     /// Returns the time since `at`, or zero if the clock was set back since then.
@@ -48,18 +50,9 @@ impl<'a> Scene<'a> {
         self.now.duration_since(at).unwrap_or_default()
     }
 
-    /// The age from which data is late: the tick is overdue by more than two intervals.
-    pub fn patience(&self) -> Duration {
-        self.snapshot.poll_interval().saturating_mul(3).max(Duration::from_secs(2))
-    }
-
-    pub fn is_late(&self) -> bool {
-        self.age > self.patience()
-    }
-
-    /// An hour, or the length of the history if that is shorter.
-    pub fn lately(&self) -> Duration {
-        HOUR.min(self.snapshot.history_duration())
+    /// The window in which crashes are recent.
+    pub fn crash_window(&self) -> Duration {
+        findings::crash_window(self.snapshot)
     }
 
     /// The time that the graphs of all plugins cover, beginning with the interval of the oldest
@@ -82,116 +75,56 @@ impl<'a> Scene<'a> {
 #[derive(Clone, Debug)]
 pub struct Facts<'a> {
     pub view: PluginView<'a>,
-    pub severity: Severity,
-    /// The problems, the worst first; empty if `Fine`.
-    pub complaints: Vec<String>,
+    /// `None` if the plugin does not need attention.
+    pub attention: Option<Severity>,
+    /// The findings that need attention, the worst first.
+    pub findings: Vec<Finding>,
+    /// The same as texts, without the plugin's name.
+    pub messages: Vec<String>,
     /// Of the process that runs now; `None` if unknown.
     pub cpu: Option<f64>,
     pub memory_mb: Option<f64>,
     pub uptime: Option<Duration>,
-    /// Over the last minute, or two intervals if they are longer.
+    /// Over the last minute, or two intervals if they are longer; `None` before the second sample.
     pub events_per_second: Option<f64>,
-    /// In the last hour, as far as the history reaches.
-    pub crashes_lately: u64,
+    /// In [`Scene::crash_window`].
+    pub recent_crashes: u64,
     /// The time since it entered its state.
     pub since: Duration,
 }
 
 impl<'a> Facts<'a> {
     fn of(view: PluginView<'a>, scene: &Scene<'a>) -> Self {
-        let live = live(view);
-        let recently = MINUTE.max(scene.snapshot.poll_interval().saturating_mul(2));
-        let rate = view.aggregates(recently).filter(|all| !all.time_span.is_zero());
-        let mut facts = Self {
+        let usage = view.usage();
+        let rate_window = MINUTE.max(scene.snapshot.poll_interval().saturating_mul(2));
+        let mut findings = view.findings_with(&scene.thresholds);
+        findings.retain(|finding| finding.severity > Severity::Notice);
+        Self {
             view,
-            severity: Severity::Fine,
-            complaints: Vec::new(),
-            cpu: live.and_then(|sample| sample.cpu_percent),
-            memory_mb: live.and_then(|sample| sample.memory_mb()),
-            uptime: live.and_then(|sample| sample.uptime),
-            events_per_second: rate.map(|all| all.events_per_second),
-            crashes_lately: crashes(view, scene, scene.lately()),
+            attention: view.attention(&scene.thresholds),
+            messages: findings.iter().map(|finding| message(finding, view, scene)).collect(),
+            findings,
+            cpu: usage.cpu_percent,
+            memory_mb: usage.memory_bytes.map(|bytes| bytes as f64 / 1_048_576.0),
+            uptime: usage.uptime,
+            events_per_second: view.sample_age(1).map(|_| view.event_rate(rate_window)),
+            recent_crashes: view.crashes(scene.crash_window()),
             since: scene.since(view.state_since()),
-        };
-        facts.complain(scene);
-        facts
-    }
-
-    fn complain(&mut self, scene: &Scene<'a>) {
-        let view = self.view;
-        let how_long = spoken(self.since);
-        let mut problem = view.read_error();
-        match view.state() {
-            PluginState::Crashed => {
-                let end = view.runs().next_back().and_then(|run| run.end);
-                let how = match end {
-                    Some(end @ (RunEnd::Exited(_) | RunEnd::Signaled(_))) => format!(": {end}"),
-                    // The crash is listed already, or nothing more is known.
-                    _ => String::new(),
-                };
-                let said = format!("crashed {}, and is down{how}", ago(self.since));
-                self.worst(Severity::Error, said);
-            }
-            PluginState::Failed => {
-                let why = problem.take().map(|why| format!(": {why}")).unwrap_or_default();
-                self.worst(Severity::Error, format!("failed {}{why}", ago(self.since)));
-            }
-            PluginState::Unhealthy => {
-                self.worst(Severity::Warning, format!("unhealthy for {how_long}"));
-            }
-            // Stopped, Starting, Running and Stopping are what the host intends.
-            _ => {}
-        }
-        if let Some(problem) = problem {
-            self.worst(Severity::Warning, format!("not measured: {problem}"));
-        }
-        self.complain_of_crashes(scene);
-        let cpu = |sample: &Sample<'_>| sample.cpu_percent;
-        if let Some(now) = self.cpu.filter(|&now| now > CPU_PERCENT) {
-            let how_long = for_how_long(view, scene, |s| cpu(s).is_some_and(|v| v > CPU_PERCENT));
-            self.worst(Severity::Warning, format!("CPU {now:.0} % of one core{how_long}"));
-        }
-        let memory = |sample: &Sample<'_>| sample.memory_mb();
-        if let Some(now) = self.memory_mb.filter(|&now| now > MEMORY_MB) {
-            let above = |s: &Sample<'_>| memory(s).is_some_and(|v| v > MEMORY_MB);
-            let how_long = for_how_long(view, scene, above);
-            let said = format!("memory {now:.0} MB, above {MEMORY_MB:.0} MB{how_long}");
-            self.worst(Severity::Warning, said);
         }
     }
 
-    fn complain_of_crashes(&mut self, scene: &Scene<'a>) {
-        let Some(crash) = self.view.last_crash().map(|at| scene.since(at)) else { return };
-        if crash > HOUR {
-            return;
-        }
-        // The shorter window is more specific, if there was a crash in it.
-        let ten_minutes = scene.lately().min(10 * MINUTE);
-        let within = if crash <= ten_minutes { ten_minutes } else { scene.lately() };
-        let crashes = crashes(self.view, scene, within);
-        let when = ago(crash);
-        let said = match (crashes, self.view.state()) {
-            // That one is listed already.
-            (0 | 1, PluginState::Crashed) => return,
-            (0 | 1, _) => format!("crashed {when}"),
-            (many, PluginState::Crashed) => {
-                format!("{} crashes in the {}", count(many), last(within))
-            }
-            (many, _) => {
-                format!("crashed {} times in the {}, last {when}", count(many), last(within))
-            }
-        };
-        self.worst(Severity::Warning, said);
+    pub fn is_cpu_high(&self) -> bool {
+        self.findings.iter().any(|f| matches!(f.kind, FindingKind::CpuAboveThreshold { .. }))
     }
 
-    fn worst(&mut self, severity: Severity, complaint: String) {
-        self.severity = self.severity.min(severity);
-        self.complaints.push(complaint);
+    pub fn is_memory_high(&self) -> bool {
+        self.findings.iter().any(|f| matches!(f.kind, FindingKind::MemoryAboveThreshold { .. }))
     }
 
-    /// Orders by urgency: errors, then warnings, then by CPU.
+    /// Orders by urgency: critical plugins, then those with a warning, then by CPU.
     pub fn by_need(&self, other: &Self) -> Ordering {
-        self.severity.cmp(&other.severity).then_with(|| larger_first(self.cpu, other.cpu))
+        let urgency = |facts: &Self| Reverse(facts.attention);
+        urgency(self).cmp(&urgency(other)).then_with(|| larger_first(self.cpu, other.cpu))
     }
 }
 
@@ -200,39 +133,51 @@ pub fn larger_first(a: Option<f64>, b: Option<f64>) -> Ordering {
     b.unwrap_or(f64::NEG_INFINITY).total_cmp(&a.unwrap_or(f64::NEG_INFINITY))
 }
 
-/// Returns the newest sample if it belongs to the current run. After a publication between two
-/// ticks it may belong to a run that has ended.
-fn live(view: PluginView<'_>) -> Option<Sample<'_>> {
-    let open = view.run()?.id;
-    view.current().filter(|sample| sample.run == Some(open))
-}
-
-/// Counts the crashes in the last `time`, as far as the history reaches.
-fn crashes(view: PluginView<'_>, scene: &Scene<'_>, within: Duration) -> u64 {
-    let (recent, held) = (view.history(within).len(), view.history(Window::All).len());
-    let (long, interval) = (scene.snapshot.history_duration(), scene.snapshot.poll_interval());
-    let is_full = held as u128 >= long.as_nanos() / interval.as_nanos();
-    if recent == held && !is_full {
-        // The history is complete: crashes before its first sample, which no difference between
-        // samples contains, are in the window too.
-        return view.crash_count();
+/// A finding in words, with times relative to now.
+fn message(finding: &Finding, view: PluginView<'_>, scene: &Scene<'_>) -> String {
+    let began = scene.since(finding.since.time());
+    match &finding.kind {
+        FindingKind::Down { state: PluginState::Failed, .. } => format!("failed {}", ago(began)),
+        FindingKind::Down { end, .. } => {
+            let end = match end {
+                Some(end @ (RunEnd::Exited(_) | RunEnd::Signaled(_))) => format!(": {end}"),
+                // The other ends add nothing.
+                Some(_) | None => String::new(),
+            };
+            format!("crashed {}, and is down{end}", ago(began))
+        }
+        FindingKind::Unhealthy => format!("unhealthy for {}", spoken(began)),
+        FindingKind::Unreadable(error) => format!("not measured: {error}"),
+        FindingKind::Crashed { count: crashes, within, last: at } if *crashes > 1 => {
+            let (crashes, within) = (count(*crashes), last(*within));
+            if view.state() == PluginState::Crashed {
+                // The finding before this one states when the last crash was.
+                format!("{crashes} crashes in the {within}")
+            } else {
+                format!("crashed {crashes} times in the {within}, last {}", ago(scene.since(*at)))
+            }
+        }
+        FindingKind::Crashed { last, .. } => format!("crashed {}", ago(scene.since(*last))),
+        FindingKind::CpuAboveThreshold { cpu_percent, .. } => {
+            format!("CPU {cpu_percent:.0} % of one core{}", for_how_long(finding.since, scene))
+        }
+        FindingKind::MemoryAboveThreshold { memory_bytes, threshold_mb } => {
+            let mb = *memory_bytes as f64 / 1_048_576.0;
+            let long = for_how_long(finding.since, scene);
+            format!("memory {mb:.0} MB, above {threshold_mb:.0} MB{long}")
+        }
+        kind => kind.name().replace('_', " "),
     }
-    let by_history = view.aggregates(within).map_or(0, |all| all.crashes);
-    // A crash before the first sample of the history is in no difference between samples either.
-    let lately = view.last_crash().is_some_and(|at| scene.since(at) <= within);
-    by_history.max(u64::from(lately))
 }
 
-/// Returns for how long all newest samples have met the condition; zero if only the newest does.
-fn for_how_long(
-    view: PluginView<'_>,
-    scene: &Scene<'_>,
-    is_so: impl Fn(&Sample<'_>) -> bool,
-) -> String {
-    let first = view.history(Window::All).rev().take_while(is_so).last();
-    let long = first.map(|sample| scene.since(sample.timestamp).saturating_sub(scene.age));
-    match long {
-        Some(long) if long >= scene.snapshot.poll_interval() => format!(" for {}", spoken(long)),
-        Some(_) | None => String::new(),
+/// Returns from the onset to the newest sample; empty if only the newest sample has the value.
+fn for_how_long(onset: Onset, scene: &Scene<'_>) -> String {
+    let long = scene.since(onset.time()).saturating_sub(scene.freshness.age);
+    if !onset.is_exact() {
+        format!(" for more than {}", spoken(long))
+    } else if long >= scene.snapshot.poll_interval() {
+        format!(" for {}", spoken(long))
+    } else {
+        String::new()
     }
 }

@@ -15,8 +15,9 @@ use ratatui::crossterm::event::{Event, KeyEventKind};
 
 use crate::app::{After, App};
 use crate::arguments::{self, Arguments, Request};
+use crate::facts::Freshness;
 use crate::screen;
-use crate::signals::Signals;
+use crate::signals::{self, Request as SignalRequest, Signals, Suspend};
 use crate::terminal::{self, Screen};
 
 /// The interval between two checks for exited children and new data.
@@ -36,7 +37,10 @@ const PANIC_VARIABLE: &str = "PLUGMETER_TOP_PANICS";
 pub fn run(args: impl IntoIterator<Item = OsString>) -> Result<ExitCode, Box<dyn Error>> {
     match arguments::parse(args)? {
         Request::Help => writeln!(io::stdout(), "{}", arguments::HELP)?,
-        Request::Work(role) => return Ok(role.work()?),
+        Request::Work(role) => {
+            signals::unblock()?;
+            return Ok(role.work()?);
+        }
         Request::Show(arguments) => show(&arguments)?,
     }
     Ok(ExitCode::SUCCESS)
@@ -69,10 +73,14 @@ fn show(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     let shown = Screen::open()
         .and_then(|mut screen| watch(&mut screen, &collector.reader(), &mut host, &signals));
     host.stop()?;
-    Ok(shown?)
+    match shown {
+        // The operator has closed the terminal, and an error cannot be shown.
+        Err(_) if signals::has_terminal_closed() => Ok(()),
+        shown => Ok(shown?),
+    }
 }
 
-/// Runs until a key or a signal ends it. Draws after a new revision, a key or a change of size, and
+/// Runs until a key, a signal or the end of the terminal ends it. Draws after a new revision, a key or a change of size, and
 /// at least once per second.
 fn watch(
     screen: &mut Screen,
@@ -83,15 +91,27 @@ fn watch(
     let events = terminal::events()?;
     let mut app = App::default();
     let mut drawn: Option<(u64, Instant)> = None;
-    while !signals.has_arrived() {
+    while !signals::has_terminal_closed() {
+        match signals.take()? {
+            None => {}
+            Some(SignalRequest::Exit) => return Ok(()),
+            Some(SignalRequest::Suspend) => {
+                screen.suspend(|| signals.suspend(Suspend::Process))?;
+                drawn = None;
+            }
+            Some(SignalRequest::Redraw) => {
+                screen.reenter()?;
+                drawn = None;
+            }
+        }
         host.tend()?;
         let snapshot = reader.snapshot();
         let is_fresh = drawn.is_some_and(|(revision, at)| {
             revision == snapshot.revision() && at.elapsed() < REDRAW_INTERVAL
         });
         if !is_fresh {
-            let age = snapshot.sampled_at_instant().elapsed();
-            screen.draw(|buf| screen::draw(buf, &snapshot, age, &mut app))?;
+            let freshness = Freshness::of(&snapshot);
+            screen.draw(|buf| screen::draw(buf, &snapshot, freshness, &mut app))?;
             drawn = Some((snapshot.revision(), Instant::now()));
             assert!(env::var_os(PANIC_VARIABLE).is_none(), "{PANIC_VARIABLE} is set");
         }
@@ -100,9 +120,12 @@ fn watch(
             drawn = None;
             if let Event::Key(key) = event?
                 && key.kind != KeyEventKind::Release
-                && app.key(key) == After::Quit
             {
-                return Ok(());
+                match app.key(key) {
+                    After::Quit => return Ok(()),
+                    After::Suspend => screen.suspend(|| signals.suspend(Suspend::Group))?,
+                    After::GoOn => {}
+                }
             }
             // Keys that are queued already are handled before the next drawing.
             next = events.try_recv().map_err(|_| RecvTimeoutError::Timeout);

@@ -1,34 +1,34 @@
 //! The whole screen: a pure function of the snapshot, its age, and the state that keys change.
 
-use std::time::Duration;
-
 use plugmeter::Snapshot;
+use plugmeter::findings::Thresholds;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
 use crate::app::{App, Pane};
-use crate::facts::{CPU_PERCENT, MEMORY_MB, Scene};
+use crate::facts::{Freshness, Scene};
 use crate::text::put;
 use crate::{detail, style, table, verdict};
 
 /// A smaller screen stays empty, because nothing on it would be readable.
 const SMALLEST: (u16, u16) = (32, 8);
 
-/// Draws the snapshot, `age` after its tick.
-pub fn draw(buf: &mut Buffer, snapshot: &Snapshot, age: Duration, app: &mut App) {
+/// Draws the snapshot.
+pub fn draw(buf: &mut Buffer, snapshot: &Snapshot, freshness: Freshness, app: &mut App) {
     let area = buf.area;
     if area.width < SMALLEST.0 || area.height < SMALLEST.1 {
         let (width, height) = SMALLEST;
-        let said = format!("needs {width} x {height}");
-        put(buf, (area.x, area.y), area.width, &said, style::PLAIN);
+        let message = format!("needs {width} x {height}");
+        put(buf, (area.x, area.y), area.width, &message, style::PLAIN);
         return;
     }
-    let scene = Scene::new(snapshot, age, app.window());
+    let scene = Scene::new(snapshot, freshness, app.window());
     let facts = scene.facts();
     let rows = app.arrange(facts.clone());
     let foot = Rect::new(area.x, area.bottom() - 1, area.width, 1);
-    let told = if app.pane == Pane::Table { verdict::lines(facts.len(), area.height) } else { 0 };
-    let top = Rect { height: 1 + told, ..area };
+    let finding_lines =
+        if app.pane == Pane::Table { verdict::lines(facts.len(), area.height) } else { 0 };
+    let top = Rect { height: 1 + finding_lines, ..area };
     verdict::draw(buf, top, &scene, &facts);
     let body = Rect { y: top.bottom(), height: foot.y - top.bottom(), ..area };
     match app.pane {
@@ -39,7 +39,7 @@ pub fn draw(buf: &mut Buffer, snapshot: &Snapshot, age: Duration, app: &mut App)
                 detail::draw(buf, body, &scene, facts, app);
             }
         }
-        Pane::Help => help(buf, body),
+        Pane::Help => help(buf, body, &scene.thresholds),
     }
     footer(buf, foot, snapshot, app);
 }
@@ -85,10 +85,11 @@ fn footer(buf: &mut Buffer, line: Rect, snapshot: &Snapshot, app: &App) {
     }
 }
 
-fn help(buf: &mut Buffer, area: Rect) {
+fn help(buf: &mut Buffer, area: Rect, thresholds: &Thresholds) {
+    let Thresholds { cpu_percent, memory_mb } = thresholds;
     let meaning = [
         "✗  crashed or failed".to_owned(),
-        format!("▲  CPU over {CPU_PERCENT} % of one core, memory over {MEMORY_MB} MB,"),
+        format!("▲  CPU over {cpu_percent} % of one core, memory over {memory_mb} MB,"),
         "   unhealthy, not to be measured, or crashed in the last hour".to_owned(),
         "●  well          ○  well, and does not run          –  not known".to_owned(),
         String::new(),
@@ -101,7 +102,7 @@ fn help(buf: &mut Buffer, area: Rect) {
         ("r", "reverse the order"),
         ("t", "graphs and p95 of: the whole history, 10 minutes, 1 minute"),
         ("Esc", "a step back, and out"),
-        ("q, Ctrl-C", "quit"),
+        ("q, Ctrl-C", "quit; Ctrl-Z: suspend, until fg in the shell"),
     ];
     let words = [
         "",
@@ -109,16 +110,16 @@ fn help(buf: &mut Buffer, area: Rect) {
         "EV/S: events per second, last minute. P95: 95 % of samples are below it.",
     ];
     let mut y = area.y + 1;
-    let mut line = |x: u16, said: &str, next: bool| {
+    let mut line = |x: u16, message: &str, next: bool| {
         if y < area.bottom() {
-            put(buf, (area.x + x, y), area.width.saturating_sub(x), said, style::PLAIN);
+            put(buf, (area.x + x, y), area.width.saturating_sub(x), message, style::PLAIN);
         }
         y += u16::from(next);
     };
-    meaning.iter().for_each(|said| line(2, said, true));
+    meaning.iter().for_each(|message| line(2, message, true));
     for (key, what) in keys {
         line(2, key, false);
         line(15, what, true);
     }
-    words.iter().for_each(|said| line(2, said, true));
+    words.iter().for_each(|message| line(2, message, true));
 }

@@ -1,8 +1,9 @@
 //! Colours, and shapes with the same meaning for readers who do not see colours.
 
+use plugmeter::findings::Severity;
 use ratatui::style::{Color, Modifier, Style};
 
-use crate::facts::{Facts, Severity};
+use crate::facts::Facts;
 
 pub const PLAIN: Style = Style::new();
 pub const BOLD: Style = Style::new().add_modifier(Modifier::BOLD);
@@ -14,20 +15,21 @@ pub const CPU: Style = Style::new().fg(Color::Cyan);
 pub const MEMORY: Style = Style::new().fg(Color::Magenta);
 pub const SELECTED: Style = Style::new().fg(Color::Reset).add_modifier(Modifier::REVERSED);
 
-pub const fn of(severity: Severity) -> Style {
-    match severity {
-        Severity::Error => ERROR,
-        Severity::Warning => WARNING,
-        Severity::Fine => FINE,
+/// The colour of a plugin.
+pub const fn of(attention: Option<Severity>) -> Style {
+    match attention {
+        Some(Severity::Critical) => ERROR,
+        Some(_) => WARNING,
+        None => FINE,
     }
 }
 
 /// A shape for each severity, and one for a plugin without problems that does not run.
 pub fn shape(facts: &Facts<'_>) -> &'static str {
-    match facts.severity {
-        Severity::Error => "✗",
-        Severity::Warning => "▲",
-        Severity::Fine if facts.view.run().is_some() => "●",
-        Severity::Fine => "○",
+    match facts.attention {
+        Some(Severity::Critical) => "✗",
+        Some(_) => "▲",
+        None if facts.view.run().is_some() => "●",
+        None => "○",
     }
 }

@@ -5,7 +5,7 @@ use ratatui::layout::Rect;
 
 use crate::app::{App, Order};
 use crate::chart::{self, Axis};
-use crate::facts::{CPU_PERCENT, Facts, MEMORY_MB, Scene};
+use crate::facts::{Facts, Scene};
 use crate::style;
 use crate::text::{UNKNOWN, count, last, long, megabytes, percent, put, rate, short, width};
 
@@ -165,9 +165,9 @@ pub fn draw(buf: &mut Buffer, area: Rect, scene: &Scene<'_>, rows: &[Facts<'_>],
     app.set_page(room);
     headings(buf, Rect::new(area.x, area.y + 1, area.width, 1), &columns, app);
     if rows.is_empty() && area.height > 2 {
-        let said =
+        let message =
             if app.filter.is_empty() { "" } else { "No name has this in it: Esc clears it." };
-        buf.set_stringn(area.x + 2, area.y + 2, said, area.width.into(), style::DIM);
+        buf.set_stringn(area.x + 2, area.y + 2, message, area.width.into(), style::DIM);
     }
     // The selected row is in the middle if there are rows on both sides.
     let first = app.position().saturating_sub(room / 2).min(rows.len().saturating_sub(room));
@@ -191,14 +191,14 @@ fn caption(buf: &mut Buffer, area: Rect, scene: &Scene<'_>, app: &App, shown: us
     let span = long(scene.span());
     let all = scene.snapshot.plugins().len();
     let order = app.order.words(app.reverse);
-    let crashes = last(scene.lately());
-    let mut said = format!("{order} · graphs, p95: last {span} · crashes: {crashes}/all");
+    let crashes = last(scene.crash_window());
+    let mut message = format!("{order} · graphs, p95: last {span} · crashes: {crashes}/all");
     if app.typing || !app.filter.is_empty() {
         let caret = if app.typing { "▏" } else { "" };
-        said = format!("filter /{}{caret}   {shown} of {all} · {said}", app.filter);
+        message = format!("filter /{}{caret}   {shown} of {all} · {message}", app.filter);
     }
     let style = if app.typing { style::BOLD } else { style::DIM };
-    put(buf, (area.x, area.y), area.width, &said, style);
+    put(buf, (area.x, area.y), area.width, &message, style);
 }
 
 fn headings(buf: &mut Buffer, line: Rect, columns: &[(Column, u16)], app: &App) {
@@ -225,11 +225,9 @@ fn cell(
     axis: Axis,
 ) {
     let view = facts.view;
-    let above = |value: Option<f64>, limit: f64| {
-        if value.is_some_and(|value| value > limit) { style::WARNING } else { style::PLAIN }
-    };
+    let highlight = |is_high| if is_high { style::WARNING } else { style::PLAIN };
     let history = || view.history(scene.window);
-    let (said, style) = match column {
+    let (message, style) = match column {
         Column::CpuGraph => {
             let columns = axis.columns(history(), area.width, |sample| sample.cpu_percent);
             let top = chart::scale(&columns, 100.0);
@@ -240,21 +238,21 @@ fn cell(
             let top = chart::scale(&columns, LOWEST_TOP_MB);
             return chart::draw(buf, area, &columns, top, style::MEMORY);
         }
-        Column::Shape => (style::shape(facts).to_owned(), style::of(facts.severity)),
+        Column::Shape => (style::shape(facts).to_owned(), style::of(facts.attention)),
         Column::Name => (view.name().to_owned(), style::BOLD),
-        Column::State => (view.state().to_string(), style::of(facts.severity)),
+        Column::State => (view.state().to_string(), style::of(facts.attention)),
         Column::Since => (short(facts.since), style::PLAIN),
-        Column::Cpu => (percent(facts.cpu), above(facts.cpu, CPU_PERCENT)),
+        Column::Cpu => (percent(facts.cpu), highlight(facts.is_cpu_high())),
         Column::CpuP95 => {
             let p95 = view.aggregates(scene.window).and_then(|all| all.cpu).map(|cpu| cpu.p95);
             (percent(p95), style::PLAIN)
         }
-        Column::Memory => (megabytes(facts.memory_mb), above(facts.memory_mb, MEMORY_MB)),
+        Column::Memory => (megabytes(facts.memory_mb), highlight(facts.is_memory_high())),
         Column::Events => (rate(facts.events_per_second), style::PLAIN),
         Column::Crashes => {
-            let style = if facts.crashes_lately > 0 { style::WARNING } else { style::PLAIN };
-            let (lately, all) = (count(facts.crashes_lately), count(view.crash_count()));
-            (if all == "0" { all } else { format!("{lately}/{all}") }, style)
+            let style = highlight(facts.recent_crashes > 0);
+            let (recent, all) = (count(facts.recent_crashes), count(view.crash_count()));
+            (if all == "0" { all } else { format!("{recent}/{all}") }, style)
         }
         Column::Uptime => (facts.uptime.map_or_else(|| UNKNOWN.to_owned(), long), style::PLAIN),
         Column::Version => (view.version().unwrap_or(UNKNOWN).to_owned(), style::PLAIN),
@@ -262,6 +260,6 @@ fn cell(
             (view.pid().map_or_else(|| UNKNOWN.to_owned(), |pid| pid.to_string()), style::PLAIN)
         }
     };
-    let pad = if column.is_number() { area.width.saturating_sub(width(&said)) } else { 0 };
-    put(buf, (area.x + pad, area.y), area.width - pad, &said, style);
+    let pad = if column.is_number() { area.width.saturating_sub(width(&message)) } else { 0 };
+    put(buf, (area.x + pad, area.y), area.width - pad, &message, style);
 }

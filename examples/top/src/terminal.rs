@@ -1,6 +1,7 @@
 //! The terminal, which is restored at the end, after an error, and after a panic.
 
 use std::io::{self, IsTerminal as _, Stdout};
+use std::mem::ManuallyDrop;
 use std::panic;
 use std::sync::mpsc::{self, Receiver};
 use std::thread;
@@ -14,10 +15,14 @@ use ratatui::crossterm::execute;
 use ratatui::crossterm::terminal::{
     EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode,
 };
+use ratatui::layout::{Position, Rect};
 
 /// The terminal in raw mode, on its alternate screen. Dropping it restores the terminal.
+///
+/// The inner value is not dropped: if the terminal is closed, its destructor reports on standard error
+/// that it cannot show the cursor, and panics because standard error is closed too.
 #[derive(Debug)]
-pub(crate) struct Screen(Terminal<CrosstermBackend<Stdout>>);
+pub(crate) struct Screen(ManuallyDrop<Terminal<CrosstermBackend<Stdout>>>);
 
 impl Screen {
     pub(crate) fn is_terminal() -> bool {
@@ -31,7 +36,7 @@ impl Screen {
         let opened = execute!(io::stdout(), EnterAlternateScreen)
             .and_then(|()| Terminal::new(CrosstermBackend::new(io::stdout())));
         match opened {
-            Ok(terminal) => Ok(Self(terminal)),
+            Ok(terminal) => Ok(Self(ManuallyDrop::new(terminal))),
             Err(error) => {
                 restore();
                 Err(error)
@@ -41,6 +46,28 @@ impl Screen {
 
     pub(crate) fn draw(&mut self, draw: impl FnOnce(&mut Buffer)) -> io::Result<()> {
         self.0.draw(|frame| draw(frame.buffer_mut())).map(|_| ())
+    }
+
+    /// Restores the terminal, runs `stop`, which returns when the process is continued, and enters
+    /// the alternate screen again.
+    pub(crate) fn suspend(&mut self, stop: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
+        restore();
+        stop()?;
+        self.reenter()
+    }
+
+    /// Enters raw mode and the alternate screen again, whatever another program has done to the
+    /// terminal, and clears it, so that the next drawing is complete.
+    pub(crate) fn reenter(&mut self) -> io::Result<()> {
+        // Without this, the second call would have no effect. Both come before any output: in the
+        // background they stop the process until it is in the foreground again.
+        disable_raw_mode()?;
+        enable_raw_mode()?;
+        execute!(io::stdout(), EnterAlternateScreen)?;
+        // `Terminal::clear` would request the position of the cursor, and the thread that reads keys
+        // would take the response.
+        let size = self.0.size()?;
+        self.0.resize(Rect::from((Position::ORIGIN, size)))
     }
 }
 

@@ -1,28 +1,27 @@
-//! The documents of the API, as JSON.
+//! The documents of the JSON API.
 
 use std::io::Write as _;
 
 use axum::body::Bytes;
 use serde::ser::SerializeStruct as _;
 use serde::{Serialize, Serializer};
+use tokio::task::yield_now;
 
-use super::judge::{self, Status, Thresholds};
-use crate::format::json::{SAMPLE_FIELDS, sample_fields};
+use super::event_rate::recent_event_rate;
+use super::plugin_status::PluginStatus;
+use super::to_json::append_json;
+use crate::findings::Thresholds;
 use crate::format::number::{megabytes, round2, timestamp};
 use crate::{Downsampler, PluginView, Point, ReadError, Snapshot, Window};
 
-/// Rises when a field changes its meaning or goes.
+/// Increases when a key changes its meaning or is removed.
 const SCHEMA: u32 = 1;
-/// Plugins, and samples, that are written before others get their turn.
-const PLUGINS: usize = 128;
-const SAMPLES: usize = 4_096;
+/// Plugins that are written before other tasks of the thread can run.
+const PLUGINS_PER_YIELD: usize = 128;
+/// Samples, likewise.
+const SAMPLES_PER_YIELD: u64 = 4_096;
 
-/// Lets other tasks of the thread have their turn.
-pub(super) async fn turn() {
-    tokio::task::yield_now().await;
-}
-
-/// A JSON document in the making.
+/// A JSON document under construction.
 struct Document(Vec<u8>);
 
 impl Document {
@@ -33,15 +32,14 @@ impl Document {
     }
 
     fn write(&mut self, value: &impl Serialize) {
-        serde_json::to_writer(&mut self.0, value)
-            .expect("a value of ours is JSON, a vector takes it");
+        append_json(&mut self.0, value);
     }
 
     fn key(&mut self, key: &str) {
         if !matches!(self.0.last(), Some(b'{')) {
             self.0.push(b',');
         }
-        write!(self.0, "\"{key}\":").expect("a vector takes all that is written");
+        write!(self.0, "\"{key}\":").expect("writing to a vector does not fail");
     }
 
     fn field(&mut self, key: &str, value: &impl Serialize) {
@@ -58,43 +56,58 @@ impl Document {
     }
 }
 
-/// A plugin as it is now, and what is to be thought of it.
-pub(super) struct Row<'a> {
-    pub snapshot: &'a Snapshot,
-    pub view: PluginView<'a>,
-    pub thresholds: &'a Thresholds,
+/// A plugin's current values and its status.
+#[derive(Serialize)]
+struct PluginRow<'a> {
+    #[serde(flatten)]
+    view: PluginView<'a>,
+    status: PluginStatus,
+    state_since: String,
+    read_error: Option<String>,
+    last_crash: Option<String>,
+    restart_count: u64,
+    crashes_in_window: u64,
+    events_per_second: f64,
 }
 
-impl Serialize for Row<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Self { snapshot, view, thresholds } = *self;
-        let mut out = serializer.serialize_struct("Row", SAMPLE_FIELDS + 7)?;
-        sample_fields(&mut out, &view.as_sample())?;
-        out.serialize_field("status", &Status::of(snapshot, view, thresholds))?;
-        out.serialize_field("state_since", &timestamp(view.state_since()))?;
-        out.serialize_field("problem", &view.read_error().map(ReadError::to_string))?;
-        out.serialize_field("last_crash", &view.last_crash().map(timestamp))?;
-        out.serialize_field("restart_count", &view.restart_count())?;
-        out.serialize_field("crashes_in_window", &view.crashes(Window::All))?;
-        let rate = judge::events_per_second(snapshot, view);
-        out.serialize_field("events_per_second", &round2(rate))?;
-        out.end()
+impl<'a> PluginRow<'a> {
+    fn new(view: PluginView<'a>, thresholds: &Thresholds) -> Self {
+        Self {
+            view,
+            status: PluginStatus::of(view, thresholds),
+            state_since: timestamp(view.state_since()),
+            read_error: view.read_error().map(ReadError::to_string),
+            last_crash: view.last_crash().map(timestamp),
+            restart_count: view.restart_count(),
+            crashes_in_window: crashes_since_oldest_sample(view),
+            events_per_second: round2(recent_event_rate(view)),
+        }
     }
 }
 
-/// The beginning of the document of all plugins: what changes within a revision, too.
-pub(super) fn metrics_head(snapshot: &Snapshot, age_seconds: f64) -> Bytes {
+/// The crashes between the oldest sample of the history and the revision, as in the aggregates.
+fn crashes_since_oldest_sample(view: PluginView<'_>) -> u64 {
+    let count = view.crash_count();
+    if count == 0 {
+        return 0;
+    }
+    let oldest = view.history(Window::All).next();
+    oldest.map_or(count, |sample| count.saturating_sub(sample.crash_count))
+}
+
+/// The start of the document of all plugins: everything that changes within a revision.
+pub(super) fn metrics_head(snapshot: &Snapshot) -> Bytes {
     let mut head = Document::new(256);
     head.field("schema", &SCHEMA);
     head.field("timestamp", &timestamp(snapshot.sampled_at()));
     head.field("started_at", &timestamp(snapshot.started_at()));
     head.field("tick", &snapshot.tick());
     head.field("revision", &snapshot.revision());
-    head.field("age_seconds", &round2(age_seconds));
+    head.field("age_seconds", &round2(snapshot.age().as_secs_f64()));
     head.0.into()
 }
 
-/// The rest of it.
+/// The rest of that document.
 pub(super) async fn metrics_rest(snapshot: &Snapshot, thresholds: &Thresholds) -> Bytes {
     let plugins = snapshot.plugins();
     let mut rest = Document(Vec::with_capacity(1_024 + plugins.len() * 512));
@@ -103,11 +116,11 @@ pub(super) async fn metrics_rest(snapshot: &Snapshot, thresholds: &Thresholds) -
     rest.field("stopped", &snapshot.is_stopped());
     rest.key("plugins");
     rest.0.push(b'[');
-    for (nth, view) in plugins.enumerate() {
-        if nth % PLUGINS == PLUGINS - 1 {
-            turn().await;
+    for (index, view) in plugins.enumerate() {
+        if index % PLUGINS_PER_YIELD == PLUGINS_PER_YIELD - 1 {
+            yield_now().await;
         }
-        rest.element(&Row { snapshot, view, thresholds });
+        rest.element(&PluginRow::new(view, thresholds));
     }
     rest.0.push(b']');
     rest.field("system", &snapshot.system());
@@ -136,14 +149,14 @@ impl Serialize for HistoryPoint {
     }
 }
 
-/// One plugin, with its history.
+/// The document of one plugin, with its history in at most `points` points.
 pub(super) async fn plugin(
-    snapshot: &Snapshot,
     view: PluginView<'_>,
     thresholds: &Thresholds,
     window: Window,
     points: usize,
 ) -> Bytes {
+    let snapshot = view.snapshot();
     let mut out = Document::new(4_096);
     out.field("schema", &SCHEMA);
     out.field("timestamp", &timestamp(snapshot.sampled_at()));
@@ -153,7 +166,7 @@ pub(super) async fn plugin(
     out.field("version", &view.version());
     out.field("state", &view.state());
     out.field("pid", &view.pid());
-    out.field("current", &Row { snapshot, view, thresholds });
+    out.field("current", &PluginRow::new(view, thresholds));
     out.field("aggregates", &view.aggregates(window));
     out.key("runs");
     out.0.push(b'[');
@@ -162,16 +175,15 @@ pub(super) async fn plugin(
     out.key("history");
     out.0.push(b'[');
     let history = view.history(window);
-    // A tick records a sample of every plugin that is registered: they have no gap.
-    let mut tick = snapshot.tick() + 1 - history.len() as u64;
-    let mut downsampler = Downsampler::new(tick, snapshot.tick(), points);
-    for sample in history {
+    // Every tick records a sample of every registered plugin: there are no gaps.
+    let oldest = snapshot.tick() + 1 - history.len() as u64;
+    let mut downsampler = Downsampler::new(oldest, snapshot.tick(), points);
+    for (tick, sample) in (oldest..).zip(history) {
         if let Some(point) = downsampler.push(tick, &sample) {
             out.element(&HistoryPoint(point));
         }
-        tick += 1;
-        if tick.is_multiple_of(SAMPLES as u64) {
-            turn().await;
+        if (tick + 1).is_multiple_of(SAMPLES_PER_YIELD) {
+            yield_now().await;
         }
     }
     if let Some(point) = downsampler.finish() {

@@ -1,4 +1,4 @@
-//! A body that is shared: a head of one's own, and a rest that others are reading too.
+//! A response body of two parts: one of this response, and one that is shared by several.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -7,24 +7,24 @@ use std::task::{Context, Poll};
 use axum::body::{Body, Bytes};
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
 
-/// Handed over in pieces of this size. In one piece it would be written to one connection for as
-/// long as that takes what is written, and the others would wait.
-const PIECE: usize = 64 * 1_024;
+/// Bodies are sent in chunks of this size, so that one connection that takes data quickly does not
+/// keep the thread from the others.
+const CHUNK_BYTES: usize = 64 * 1_024;
 
 /// `head`, then `rest`.
 #[derive(Debug)]
-pub(super) struct Shared {
+pub(super) struct SharedBody {
     head: Bytes,
     rest: Bytes,
 }
 
-impl Shared {
+impl SharedBody {
     pub(super) fn body(head: impl Into<Bytes>, rest: Bytes) -> Body {
         Body::new(Self { head: head.into(), rest })
     }
 }
 
-impl HttpBody for Shared {
+impl HttpBody for SharedBody {
     type Data = Bytes;
     type Error = Infallible;
 
@@ -34,8 +34,8 @@ impl HttpBody for Shared {
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         let Self { head, rest } = &mut *self;
         let from = if head.is_empty() { rest } else { head };
-        let piece = from.split_to(from.len().min(PIECE));
-        Poll::Ready((!piece.is_empty()).then(|| Ok(Frame::data(piece))))
+        let chunk = from.split_to(from.len().min(CHUNK_BYTES));
+        Poll::Ready((!chunk.is_empty()).then(|| Ok(Frame::data(chunk))))
     }
 
     fn is_end_stream(&self) -> bool {
@@ -52,17 +52,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_pieces_are_the_head_and_the_rest_and_none_is_copied() {
-        let rest = Bytes::from(vec![7; PIECE * 2 + 1]);
-        let mut body = Shared { head: Bytes::from_static(b"head"), rest: rest.clone() };
+    fn chunks_are_head_and_rest_without_copy() {
+        let rest = Bytes::from(vec![7; CHUNK_BYTES * 2 + 1]);
+        let mut body = SharedBody { head: Bytes::from_static(b"head"), rest: rest.clone() };
         assert_eq!(body.size_hint().exact(), Some(4 + rest.len() as u64));
         let mut context = Context::from_waker(std::task::Waker::noop());
-        let mut pieces = Vec::new();
+        let mut chunks = Vec::new();
         while let Poll::Ready(Some(Ok(frame))) = Pin::new(&mut body).poll_frame(&mut context) {
-            pieces.push(frame.into_data().unwrap());
+            chunks.push(frame.into_data().unwrap());
         }
         assert!(body.is_end_stream());
-        assert_eq!(pieces.iter().map(Bytes::len).collect::<Vec<_>>(), [4, PIECE, PIECE, 1]);
-        assert_eq!(pieces[1].as_ptr(), rest.as_ptr());
+        assert_eq!(
+            chunks.iter().map(Bytes::len).collect::<Vec<_>>(),
+            [4, CHUNK_BYTES, CHUNK_BYTES, 1]
+        );
+        assert_eq!(chunks[1].as_ptr(), rest.as_ptr());
     }
 }

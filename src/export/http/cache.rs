@@ -1,6 +1,6 @@
-//! What is the same for everybody who asks, made once for each revision.
+//! Response bodies that are the same for every client, made once for each revision.
 //!
-//! A page of 10,000 plugins is megabytes: a hundred clients that are slow to take it hold one copy.
+//! A page of 10,000 plugins is megabytes: a hundred slow clients share one copy.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -9,56 +9,58 @@ use tokio::sync::OnceCell;
 
 use crate::Snapshot;
 
-/// What is kept.
+/// A cached body.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Kept {
+pub(super) enum CacheKey {
     OpenMetrics,
     Prometheus,
-    /// All plugins as JSON, from what does not change within a revision.
-    Metrics,
-    /// The page, likewise, and what its script asks for.
-    Page,
-    Rows,
+    /// `/api/metrics`, without the part that changes within a revision.
+    ApiMetrics,
+    /// The dashboard's page of all plugins, likewise.
+    IndexPage,
+    /// The data with which the script updates that page, likewise.
+    IndexData,
 }
 
-const KINDS: usize = 5;
+const KEYS: usize = 5;
 
 #[derive(Debug)]
 struct Revision {
     number: u64,
-    made: [OnceCell<Bytes>; KINDS],
+    bodies: [OnceCell<Bytes>; KEYS],
 }
 
-/// The newest revision that somebody has asked for.
+/// The bodies of the newest requested revision.
 #[derive(Debug, Default)]
 pub(super) struct Cache(Mutex<Option<Arc<Revision>>>);
 
 impl Cache {
-    /// What `make` makes of the snapshot, or what it has made of it already. Whoever asks while it
-    /// is being made waits for it.
+    /// Returns the body of `key` for the snapshot, made by `make` unless it exists. Concurrent
+    /// requests wait for the first one's.
     pub(super) async fn get(
         &self,
         snapshot: &Snapshot,
-        kind: Kept,
+        key: CacheKey,
         make: impl Future<Output = Bytes>,
     ) -> Bytes {
-        let revision = self.of(snapshot.revision());
-        revision.made[kind as usize].get_or_init(|| make).await.clone()
+        let revision = self.revision(snapshot.revision());
+        revision.bodies[key as usize].get_or_init(|| make).await.clone()
     }
 
-    /// Nobody holds this lock while anything is made.
-    fn of(&self, number: u64) -> Arc<Revision> {
+    /// The lock is not held while a body is made.
+    fn revision(&self, number: u64) -> Arc<Revision> {
         let mut newest = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match &*newest {
-            Some(kept) if kept.number == number => return Arc::clone(kept),
+            Some(cached) if cached.number == number => return Arc::clone(cached),
             _ => {}
         }
-        let made = Arc::new(Revision { number, made: Default::default() });
-        // One thread of a host's may be a revision behind another: the newer one stays.
-        if newest.as_ref().is_none_or(|kept| kept.number < number) {
-            *newest = Some(Arc::clone(&made));
+        let revision = Arc::new(Revision { number, bodies: Default::default() });
+        // The router may run on several threads, and one may have an older snapshot than another:
+        // the newer revision stays.
+        if newest.as_ref().is_none_or(|cached| cached.number < number) {
+            *newest = Some(Arc::clone(&revision));
         }
-        made
+        revision
     }
 }
 
@@ -67,14 +69,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_revision_is_kept_the_newest() {
+    fn newest_revision_is_cached() {
         let cache = Cache::default();
-        let first = cache.of(7);
-        assert!(Arc::ptr_eq(&first, &cache.of(7)));
-        let second = cache.of(8);
+        let first = cache.revision(7);
+        assert!(Arc::ptr_eq(&first, &cache.revision(7)));
+        let second = cache.revision(8);
         assert!(!Arc::ptr_eq(&first, &second));
-        assert!(!Arc::ptr_eq(&first, &cache.of(7)), "what is late is made for itself");
-        assert!(Arc::ptr_eq(&second, &cache.of(8)));
-        assert_eq!(Arc::strong_count(&first), 1, "an old one is let go");
+        assert!(!Arc::ptr_eq(&first, &cache.revision(7)), "an older revision is not cached");
+        assert!(Arc::ptr_eq(&second, &cache.revision(8)));
+        assert_eq!(Arc::strong_count(&first), 1, "the older revision is released");
     }
 }

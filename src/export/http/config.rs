@@ -1,23 +1,21 @@
-//! What the host asks of the server, and what it runs with.
+//! The configuration of a server or a router.
 
-use std::error::Error;
 use std::fmt;
-use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::num::NonZeroUsize;
 
 use serde::{Deserialize, Deserializer, Serialize, de};
 
-use super::guard::{Secret, comparable_host};
-use super::judge::Thresholds;
+use super::error::HttpError;
+use super::settings::{self, HttpSettings};
+use crate::findings::Thresholds;
 
-/// What a server or a router is to do. It is checked by [`serve`](super::serve) and
-/// [`router`](super::router).
+/// The configuration of a server or a router. [`serve`](super::serve) and
+/// [`router`](super::router) validate it.
 ///
-/// By serde it is `{"enabled": true, "host": "127.0.0.1", "port": 8080, "allowed_hosts": [],
+/// In JSON it is `{"enabled": true, "host": "127.0.0.1", "port": 8080, "allowed_hosts": [],
 /// "token": null, "warn_cpu_percent": 50, "warn_memory_mb": 100, "max_connections": 256}`; a missing
-/// key takes its default; an unknown key is an error; `"host"` also takes `"localhost"`, which is
-/// 127.0.0.1. Its `Debug` does not show the token; its JSON does.
+/// key has its default; an unknown key is an error; `"host"` also accepts `"localhost"`, which is
+/// 127.0.0.1. `Debug` does not show the token; JSON does.
 ///
 /// ```
 /// use plugmeter::http::HttpConfig;
@@ -27,7 +25,7 @@ use super::judge::Thresholds;
 /// # let json = serde_json::from_str::<HttpConfig>(r#"{"port": 0, "token": "correct horse"}"#);
 /// # assert_eq!(json.unwrap(), config);
 /// ```
-#[must_use = "a config does nothing until something is served with it"]
+#[must_use = "a config has no effect until it is passed to `serve` or `router`"]
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct HttpConfig {
@@ -46,35 +44,37 @@ pub struct HttpConfig {
 
 impl Default for HttpConfig {
     fn default() -> Self {
+        let Thresholds { cpu_percent, memory_mb } = Thresholds::default();
         Self {
             enabled: true,
             host: IpAddr::V4(Ipv4Addr::LOCALHOST),
             port: 8080,
             allowed_hosts: Vec::new(),
             token: None,
-            warn_cpu_percent: 50.0,
-            warn_memory_mb: 100.0,
+            warn_cpu_percent: cpu_percent,
+            warn_memory_mb: memory_mb,
             max_connections: 256,
         }
     }
 }
 
 impl HttpConfig {
-    /// Whether to serve at all. If not, [`serve`](super::serve) binds nothing and starts no thread,
-    /// and a [`router`](super::router) has no routes.
+    /// Whether to serve: true by default. If false, [`serve`](super::serve) binds no address and
+    /// starts no thread, and a [`router`](super::router) has no routes.
     pub fn enabled(mut self, enabled: bool) -> Self {
         self.enabled = enabled;
         self
     }
 
-    /// The address to listen on. Beyond loopback, set a [`token`](Self::token).
+    /// The address to listen on: 127.0.0.1 by default. For an address that other machines can reach,
+    /// set a [`token`](Self::token).
     pub fn host(mut self, host: IpAddr) -> Self {
         self.host = host;
         self
     }
 
-    /// The port to listen on: 8080 unless set; 0 is any free one, which [`HttpServer::local_addr`]
-    /// tells.
+    /// The port to listen on: 8080 by default. With 0 the operating system chooses a free one, which
+    /// [`HttpServer::local_addr`] returns.
     ///
     /// [`HttpServer::local_addr`]: super::HttpServer::local_addr
     pub fn port(mut self, port: u16) -> Self {
@@ -82,93 +82,61 @@ impl HttpConfig {
         self
     }
 
-    /// Answers requests for this host, besides those for an address and for `localhost`: the name
-    /// under which a reverse proxy or another machine asks. Without a port. A page of another site
-    /// cannot have its own name pointed here, and read what is answered.
+    /// Accepts requests for this host too, besides those for an IP address and for `localhost`: the
+    /// name that a reverse proxy or another machine uses, without a port. Other hosts are rejected,
+    /// so that no page of another site can read responses through a name that resolves to this
+    /// address (DNS rebinding).
     pub fn allow_host(mut self, host: &str) -> Self {
         self.allowed_hosts.push(host.to_owned());
         self
     }
 
-    /// Answers only who knows it (but `/health`): as `Authorization: Bearer TOKEN`, or as the
-    /// password of `Basic`, whatever the user's name, which is what a browser asks for.
+    /// Requires this token for every route except `/health`: as `Authorization: Bearer TOKEN`, or as
+    /// the password of `Basic` with any user name, for which a browser prompts.
     pub fn token(mut self, token: &str) -> Self {
         self.token = Some(token.to_owned());
         self
     }
 
-    /// A plugin above so many percent of one core is worth a warning: 50 unless set; four busy
-    /// threads use 400. A number too large to be reached warns of nothing; it has to be finite.
+    /// The threshold for CPU, in percent of one core: 50 by default; four busy threads use 400. A
+    /// plugin above it has a warning. It must be finite; a value that cannot be reached turns the
+    /// warning off.
     pub fn warn_cpu_percent(mut self, percent: f64) -> Self {
         self.warn_cpu_percent = percent;
         self
     }
 
-    /// A plugin above so much resident memory is worth a warning, in MB of 1,048,576 bytes: 100
-    /// unless set. A number too large to be reached warns of nothing; it has to be finite.
+    /// The threshold for resident memory, in MB of 1,048,576 bytes: 100 by default. A plugin above it
+    /// has a warning. It must be finite; a value that cannot be reached turns the warning off.
     pub fn warn_memory_mb(mut self, mb: f64) -> Self {
         self.warn_memory_mb = mb;
         self
     }
 
-    /// Connections at the same time: 256 unless set; more are accepted and closed at once.
+    /// The maximum number of simultaneous connections: 256 by default. Further connections are
+    /// accepted and closed immediately.
     pub fn max_connections(mut self, connections: usize) -> Self {
         self.max_connections = connections;
         self
     }
 
-    /// Checks everything, once. What comes out cannot be wrong.
-    pub(super) fn plan(&self) -> Result<Plan, HttpError> {
-        let wrong = |setting, reason: String| Err(HttpError::Config { setting, reason });
-        let mut allowed_hosts = Vec::with_capacity(self.allowed_hosts.len());
-        for host in &self.allowed_hosts {
-            // As it would have to come in a request: a name that is never equal to one helps nobody.
-            let has_port =
-                if host.starts_with('[') { !host.ends_with(']') } else { host.contains(':') };
-            match comparable_host(host).filter(|_| !has_port) {
-                Some(host) => allowed_hosts.push(host),
-                None => {
-                    let reason = format!("{host:?} is not the name of a host, without a port");
-                    return wrong("allowed_hosts", reason);
-                }
-            }
-        }
-        for (setting, value) in
-            [("warn_cpu_percent", self.warn_cpu_percent), ("warn_memory_mb", self.warn_memory_mb)]
-        {
-            // JSON has no infinity: it would be written, and not be read again.
-            if !value.is_finite() || value < 0.0 {
-                return wrong(setting, format!("{value} is not a finite number from 0 on"));
-            }
-        }
-        let Some(max_connections) = NonZeroUsize::new(self.max_connections) else {
-            return wrong("max_connections", "0 connections would answer nobody".to_owned());
-        };
-        let token = match self.token.as_deref() {
-            None => None,
-            Some("") => return wrong("token", "it is empty".to_owned()),
-            Some(token) if token.trim() != token || token.contains(char::is_control) => {
-                // The token itself is not for a log.
-                let reason = "it has space around it, or control characters: no request has that";
-                return wrong("token", reason.to_owned());
-            }
-            Some(token) => Some(Secret::new(token)),
-        };
-        Ok(Plan {
+    /// Validates every setting.
+    pub(super) fn validate(&self) -> Result<HttpSettings, HttpError> {
+        Ok(HttpSettings {
             enabled: self.enabled,
             address: SocketAddr::new(self.host, self.port),
-            allowed_hosts,
-            token,
+            allowed_hosts: settings::allowed_hosts(&self.allowed_hosts)?,
             thresholds: Thresholds {
-                cpu_percent: self.warn_cpu_percent,
-                memory_mb: self.warn_memory_mb,
+                cpu_percent: settings::threshold("warn_cpu_percent", self.warn_cpu_percent)?,
+                memory_mb: settings::threshold("warn_memory_mb", self.warn_memory_mb)?,
             },
-            max_connections,
+            max_connections: settings::max_connections(self.max_connections)?,
+            token: settings::token(self.token.as_deref())?,
         })
     }
 }
 
-/// All but the token, of which it says whether there is one.
+/// Shows whether there is a token, but not the token.
 impl fmt::Debug for HttpConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("HttpConfig")
@@ -184,79 +152,16 @@ impl fmt::Debug for HttpConfig {
     }
 }
 
-/// A config that was checked.
-#[derive(Debug)]
-pub(super) struct Plan {
-    pub enabled: bool,
-    pub address: SocketAddr,
-    /// As [`comparable_host`] makes them.
-    pub allowed_hosts: Vec<String>,
-    pub token: Option<Secret>,
-    pub thresholds: Thresholds,
-    pub max_connections: NonZeroUsize,
-}
-
-/// Why nothing is served.
-///
-/// ```
-/// use plugmeter::http::{self, HttpConfig, HttpError};
-/// use plugmeter::{Collector, Config};
-///
-/// let collector = Collector::start(Config::default())?;
-/// let error = http::serve(collector.reader(), HttpConfig::default().token("")).unwrap_err();
-/// assert!(matches!(error, HttpError::Config { setting: "token", .. }));
-/// # Ok::<(), plugmeter::StartError>(())
-/// ```
-#[non_exhaustive]
-#[derive(Debug)]
-pub enum HttpError {
-    /// The address cannot be listened on: mostly it is in use. No other one is tried.
-    Bind {
-        /// As configured.
-        addr: SocketAddr,
-        /// What the operating system says.
-        source: io::Error,
-    },
-    /// A setting makes no sense.
-    Config {
-        /// Its name.
-        setting: &'static str,
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// The server's thread could not be started.
-    Thread(io::Error),
-}
-
-impl fmt::Display for HttpError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Bind { addr, source } => write!(f, "cannot listen on {addr}: {source}"),
-            Self::Config { setting, reason } => write!(f, "setting {setting}: {reason}"),
-            Self::Thread(source) => write!(f, "cannot start the server's thread: {source}"),
-        }
-    }
-}
-
-impl Error for HttpError {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        match self {
-            Self::Bind { source, .. } | Self::Thread(source) => Some(source),
-            Self::Config { .. } => None,
-        }
-    }
-}
-
 fn read_host<'de, D: Deserializer<'de>>(deserializer: D) -> Result<IpAddr, D::Error> {
     let host = String::deserialize(deserializer)?;
     if host.eq_ignore_ascii_case("localhost") {
         return Ok(IpAddr::V4(Ipv4Addr::LOCALHOST));
     }
-    let wrong = |_| de::Error::invalid_value(de::Unexpected::Str(&host), &"an address");
-    host.parse().map_err(wrong)
+    let invalid = |_| de::Error::invalid_value(de::Unexpected::Str(&host), &"an address");
+    host.parse().map_err(invalid)
 }
 
-/// Whole numbers as such, so that what a person wrote comes back as they wrote it.
+/// Writes whole numbers without a fraction, as a person writes them.
 #[allow(
     clippy::cast_possible_truncation,
     clippy::cast_precision_loss,
@@ -272,89 +177,4 @@ fn write_number<S: serde::Serializer>(value: &f64, serializer: S) -> Result<S::O
 }
 
 #[cfg(test)]
-mod tests {
-    use std::net::Ipv6Addr;
-
-    use super::*;
-
-    #[track_caller]
-    fn assert_wrong(config: &HttpConfig, setting: &str, said: &str) {
-        let error = config.plan().unwrap_err();
-        assert!(matches!(error, HttpError::Config { setting: s, .. } if s == setting), "{error}");
-        assert!(error.to_string().contains(said), "{error}");
-    }
-
-    #[test]
-    fn what_makes_no_sense_is_an_error_that_names_the_setting_and_the_value() {
-        let config = HttpConfig::default;
-        assert_wrong(&config().token(""), "token", "empty");
-        assert_wrong(&config().token("secret\n"), "token", "space around");
-        assert_wrong(&config().token("sec\u{7f}ret"), "token", "control");
-        assert_wrong(&config().max_connections(0), "max_connections", "0");
-        for bad in [f64::NAN, -0.1, f64::NEG_INFINITY, f64::INFINITY] {
-            assert_wrong(&config().warn_cpu_percent(bad), "warn_cpu_percent", &bad.to_string());
-            assert_wrong(&config().warn_memory_mb(bad), "warn_memory_mb", &bad.to_string());
-        }
-        for bad in ["", ".", "bot.example:80", "http://bot", "a/b", "bö.example", "a b", "u@h", "*"]
-        {
-            assert_wrong(&config().allow_host(bad), "allowed_hosts", &format!("{bad:?}"));
-        }
-        for good in ["bot", "Bot.Example.", "xn--bt-fka.example", "[::1]", "under_score"] {
-            assert!(config().allow_host(good).plan().is_ok(), "{good}");
-        }
-    }
-
-    #[test]
-    fn no_error_says_the_token() {
-        let error = HttpConfig::default().token(" hunter2").plan().unwrap_err();
-        assert!(!format!("{error} {error:?}").contains("hunter2"), "{error:?}");
-    }
-
-    #[test]
-    fn json_goes_both_ways() {
-        let json = serde_json::to_string(&HttpConfig::default()).unwrap();
-        assert_eq!(
-            json,
-            r#"{"enabled":true,"host":"127.0.0.1","port":8080,"allowed_hosts":[],"token":null,"warn_cpu_percent":50,"warn_memory_mb":100,"max_connections":256}"#
-        );
-        let config = HttpConfig::default()
-            .enabled(false)
-            .host(IpAddr::V6(Ipv6Addr::LOCALHOST))
-            .port(0)
-            .allow_host("bot.example")
-            .token("s3cret")
-            .warn_cpu_percent(12.5)
-            .warn_memory_mb(0.0)
-            .max_connections(3);
-        let json = serde_json::to_string(&config).unwrap();
-        assert_eq!(serde_json::from_str::<HttpConfig>(&json).unwrap(), config, "{json}");
-    }
-
-    #[test]
-    fn json_takes_defaults_for_what_is_missing_and_refuses_what_it_does_not_know() {
-        let read = serde_json::from_str::<HttpConfig>;
-        assert_eq!(read("{}").unwrap(), HttpConfig::default());
-        assert_eq!(read(r#"{"host": "LocalHost"}"#).unwrap(), HttpConfig::default());
-        let every = IpAddr::V6(Ipv6Addr::UNSPECIFIED);
-        assert_eq!(read(r#"{"host": "::"}"#).unwrap(), HttpConfig::default().host(every));
-        for (bad, said) in [
-            (r#"{"hosts": []}"#, "unknown field"),
-            (r#"{"host": "example.com"}"#, "an address"),
-            (r#"{"host": "[::1]"}"#, "an address"),
-            (r#"{"port": 65536}"#, "u16"),
-            (r#"{"port": -1}"#, "u16"),
-            (r#"{"token": 5}"#, "string"),
-            (r#"{"max_connections": 0.5}"#, "usize"),
-        ] {
-            let error = read(bad).unwrap_err().to_string();
-            assert!(error.contains(said), "{bad}: {error}");
-        }
-    }
-
-    #[test]
-    fn debug_does_not_show_the_token() {
-        let config = HttpConfig::default().token("hunter2");
-        let plan = config.plan().unwrap();
-        assert!(!format!("{config:?} {plan:?}").contains("hunter2"));
-    }
-}
+mod tests;

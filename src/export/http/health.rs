@@ -1,39 +1,30 @@
-//! Whether the sampler does what it should.
+//! Whether the collector samples as it should.
 
 use std::time::Duration;
 
 use crate::Snapshot;
 
-/// How much older than three intervals a tick may be.
-const GRACE: Duration = Duration::from_secs(1);
-
-/// Why the values are not those of now.
+/// Why the values of a snapshot are not current.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Ailment {
+pub(super) enum HealthProblem {
     Stopped,
-    Late { by_now: Duration },
+    Stale { age: Duration },
 }
 
-/// Since the tick of the snapshot, on the monotonic clock.
-pub(super) fn age(snapshot: &Snapshot) -> Duration {
-    snapshot.sampled_at_instant().elapsed()
-}
-
-/// What is wrong, if something is. A publication between ticks makes nothing younger.
-pub(super) fn ailment(snapshot: &Snapshot, age: Duration) -> Option<Ailment> {
-    if snapshot.is_stopped() {
-        return Some(Ailment::Stopped);
+impl HealthProblem {
+    /// `None` if the values are current. Reads the clock.
+    pub(super) fn of(snapshot: &Snapshot) -> Option<Self> {
+        if snapshot.is_stopped() {
+            return Some(Self::Stopped);
+        }
+        snapshot.is_stale().then(|| Self::Stale { age: snapshot.age() })
     }
-    let longest = snapshot.poll_interval().saturating_mul(3).saturating_add(GRACE);
-    (age > longest).then_some(Ailment::Late { by_now: age })
-}
 
-impl Ailment {
     pub(super) fn reason(self) -> String {
         match self {
             Self::Stopped => "the collector is stopped".to_owned(),
-            Self::Late { by_now } => {
-                format!("the last tick was {:.1} seconds ago", by_now.as_secs_f64())
+            Self::Stale { age } => {
+                format!("the last tick was {:.1} seconds ago", age.as_secs_f64())
             }
         }
     }
@@ -42,19 +33,22 @@ impl Ailment {
 #[cfg(all(test, feature = "testing"))]
 mod tests {
     use super::*;
-    use crate::Config;
     use crate::testing::Simulation;
+    use crate::{Collector, Config};
 
     #[test]
-    fn a_tick_may_be_three_intervals_and_a_second_old() {
-        let interval = Duration::from_secs(5);
-        let sim = Simulation::new(Config::default().poll_interval(interval)).unwrap();
-        let snapshot = sim.snapshot();
-        let longest = interval * 3 + Duration::from_secs(1);
-        assert_eq!(ailment(&snapshot, longest), None);
-        let by_now = longest + Duration::from_nanos(1);
-        let late = ailment(&snapshot, by_now);
-        assert_eq!(late, Some(Ailment::Late { by_now }));
-        assert_eq!(late.unwrap().reason(), "the last tick was 16.0 seconds ago");
+    fn stopped_collector_is_unhealthy() {
+        let collector = Collector::start(Config::default()).unwrap();
+        assert_eq!(HealthProblem::of(&collector.sample_now().unwrap()), None);
+        collector.stop();
+        assert_eq!(HealthProblem::of(&collector.snapshot()), Some(HealthProblem::Stopped));
+    }
+
+    #[test]
+    fn reason_states_age_of_last_tick() {
+        let sim = Simulation::new(Config::default()).unwrap();
+        assert_eq!(HealthProblem::of(&sim.snapshot()), None);
+        let stale = HealthProblem::Stale { age: Duration::from_millis(16_040) };
+        assert_eq!(stale.reason(), "the last tick was 16.0 seconds ago");
     }
 }

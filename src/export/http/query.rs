@@ -1,4 +1,4 @@
-//! The parameters of a request.
+//! The query parameters of a request.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -8,85 +8,85 @@ use percent_encoding::percent_decode_str;
 
 use crate::Window;
 
-/// Points in a history unless a request says how many.
-const POINTS: usize = 720;
-/// The most that it may ask for.
-const MOST_POINTS: usize = 10_000;
+/// The number of points in a history if the request has no `points`.
+const DEFAULT_POINTS: usize = 720;
+/// The largest valid `points`.
+const MAX_POINTS: usize = 10_000;
 
-/// What is wrong with a request, in a sentence.
+/// A parameter is invalid: one sentence that begins with its name.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct BadQuery(String);
+pub(crate) struct QueryError(String);
 
-impl fmt::Display for BadQuery {
+impl fmt::Display for QueryError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
     }
 }
 
-/// The parameters of one request. Those that nobody asks for are ignored.
+/// The parameters of one request. Unknown parameters are ignored.
 pub(crate) struct Query<'a>(&'a str);
 
 impl<'a> Query<'a> {
-    /// What comes after the `?` of a target.
+    /// Of the part of a target after the `?`.
     pub(crate) fn new(query: Option<&'a str>) -> Self {
         Self(query.unwrap_or_default())
     }
 
-    /// The value of `key`, decoded; `None` if there is none.
-    pub(crate) fn text(&self, key: &str) -> Result<Option<String>, BadQuery> {
+    /// The decoded value of `key`; `None` if it is missing.
+    pub(crate) fn text(&self, key: &str) -> Result<Option<String>, QueryError> {
         let pairs = self.0.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")));
         let mut values = pairs.filter(|(name, _)| decode(name).is_ok_and(|name| name == key));
         let Some((_, value)) = values.next() else {
             return Ok(None);
         };
         if values.next().is_some() {
-            return Err(BadQuery(format!("{key} is there twice")));
+            return Err(QueryError(format!("{key} is given twice")));
         }
-        decode(value).map(Some).map_err(|()| BadQuery(format!("{key} is not UTF-8")))
+        decode(value).map(Some).map_err(|()| QueryError(format!("{key} is not UTF-8")))
     }
 
-    /// `since`: the revision that the client has. One that is beyond every revision is none of ours.
-    pub(crate) fn since(&self) -> Result<Option<u64>, BadQuery> {
+    /// `since`: the revision that the client has.
+    pub(crate) fn since(&self) -> Result<Option<u64>, QueryError> {
         let value = self.text("since")?;
         value
-            .map(|value| digits(&value).ok_or_else(|| bad("since", "a revision", &value)))
+            .map(|value| digits(&value).ok_or_else(|| invalid("since", "a revision", &value)))
             .transpose()
     }
 
-    /// `window`: seconds, whole or fractional. More than there is of the history is all of it.
-    pub(crate) fn window(&self) -> Result<Window, BadQuery> {
+    /// `window`: seconds, whole or fractional. A window longer than the history is all of it.
+    pub(crate) fn window(&self) -> Result<Window, QueryError> {
         let Some(value) = self.text("window")? else {
             return Ok(Window::All);
         };
         let seconds = value.parse::<f64>().ok().filter(|s| s.is_finite() && !s.is_sign_negative());
         let seconds =
-            seconds.ok_or_else(|| bad("window", "a number of seconds from 0 on", &value))?;
+            seconds.ok_or_else(|| invalid("window", "a number of seconds from 0 on", &value))?;
         Ok(Duration::try_from_secs_f64(seconds).map_or(Window::All, Window::Last))
     }
 
-    /// `points`: how many a history may have at most.
-    pub(crate) fn points(&self) -> Result<usize, BadQuery> {
+    /// `points`: the maximum number of points in a history.
+    pub(crate) fn points(&self) -> Result<usize, QueryError> {
         let Some(value) = self.text("points")? else {
-            return Ok(POINTS);
+            return Ok(DEFAULT_POINTS);
         };
         let points = digits(&value).and_then(|points| usize::try_from(points).ok());
         points
-            .filter(|points| (1..=MOST_POINTS).contains(points))
-            .ok_or_else(|| bad("points", &format!("a number from 1 to {MOST_POINTS}"), &value))
+            .filter(|points| (1..=MAX_POINTS).contains(points))
+            .ok_or_else(|| invalid("points", &format!("a number from 1 to {MAX_POINTS}"), &value))
     }
 }
 
-fn bad(key: &str, expected: &str, given: &str) -> BadQuery {
-    BadQuery(format!("{key} is not {expected}: {given:?}"))
+fn invalid(key: &str, expected: &str, given: &str) -> QueryError {
+    QueryError(format!("{key} is not {expected}: {given:?}"))
 }
 
-/// A number of nothing but digits; the largest there is where it is larger.
+/// A number that consists of digits only; `u64::MAX` if it is larger than that.
 fn digits(value: &str) -> Option<u64> {
-    let all = !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit());
-    all.then(|| value.parse().unwrap_or(u64::MAX))
+    let is_number = !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit());
+    is_number.then(|| value.parse().unwrap_or(u64::MAX))
 }
 
-/// As forms are encoded: a plus is a space, which it is nowhere else in a target.
+/// Decodes as in HTML forms, where a plus is a space.
 fn decode(text: &str) -> Result<String, ()> {
     let spaced = if text.contains('+') { Cow::Owned(text.replace('+', " ")) } else { text.into() };
     percent_decode_str(&spaced).decode_utf8().map(Cow::into_owned).map_err(|_| ())
@@ -96,12 +96,12 @@ fn decode(text: &str) -> Result<String, ()> {
 mod tests {
     use super::*;
 
-    fn text(query: &str) -> Result<Option<String>, BadQuery> {
+    fn text(query: &str) -> Result<Option<String>, QueryError> {
         Query::new(Some(query)).text("name")
     }
 
     #[test]
-    fn a_value_is_decoded_as_forms_are() {
+    fn value_is_decoded_as_in_forms() {
         for (query, expected) in [
             ("name=dice", "dice"),
             ("a=b&name=dice&c", "dice"),
@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_there_twice_or_is_not_text_is_refused() {
+    fn duplicate_or_non_utf8_value_is_an_error() {
         for query in ["name=a&name=a", "name&name=x", "name=a&b&n%61me=", "name=%ff", "name=%c3"] {
             let error = text(query).unwrap_err().to_string();
             assert!(error.starts_with("name is "), "{query}: {error}");
@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn a_revision_is_a_number() {
+    fn since_is_a_number() {
         let since = |query: &str| Query::new(Some(query)).since();
         assert_eq!(since("since=17"), Ok(Some(17)));
         assert_eq!(since("since=007"), Ok(Some(7)));
@@ -145,14 +145,14 @@ mod tests {
     }
 
     #[test]
-    fn a_window_is_a_number_of_seconds() {
+    fn window_is_a_number_of_seconds() {
         let window = |query: &str| Query::new(Some(query)).window();
         let last = |seconds| Ok(Window::Last(Duration::from_secs_f64(seconds)));
         assert_eq!(window(""), Ok(Window::All));
         for (query, seconds) in [("0", 0.0), ("60", 60.0), ("0.25", 0.25), ("1e2", 100.0)] {
             assert_eq!(window(&format!("window={query}")), last(seconds));
         }
-        assert_eq!(window("window=1e300"), Ok(Window::All), "more than there is");
+        assert_eq!(window("window=1e300"), Ok(Window::All), "longer than any history");
         for bad in ["", "-1", "-0", "nan", "inf", "-inf", "infinity", "1s", "1e999", "0x10", "1,5"]
         {
             let error = window(&format!("window={bad}")).unwrap_err().to_string();
@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn there_are_one_to_ten_thousand_points() {
+    fn points_are_one_to_ten_thousand() {
         let points = |query: &str| Query::new(Some(query)).points();
         for (query, expected) in [("", 720), ("points=1", 1), ("points=10000", 10_000)] {
             assert_eq!(points(query), Ok(expected));

@@ -1,160 +1,172 @@
-//! The table: all families, in the order of the page, and where their values come from.
+//! All metric families, in the order of the exposition, and the sources of their values.
 
 use super::number::Number;
-use super::page::Row;
+use super::plugin_row::PluginRow;
 use crate::Snapshot;
 
-/// A family of OpenMetrics; the older format makes gauges of what it does not have.
+/// The type of a family in OpenMetrics. The text format 0.0.4 has counters and gauges only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum MetricType {
     Counter,
     Gauge,
     Info,
     StateSet,
 }
 
-/// What both formats say of a family, and its `series`.
+/// The metadata of a family, and its `series`.
 #[derive(Debug)]
 pub(super) struct Family<S> {
-    /// As OpenMetrics has it: without the suffix of its samples.
+    /// As in OpenMetrics: without the suffix of its samples.
     pub name: &'static str,
-    pub kind: Kind,
+    pub metric_type: MetricType,
     pub unit: Option<&'static str>,
-    /// Without anything that would have to be escaped.
+    /// Contains nothing that needs escaping.
     pub help: &'static str,
     pub series: S,
 }
 
 /// The series of one plugin in a family.
-pub(super) enum OfPlugin {
-    /// One, while there is a value.
-    Value(fn(&Row<'_>) -> Option<Number>),
-    /// One of each state.
+pub(super) enum PluginSeries {
+    /// One, if there is a value.
+    Value(fn(&PluginRow<'_>) -> Option<Number>),
+    /// One for each state.
     States,
-    /// One with the version as a label, while one is known.
+    /// One with the version as a label, if it is known.
     Version,
 }
 
-/// The one series in a family of the sampler's.
-pub(super) enum OfSampler {
+/// The one series of a family that describes the sampler.
+pub(super) enum SamplerSeries {
     Value(fn(&Snapshot) -> Option<Number>),
-    /// With this crate's version as a label.
+    /// One with this crate's version as a label.
     Version,
 }
 
 const SECONDS: Option<&str> = Some("seconds");
 
-const fn value(
-    kind: Kind,
+const fn plugin_family(
+    metric_type: MetricType,
     name: &'static str,
     unit: Option<&'static str>,
     help: &'static str,
-    value: fn(&Row<'_>) -> Option<Number>,
-) -> Family<OfPlugin> {
-    Family { name, kind, unit, help, series: OfPlugin::Value(value) }
+    value: fn(&PluginRow<'_>) -> Option<Number>,
+) -> Family<PluginSeries> {
+    Family { name, metric_type, unit, help, series: PluginSeries::Value(value) }
 }
 
-pub(super) const PLUGIN: [Family<OfPlugin>; 11] = [
-    value(
-        Kind::Counter,
+pub(super) const PLUGIN_FAMILIES: [Family<PluginSeries>; 11] = [
+    plugin_family(
+        MetricType::Counter,
         "plugin_cpu_seconds",
         SECONDS,
         "CPU time used by all processes of the plugin so far.",
         |row| Some(Number::from(row.view.cpu_time())),
     ),
-    value(
-        Kind::Gauge,
+    plugin_family(
+        MetricType::Gauge,
         "plugin_cpu_percent",
         Some("percent"),
         "CPU use over the last interval; 100 is one core. Alert on the rate of the counter instead.",
-        |row| row.live.cpu_percent.map(Number::Float),
+        |row| row.usage.cpu_percent.map(Number::Float),
     ),
-    value(
-        Kind::Gauge,
+    plugin_family(
+        MetricType::Gauge,
         "plugin_resident_memory_bytes",
         Some("bytes"),
         "Resident memory of the process.",
-        |row| row.live.memory_bytes.map(Number::Integer),
+        |row| row.usage.memory_bytes.map(Number::Integer),
     ),
-    value(
-        Kind::Gauge,
+    plugin_family(
+        MetricType::Gauge,
         "plugin_start_time_seconds",
         SECONDS,
         "Unix time at which the process started.",
         |row| row.view.run()?.started_at.map(Number::from),
     ),
-    value(
-        Kind::Gauge,
+    plugin_family(
+        MetricType::Gauge,
         "plugin_last_crash_timestamp_seconds",
         SECONDS,
         "Unix time of the last crash.",
         |row| row.view.last_crash().map(Number::from),
     ),
-    value(Kind::Counter, "plugin_events", None, "Events that the host has counted.", |row| {
-        Some(Number::Integer(row.view.event_count()))
-    }),
-    value(Kind::Counter, "plugin_crashes", None, "Processes that crashed.", |row| {
+    plugin_family(
+        MetricType::Counter,
+        "plugin_events",
+        None,
+        "Events that the host has counted.",
+        |row| Some(Number::Integer(row.view.event_count())),
+    ),
+    plugin_family(MetricType::Counter, "plugin_crashes", None, "Processes that crashed.", |row| {
         Some(Number::Integer(row.view.crash_count()))
     }),
-    value(Kind::Counter, "plugin_restarts", None, "Processes after the first.", |row| {
-        Some(Number::Integer(row.view.restart_count()))
-    }),
-    value(Kind::Gauge, "plugin_up", None, "1 with a live process, else 0.", |row| {
+    plugin_family(
+        MetricType::Counter,
+        "plugin_restarts",
+        None,
+        "Processes after the first.",
+        |row| Some(Number::Integer(row.view.restart_count())),
+    ),
+    plugin_family(MetricType::Gauge, "plugin_up", None, "1 with a live process, else 0.", |row| {
         Some(Number::Integer(u64::from(row.view.run().is_some())))
     }),
     Family {
         name: "plugin_state",
-        kind: Kind::StateSet,
+        metric_type: MetricType::StateSet,
         unit: None,
         help: "What the plugin is doing: exactly one of its states is 1.",
-        series: OfPlugin::States,
+        series: PluginSeries::States,
     },
     Family {
         name: "plugin",
-        kind: Kind::Info,
+        metric_type: MetricType::Info,
         unit: None,
         help: "Version of the newest process.",
-        series: OfPlugin::Version,
+        series: PluginSeries::Version,
     },
 ];
 
-const fn sampler(
-    kind: Kind,
+const fn sampler_family(
+    metric_type: MetricType,
     name: &'static str,
     unit: Option<&'static str>,
     help: &'static str,
     value: fn(&Snapshot) -> Option<Number>,
-) -> Family<OfSampler> {
-    Family { name, kind, unit, help, series: OfSampler::Value(value) }
+) -> Family<SamplerSeries> {
+    Family { name, metric_type, unit, help, series: SamplerSeries::Value(value) }
 }
 
-pub(super) const SAMPLER: [Family<OfSampler>; 10] = [
-    sampler(Kind::Gauge, "plugmeter_plugins", None, "Registered plugins.", |snapshot| {
-        Some(Number::Integer(snapshot.plugins().len() as u64))
-    }),
-    sampler(
-        Kind::Gauge,
+pub(super) const SAMPLER_FAMILIES: [Family<SamplerSeries>; 10] = [
+    sampler_family(
+        MetricType::Gauge,
+        "plugmeter_plugins",
+        None,
+        "Registered plugins.",
+        |snapshot| Some(Number::Integer(snapshot.plugins().len() as u64)),
+    ),
+    sampler_family(
+        MetricType::Gauge,
         "plugmeter_start_time_seconds",
         SECONDS,
         "Unix time at which the sampler was started.",
         |snapshot| Some(Number::from(snapshot.started_at())),
     ),
-    sampler(
-        Kind::Gauge,
+    sampler_family(
+        MetricType::Gauge,
         "plugmeter_poll_interval_seconds",
         SECONDS,
         "Time from one tick to the next.",
         |snapshot| Some(Number::from(snapshot.poll_interval())),
     ),
-    sampler(
-        Kind::Gauge,
+    sampler_family(
+        MetricType::Gauge,
         "plugmeter_last_tick_timestamp_seconds",
         SECONDS,
         "Unix time of the last tick.",
         |snapshot| (snapshot.tick() > 0).then(|| Number::from(snapshot.sampled_at())),
     ),
-    sampler(
-        Kind::Gauge,
+    sampler_family(
+        MetricType::Gauge,
         "plugmeter_last_tick_duration_seconds",
         SECONDS,
         "How long the last tick took.",
@@ -162,25 +174,25 @@ pub(super) const SAMPLER: [Family<OfSampler>; 10] = [
             (snapshot.tick() > 0).then(|| Number::from(snapshot.sampler().last_tick_duration))
         },
     ),
-    sampler(Kind::Counter, "plugmeter_ticks", None, "Ticks so far.", |snapshot| {
+    sampler_family(MetricType::Counter, "plugmeter_ticks", None, "Ticks so far.", |snapshot| {
         Some(Number::Integer(snapshot.sampler().ticks))
     }),
-    sampler(
-        Kind::Counter,
+    sampler_family(
+        MetricType::Counter,
         "plugmeter_missed_ticks",
         None,
         "Deadlines that passed without a tick.",
         |snapshot| Some(Number::Integer(snapshot.sampler().missed_ticks)),
     ),
-    sampler(
-        Kind::Counter,
+    sampler_family(
+        MetricType::Counter,
         "plugmeter_failed_reads",
         None,
         "Reads of a process that failed.",
         |snapshot| Some(Number::Integer(snapshot.sampler().failed_reads)),
     ),
-    sampler(
-        Kind::Counter,
+    sampler_family(
+        MetricType::Counter,
         "plugmeter_sampler_cpu_seconds",
         SECONDS,
         "CPU time used by the thread of the sampler.",
@@ -188,9 +200,9 @@ pub(super) const SAMPLER: [Family<OfSampler>; 10] = [
     ),
     Family {
         name: "plugmeter_build",
-        kind: Kind::Info,
+        metric_type: MetricType::Info,
         unit: None,
         help: "Version of plugmeter.",
-        series: OfSampler::Version,
+        series: SamplerSeries::Version,
     },
 ];

@@ -1,6 +1,6 @@
-//! The two formats, and which of them a request asks for.
+//! The two formats, and content negotiation.
 
-/// A text format that Prometheus reads.
+/// A text format that Prometheus can parse.
 ///
 /// ```
 /// use plugmeter::prometheus::Format;
@@ -12,45 +12,46 @@
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Format {
-    /// OpenMetrics 1.0: with units, infos and statesets.
+    /// OpenMetrics 1.0, which has units, infos and statesets.
     OpenMetrics,
-    /// The text format of Prometheus, 0.0.4, which everything reads.
+    /// The text format of Prometheus, version 0.0.4, which every scraper supports.
     Prometheus,
 }
 
 impl Format {
-    /// What to answer a request with whose header `Accept` is `accept`. Several such headers are
-    /// joined by commas first; where there is none, `""` will do.
+    /// Chooses the format for a request whose header `Accept` is `accept`. Join several such headers
+    /// with commas; pass `""` if there is none.
     ///
-    /// OpenMetrics is only for who names it: without a version or with 1.0.0, with a quality over 0,
-    /// and not below that of `text/plain`. A wildcard never chooses it, parameters that are unknown
-    /// change nothing, and everything else gets [`Prometheus`](Self::Prometheus). The grammar is that
-    /// of RFC 9110, section 12.5.1.
+    /// The result is OpenMetrics only if the header names it, without a version or with 1.0.0, with
+    /// a quality above 0 that is not below the quality of `text/plain`. A wildcard never selects it,
+    /// and unknown parameters are ignored. Everything else gets [`Prometheus`](Self::Prometheus).
+    /// The grammar is that of RFC 9110, section 12.5.1.
     #[must_use]
     pub fn negotiate(accept: &str) -> Self {
         let mut open_metrics = 0;
-        // By how precisely a range says text/plain: the most precise one counts.
+        // By specificity of the range: the most specific one that covers text/plain counts.
         let mut text = [None; 3];
         for range in split(accept, b',').filter_map(Range::parse) {
-            let precision = if range.is("application/openmetrics-text") && range.version_is_ours {
-                open_metrics = open_metrics.max(range.quality);
-                continue;
-            } else if range.is("text/plain") {
-                0
-            } else if range.is("text/*") {
-                1
-            } else if range.is("*/*") {
-                2
-            } else {
-                continue;
-            };
+            let precision =
+                if range.is("application/openmetrics-text") && range.is_version_supported {
+                    open_metrics = open_metrics.max(range.quality);
+                    continue;
+                } else if range.is("text/plain") {
+                    0
+                } else if range.is("text/*") {
+                    1
+                } else if range.is("*/*") {
+                    2
+                } else {
+                    continue;
+                };
             text[precision] = text[precision].max(Some(range.quality));
         }
         let text = text.into_iter().flatten().next().unwrap_or(0);
         if open_metrics > 0 && open_metrics >= text { Self::OpenMetrics } else { Self::Prometheus }
     }
 
-    /// The header `Content-Type` of a page in this format.
+    /// The value of the header `Content-Type` for this format.
     #[must_use]
     pub const fn content_type(self) -> &'static str {
         match self {
@@ -63,24 +64,24 @@ impl Format {
 /// One element of the header.
 struct Range<'a> {
     media_type: &'a str,
-    version_is_ours: bool,
+    is_version_supported: bool,
     /// In thousandths.
     quality: u16,
 }
 
 impl<'a> Range<'a> {
-    /// `None` where the quality is none.
+    /// `None` if the quality is invalid.
     fn parse(element: &'a str) -> Option<Self> {
         let mut parts = split(element, b';');
         let media_type = parts.next()?;
-        let mut range = Self { media_type, version_is_ours: true, quality: 1_000 };
+        let mut range = Self { media_type, is_version_supported: true, quality: 1_000 };
         for (name, value) in parts.filter_map(|part| part.split_once('=')) {
             let (name, value) = (name.trim(), value.trim());
             let value = value.strip_prefix('"').and_then(|v| v.strip_suffix('"')).unwrap_or(value);
             if name.eq_ignore_ascii_case("q") {
                 range.quality = quality(value)?;
             } else if name.eq_ignore_ascii_case("version") {
-                range.version_is_ours &= value == "1.0.0";
+                range.is_version_supported &= value == "1.0.0";
             }
         }
         Some(range)
@@ -102,8 +103,7 @@ fn quality(text: &str) -> Option<u16> {
     (thousandths <= 1_000).then_some(thousandths)
 }
 
-/// The parts of `text` between separators that no quoted string holds, without the space around
-/// them.
+/// Splits `text` at separators outside quoted strings, and trims the parts.
 fn split(text: &str, separator: u8) -> impl Iterator<Item = &str> {
     let (mut quoted, mut escaped) = (false, false);
     text.split(move |c: char| {
@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn open_metrics_is_for_who_names_it() {
+    fn named_open_metrics_is_selected() {
         for accept in [
             "application/openmetrics-text",
             "application/openmetrics-text;version=1.0.0",
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wildcard_never_chooses_it() {
+    fn wildcard_selects_prometheus() {
         for accept in ["*/*", "application/*", "application/*, text/plain;q=0.1", "*/*;q=0.9"] {
             assert_gets(accept, Format::Prometheus);
         }
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn another_version_is_not_it() {
+    fn other_open_metrics_version_is_ignored() {
         for accept in [
             "application/openmetrics-text;version=0.0.1",
             "application/openmetrics-text;version=2.0.0",
@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn the_higher_quality_wins_and_open_metrics_where_they_are_equal() {
+    fn higher_quality_wins_and_a_tie_is_open_metrics() {
         for (open_metrics, text, expected) in [
             ("1", "0.5", Format::OpenMetrics),
             ("0.5", "0.5", Format::OpenMetrics),
@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_wildcard_says_of_text_counts_only_where_nothing_says_it_better() {
+    fn most_specific_text_range_counts() {
         assert_gets("application/openmetrics-text;q=0.5, */*;q=0.8", Format::Prometheus);
         assert_gets(
             "application/openmetrics-text;q=0.5, text/*;q=0.8, */*;q=0",
@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn a_quality_that_is_none_makes_the_element_none() {
+    fn element_with_invalid_quality_is_ignored() {
         for quality in ["2", "1.001", "-1", "0.1234", "NaN", "", ".5", "0,5", "1e-3", "+1"] {
             let accept = format!("application/openmetrics-text;q={quality}");
             assert_gets(&accept, Format::Prometheus);
@@ -210,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn unknown_parameters_change_nothing_and_real_servers_get_open_metrics() {
+    fn real_scrapers_get_open_metrics() {
         assert_gets("application/openmetrics-text;escaping=allow-utf-8;x", Format::OpenMetrics);
         // Prometheus 2.42, and 3.
         for accept in [

@@ -1,4 +1,4 @@
-//! Numbers as both formats write them: decimal, without an exponent.
+//! Numbers in both formats: decimal, without an exponent.
 
 use std::fmt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Number {
     Integer(u64),
-    /// In nanoseconds; written in seconds, exactly.
+    /// Written in seconds, exact to the nanosecond.
     Seconds {
         negative: bool,
         size: Duration,
@@ -22,7 +22,7 @@ impl From<Duration> for Number {
 }
 
 impl From<SystemTime> for Number {
-    /// Unix time. A clock may be set to before 1970.
+    /// Unix time, negative before 1970.
     fn from(time: SystemTime) -> Self {
         match time.duration_since(UNIX_EPOCH) {
             Ok(size) => Self::from(size),
@@ -32,23 +32,23 @@ impl From<SystemTime> for Number {
 }
 
 impl Number {
-    /// Ends the line of a sample whose labels are written already: `} 17`, and the line's end.
+    /// Writes the end of a sample line after its labels: `} 17` and the newline.
     pub(super) fn end_line(self, out: &mut impl fmt::Write) -> fmt::Result {
         match self {
             Self::Integer(value) => {
-                let mut line = Backwards::ending_with("\n");
+                let mut line = ReverseBuffer::ending_with("\n");
                 line.digits(value);
                 line.text(b"} ");
                 out.write_str(line.as_str())
             }
             Self::Seconds { negative, size } => {
-                let mut line = Backwards::ending_with("\n");
+                let mut line = ReverseBuffer::ending_with("\n");
                 line.fraction(size.subsec_nanos());
                 line.digits(size.as_secs());
                 line.text(if negative { b"} -" } else { b"} " });
                 out.write_str(line.as_str())
             }
-            // The shortest that reads back as the same; `Display` of floats has no exponents.
+            // The shortest text that parses to the same value; `Display` has no exponents.
             Self::Float(value) => writeln!(out, "}} {value}"),
         }
     }
@@ -61,7 +61,7 @@ impl fmt::Display for Number {
             Self::Seconds { negative, size } => (negative, size.subsec_nanos(), size.as_secs()),
             Self::Float(value) => return value.fmt(f),
         };
-        let mut text = Backwards::ending_with("");
+        let mut text = ReverseBuffer::ending_with("");
         text.fraction(fraction);
         text.digits(whole);
         text.text(if negative { b"-" } else { b"" });
@@ -69,18 +69,18 @@ impl fmt::Display for Number {
     }
 }
 
-/// ASCII text that is written from its end, as digits come.
-struct Backwards {
-    bytes: [u8; Self::MOST],
+/// ASCII text that is filled from its end, since digits are computed from the last to the first.
+struct ReverseBuffer {
+    bytes: [u8; Self::CAPACITY],
     begin: usize,
 }
 
-impl Backwards {
-    /// `} -`, twenty digits, a point, nine digits, a line's end.
-    const MOST: usize = 36;
+impl ReverseBuffer {
+    /// `} -`, twenty digits, a point, nine digits, a newline.
+    const CAPACITY: usize = 36;
 
     fn ending_with(end: &str) -> Self {
-        let mut line = Self { bytes: [0; Self::MOST], begin: Self::MOST };
+        let mut line = Self { bytes: [0; Self::CAPACITY], begin: Self::CAPACITY };
         line.text(end.as_bytes());
         line
     }
@@ -106,7 +106,7 @@ impl Backwards {
         }
     }
 
-    /// The point and what is after it; nothing for a whole number.
+    /// The point and the decimals; nothing for a whole number.
     fn fraction(&mut self, nanos: u32) {
         if nanos == 0 {
             return;
@@ -124,7 +124,7 @@ impl Backwards {
     }
 
     fn as_str(&self) -> &str {
-        std::str::from_utf8(&self.bytes[self.begin..]).expect("all of it is ASCII")
+        std::str::from_utf8(&self.bytes[self.begin..]).expect("the buffer is ASCII")
     }
 }
 
@@ -133,14 +133,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn integers_are_written_as_display_writes_them() {
+    fn integer_is_written_as_by_display() {
         for value in [0, 7, 10, 99, 100, 4_294_967_296, u64::MAX] {
             assert_eq!(Number::Integer(value).to_string(), value.to_string());
         }
     }
 
     #[test]
-    fn seconds_are_exact_and_have_no_zeros_at_their_end() {
+    fn seconds_are_exact_without_trailing_zeros() {
         for (secs, nanos, expected) in [
             (0, 0, "0"),
             (0, 1, "0.000000001"),
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn a_float_reads_back_as_the_same_and_has_no_exponent() {
+    fn float_round_trips_without_exponent() {
         for value in [0.0, 0.001, 99.999, 1e-7, 6_400.0, 4_294_967.295, 1e21] {
             let text = Number::Float(value).to_string();
             assert_eq!(text.parse(), Ok(value));
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn the_end_of_a_line_is_the_number_between_a_brace_and_a_line_end() {
+    fn line_end_is_brace_number_newline() {
         let longest = Number::Seconds { negative: true, size: Duration::MAX };
         for number in [Number::Integer(u64::MAX), longest, Number::Float(12.5)] {
             let mut line = String::new();

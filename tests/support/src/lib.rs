@@ -9,6 +9,8 @@ pub mod forked;
 pub mod isolated_process;
 pub mod names;
 pub mod prometheus_server;
+#[cfg(target_os = "linux")]
+pub mod signals;
 
 use std::io::{Write as _, stderr};
 use std::process::{Child, Command, ExitStatus, Stdio};

@@ -11,13 +11,14 @@ use ratatui::style::{Modifier, Style};
 use crate::test_host::{POLL, TestHost};
 use plugmeter_top::app::App;
 use plugmeter_top::chart::{self, Axis};
-use plugmeter_top::facts::Scene;
+use plugmeter_top::facts::{Freshness, Scene};
 use plugmeter_top::table::{self, Column};
 
 /// Memory of the plugin `dice` in so many columns.
 fn memory(host: &TestHost, width: u16) -> Vec<Option<f64>> {
     let snapshot = host.sim.snapshot();
-    let span = Scene::new(&snapshot, Duration::ZERO, Window::All).span();
+    let freshness = Freshness { age: Duration::ZERO, is_stale: false };
+    let span = Scene::new(&snapshot, freshness, Window::All).span();
     let dice = snapshot.plugin("dice").unwrap();
     let axis = Axis { span, interval: POLL };
     axis.columns(dice.history(Window::All), width, |sample| sample.memory_mb())

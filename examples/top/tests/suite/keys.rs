@@ -155,6 +155,8 @@ fn escape_goes_back_and_q_quits() {
         type_text(&mut app, open);
         let control_c = KeyEvent::new(KeyCode::Char('c'), KeyModifiers::CONTROL);
         assert_eq!(app.key(control_c), After::Quit, "{open:?}");
+        let control_z = KeyEvent::new(KeyCode::Char('z'), KeyModifiers::CONTROL);
+        assert_eq!(app.key(control_z), After::Suspend, "{open:?}");
     }
     let mut app = App::default();
     host.order(&mut app);

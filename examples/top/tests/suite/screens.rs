@@ -1,4 +1,4 @@
-//! What an operator reads.
+//! The texts of each screen.
 
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::ExitStatus;
@@ -69,7 +69,7 @@ fn each_problem_is_reported() {
     type Wrong<'a> = (&'a str, &'a dyn Fn(&mut TestHost));
     let wrong: [Wrong<'_>; 7] = [
         ("✗ dice: failed just now", &|host| host.plugin("dice").set_state(PluginState::Failed)),
-        ("✗ dice: failed just now: the pid is not the id of a process", &|host| {
+        ("✗ dice: failed just now; not measured: the pid is not the id of a process", &|host| {
             host.run("dice", 0, 0, 0);
         }),
         ("✗ dice: crashed just now, and is down", &|host| {
@@ -104,6 +104,17 @@ fn each_problem_is_reported() {
 }
 
 #[test]
+fn onset_before_the_history_is_reported_as_such() {
+    let minute = Duration::from_secs(60);
+    let mut host = TestHost::with(Config::default().history_duration(minute));
+    host.run("dice", 1, 97, 5);
+    host.ticks(100);
+    let lines = host.lines(&mut App::default(), NARROW, NOW);
+    // Of the twelve samples of the history the oldest is as old as eleven intervals.
+    assert_eq!(lines[1], "▲ dice: CPU 97 % of one core for more than 55 s");
+}
+
+#[test]
 fn crashes_are_reported_for_an_hour() {
     let mut host = TestHost::new();
     let crash = |host: &mut TestHost, pid| {
@@ -120,14 +131,14 @@ fn crashes_are_reported_for_an_hour() {
     host.run("dice", 4, 1, 1);
     host.ticks(2);
     let said = |host: &TestHost| host.lines(&mut App::default(), NARROW, NOW)[1].clone();
-    // Told 15 s before the last tick, where time stands still between two ticks.
+    // Reported 15 s before the last tick: between two ticks the simulated time does not advance.
     assert_eq!(said(&host), "▲ dice: crashed 3 times in the last 10 min, last 15 s ago");
     host.ticks(120);
     assert_eq!(said(&host), "▲ dice: crashed 3 times in the last hour, last 10 min ago");
     assert!(row(&host.lines(&mut App::default(), NARROW, NOW), "dice").contains(&"3/3"));
     host.ticks(600);
     assert_eq!(said(&host), "");
-    // In the hour none, in all three.
+    // None in the last hour, three in total.
     assert!(row(&host.lines(&mut App::default(), NARROW, NOW), "dice").contains(&"0/3"));
 }
 
@@ -147,7 +158,7 @@ fn crashes_before_the_first_sample_count() {
         assert_shows(&lines, &crashed);
         assert!(row(&lines, name).contains(&"2/2"), "{lines:#?}");
     }
-    // Both have been there for a while, and their history is still all that there ever was.
+    // The history of both still begins with their first sample.
     host.ticks(700);
     let lines = host.lines(&mut App::default(), NARROW, NOW);
     assert_shows(&lines, "▲ later: crashed 2 times in the last hour, last 58 min ago");
@@ -226,7 +237,7 @@ fn late_or_stopped_collector_is_reported() {
     host.run("dice", 1, 1, 1);
     host.ticks(2);
     let first = |age| host.lines(&mut App::default(), NARROW, age)[0].clone();
-    // Three intervals are borne, not more.
+    // Three intervals and a second are not stale.
     assert!(first(3 * POLL).starts_with("● The one plugin is well. Data 15 s old."));
     let late = first(20 * SECOND);
     assert!(late.starts_with("✗ The collector is late: data 20 s old, a sample is due every 5s."));

@@ -11,6 +11,7 @@ use ratatui::buffer::Buffer;
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
 use plugmeter_top::app::{After, App};
+use plugmeter_top::facts::Freshness;
 use plugmeter_top::screen;
 
 /// From one sample to the next.
@@ -93,7 +94,10 @@ impl TestHost {
     ) -> Buffer {
         let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
         let snapshot = self.sim.snapshot();
-        terminal.draw(|frame| screen::draw(frame.buffer_mut(), &snapshot, age, app)).unwrap();
+        // By the definition of stale: three intervals and a second.
+        let is_stale = age > 3 * POLL + Duration::from_secs(1);
+        let freshness = Freshness { age, is_stale };
+        terminal.draw(|frame| screen::draw(frame.buffer_mut(), &snapshot, freshness, app)).unwrap();
         terminal.backend().buffer().clone()
     }
 

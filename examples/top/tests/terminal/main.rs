@@ -30,6 +30,30 @@ echo $? > "$DIR/code"
 stty -g > "$DIR/after"
 "#;
 
+/// A shell with job control: it continues when the program is suspended, and brings it to the
+/// foreground again when it is told to.
+const WITH_JOB_CONTROL: &str = r#"
+set -m
+stty rows 24 cols 80
+stty -g > "$DIR/before"
+sh -c 'echo $$ > "$DIR/pid"; exec "$TOP" --interval 0.2'
+echo $? > "$DIR/stopped"
+stty -g > "$DIR/stopped-settings"
+while [ ! -e "$DIR/continue" ]; do sleep 0.01; done
+fg
+echo $? > "$DIR/code"
+stty -g > "$DIR/after"
+"#;
+
+/// A shell that outlives the terminal. `$WRAPPER` starts the program in a session without a terminal,
+/// in which it receives no SIGHUP, or in the shell's session.
+const OUTLIVES_THE_TERMINAL: &str = r#"
+trap : HUP
+stty rows 24 cols 80
+$WRAPPER sh -c 'echo $$ > "$DIR/pid"; exec "$TOP" --interval 0.2'
+echo $? > "$DIR/code"
+"#;
+
 /// The example on a terminal of its own.
 struct Session {
     script: ChildGuard,
@@ -41,6 +65,11 @@ impl Session {
     /// `None`, and says so, where there is no `script` that can do it; a failure where it has to
     /// be.
     fn start(name: &str, panics: bool) -> Option<Self> {
+        let panics: &[_] = if panics { &[("PLUGMETER_TOP_PANICS", "1")] } else { &[] };
+        Self::start_in(name, ON_THE_TERMINAL, panics)
+    }
+
+    fn start_in(name: &str, shell: &str, variables: &[(&str, &str)]) -> Option<Self> {
         let version = Command::new("script").arg("--version").output();
         if !version.is_ok_and(|out| String::from_utf8_lossy(&out.stdout).contains("util-linux")) {
             report_missing("there is no `script` of util-linux", "what needs a terminal");
@@ -53,12 +82,10 @@ impl Session {
         let top = dir.join("top");
         fs::copy(TOP, &top).unwrap();
         let mut command = Command::new("script");
-        command.args(["-qec", ON_THE_TERMINAL, "/dev/null"]);
+        command.args(["-qec", shell, "/dev/null"]);
         command.env("DIR", &dir).env("TOP", &top).env("TERM", "xterm-256color");
         command.env("SHELL", "/bin/sh").env("RUST_BACKTRACE", "0");
-        if panics {
-            command.env("PLUGMETER_TOP_PANICS", "1");
-        }
+        command.envs(variables.iter().copied());
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut script = ChildGuard(command.spawn().unwrap());
         let written = Arc::new(Mutex::new(Vec::new()));
@@ -120,9 +147,9 @@ impl Session {
         self.script.wait();
         let written = self.written();
         let entered = written.rfind(ENTER_ALTERNATE).expect("it took the alternate screen");
-        let left = written.find(LEAVE_ALTERNATE).expect("it gave it back");
-        assert!(left > entered, "{written:?}");
-        let after = &written[left..];
+        let after = &written[entered..];
+        let left = after.find(LEAVE_ALTERNATE).expect("it gave it back");
+        let after = &after[left..];
         assert!(after.contains(SHOW_CURSOR), "the cursor is hidden: {after:?}");
         assert!(!after.contains("\x1b[?25l"), "the cursor is hidden: {after:?}");
         fs::remove_dir_all(&self.dir).unwrap();
@@ -195,18 +222,126 @@ fn signals_restore_the_terminal() {
     }
 }
 
+/// The terminal's other side goes away: with SIGHUP, or without it in another session. The program
+/// reads the end of its input, and every write is an error.
 #[test]
 fn closed_terminal_ends_the_program() {
-    let Some(mut session) = Session::start("gone", false) else { return };
-    session.wait_for_output("PLUGIN");
+    for (name, wrapper) in
+        [("hangup", ""), ("ignored-hangup", "env --ignore-signal=HUP"), ("no-hangup", "setsid")]
+    {
+        let variables = [("WRAPPER", wrapper)];
+        let Some(mut session) = Session::start_in(name, OUTLIVES_THE_TERMINAL, &variables) else {
+            return;
+        };
+        session.wait_for_output("PLUGIN");
+        let children = session.children();
+        session.script.kill();
+        session.script.wait();
+        assert_eq!(session.noted("code").trim(), "0", "{name}");
+        assert_gone(children);
+        fs::remove_dir_all(&session.dir).unwrap();
+    }
+}
+
+/// The state of a process: proc_pid_stat(5).
+fn state(pid: u32) -> char {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit(") ").next().and_then(|fields| fields.chars().next()).unwrap_or('-')
+}
+
+/// Waits until the program is suspended, continues it in the shell, and waits until it has drawn its
+/// whole screen.
+#[track_caller]
+fn assert_suspends(session: &Session, is_restored: bool) {
+    let stopped: i32 = session.noted("stopped").trim().parse().unwrap();
+    assert!(stopped > 128, "it was stopped by a signal: {stopped}");
+    assert_eq!(state(session.pid()), 'T');
+    let settings = session.noted("stopped-settings");
+    if is_restored {
+        assert_eq!(settings, session.noted("before"));
+        wait_for("the restored screen", || {
+            let written = session.written();
+            let (_, after) = written.rsplit_once(LEAVE_ALTERNATE)?;
+            let is_restored = !after.contains(ENTER_ALTERNATE) && after.contains(SHOW_CURSOR);
+            is_restored.then_some(())
+        });
+    }
+    let before = session.written();
+    fs::write(session.dir.join("continue"), "").unwrap();
+    wait_for("a complete screen", || {
+        let after = session.written()[before.len()..].to_owned();
+        let (_, drawn) = after.rsplit_once(ENTER_ALTERNATE)?;
+        let parts = ["PLUGIN", "steady", "bursty", "leaky", "events", "crashy", "quit"];
+        parts.iter().all(|part| drawn.contains(part)).then_some(())
+    });
+}
+
+#[test]
+fn ctrl_z_suspends_until_fg() {
+    let Some(mut session) = Session::start_in("ctrl-z", WITH_JOB_CONTROL, &[]) else { return };
+    session.wait_for_output("quit");
     let children = session.children();
+    session.press("\x1a");
+    session.noted("stopped");
+    // The terminal's own Ctrl-Z would stop the plugins as well. One may have crashed before.
+    wait_for("the workers to be stopped", || {
+        children.iter().all(|&child| ['T', 'Z', '-'].contains(&state(child))).then_some(())
+    });
+    assert!(children.iter().any(|&child| state(child) == 'T'));
+    assert_suspends(&session, true);
+    session.press("q");
+    session.assert_restored("0");
+    assert_gone(children);
+}
+
+#[test]
+fn stop_signals_suspend_until_fg() {
+    // SIGSTOP cannot be blocked: the settings are those of the program until it continues.
+    for (signal, is_restored) in [("-TSTP", true), ("-STOP", false)] {
+        let name = format!("stop{signal}");
+        let Some(mut session) = Session::start_in(&name, WITH_JOB_CONTROL, &[]) else { return };
+        session.wait_for_output("quit");
+        let children = session.children();
+        session.signal(signal);
+        assert_suspends(&session, is_restored);
+        session.press("q");
+        session.assert_restored("0");
+        assert_gone(children);
+    }
+}
+
+#[test]
+fn ctrl_z_without_job_control_redraws() {
+    let Some(mut session) = Session::start("no-job-control", false) else { return };
+    session.wait_for_output("quit");
+    let children = session.children();
+    session.press("\x1a");
+    wait_for("the alternate screen again", || {
+        let written = session.written();
+        let (_, again) = written.split_once(LEAVE_ALTERNATE)?;
+        (again.contains(ENTER_ALTERNATE) && again.contains("quit")).then_some(())
+    });
+    session.press("q");
+    session.assert_restored("0");
+    assert_gone(children);
+}
+
+#[test]
+fn hangup_ends_a_suspended_program() {
+    let Some(mut session) = Session::start_in("hangup-stopped", WITH_JOB_CONTROL, &[]) else {
+        return;
+    };
+    session.wait_for_output("quit");
+    let children = session.children();
+    session.press("\x1a");
+    session.noted("stopped");
     let pid = session.pid();
-    // With it goes the other side of the terminal.
+    // The kernel sends SIGHUP and SIGCONT to the group, which is an orphan then: setpgid(2).
     session.script.kill();
     session.script.wait();
-    let is_top = || fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| !line.is_empty());
-    wait_for("the end of the example", || (!is_top()).then_some(()));
+    wait_for("the end of the program", || ['Z', '-'].contains(&state(pid)).then_some(()));
     assert_gone(children);
+    fs::remove_dir_all(&session.dir).unwrap();
 }
 
 #[test]

@@ -77,14 +77,14 @@ fn live_rows_refresh_sort_filter_and_open() {
     let (_server, address) = serve_with(collector.reader(), config);
     browser.size(1280, 900);
     browser.open(&address);
-    browser.until("rows.size === 3 && rows.get('busy').said.length > 0");
+    browser.until("rows.size === 3 && rows.get('busy').values.length > 0");
     // The page refreshes without interaction.
     let before = browser.number("tick");
     browser.until(&format!("tick > {before}"));
     browser.until("rows.get('busy').tr.dataset.status === 'warning'");
     browser.until(&format!("{VERDICT} === '1 of 3 needs attention.'"));
-    let sentences = "document.querySelector('#sentences').innerText";
-    browser.until(&format!("/busy: CPU .*% of one core, over 0.5.%/.test({sentences})"));
+    let findings = "document.querySelector('#findings').innerText";
+    browser.until(&format!("/busy: CPU .*% of one core, over 0.5.%/.test({findings})"));
     assert!(browser.text("document.querySelector('#age').innerText").starts_with("Data "));
     browser.until("document.title === '1 of 3 needs attention \u{2013} plugmeter'");
 
@@ -140,7 +140,7 @@ fn banner_distinguishes_stopped_late_and_lost() {
     let (server, address) = serve(collector.reader());
     for path in ["", "plugin?name=dice"] {
         browser.open(&format!("{address}{path}"));
-        browser.until("!asking");
+        browser.until("!isFetching");
         assert_eq!(browser.text(BANNER), "");
     }
     browser.open(&address);
@@ -156,10 +156,10 @@ fn banner_distinguishes_stopped_late_and_lost() {
     );
     assert_no_problem(&mut browser);
 
-    browser.until("!asking");
+    browser.until("!isFetching");
     let port = server.local_addr().unwrap().port();
     server.stop();
-    browser.until(&format!("({BANNER}).startsWith('The server does not answer.')"));
+    browser.until(&format!("({BANNER}).startsWith('Connection lost.')"));
     assert_eq!(names(&mut browser), ["dice"]);
     // The browser itself reports the refused connection on the console.
     let problems = Chromium::problems(&browser.events());
@@ -230,7 +230,7 @@ fn refresh_of_500_rows_keeps_focus_and_scroll() {
     browser.events();
     browser.call("Performance.enable", json!({"timeDomain": "threadTicks"}));
     for _ in 0..3 {
-        browser.until("!asking && !isDrawing");
+        browser.until("!isFetching && !isDrawing");
         let before = costs(&mut browser).map(|seconds| seconds * 1e3);
         tick(&mut sim);
         catch_up(&mut browser, &sim);
@@ -238,16 +238,16 @@ fn refresh_of_500_rows_keeps_focus_and_scroll() {
         assert_eq!(names(&mut browser), order, "rows do not move while one has the focus");
         let [script, style, layout] = costs(&mut browser).map(|seconds| seconds * 1e3);
         let [script, style, layout] = [script - before[0], style - before[1], layout - before[2]];
-        let patched = browser.text("document.body.dataset.patched");
+        let update_ms = browser.text("document.body.dataset.updateMs");
         println!(
-            "500 plugins: patched in {patched} ms; in CPU time: script \
+            "500 plugins: updated in {update_ms} ms; in CPU time: script \
              {script:.1} ms, style {style:.1} ms, layout {layout:.1} ms"
         );
     }
     let same = "[...document.querySelectorAll('#rows tr')].every((tr, nth) => tr.wasRow === nth)";
     assert_eq!(browser.eval(same), json!(true), "the same elements");
 
-    browser.until("!asking && !isDrawing");
+    browser.until("!isFetching && !isDrawing");
     let events = browser.events();
     let size = |path: &str| {
         let is_of = |event: &&Value| {
@@ -271,7 +271,7 @@ fn refresh_of_500_rows_keeps_focus_and_scroll() {
 
     // Without focus the page sorts the rows again, worst first.
     browser.eval("document.activeElement.blur(); scrollTo(0, 0);");
-    browser.until("!isPending");
+    browser.until("!isReorderPending");
     assert_ne!(names(&mut browser), order);
     assert_no_problem(&mut browser);
 }
@@ -300,7 +300,7 @@ fn rows_under_pointer_do_not_move() {
     browser.open(&address);
     catch_up(&mut browser, &sim);
     assert_eq!(names(&mut browser), ["a", "b", "c"]);
-    let region = "document.querySelector('#news')";
+    let region = "document.querySelector('#announcements')";
     browser.eval(&format!(
         "window.announcements = 0; new MutationObserver((all) => {{ announcements += all.length; }}).observe({region}, \
          {{ subtree: true, childList: true, characterData: true }})"
@@ -314,7 +314,7 @@ fn rows_under_pointer_do_not_move() {
     catch_up(&mut browser, &sim);
     assert_eq!(names(&mut browser), ["a", "b", "c"], "under the pointer");
     browser.point(1.0, 1.0);
-    browser.until("!isPending");
+    browser.until("!isReorderPending");
     assert_eq!(names(&mut browser), ["c", "b", "a"]);
     assert_eq!(
         browser.number("announcements"),
@@ -351,7 +351,7 @@ fn layout_fits_phone_width() {
             browser.size(width, 844);
             for path in ["", "plugin?name=dice", "plugin?name=nobody"] {
                 browser.open(&format!("{address}{path}"));
-                browser.until("!document.body.dataset.page || !asking");
+                browser.until("!document.body.dataset.page || !isFetching");
                 let wide = browser.number("document.documentElement.scrollWidth");
                 assert!(wide <= f64::from(width), "{scene} {path} at {width}: {wide}");
                 let outside = browser.eval(&format!(
@@ -403,7 +403,7 @@ fn hidden_page_sends_no_requests() {
         "Object.defineProperty(document, 'hidden', { value: true, configurable: true });
          document.dispatchEvent(new Event('visibilitychange'))",
     );
-    browser.until("!asking");
+    browser.until("!isFetching");
     browser.events();
     let hidden_at = browser.number("performance.now()");
     // More than two periods, and more than three intervals and a second, after which a collector is

@@ -29,7 +29,7 @@ fn scene_pictures_are_written_on_request() {
             ] {
                 browser.size(width, if page == "one" { 1_250 } else { 844 });
                 browser.open(&format!("{address}{path}"));
-                browser.until("!asking && !isDrawing");
+                browser.until("!isFetching && !isDrawing");
                 let file = format!("{scene}-{page}-{width}-{scheme}.png");
                 browser.picture(&folder.join(file));
             }
@@ -50,23 +50,23 @@ fn readme_pictures_are_written_on_request() {
     let _children = scenes::live(&collector);
     browser.size(1280, 810);
     browser.open(&address);
-    browser.until("!asking && !isDrawing");
+    browser.until("!isFetching && !isDrawing");
     browser.picture(&folder.join("dashboard.png"));
     browser.size(390, 839);
     browser.scheme("dark");
     browser.open(&address);
-    browser.until("!asking && !isDrawing");
+    browser.until("!isFetching && !isDrawing");
     browser.picture(&folder.join("dashboard-phone.png"));
     browser.open(&format!("{address}plugin?name=trivia"));
-    browser.until("!asking");
+    browser.until("!isFetching");
     browser.picture(&folder.join("dashboard-plugin.png"));
     collector.stop();
     browser.open(&address);
-    browser.until("!asking && !isDrawing");
+    browser.until("!isFetching && !isDrawing");
     browser.picture(&folder.join("stopped-phone.png"));
     browser.size(1280, 800);
     browser.scheme("light");
     browser.open(&address);
-    browser.until("!asking && !isDrawing");
+    browser.until("!isFetching && !isDrawing");
     browser.picture(&folder.join("stopped.png"));
 }

@@ -22,9 +22,9 @@ fn steady(percent: u64, interval: u64) -> impl FnMut(u32) -> Usage {
 fn verdict_and_messages(sim: &Simulation) -> (String, Vec<String>) {
     let (_server, address) = serve(sim.reader());
     let page = page(address, "/");
-    let sentences = text_of(&page, "ul", "sentences");
-    let sentences = sentences.split('\n').map(str::trim).filter(|text| !text.is_empty());
-    (text_of(&page, "h1", "verdict"), sentences.map(str::to_owned).collect())
+    let findings = text_of(&page, "ul", "findings");
+    let findings = findings.split('\n').map(str::trim).filter(|text| !text.is_empty());
+    (text_of(&page, "h1", "verdict"), findings.map(str::to_owned).collect())
 }
 
 /// Time of the simulation's tick less `ago` seconds, in UTC, as the page formats it.
@@ -146,9 +146,9 @@ fn crashes_before_first_sample_are_counted() {
         let alive = |_| Usage { cpu_time: Duration::ZERO, memory_bytes: MB };
         let at = clock(&sim, 0);
         (0..3).for_each(|_| sim.tick(alive));
-        let (_, sentences) = verdict_and_messages(&sim);
+        let (_, findings) = verdict_and_messages(&sim);
         let last = format!("warning: {name}: crashed twice in the last 10 minutes, last at {at}");
-        assert!(sentences.contains(&last), "no {last:?} in {sentences:?}");
+        assert!(findings.contains(&last), "no {last:?} in {findings:?}");
         let (_server, address) = serve(sim.reader());
         let data = crate::json(address, "/page/rows");
         let row = data["rows"].as_array().unwrap().iter().find(|row| row[0] == name).unwrap();
@@ -182,9 +182,9 @@ fn memory_growth_is_note_not_warning() {
     for tick in 0..=40 {
         sim.tick(|_| Usage { cpu_time: Duration::ZERO, memory_bytes: (50 + tick) * MB });
     }
-    let (verdict, sentences) = verdict_and_messages(&sim);
+    let (verdict, findings) = verdict_and_messages(&sim);
     assert_eq!(verdict, "All is well: the one plugin is running.");
-    assert_eq!(sentences, ["note: trivia: memory up 40\u{a0}MB in the last 6 minutes"]);
+    assert_eq!(findings, ["note: trivia: memory up 40\u{a0}MB in the last 6 minutes"]);
     for tick in 0..=20 {
         sim.tick(|_| Usage { cpu_time: Duration::ZERO, memory_bytes: (90 + tick) * MB });
     }
@@ -207,9 +207,9 @@ fn small_memory_growth_is_not_reported() {
         for mb in [from, from, to] {
             sim.tick(|_| Usage { cpu_time: Duration::ZERO, memory_bytes: mb * MB });
         }
-        let (_, sentences) = verdict_and_messages(&sim);
-        let is_reported = sentences.iter().any(|text| text.contains("up "));
-        assert_eq!(is_reported, should_report, "from {from} to {to}: {sentences:?}");
+        let (_, findings) = verdict_and_messages(&sim);
+        let is_reported = findings.iter().any(|text| text.contains("up "));
+        assert_eq!(is_reported, should_report, "from {from} to {to}: {findings:?}");
     }
 }
 
@@ -231,21 +231,18 @@ fn read_error_is_reported_with_reason() {
     plugins[1].set_state(PluginState::Failed);
     plugins[3].set_state(PluginState::Unhealthy);
     sim.advance(Duration::from_secs(1));
-    let (verdict, sentences) = verdict_and_messages(&sim);
+    let (verdict, findings) = verdict_and_messages(&sim);
     assert_eq!(verdict, "4 of 4 need attention.");
     let (first, now) = (clock(&sim, 10), clock(&sim, 0));
     // Reports are applied when time advances the next time: at the tick or at the end.
     let either = |text: &str, after: &str| [&first, &now].map(|at| format!("{text} {at}{after}"));
-    assert!(
-        either("error: failed: failed, down since", "").contains(&sentences[0]),
-        "{sentences:?}"
-    );
+    assert!(either("error: failed: failed, down since", "").contains(&findings[0]), "{findings:?}");
     let none = either("error: none: failed, down since", "; the pid is not the id of a process");
-    assert!(none.contains(&sentences[1]), "{sentences:?}");
-    assert_eq!(sentences.len(), 4);
-    assert!(sentences.contains(&"warning: denied: no permission to read the process".to_owned()));
+    assert!(none.contains(&findings[1]), "{findings:?}");
+    assert_eq!(findings.len(), 4);
+    assert!(findings.contains(&"warning: denied: no permission to read the process".to_owned()));
     assert!(
-        sentences[2..].iter().any(|text| text.starts_with("warning: unhealthy: unhealthy since "))
+        findings[2..].iter().any(|text| text.starts_with("warning: unhealthy: unhealthy since "))
     );
 }
 
@@ -311,7 +308,7 @@ fn banner_distinguishes_stopped_and_late() {
     sim.tick(|_| None);
     let (_server, address) = serve(sim.reader());
     let (kind, text) = plugmeter_test_support::wait_for("a banner", || banner(address));
-    assert_eq!(kind, "late");
+    assert_eq!(kind, "stale");
     assert!(text.contains("The collector is late"), "{text}");
 }
 

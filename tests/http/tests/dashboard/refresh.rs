@@ -47,7 +47,7 @@ fn refresh_data_equals_page() {
             ("cpu", 4),
             ("p95", 5),
             ("memory", 6),
-            ("change", 7),
+            ("memory_change", 7),
             ("rate", 8),
             ("uptime", 11),
             ("version", 12),
@@ -112,23 +112,23 @@ fn plugin_page_has_charts_aggregates_and_runs() {
     let cpu = &data["charts"][0];
     // 25, 10 (since the tick before) and 20 percent.
     assert_eq!(cpu["now"], "20.0\u{a0}%");
-    assert_eq!(cpu["four"][1], "10.0\u{a0}%");
-    assert_eq!(cpu["four"][3], "25.0\u{a0}%");
+    assert_eq!(cpu["stats"][1], "10.0\u{a0}%");
+    assert_eq!(cpu["stats"][3], "25.0\u{a0}%");
     assert!(cpu["summary"].as_str().unwrap().contains("from 10.0\u{a0}% to 25.0\u{a0}%"));
     assert_eq!(cpu["restarts"].as_str().unwrap().matches('M').count(), 1);
     assert_eq!(cpu["crashes"].as_str().unwrap().matches('M').count(), 1);
     assert!(whole.contains(cpu["line"].as_str().unwrap()), "the page has the same line");
     let runs = data["runs"].as_array().unwrap();
     let run = |nth: usize| {
-        (runs[nth]["pid"].as_u64(), runs[nth]["end"].as_str(), runs[nth]["bad"].as_bool())
+        (runs[nth]["pid"].as_u64(), runs[nth]["end"].as_str(), runs[nth]["is_unclean"].as_bool())
     };
     assert_eq!(run(0), (Some(18), Some("running"), Some(false)), "newest first");
     assert_eq!(run(1), (Some(17), Some("signal 11"), Some(true)));
     assert!(whole.contains("signal 11"));
     // Two samples are in the last ten seconds, both of the second run.
     let last = json(address, "/page/plugin?name=dice&window=10");
-    assert_eq!(last["charts"][0]["four"][3], "20.0\u{a0}%");
-    assert_eq!(last["facts"][7], "2");
+    assert_eq!(last["charts"][0]["stats"][3], "20.0\u{a0}%");
+    assert_eq!(last["key_figures"][7], "2");
     for window in ["", "&window=60", "&window=300", "&window=900"] {
         let page = page(address, &format!("/plugin?name=dice{window}"));
         let chosen = tags(&page).into_iter().find(|tag| tag.get("aria-current").is_some()).unwrap();
@@ -161,7 +161,7 @@ fn custom_window_is_shown_as_selected() {
         // The query of the script's requests.
         let body = tags(&page).into_iter().find(|tag| tag.name == "body").unwrap();
         assert_eq!(unescape(body.get("data-query").unwrap()), format!("name=dice{query}"));
-        let samples = |target: &str| json(address, target)["facts"][7].clone();
+        let samples = |target: &str| json(address, target)["key_figures"][7].clone();
         let again = samples(&format!("/page/plugin?name=dice{query}"));
         assert_eq!(again, samples(&format!("/page/plugin?name=dice&window={window}")), "{window}");
     }

@@ -1,5 +1,5 @@
 //! The feature `http`: every route and parameter, rejected requests, the router in a host's own
-//! server, start and stop.
+//! server, start and stop, and the host's signals.
 #![allow(clippy::unwrap_used)] // a test fails by panicking
 
 #[cfg(target_os = "linux")]
@@ -10,6 +10,8 @@ mod prometheus;
 mod public_api;
 mod rejections;
 mod routes;
+#[cfg(target_os = "linux")]
+mod signals;
 mod startup;
 
 use std::time::Duration;

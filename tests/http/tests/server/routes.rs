@@ -31,7 +31,7 @@ fn row(snapshot: &Snapshot, view: PluginView<'_>, status: &str) -> Value {
     let time = |time| humantime::format_rfc3339_millis(time).to_string();
     row["status"] = status.into();
     row["state_since"] = time(view.state_since()).into();
-    row["problem"] = view.read_error().map(ToString::to_string).into();
+    row["read_error"] = view.read_error().map(ToString::to_string).into();
     row["last_crash"] = view.last_crash().map(time).into();
     row["restart_count"] = view.restart_count().into();
     let aggregates = view.aggregates(Window::All);
@@ -53,7 +53,7 @@ fn all_kinds() -> (Simulation, Vec<(&'static str, &'static str)>) {
         ("busy", "warning"),
         ("large", "warning"),
         ("unhealthy", "warning"),
-        ("problem", "warning"),
+        ("unreadable", "warning"),
         ("crashed", "error"),
         ("recovered", "warning"),
         ("healed", "ok"),
@@ -67,7 +67,7 @@ fn all_kinds() -> (Simulation, Vec<(&'static str, &'static str)>) {
     for (pid, name) in (1..).zip(["well", "busy", "large", "unhealthy", "crashed", "recovered"]) {
         of(name).started(pid, "1.0");
     }
-    of("problem").started(20, "");
+    of("unreadable").started(20, "");
     of("healed").started(10, "2.0");
     of("recovered").crashed();
     of("recovered").started(7, "1.1");
@@ -119,7 +119,7 @@ fn metrics_document_matches_snapshot() {
     // From the first sample at 7 events to 22, in ten seconds.
     assert_eq!(of("well")["events_per_second"], 1.5);
     assert_eq!(of("busy")["cpu_percent"], 60.0);
-    assert_eq!(of("problem")["problem"], "no permission to read the process");
+    assert_eq!(of("unreadable")["read_error"], "no permission to read the process");
     assert_eq!(of("healed")["crash_count"], 1);
     assert_eq!(of("healed")["crashes_in_window"], 0);
     assert_eq!(of("recovered")["crashes_in_window"], 0, "the crash was before the oldest sample");

@@ -1,6 +1,10 @@
 //! The public fields of snapshots, and comparisons of query results with the oracle's.
 
-use plugmeter::{PluginView, Run, Sample, Snapshot, Summary, Window};
+use std::time::Duration;
+
+use plugmeter::{
+    CurrentUsage, PluginView, Point, Run, Sample, Snapshot, Summary, ValueRange, Window,
+};
 use proptest::prelude::*;
 use proptest::test_runner::TestCaseError;
 
@@ -175,6 +179,7 @@ pub(crate) fn aggregates_agree(
     expected: Option<WindowFields>,
 ) -> Checked {
     let actual = view.aggregates(window);
+    let rate = actual.as_ref().map_or(0.0, |all| all.events_per_second);
     prop_assert_eq!(actual.is_some(), expected.is_some(), "{:?}", window);
     if let Some((actual, expected)) = actual.zip(expected) {
         prop_assert_eq!(&*actual.plugin_name, view.name());
@@ -191,6 +196,105 @@ pub(crate) fn aggregates_agree(
         let rate = actual.events_per_second;
         prop_assert!(close(rate, per_second), "{rate} events per second, not {per_second}");
         prop_assert_eq!(actual.crashes, expected.crashes);
+    }
+    prop_assert_eq!(view.event_rate(window), rate);
+    Ok(())
+}
+
+/// Asserts that the current usage is the newest sample's if that belongs to the active run.
+pub(crate) fn usage_agrees(view: PluginView<'_>, plugin: &PluginFields) -> Checked {
+    let active = plugin.run.as_ref().map(|run| run.id);
+    let newest = plugin.current.as_ref().filter(|sample| active.is_some() && sample.run == active);
+    let CurrentUsage { cpu_percent, memory_bytes, uptime, .. } = view.usage();
+    let cpu = cpu_percent.map(thousandths).transpose()?;
+    prop_assert_eq!(cpu, newest.and_then(|sample| sample.cpu));
+    prop_assert_eq!(memory_bytes, newest.and_then(|sample| sample.memory_bytes));
+    prop_assert_eq!(uptime, newest.and_then(|sample| sample.uptime));
+    Ok(())
+}
+
+/// Asserts the ages of samples. `ages` are those of the ticks, newest first.
+pub(crate) fn sample_ages_agree(
+    view: PluginView<'_>,
+    samples: usize,
+    ages: &[Duration],
+) -> Checked {
+    for back in [0, 1, samples / 2, samples.saturating_sub(1)] {
+        let age = ages.get(back).filter(|_| back < samples);
+        prop_assert_eq!(view.sample_age(back), age.copied());
+    }
+    prop_assert_eq!(view.sample_age(samples), None);
+    prop_assert_eq!(view.sample_age(usize::MAX), None);
+    Ok(())
+}
+
+/// The samples of each point, by the definition of `PluginView::points`.
+fn naive_points(samples: &[SampleFields], newest_tick: u64, max: usize) -> Vec<&[SampleFields]> {
+    let Some(ticks_after_first) = samples.len().checked_sub(1).filter(|_| max > 0) else {
+        return Vec::new();
+    };
+    // At worst a bucket begins with the second tick, so that the first needs one of its own.
+    let fits = |size: &usize| ticks_after_first.div_ceil(*size) < max;
+    let mut sizes = std::iter::successors(Some(1), |size| Some(size * 2));
+    let size = match max {
+        1 => return vec![samples],
+        _ => sizes.find(fits).expect("two buckets always fit"),
+    };
+    let oldest_tick = newest_tick - ticks_after_first as u64;
+    let is_boundary = |at: &usize| (oldest_tick + *at as u64).is_multiple_of(size as u64);
+    let mut starts: Vec<_> = (1..samples.len()).filter(is_boundary).collect();
+    // Runs begin in order of time, each a bucket of its own while there is room.
+    let mut run = samples[0].run;
+    for (at, sample) in samples.iter().enumerate().skip(1) {
+        let begins_run = sample.run.is_some() && sample.run != run;
+        run = sample.run.or(run);
+        if begins_run && !starts.contains(&at) && starts.len() + 1 < max {
+            starts.push(at);
+        }
+    }
+    starts.sort_unstable();
+    let ends = starts.iter().copied().chain([samples.len()]);
+    [0].into_iter().chain(starts.iter().copied()).zip(ends).map(|(a, b)| &samples[a..b]).collect()
+}
+
+fn range_agrees(actual: Option<ValueRange>, values: &[f64]) -> Checked {
+    prop_assert_eq!(actual.is_some(), !values.is_empty());
+    if let Some(ValueRange { min, avg, max, .. }) = actual {
+        let fold = |pick: fn(f64, f64) -> f64| values.iter().copied().reduce(pick);
+        prop_assert!(close(min, fold(f64::min).expect("a value")), "minimum {min}: {values:?}");
+        prop_assert!(close(max, fold(f64::max).expect("a value")), "maximum {max}: {values:?}");
+        let expected = values.iter().sum::<f64>() / values.len() as f64;
+        prop_assert!(close(avg, expected), "average {avg}: {values:?}");
+    }
+    Ok(())
+}
+
+/// Asserts that the points agree with the naive ones of these samples.
+pub(crate) fn points_agree(
+    view: PluginView<'_>,
+    window: Window,
+    samples: &[SampleFields],
+) -> Checked {
+    let tick = view.snapshot().tick();
+    // One maximum for each call, for speed.
+    let max = [0, 1, 2, 5, 40][(samples.len() + tick as usize) % 5];
+    let points = view.points(window, max);
+    let expected = naive_points(samples, tick, max);
+    prop_assert!(points.len() <= max);
+    let counts: Vec<_> = points.iter().map(|point| point.sample_count).collect();
+    let expected_counts: Vec<_> = expected.iter().map(|samples| samples.len()).collect();
+    prop_assert_eq!(counts, expected_counts, "at most {} of {:?}", max, window);
+    for (point, samples) in points.iter().zip(expected) {
+        let Point { timestamp, event_count, crash_count, state, run, .. } = *point;
+        let newest = &samples[samples.len() - 1];
+        prop_assert_eq!(
+            (timestamp, event_count, crash_count, state, run),
+            (newest.timestamp, newest.event_count, newest.crash_count, newest.state, newest.run)
+        );
+        let cpu = samples.iter().filter_map(|sample| sample.cpu);
+        range_agrees(point.cpu_percent, &cpu.map(|cpu| cpu as f64 / 1e3).collect::<Vec<_>>())?;
+        let memory = samples.iter().filter_map(|sample| sample.memory_bytes);
+        range_agrees(point.memory, &memory.map(|bytes| bytes as f64).collect::<Vec<_>>())?;
     }
     Ok(())
 }

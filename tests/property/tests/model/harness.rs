@@ -10,7 +10,10 @@ use proptest::prelude::*;
 use proptest::test_runner::TestCaseError;
 
 use crate::Checked;
-use crate::agreement::{aggregates_agree, iteration_agrees, samples, snapshot_fields};
+use crate::agreement::{
+    aggregates_agree, iteration_agrees, points_agree, sample_ages_agree, samples, snapshot_fields,
+    usage_agrees,
+};
 use crate::fields::{PluginFields, SampleFields, SnapshotFields};
 use crate::host::{Host, HostPlugin};
 use crate::oracle::{Oracle, Reading};
@@ -269,6 +272,11 @@ impl Harness {
             .duration_since(snapshot.started_at())
             .expect("ticks come after the start");
         prop_assert_eq!(snapshot.sampled_at_instant(), self.start + ticked);
+        let all = self.oracle.samples(Window::All);
+        for ((view, plugin), samples) in snapshot.plugins().zip(&expected.plugins).zip(all) {
+            usage_agrees(view, plugin)?;
+            sample_ages_agree(view, samples.len(), &self.oracle.sample_ages())?;
+        }
         self.expected = expected;
 
         for &window in windows {
@@ -284,6 +292,10 @@ impl Harness {
             prop_assert_eq!(actual.len(), expected.len());
             for (view, expected) in snapshot.plugins().zip(expected) {
                 iteration_agrees(view, window, &expected)?;
+                points_agree(view, window, &expected)?;
+            }
+            for (view, expected) in snapshot.plugins().zip(self.oracle.crashes(window)) {
+                prop_assert_eq!(view.crashes(window), expected, "crashes in {:?}", window);
             }
             for (view, expected) in snapshot.plugins().zip(self.oracle.windows(window)) {
                 aggregates_agree(view, window, expected)?;

@@ -370,6 +370,32 @@ impl Oracle {
         self.registered().iter().map(samples).collect()
     }
 
+    /// The crashes of each plugin in `window`; plugins sorted by name. A window that reaches back to the
+    /// first tick, or to a tick before the plugin's first sample, includes those before its first
+    /// sample.
+    pub(crate) fn crashes(&self, window: Window) -> Vec<u64> {
+        let newest = self.ticks.last().copied().unwrap_or_default();
+        let inside = |at: &Duration| match window {
+            Window::All => true,
+            Window::Last(length) => newest - *at <= length,
+        };
+        let start = self.history().iter().copied().find(inside);
+        let crashes = |registration: &&Registration| {
+            let all = registration.crashes().len() as u64;
+            let first = registration.samples.first();
+            let oldest = self.within(registration, window).into_iter().next();
+            match (start, first, oldest) {
+                (Some(start), Some(first), Some(oldest))
+                    if start >= first.at && start > self.ticks[0] =>
+                {
+                    all - oldest.crashes
+                }
+                _ => all,
+            }
+        };
+        self.registered().iter().map(crashes).collect()
+    }
+
     /// The aggregates of each plugin over `window`; plugins sorted by name.
     pub(crate) fn windows(&self, window: Window) -> Vec<Option<WindowFields>> {
         let sum_up = |registration: &&Registration| {

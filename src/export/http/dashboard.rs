@@ -1,0 +1,303 @@
+//! The dashboard: the page of all plugins, and a page for each.
+//!
+//! The server renders everything, so the page works without JavaScript. The script updates it: it
+//! fetches the same texts and SVG paths and puts them into the elements that show them. The page
+//! loads no third-party resources.
+
+mod banner;
+mod chart;
+mod chart_panel;
+mod display_time;
+mod finding_message;
+mod format;
+mod index_data;
+mod link;
+mod overview;
+mod page_header;
+mod plugin_page;
+mod row;
+mod sparklines;
+mod time_range;
+mod work_budget;
+
+use std::sync::Arc;
+
+use askama::Template;
+use axum::body::Bytes;
+use axum::extract::{OriginalUri, State};
+use axum::http::{StatusCode, Uri};
+use axum::response::{IntoResponse as _, Response};
+use axum::{Router, routing};
+
+use self::banner::Banner;
+use self::display_time::{DisplayTime, unix_millis};
+use self::finding_message::FindingMessage;
+use self::overview::{Overview, TOTALS};
+use self::page_header::PageHeader;
+use self::plugin_page::{KEY_FIGURES, PluginDetail};
+use self::row::Row;
+use self::sparklines::Sparklines;
+use self::time_range::WindowChoice;
+use self::work_budget::WorkBudget;
+use super::body::SharedBody;
+use super::cache::CacheKey;
+use super::query::{Query, QueryError};
+use super::response::{JSON, error, response};
+use super::state::AppState;
+use super::to_json::to_json;
+use crate::Snapshot;
+use crate::findings::{Thresholds, crash_window};
+
+const HTML: &str = "text/html; charset=utf-8";
+/// Rows of the page that include their sparklines: for thousands of plugins they would be megabytes.
+/// The script fetches those of the other rows when they become visible.
+const MAX_SPARKLINE_ROWS: usize = 100;
+/// The maximum number of sparklines in one response.
+const MAX_REQUESTED_SPARKLINES: usize = 256;
+const RENDER: &str = "writing to a string does not fail";
+
+/// The routes of the dashboard. All but `/` are private to it.
+pub(super) fn routes() -> Router<Arc<AppState>> {
+    const STYLE: &str = include_str!("dashboard/dashboard.css");
+    const SCRIPT: &str = concat!(
+        include_str!("dashboard/script/dom.js"),
+        include_str!("dashboard/script/refresh.js"),
+        include_str!("dashboard/script/index_page.js"),
+        include_str!("dashboard/script/table_order.js"),
+        include_str!("dashboard/script/plugin_page.js"),
+        include_str!("dashboard/script/main.js"),
+    );
+    const ICON: &str = include_str!("dashboard/favicon.svg");
+    let file = |content_type, text: &'static str| {
+        routing::get(async move || response(content_type, text.into()))
+    };
+    Router::new()
+        .route("/", routing::get(index_page))
+        .route("/plugin", routing::get(plugin_page))
+        .route("/page/rows", routing::get(index_data))
+        .route("/page/lines", routing::get(sparkline_data))
+        .route("/page/plugin", routing::get(plugin_data))
+        .route("/page.css", file("text/css; charset=utf-8", STYLE))
+        .route("/page.js", file("text/javascript; charset=utf-8", SCRIPT))
+        .route("/favicon.svg", file("image/svg+xml", ICON))
+}
+
+/// The prefix of links on the page of all plugins. A browser resolves them against the requested
+/// path, which may or may not end in a slash where the router is mounted.
+fn link_base(path: &str) -> String {
+    match path.rsplit('/').next() {
+        None | Some("") => BASE.to_owned(),
+        Some(segment) => format!("./{segment}/"),
+    }
+}
+
+/// The prefix of links on all other pages.
+const BASE: &str = "./";
+
+// -- the page of all plugins ---------------------------------------------------------------------
+
+async fn index_page(State(state): State<Arc<AppState>>, OriginalUri(uri): OriginalUri) -> Response {
+    let snapshot = state.reader.snapshot();
+    let base = link_base(uri.path());
+    let make = render_index_rest(&snapshot, &state.thresholds, &base);
+    // Links depend on whether the requested path ends in a slash; only that variant is cached.
+    let rest = if base == BASE {
+        state.cache.get(&snapshot, CacheKey::IndexPage, make).await
+    } else {
+        make.await
+    };
+    response(HTML, SharedBody::body(render_index_top(&snapshot, &base), rest))
+}
+
+/// The part that changes within a revision.
+#[derive(Template)]
+#[template(path = "index.html", block = "top")]
+struct IndexTop<'a> {
+    base: &'a str,
+    header: PageHeader,
+}
+
+fn render_index_top(snapshot: &Snapshot, base: &str) -> Bytes {
+    let top = IndexTop { base, header: PageHeader::new(snapshot) };
+    top.render().expect(RENDER).into()
+}
+
+#[derive(Template)]
+#[template(path = "index.html", block = "rest")]
+struct IndexRest<'a> {
+    base: &'a str,
+    overview: &'a Overview<'a>,
+    messages: &'a [FindingMessage<'a>],
+    more: usize,
+    crash_window: String,
+    crash_window_short: String,
+    history: String,
+    interval: String,
+    /// Rendered markup.
+    rows: &'a str,
+    /// Rendered markup of a row without values.
+    empty_row: &'a str,
+}
+
+#[derive(Template)]
+#[template(path = "row.html")]
+struct RowMarkup<'a> {
+    row: &'a Row<'a>,
+    link: String,
+    lines: Sparklines,
+}
+
+async fn render_index_rest(snapshot: &Snapshot, thresholds: &Thresholds, base: &str) -> Bytes {
+    let mut overview = Overview::new(snapshot, thresholds).await;
+    overview.rows.sort_by(Row::by_urgency);
+    let mut rows = String::with_capacity(overview.rows.len() * 1_024);
+    let mut budget = WorkBudget::default();
+    for (index, row) in overview.rows.iter().enumerate() {
+        let mut lines = Sparklines::default();
+        if let Some(view) = snapshot.plugin(row.name) {
+            budget.spend(view).await;
+            if index < MAX_SPARKLINE_ROWS {
+                lines = Sparklines::new(view, thresholds);
+            }
+        }
+        let markup = RowMarkup { row, link: link::plugin(base, row.name), lines };
+        markup.render_into(&mut rows).expect(RENDER);
+    }
+    let (messages, more) = overview.messages();
+    let window = crash_window(snapshot);
+    let rest = IndexRest {
+        base,
+        overview: &overview,
+        messages: &messages,
+        more,
+        crash_window: format::span(window),
+        crash_window_short: format::short_duration(window),
+        history: format::span(snapshot.history_duration()),
+        interval: format::span(snapshot.poll_interval()),
+        rows: &rows,
+        empty_row: &render_empty_row(snapshot, base),
+    };
+    rest.render().expect(RENDER).into()
+}
+
+/// The row that the script copies for a new plugin.
+fn render_empty_row(snapshot: &Snapshot, base: &str) -> String {
+    let row = Row::empty(snapshot);
+    let lines = Sparklines::default();
+    RowMarkup { row: &row, link: link::plugin(base, ""), lines }.render().expect(RENDER)
+}
+
+/// Whether the script has this publication. Revisions start again when the host restarts, so the
+/// start time must be the same.
+fn is_current(query: &Query<'_>, snapshot: &Snapshot) -> Result<bool, QueryError> {
+    let started = query.text("started")?.and_then(|started| started.parse().ok());
+    let is_same_start = started == Some(unix_millis(snapshot.started_at()));
+    Ok(is_same_start && query.since()? == Some(snapshot.revision()))
+}
+
+async fn index_data(State(state): State<Arc<AppState>>, uri: Uri) -> Result<Response, Response> {
+    let snapshot = state.reader.snapshot();
+    if is_current(&Query::new(uri.query()), &snapshot)? {
+        return Ok(StatusCode::NO_CONTENT.into_response());
+    }
+    let make = index_data::rest(&snapshot, &state.thresholds);
+    let rest = state.cache.get(&snapshot, CacheKey::IndexData, make).await;
+    Ok(response(JSON, SharedBody::body(index_data::head(&snapshot), rest)))
+}
+
+async fn sparkline_data(
+    State(state): State<Arc<AppState>>,
+    uri: Uri,
+) -> Result<Response, Response> {
+    let indexes = Query::new(uri.query()).text("at")?.unwrap_or_default();
+    let indexes = indexes.split(',').take(MAX_REQUESTED_SPARKLINES);
+    let indexes: Vec<usize> = indexes.map_while(|index| index.parse().ok()).collect();
+    let snapshot = state.reader.snapshot();
+    let lines = index_data::sparklines(&snapshot, &state.thresholds, &indexes).await;
+    Ok(response(JSON, SharedBody::body(Bytes::new(), lines)))
+}
+
+// -- the page of one plugin ----------------------------------------------------------------------
+
+#[derive(Template)]
+#[template(path = "plugin.html")]
+struct PluginPage<'a> {
+    base: &'a str,
+    header: PageHeader,
+    title: String,
+    name: &'a str,
+    encoded_name: String,
+    detail: PluginDetail<'a>,
+    choices: Vec<WindowChoice>,
+    /// The query parameter of the chosen window.
+    window_query: String,
+    axis_times: [DisplayTime; 3],
+}
+
+#[derive(Template)]
+#[template(path = "missing.html")]
+struct MissingPage<'a> {
+    base: &'a str,
+    name: &'a str,
+}
+
+async fn plugin_page(State(state): State<Arc<AppState>>, uri: Uri) -> Result<Response, Response> {
+    let query = Query::new(uri.query());
+    let (name, window) = (query.text("name")?.unwrap_or_default(), query.window()?);
+    let snapshot = state.reader.snapshot();
+    let Some(view) = snapshot.plugin(&name) else {
+        let page = MissingPage { base: BASE, name: &name }.render().expect(RENDER);
+        let mut response = response(HTML, page.into());
+        *response.status_mut() = StatusCode::NOT_FOUND;
+        return Ok(response);
+    };
+    let detail = PluginDetail::new(view, &state.thresholds, window);
+    let choices = time_range::window_choices(&snapshot, window);
+    let chosen = choices.iter().find(|choice| choice.is_chosen);
+    let page = PluginPage {
+        base: BASE,
+        header: PageHeader::new(&snapshot),
+        title: format!("{} \u{2013} plugmeter", view.name()),
+        name: view.name(),
+        encoded_name: link::encode(view.name()),
+        window_query: chosen.map_or_else(String::new, |choice| choice.query.clone()),
+        choices,
+        axis_times: detail.times.map(|millis| DisplayTime::from_millis(millis, &snapshot)),
+        detail,
+    };
+    let page = page.render().expect(RENDER);
+    Ok(response(HTML, SharedBody::body(Bytes::new(), page.into())))
+}
+
+async fn plugin_data(State(state): State<Arc<AppState>>, uri: Uri) -> Result<Response, Response> {
+    #[derive(serde::Serialize)]
+    struct Document<'a> {
+        age: f64,
+        started: u64,
+        revision: u64,
+        tick: u64,
+        now: u64,
+        stopped: bool,
+        #[serde(flatten)]
+        detail: PluginDetail<'a>,
+    }
+    let query = Query::new(uri.query());
+    let (name, window) = (query.text("name")?.unwrap_or_default(), query.window()?);
+    let snapshot = state.reader.snapshot();
+    let not_found =
+        || error(StatusCode::NOT_FOUND, &format!("no plugin is registered as {name:?}"));
+    let view = snapshot.plugin(&name).ok_or_else(not_found)?;
+    if is_current(&query, &snapshot)? {
+        return Ok(StatusCode::NO_CONTENT.into_response());
+    }
+    let document = Document {
+        age: snapshot.age().as_secs_f64(),
+        started: unix_millis(snapshot.started_at()),
+        revision: snapshot.revision(),
+        tick: snapshot.tick(),
+        now: unix_millis(snapshot.sampled_at()),
+        stopped: snapshot.is_stopped(),
+        detail: PluginDetail::new(view, &state.thresholds, window),
+    };
+    Ok(response(JSON, SharedBody::body(Bytes::new(), to_json(&document).into())))
+}

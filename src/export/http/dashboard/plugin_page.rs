@@ -1,0 +1,131 @@
+//! One plugin: its findings, key figures, charts and runs.
+
+use serde::Serialize;
+
+use super::chart_panel::{ChartPanel, chart_panels};
+use super::display_time::{DisplayTime, unix_millis};
+use super::finding_message::{Segment, segments};
+use super::format::{self, NONE, UNKNOWN};
+use super::row::Row;
+use super::time_range::time_range;
+use crate::findings::Thresholds;
+use crate::format::number::precise_duration;
+use crate::{Aggregates, PluginState, PluginView, Run, RunEnd, RunId, Snapshot, Window};
+
+/// The values of the page of one plugin.
+#[derive(Debug, Serialize)]
+pub(super) struct PluginDetail<'a> {
+    pub level: &'static str,
+    /// State and findings.
+    pub segments: Vec<Segment>,
+    /// In the order of [`KEY_FIGURES`].
+    pub key_figures: Vec<String>,
+    pub charts: [ChartPanel; 3],
+    /// The start, the middle and the end of all charts, in milliseconds since 1970.
+    pub times: [u64; 3],
+    /// Newest first.
+    pub runs: Vec<RunRow<'a>>,
+}
+
+/// The labels of the key figures.
+pub(super) const KEY_FIGURES: [&str; 8] =
+    ["Uptime", "CPU time", "Events", "Crashes", "Restarts", "Version", "Pid", "Samples"];
+
+/// One run.
+#[derive(Debug, Serialize)]
+pub(super) struct RunRow<'a> {
+    pub id: RunId,
+    pub version: &'a str,
+    pub pid: u32,
+    pub started: u64,
+    pub ended: Option<u64>,
+    pub duration: String,
+    pub cpu: String,
+    pub end: String,
+    /// Whether the process failed, announced or not.
+    pub is_unclean: bool,
+    #[serde(skip)]
+    pub started_at: DisplayTime,
+    #[serde(skip)]
+    pub ended_at: Option<DisplayTime>,
+}
+
+impl<'a> PluginDetail<'a> {
+    pub(super) fn new(view: PluginView<'a>, thresholds: &Thresholds, window: Window) -> Self {
+        let snapshot = view.snapshot();
+        let row = Row::new(view, thresholds);
+        let aggregates = view.aggregates(window);
+        let (from, to) = time_range(snapshot, window);
+        Self {
+            level: row.status.as_str(),
+            segments: state_and_findings(view.state(), &row),
+            key_figures: key_figures(view, &row, aggregates.as_ref()),
+            charts: chart_panels(view, thresholds, window, &row, aggregates.as_ref()),
+            times: [from, f64::midpoint(from, to), to].map(|at| (at * 1_000.0) as u64),
+            runs: view.runs().rev().map(|run| RunRow::new(run, snapshot)).collect(),
+        }
+    }
+}
+
+fn state_and_findings(state: PluginState, row: &Row<'_>) -> Vec<Segment> {
+    let mut out = segments(&row.findings, row.since.now);
+    if out.is_empty() {
+        out.push(Segment::Text("no findings".to_owned()));
+    }
+    let has_finding = match state {
+        PluginState::Crashed | PluginState::Failed | PluginState::Unhealthy => true,
+        PluginState::Stopped
+        | PluginState::Starting
+        | PluginState::Running
+        | PluginState::Stopping => false,
+    };
+    if !has_finding {
+        let state = Segment::Text(format!("{} since ", row.state));
+        out.splice(0..0, [state, Segment::Time(row.since), Segment::Text("; ".to_owned())]);
+    }
+    out
+}
+
+fn key_figures(
+    view: PluginView<'_>,
+    row: &Row<'_>,
+    aggregates: Option<&Aggregates>,
+) -> Vec<String> {
+    let or_none = |text: &str| if text.is_empty() { NONE.to_owned() } else { text.to_owned() };
+    vec![
+        row.uptime.clone(),
+        precise_duration(view.cpu_time()),
+        format::count(view.event_count()),
+        row.crashes.to_string(),
+        view.restart_count().to_string(),
+        or_none(row.version),
+        view.pid().map_or_else(|| NONE.to_owned(), |pid| pid.to_string()),
+        aggregates.map_or(0, |aggregates| aggregates.sample_count).to_string(),
+    ]
+}
+
+impl<'a> RunRow<'a> {
+    fn new(run: &'a Run, snapshot: &Snapshot) -> Self {
+        let started = run.started_at.unwrap_or(run.reported_at);
+        let until = run.ended_at.unwrap_or_else(|| snapshot.sampled_at());
+        let duration = until.duration_since(started);
+        let cpu = match run.cpu_time {
+            Some(time) => precise_duration(time),
+            None if run.end.is_some() => UNKNOWN.to_owned(),
+            None => NONE.to_owned(),
+        };
+        Self {
+            id: run.id,
+            version: run.version.as_deref().unwrap_or(NONE),
+            pid: run.pid,
+            started: unix_millis(started),
+            ended: run.ended_at.map(unix_millis),
+            duration: duration.map_or_else(|_| UNKNOWN.to_owned(), precise_duration),
+            cpu,
+            end: run.end.map_or_else(|| "running".to_owned(), |end| end.to_string()),
+            is_unclean: run.end.is_some_and(RunEnd::is_unclean),
+            started_at: DisplayTime::new(started, snapshot),
+            ended_at: run.ended_at.map(|at| DisplayTime::new(at, snapshot)),
+        }
+    }
+}

@@ -1,0 +1,133 @@
+// -- the page of all plugins ---------------------------------------------------------------------
+
+const tableBody = $('rows');
+/** By name: the row's elements and the values that it shows. */
+const rows = new Map();
+
+function attachRow(tr) {
+  const cells = {};
+  for (const cell of tr.querySelectorAll('[data-f]')) cells[cell.dataset.f] = cell;
+  const row = { tr, cells, time: tr.querySelector('time'), values: [], index: -1, isVisible: false, sparklineTick: -1 };
+  rows.set(tr.dataset.name, row);
+  rowObserver.observe(tr);
+  return row;
+}
+
+function pluginLink(name) {
+  return `${body.dataset.base}plugin?name=${encodeURIComponent(name)}`;
+}
+
+function createRow(name) {
+  const tr = $('row-template').content.firstElementChild.cloneNode(true);
+  tr.dataset.name = name;
+  const link = tr.querySelector('a');
+  link.href = pluginLink(name);
+  link.title = name;
+  tableBody.append(tr);
+  return attachRow(tr);
+}
+
+/** The fields in the server's order; four numbers to sort by follow them. */
+const FIELDS = ['name', 'status', 'state', 'since', 'cpu', 'p95', 'memory', 'memory_change', 'rate',
+  'recent_crashes', 'crashes', 'uptime', 'version', 'pid'];
+const SORT_KEYS = { name: 0, urgency: 1, since: 3, crashes: 9, cpu: 14, memory: 15, rate: 16, uptime: 17 };
+
+function updateRow(row, values) {
+  FIELDS.forEach((field, index) => {
+    const value = values[index];
+    // The same time is shown with its date once the day is over.
+    if (field === 'since') renderTime(row.time, value);
+    else if (row.values[index] === value) return;
+    else if (field === 'status') {
+      setAttr(row.tr, 'data-status', STATUSES[value]);
+      setText(row.cells.status, STATUSES[value]);
+    } else setText(row.cells[field], String(value));
+  });
+  row.values = values;
+}
+
+function updateIndexPage(data) {
+  const removed = new Set(rows.keys());
+  data.rows.forEach((values, index) => {
+    const row = rows.get(values[0]) ?? createRow(values[0]);
+    updateRow(row, values);
+    row.index = index;
+    removed.delete(values[0]);
+  });
+  for (const name of removed) {
+    rowObserver.unobserve(rows.get(name).tr);
+    rows.get(name).tr.remove();
+    rows.delete(name);
+  }
+  setText($('verdict').querySelector('span'), data.verdict.text);
+  setAttr($('verdict'), 'data-status', data.verdict.level);
+  document.title = `${data.verdict.text.replace(/[.:].*$/, '')} \u2013 plugmeter`;
+  updateFindings(data.findings, data.more);
+  const totals = $('totals').querySelectorAll('dd');
+  data.totals.forEach((text, index) => setText(totals[index], text));
+  $('plugins').hidden = rows.size === 0;
+  $('empty').hidden = rows.size > 0;
+  $('tools').hidden = rows.size === 0;
+  applyFilter();
+  reorder(!isReorderBlocked());
+}
+
+function updateFindings(findings, more) {
+  const ul = $('findings');
+  const unused = new Map([...ul.children].map((li) => [li.querySelector('bdi').textContent, li]));
+  findings.forEach(({ status, name, segments }, index) => {
+    const li = unused.get(name) ?? $('finding-template').content.firstElementChild.cloneNode(true);
+    unused.delete(name);
+    const label = status === 'ok' ? 'note' : status;
+    setAttr(li, 'data-status', label);
+    setText(li.querySelector('.sr'), `${label}: `);
+    setText(li.querySelector('bdi'), name);
+    setAttr(li.querySelector('a'), 'href', pluginLink(name));
+    renderSegments(li.querySelector('p > span:last-child'), segments);
+    const isInPlace = ul.children[index] === li;
+    if (!isInPlace && !li.contains(document.activeElement)) ul.insertBefore(li, ul.children[index] ?? null);
+  });
+  for (const li of unused.values()) li.remove();
+  ul.hidden = findings.length === 0;
+  setText($('more'), `and ${more} more, at the top of the table`);
+  $('more').hidden = more === 0;
+}
+
+// -- sparklines of the visible rows --------------------------------------------------------------
+
+let isDrawing = false;
+let drawTimer;
+
+const rowObserver = new IntersectionObserver((changes) => {
+  for (const { target, isIntersecting } of changes) {
+    const row = rows.get(target.dataset.name);
+    if (row) row.isVisible = isIntersecting;
+  }
+  // Scrolling passes many rows before it stops.
+  clearTimeout(drawTimer);
+  drawTimer = setTimeout(fetchSparklines, 120);
+}, { rootMargin: '60px' });
+
+async function fetchSparklines() {
+  if (isDrawing || document.hidden || errorText) return;
+  const outdated = [...rows.values()].filter((row) => row.isVisible && row.index >= 0 && row.sparklineTick !== tick);
+  if (outdated.length === 0) return;
+  isDrawing = true;
+  try {
+    // More rows than a window can show are left for the next time.
+    const response = await fetchPath(`page/lines?at=${outdated.slice(0, 128).map((row) => row.index)}`);
+    if (response.status !== 200) return;
+    const data = await response.json();
+    for (const [name, lines] of data.lines) {
+      const row = rows.get(name);
+      if (!row) continue;
+      row.sparklineTick = Math.max(data.tick, tick);
+      for (const path of row.tr.querySelectorAll('path')) setAttr(path, 'd', lines[path.dataset.l]);
+    }
+  } catch {
+    return; // The next refresh shows the error.
+  } finally {
+    isDrawing = false;
+  }
+}
+

@@ -1,0 +1,24 @@
+// -- start ---------------------------------------------------------------------------------------
+
+if (body.dataset.page) {
+  for (const time of document.querySelectorAll('time')) renderTime(time, Date.parse(time.dateTime));
+  if (isIndex) {
+    for (const tr of tableBody.children) attachRow(tr);
+    restoreChoices();
+    $('filter').addEventListener('input', () => { applyFilter(); saveChoices(); });
+    $('sort').addEventListener('change', (event) => sortBy(event.target.value, false));
+    for (const button of document.querySelectorAll('[data-sort]')) {
+      button.addEventListener('click', () => sortBy(button.dataset.sort, true));
+    }
+    tableBody.addEventListener('pointerover', ({ pointerType }) => { isTouch = pointerType === 'touch'; });
+    tableBody.addEventListener('pointerleave', reorderWhenUnblocked);
+    tableBody.addEventListener('focusout', () => setTimeout(reorderWhenUnblocked));
+    document.addEventListener('scroll', () => {
+      isScrolledDown = $('plugins').getBoundingClientRect().top < -8;
+      reorderWhenUnblocked();
+    }, { passive: true });
+  }
+  document.addEventListener('visibilitychange', refresh);
+  setInterval(updateStaleness, 1_000);
+  refresh();
+}

@@ -1,0 +1,85 @@
+// -- fetching ------------------------------------------------------------------------------------
+
+const FETCH_TIMEOUT_MS = 10_000;
+/** At most five seconds, because changes of state are published between ticks too. */
+const REFRESH_INTERVAL_MS = Math.min(Math.max(interval, 1), 5) * 1_000;
+
+let started = isIndex ? '' : ageText?.dataset.started;
+let revision = isIndex ? '' : ageText?.dataset.revision;
+let tick = Number(ageText?.dataset.tick);
+let isFetching = false;
+let refreshTimer;
+
+function fetchPath(path) {
+  const url = new URL(body.dataset.base + path, document.baseURI);
+  // If the page was opened with a password in its address, fetch rejects URLs derived from it.
+  url.username = url.password = '';
+  return fetch(url, { cache: 'no-store', signal: AbortSignal.timeout(FETCH_TIMEOUT_MS) });
+}
+
+async function refresh() {
+  clearTimeout(refreshTimer);
+  if (isFetching || document.hidden) return;
+  isFetching = true;
+  let data = null;
+  try {
+    const path = isIndex ? 'page/rows?' : `page/plugin?${body.dataset.query}&`;
+    const response = await fetchPath(`${path}since=${revision || 0}&started=${started}`);
+    if (response.status === 200) data = await response.json();
+    if (response.ok) respondedAt = performance.now();
+    const isRemoved = !isIndex && response.status === 404;
+    errorText = response.ok ? null
+      : isRemoved ? banner.dataset.removed : `${banner.dataset.httpError} ${response.status}.`;
+  } catch {
+    // No response, an incomplete one, or one that is not from this server.
+    errorText = banner.dataset.disconnected;
+  }
+  isFetching = false;
+  refreshTimer = setTimeout(refresh, REFRESH_INTERVAL_MS);
+  if (data) onData(data);
+  updateStaleness();
+  if (isIndex) fetchSparklines();
+}
+
+function onData(data) {
+  const begin = performance.now();
+  ({ started, revision, tick, stopped, now } = data);
+  ageAtResponse = data.age;
+  receivedAt = respondedAt = begin;
+  if (isIndex) updateIndexPage(data);
+  else updatePluginPage(data);
+  body.dataset.updateMs = (performance.now() - begin).toFixed(1);
+}
+
+// -- the age of the data -------------------------------------------------------------------------
+
+const banner = $('banner');
+let stopped = banner?.dataset.kind === 'stopped';
+let errorText = null;
+/** The age of the data when they were received. */
+let ageAtResponse = Number(ageText?.dataset.age);
+let receivedAt = performance.now();
+/** When the server last sent data, or confirmed that these are current. */
+let respondedAt = receivedAt;
+
+/** Runs every second and after each response, because the age increases without new data. */
+function updateStaleness() {
+  const age = ageAtResponse + (performance.now() - receivedAt) / 1_000;
+  const seconds = Math.floor(age);
+  if (tick > 0) {
+    const text = seconds < 120 ? `${seconds}\u00a0s`
+      : seconds < 7_200 ? `${Math.floor(seconds / 60)}\u00a0min` : `${Math.floor(seconds / 3_600)}\u00a0h`;
+    setText(ageText, `Data ${text} old`);
+  }
+  // At the last response: the data do not become stale while nothing is fetched, as when the page is
+  // hidden. The limit is that of Snapshot::is_stale: three intervals and a second.
+  const isStale = ageAtResponse + (respondedAt - receivedAt) / 1_000 > interval * 3 + 1;
+  const kind = errorText ? 'disconnected' : stopped ? 'stopped' : isStale ? 'stale' : '';
+  const text = errorText || (kind && banner.dataset[kind]) || '';
+  // Screen readers read a live region out whenever it is written.
+  setText(banner, text);
+  setAttr(banner, 'data-kind', kind);
+  banner.hidden = !kind;
+  body.classList.toggle('stale', Boolean(kind));
+}
+

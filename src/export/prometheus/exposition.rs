@@ -1,0 +1,252 @@
+//! The text of an exposition: metadata and series of every family.
+
+use std::fmt;
+
+use super::families::{
+    Family, MetricType, PLUGIN_FAMILIES, PluginSeries, SAMPLER_FAMILIES, SamplerSeries,
+};
+use super::format::Format;
+use super::number::Number;
+use super::plugin_row::PluginRow;
+use crate::{PluginState, Snapshot};
+
+/// A snapshot, prepared to be written family by family.
+pub(super) struct Page<'a> {
+    snapshot: &'a Snapshot,
+    prefix: &'a str,
+    rows: Vec<PluginRow<'a>>,
+    /// The escaped names of all plugins, each with the closing quote: every name is written about
+    /// twenty times.
+    names: String,
+}
+
+impl<'a> Page<'a> {
+    pub(super) fn new(snapshot: &'a Snapshot, prefix: &'a str) -> Self {
+        let plugins = snapshot.plugins();
+        let mut names = String::with_capacity(plugins.len() * 16);
+        let mut rows = Vec::with_capacity(plugins.len());
+        for view in plugins {
+            let begin = names.len();
+            escape_label_value(view.name(), &mut names);
+            names.push('"');
+            rows.push(PluginRow { view, usage: view.usage(), name: begin..names.len() });
+        }
+        Self { snapshot, prefix, rows, names }
+    }
+
+    /// An estimate of the length in bytes, rather too large than too small.
+    pub(super) fn expected_len(&self) -> usize {
+        const LINES: usize = PLUGIN_FAMILIES.len() + PluginState::ALL.len();
+        const WITHOUT_NAME: usize = 56;
+        let lines = self.rows.len() * (WITHOUT_NAME + self.prefix.len()) + self.names.len();
+        8_192 + LINES * lines
+    }
+
+    /// Writes the whole exposition.
+    pub(super) fn write(
+        &self,
+        format: Format,
+        eof: bool,
+        out: &mut impl fmt::Write,
+    ) -> fmt::Result {
+        (0..Self::PARTS).try_for_each(|part| self.write_part(part, format, eof, out))
+    }
+
+    /// The number of parts: the families, and the end marker.
+    pub(super) const PARTS: usize = PLUGIN_FAMILIES.len() + SAMPLER_FAMILIES.len() + 1;
+
+    /// Writes one family, or the end marker. Writing part by part lets other work run in between.
+    pub(super) fn write_part(
+        &self,
+        part: usize,
+        format: Format,
+        eof: bool,
+        out: &mut impl fmt::Write,
+    ) -> fmt::Result {
+        if let Some(family) = PLUGIN_FAMILIES.get(part) {
+            self.metadata(format, family, out)?;
+            match family.series {
+                PluginSeries::Value(value) => self.values(family, value, out),
+                PluginSeries::States => self.states(family, out),
+                PluginSeries::Version => self.versions(family, out),
+            }
+        } else if let Some(family) = SAMPLER_FAMILIES.get(part - PLUGIN_FAMILIES.len()) {
+            self.metadata(format, family, out)?;
+            self.sampler_series(family, out)
+        } else {
+            match format {
+                Format::OpenMetrics if eof => out.write_str("# EOF\n"),
+                Format::OpenMetrics | Format::Prometheus => Ok(()),
+            }
+        }
+    }
+
+    fn sampler_series(
+        &self,
+        family: &Family<SamplerSeries>,
+        out: &mut impl fmt::Write,
+    ) -> fmt::Result {
+        let name = [self.prefix, family.name, suffix(family.metric_type)];
+        match family.series {
+            SamplerSeries::Value(value) => match value(self.snapshot) {
+                Some(number) => {
+                    write_all(name, out)?;
+                    writeln!(out, " {number}")
+                }
+                None => Ok(()),
+            },
+            SamplerSeries::Version => {
+                write_all(name, out)?;
+                write_all(["{version=\"", env!("CARGO_PKG_VERSION"), "\"} 1\n"], out)
+            }
+        }
+    }
+
+    fn metadata<S>(
+        &self,
+        format: Format,
+        family: &Family<S>,
+        out: &mut impl fmt::Write,
+    ) -> fmt::Result {
+        let prefix = self.prefix;
+        let Family { name, metric_type, unit, help, .. } = *family;
+        match format {
+            Format::OpenMetrics => {
+                let type_name = match metric_type {
+                    MetricType::Counter => "counter",
+                    MetricType::Gauge => "gauge",
+                    MetricType::Info => "info",
+                    MetricType::StateSet => "stateset",
+                };
+                write_all(["# TYPE ", prefix, name, " ", type_name, "\n"], out)?;
+                if let Some(unit) = unit {
+                    write_all(["# UNIT ", prefix, name, " ", unit, "\n"], out)?;
+                }
+                write_all(["# HELP ", prefix, name, " ", help, "\n"], out)
+            }
+            Format::Prometheus => {
+                let suffix = suffix(metric_type);
+                let type_name = match metric_type {
+                    MetricType::Counter => "counter",
+                    MetricType::Gauge | MetricType::Info | MetricType::StateSet => "gauge",
+                };
+                write_all(["# HELP ", prefix, name, suffix, " ", help, "\n"], out)?;
+                write_all(["# TYPE ", prefix, name, suffix, " ", type_name, "\n"], out)
+            }
+        }
+    }
+
+    /// The start of each line of a plugin's family, up to the value of its first label.
+    fn line_start(&self, family: &Family<PluginSeries>) -> String {
+        format!("{}{}{}{{plugin=\"", self.prefix, family.name, suffix(family.metric_type))
+    }
+
+    fn values(
+        &self,
+        family: &Family<PluginSeries>,
+        value: fn(&PluginRow<'_>) -> Option<Number>,
+        out: &mut impl fmt::Write,
+    ) -> fmt::Result {
+        let start = self.line_start(family);
+        for row in &self.rows {
+            if let Some(number) = value(row) {
+                write_all([&start, &self.names[row.name.clone()]], out)?;
+                number.end_line(out)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn states(&self, family: &Family<PluginSeries>, out: &mut impl fmt::Write) -> fmt::Result {
+        let start = self.line_start(family);
+        // The end of a state's line, by whether the plugin is in that state.
+        let label = [self.prefix, family.name].concat();
+        let line_ends = PluginState::ALL
+            .map(|state| [0, 1].map(|is| format!(",{label}=\"{}\"}} {is}\n", state)));
+        for row in &self.rows {
+            let (name, now) = (&self.names[row.name.clone()], row.view.state());
+            for (state, ends) in PluginState::ALL.into_iter().zip(&line_ends) {
+                write_all([&start, name, &ends[usize::from(state == now)]], out)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn versions(&self, family: &Family<PluginSeries>, out: &mut impl fmt::Write) -> fmt::Result {
+        let start = self.line_start(family);
+        let mut escaped = String::new();
+        for row in &self.rows {
+            if let Some(version) = row.view.version().filter(|version| !version.is_empty()) {
+                escaped.clear();
+                escape_label_value(version, &mut escaped);
+                let name = &self.names[row.name.clone()];
+                write_all([&start, name, ",version=\"", &escaped, "\"} 1\n"], out)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Writes the parts in order. Formatting them takes a fifth longer for ten plugins.
+fn write_all<const N: usize>(parts: [&str; N], out: &mut impl fmt::Write) -> fmt::Result {
+    parts.into_iter().try_for_each(|part| out.write_str(part))
+}
+
+/// The suffix of the sample names of a family of this type.
+const fn suffix(metric_type: MetricType) -> &'static str {
+    match metric_type {
+        MetricType::Counter => "_total",
+        MetricType::Info => "_info",
+        MetricType::Gauge | MetricType::StateSet => "",
+    }
+}
+
+/// Appends `value`, escaped as the value of a label in both formats.
+fn escape_label_value(value: &str, out: &mut String) {
+    let mut rest = value;
+    while let Some(at) = rest.bytes().position(|byte| matches!(byte, b'\\' | b'"' | b'\n')) {
+        out.push_str(&rest[..at]);
+        out.push_str(match rest.as_bytes()[at] {
+            b'\n' => r"\n",
+            b'"' => r#"\""#,
+            _ => r"\\",
+        });
+        rest = &rest[at + 1..];
+    }
+    out.push_str(rest);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn label_value_escapes_backslash_quote_and_newline() {
+        for (value, expected) in [
+            ("dice", "dice"),
+            (r#"C:\"dice""#, r#"C:\\\"dice\""#),
+            ("two\nlines", r"two\nlines"),
+            (r"\n", r"\\n"),
+            ("{a=\"b\"} 1 # ü\u{2028}", "{a=\\\"b\\\"} 1 # ü\u{2028}"),
+        ] {
+            let mut escaped = String::new();
+            escape_label_value(value, &mut escaped);
+            assert_eq!(escaped, expected);
+        }
+    }
+
+    #[test]
+    fn family_names_end_with_unit_and_have_no_suffix() {
+        let plugins = PLUGIN_FAMILIES.iter().map(|f| (f.name, f.metric_type, f.unit, f.help));
+        let sampler = SAMPLER_FAMILIES.iter().map(|f| (f.name, f.metric_type, f.unit, f.help));
+        for (name, metric_type, unit, help) in plugins.chain(sampler) {
+            assert!(unit.is_none_or(|unit| name.ends_with(&format!("_{unit}"))), "{name}");
+            assert!(
+                unit.is_none() || matches!(metric_type, MetricType::Counter | MetricType::Gauge),
+                "{name}"
+            );
+            assert!(!help.contains(['\\', '"', '\n']), "{help}");
+            assert!(!name.ends_with("_total") && !name.ends_with("_info"), "{name}");
+        }
+    }
+}

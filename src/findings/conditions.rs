@@ -1,0 +1,122 @@
+//! The conditions of a plugin that are findings, read off its newest values.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use super::crashes::{crashed, recent_crash};
+use super::finding::{Finding, FindingKind, Onset, Severity};
+use super::memory_change::MemoryChange;
+use super::onset::{is_run_older, onset};
+use super::thresholds::Thresholds;
+use crate::format::number::mebibytes;
+use crate::{PluginState, PluginView, ReadError, Window};
+
+/// The conditions of a plugin that need attention. Reading them takes a few look-ups: onsets and
+/// growth are determined when the findings are made.
+pub(super) struct Conditions<'a> {
+    view: PluginView<'a>,
+    thresholds: Thresholds,
+    is_down: bool,
+    is_unhealthy: bool,
+    read_error: Option<ReadError>,
+    /// The last crash, if it is recent.
+    recent_crash: Option<SystemTime>,
+    /// Above the threshold.
+    cpu_percent: Option<f64>,
+    /// Above the threshold.
+    memory_bytes: Option<u64>,
+}
+
+impl<'a> Conditions<'a> {
+    pub(super) fn of(view: PluginView<'a>, thresholds: &Thresholds) -> Self {
+        let (is_down, is_unhealthy) = match view.state() {
+            PluginState::Crashed | PluginState::Failed => (true, false),
+            PluginState::Unhealthy => (false, true),
+            PluginState::Stopped
+            | PluginState::Starting
+            | PluginState::Running
+            | PluginState::Stopping => (false, false),
+        };
+        let usage = view.usage();
+        let is_large = |&bytes: &u64| mebibytes(bytes) > thresholds.memory_mb;
+        Self {
+            view,
+            thresholds: *thresholds,
+            is_down,
+            is_unhealthy,
+            read_error: view.read_error().copied(),
+            recent_crash: recent_crash(view),
+            cpu_percent: usage.cpu_percent.filter(|&cpu| cpu > thresholds.cpu_percent),
+            memory_bytes: usage.memory_bytes.filter(is_large),
+        }
+    }
+
+    /// The highest severity that needs attention.
+    pub(super) fn severity(&self) -> Option<Severity> {
+        let is_warned = self.is_unhealthy
+            || self.read_error.is_some()
+            || self.recent_crash.is_some()
+            || self.cpu_percent.is_some()
+            || self.memory_bytes.is_some();
+        if self.is_down { Some(Severity::Critical) } else { is_warned.then_some(Severity::Warning) }
+    }
+
+    /// The most severe first.
+    pub(super) fn findings(&self) -> Vec<Finding> {
+        let view = self.view;
+        let mut out = Vec::new();
+        let mut push = |since, kind: FindingKind| {
+            let newest = || view.runs().next_back();
+            out.push(Finding {
+                plugin: Arc::from(view.name()),
+                run: view.run().or_else(newest).map(|run| run.id),
+                severity: kind.severity(),
+                since,
+                kind,
+            });
+        };
+        if self.is_down {
+            let end = view.runs().next_back().and_then(|run| run.end);
+            let kind = FindingKind::Down { state: view.state(), end };
+            push(Onset::At(view.state_since()), kind);
+        }
+        if self.is_unhealthy {
+            push(Onset::At(view.state_since()), FindingKind::Unhealthy);
+        }
+        if let Some(error) = self.read_error {
+            push(self.unreadable_since(), FindingKind::Unreadable(error));
+        }
+        if let Some(last) = self.recent_crash
+            && let Some(kind) = crashed(view, last)
+        {
+            push(Onset::At(last), kind);
+        }
+        if let Some(cpu_percent) = self.cpu_percent {
+            let threshold = self.thresholds.cpu_percent;
+            let since = onset(view, |sample| sample.cpu_percent.is_some_and(|cpu| cpu > threshold));
+            push(since, FindingKind::CpuAboveThreshold { cpu_percent, threshold });
+        }
+        if let Some(memory_bytes) = self.memory_bytes {
+            let threshold_mb = self.thresholds.memory_mb;
+            let since = onset(view, |s| s.memory_mb().is_some_and(|mb| mb > threshold_mb));
+            push(since, FindingKind::MemoryAboveThreshold { memory_bytes, threshold_mb });
+        }
+        if let Some(change) = view.memory_change(Window::All).filter(MemoryChange::is_growth) {
+            let (from, now, over) = (change.from, change.now, change.over);
+            let per_hour = (now - from) as f64 / over.as_secs_f64() * 3_600.0;
+            let is_older = is_run_older(view, change.since);
+            let since =
+                if is_older { Onset::Before(change.since) } else { Onset::At(change.since) };
+            push(since, FindingKind::MemoryGrowth { from, now, over, per_hour });
+        }
+        out
+    }
+
+    fn unreadable_since(&self) -> Onset {
+        if self.view.run().is_none() {
+            // The report was rejected, which has set the state.
+            return Onset::At(self.view.state_since());
+        }
+        onset(self.view, |sample| sample.cpu_percent.is_none() && sample.memory_bytes.is_none())
+    }
+}

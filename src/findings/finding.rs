@@ -1,0 +1,256 @@
+//! The types of findings.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use serde::Serialize;
+
+use crate::{PluginState, ReadError, RunEnd, RunId};
+
+/// How urgent a finding is, in ascending order.
+///
+/// ```
+/// use plugmeter::findings::Severity;
+///
+/// assert!(Severity::Critical > Severity::Warning);
+/// assert_eq!(Severity::Notice.to_string(), "notice");
+/// ```
+#[non_exhaustive]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// Worth knowing; nothing is wrong yet.
+    Notice,
+    /// The plugin needs attention.
+    Warning,
+    /// The plugin is down.
+    Critical,
+}
+
+/// When the condition of a finding began, as far as the history shows.
+///
+/// ```
+/// use plugmeter::findings::Onset;
+/// use std::time::SystemTime;
+///
+/// let now = SystemTime::now();
+/// assert_eq!(Onset::At(now).time(), now);
+/// assert!(!Onset::Before(now).is_exact());
+/// ```
+#[non_exhaustive]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Onset {
+    /// It began at this time.
+    At(SystemTime),
+    /// It held in the oldest sample already, which is of this time.
+    Before(SystemTime),
+}
+
+impl Onset {
+    /// The time of the onset, or the time before which it was.
+    #[must_use]
+    pub const fn time(self) -> SystemTime {
+        match self {
+            Self::At(at) | Self::Before(at) => at,
+        }
+    }
+
+    /// Whether the time is the onset's own.
+    #[must_use]
+    pub const fn is_exact(self) -> bool {
+        match self {
+            Self::At(_) => true,
+            Self::Before(_) => false,
+        }
+    }
+}
+
+/// What was found, with its evidence.
+///
+/// ```
+/// use plugmeter::findings::FindingKind;
+///
+/// assert_eq!(FindingKind::Unhealthy.name(), "unhealthy");
+/// ```
+#[non_exhaustive]
+#[derive(Clone, Debug, PartialEq)]
+pub enum FindingKind {
+    /// The plugin has crashed or failed, and no process is running.
+    Down {
+        /// [`Crashed`](PluginState::Crashed) or [`Failed`](PluginState::Failed).
+        state: PluginState,
+        /// How its newest run ended; `None` without a run that has ended.
+        end: Option<RunEnd>,
+    },
+    /// The process was reported, but cannot be read.
+    Unreadable(ReadError),
+    /// The host reported the plugin as unhealthy.
+    Unhealthy,
+    /// The plugin crashed recently. Not reported for a plugin that is [`Down`](Self::Down) by its
+    /// only recent crash.
+    Crashed {
+        /// Crashes in that time, those before the plugin's first sample included; 0 if the last one
+        /// is older than the history.
+        count: u64,
+        /// The last ten minutes if there was more than one crash in them, else the last hour; less if
+        /// the history is shorter.
+        within: Duration,
+        /// When the last one happened.
+        last: SystemTime,
+    },
+    /// The CPU of the process is above the threshold.
+    CpuAboveThreshold {
+        /// The newest value, in percent of one core.
+        cpu_percent: f64,
+        /// [`Thresholds::cpu_percent`](super::Thresholds::cpu_percent).
+        threshold: f64,
+    },
+    /// The resident memory of the process is above the threshold.
+    MemoryAboveThreshold {
+        /// The newest value, in bytes.
+        memory_bytes: u64,
+        /// [`Thresholds::memory_mb`](super::Thresholds::memory_mb).
+        threshold_mb: f64,
+    },
+    /// The resident memory of the process has grown within the history.
+    #[non_exhaustive]
+    MemoryGrowth {
+        /// The oldest known value of the run in the history, in bytes.
+        from: u64,
+        /// The newest value, in bytes.
+        now: u64,
+        /// The time between these, on the monotonic clock.
+        over: Duration,
+        /// The growth in bytes per hour, if it went on as in that time.
+        per_hour: f64,
+    },
+}
+
+impl FindingKind {
+    /// The name in JSON.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Down { .. } => "down",
+            Self::Unreadable(_) => "unreadable",
+            Self::Unhealthy => "unhealthy",
+            Self::Crashed { .. } => "crashed",
+            Self::CpuAboveThreshold { .. } => "cpu_above_threshold",
+            Self::MemoryAboveThreshold { .. } => "memory_above_threshold",
+            Self::MemoryGrowth { .. } => "memory_growth",
+        }
+    }
+
+    /// The severity of a finding of this kind.
+    #[must_use]
+    pub const fn severity(&self) -> Severity {
+        match self {
+            Self::Down { .. } => Severity::Critical,
+            Self::Unreadable(_)
+            | Self::Unhealthy
+            | Self::Crashed { .. }
+            | Self::CpuAboveThreshold { .. }
+            | Self::MemoryAboveThreshold { .. } => Severity::Warning,
+            Self::MemoryGrowth { .. } => Severity::Notice,
+        }
+    }
+}
+
+/// A statement about a plugin that needs attention, with evidence and onset.
+///
+/// [`Display`](std::fmt::Display) writes one sentence; `Serialize` writes
+/// `{"plugin", "run", "severity", "since", "is_since_exact", "kind", "details", "message"}`, where
+/// `details` has the evidence, with units in its keys.
+///
+/// ```
+/// # #[cfg(feature = "testing")] {
+/// use plugmeter::Config;
+/// use plugmeter::findings::Onset;
+/// use plugmeter::testing::{Simulation, Usage};
+/// use std::time::Duration;
+///
+/// let mut sim = Simulation::new(Config::default().poll_interval(Duration::from_secs(10)))?;
+/// sim.register("dice")?.started(4711, "1.0");
+/// sim.tick(|_pid| Usage { cpu_time: Duration::from_secs(9), memory_bytes: 1 << 20 });
+///
+/// let snapshot = sim.snapshot();
+/// let finding = &snapshot.plugin("dice").unwrap().findings()[0];
+/// assert_eq!(finding.since, Onset::At(snapshot.sampled_at()));
+/// assert!(finding.to_string().starts_with("dice: CPU 90 % of one core, above 50 %, since "));
+/// # }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[non_exhaustive]
+#[derive(Clone, Debug, PartialEq)]
+pub struct Finding {
+    /// The registered name.
+    pub plugin: Arc<str>,
+    /// The active run, to which the values belong; for a plugin without one, its newest run.
+    pub run: Option<RunId>,
+    /// How urgent it is.
+    pub severity: Severity,
+    /// When the condition began. For crashes: the last one.
+    pub since: Onset,
+    /// What was found, with its evidence.
+    pub kind: FindingKind,
+}
+
+/// Two onsets of the same condition may differ by this much.
+const SAME_ONSET: Duration = Duration::from_secs(60);
+
+impl Finding {
+    /// Whether an earlier snapshot's finding is the same one: of the same plugin and kind, with an
+    /// onset within a minute. Use it to notify once.
+    ///
+    /// ```
+    /// # #[cfg(feature = "testing")] {
+    /// use plugmeter::Config;
+    /// use plugmeter::testing::{Simulation, Usage};
+    /// use std::time::Duration;
+    ///
+    /// let mut sim = Simulation::new(Config::default())?;
+    /// sim.register("dice")?.started(4711, "1.0");
+    /// let mut tick = |mb: u64| {
+    ///     sim.tick(|_pid| Usage { cpu_time: Duration::ZERO, memory_bytes: mb << 20 });
+    ///     sim.snapshot().findings().items.into_iter().next().unwrap()
+    /// };
+    /// let (earlier, later) = (tick(200), tick(201));
+    /// assert!(later != earlier && later.is_same(&earlier));
+    /// # }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn is_same(&self, earlier: &Self) -> bool {
+        let (now, then) = (self.since.time(), earlier.since.time());
+        let is_same_onset = match now.duration_since(then) {
+            // What began before the history reaches back may have begun at any time before.
+            Ok(later_by) => later_by <= SAME_ONSET || !self.since.is_exact(),
+            Err(error) => error.duration() <= SAME_ONSET,
+        };
+        let kinds = [&self.kind, &earlier.kind].map(std::mem::discriminant);
+        self.plugin == earlier.plugin && kinds[0] == kinds[1] && is_same_onset
+    }
+}
+
+/// The findings of a snapshot: see [`Snapshot::findings`](crate::Snapshot::findings).
+///
+/// [`Display`](std::fmt::Display) writes one sentence a line, or states that there is no finding;
+/// `Serialize` writes `{"items", "judged"}`.
+///
+/// ```
+/// use plugmeter::{Collector, Config};
+///
+/// let collector = Collector::start(Config::default())?;
+/// collector.register("dice")?;
+/// let findings = collector.sample_now()?.findings();
+/// assert_eq!(findings.to_string(), "no findings for 1 plugin");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[non_exhaustive]
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Findings {
+    /// The most severe first; those of equal severity by the plugin's name.
+    pub items: Vec<Finding>,
+    /// The number of plugins that were judged: all of the snapshot.
+    pub judged: usize,
+}
