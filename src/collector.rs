@@ -1,5 +1,8 @@
 //! The host's side: the collector, which owns the sampler's thread, and the plugins' handles.
 
+mod child;
+#[cfg(feature = "tokio")]
+pub mod child_tokio;
 mod freshness;
 mod global;
 pub(crate) mod plugin;
@@ -8,6 +11,7 @@ pub(crate) mod registry;
 use std::fmt;
 use std::sync::Arc;
 
+pub use self::child::PluginChild;
 pub use self::global::{global, init};
 pub use self::plugin::Plugin;
 use self::registry::Registry;

@@ -251,7 +251,8 @@ impl<P> Engine<P> {
         now: TimePoint,
         probe: &mut Pr,
     ) {
-        let begins_run = matches!(update, PluginUpdate::Started(_));
+        let begins_run =
+            matches!(update, PluginUpdate::Started(_) | PluginUpdate::ChildStarted(..));
         self.with_tracker(id, now, probe, |tracker, context| tracker.apply(update, context));
         let oldest = self.history.oldest();
         if begins_run && let Some(tracker) = self.tracker(id) {

@@ -9,8 +9,8 @@
 //!
 //! # Guide
 //!
-//! A [`Collector`] owns one thread, the sampler. Register a plugin by name, and report what happens
-//! to its process:
+//! A [`Collector`] owns one thread, the sampler. Register a plugin by name, and start its process
+//! with it:
 //!
 //! ```
 //! # #[cfg(unix)] {
@@ -20,18 +20,20 @@
 //! let collector = Collector::start(Config::default())?; // every 5 s, history of one hour
 //! let plugin = collector.register("dice")?;
 //!
-//! let mut child = Command::new("cat").stdin(Stdio::piped()).spawn()?;
-//! let run = plugin.started(child.id(), "1.0");
+//! let mut child = plugin.spawn(Command::new("cat").stdin(Stdio::piped()), "1.0")?;
 //! plugin.events().increment(); // wherever an event happens; clones count together
 //!
 //! drop(child.stdin.take());
-//! plugin.exited(run, child.wait()?); // a clean end or a crash
+//! child.wait()?; // reports a clean end or a crash
 //! # }
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
 //! History and counters belong to the *name*: a restart or a hot reload is a new [`Run`] of the
-//! same plugin. Reporting an exit is optional, because the sampler detects exits itself.
+//! same plugin.
+//!
+//! A host that starts its processes in another way reports them with [`Plugin::started`] and
+//! [`Plugin::exited`]. Reporting an exit is optional, because the sampler detects exits itself.
 //!
 //! Read from any thread, synchronous or not, with a [`Reader`]. A [`Snapshot`] is immutable: take
 //! one and query it often:
@@ -67,8 +69,9 @@
 //!   core: four busy threads read 400. If a plugin had several processes in one interval, their CPU
 //!   times are summed. A process is read when it is reported, at each tick, and when it ends, so
 //!   that the first tick has a value and the CPU time of a crash loop is included. The last reading
-//!   needs a process that was not reaped yet: if the host reaps it immediately, the CPU time since
-//!   the previous reading is lost.
+//!   needs a process that was not reaped yet. On Linux, [`PluginChild`] reads it before it reaps the
+//!   process, so that nothing is lost however short the run. If the host itself reaps the process
+//!   immediately, the CPU time since the previous reading is lost.
 //! - **Memory** is the resident set size. Shared pages count in each process. On Linux it is exact
 //!   on kernel 6.16 and newer: see [`Sample::memory_bytes`].
 //! - **Crashes**: a run counts as a crash if it ends with an exit code other than 0, by a signal
@@ -130,6 +133,7 @@
 //! - `prometheus`: the newest values as text for Prometheus to scrape.
 //! - `http`: a dashboard, its data as JSON, and the page for Prometheus, by a server in a thread of
 //!   its own, or as a router for a host's server.
+//! - `tokio`: children of `tokio::process`, with the methods of [`PluginChild`].
 
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -158,7 +162,9 @@ mod sync;
 pub mod testing;
 mod time;
 
-pub use collector::{Collector, Plugin, global, init};
+#[cfg(feature = "tokio")]
+pub use collector::child_tokio as tokio;
+pub use collector::{Collector, Plugin, PluginChild, global, init};
 pub use config::{Config, ProbeKind};
 pub use error::{ConfigError, InitError, NameError, RegisterError, StartError, StoppedError};
 #[cfg(feature = "http")]

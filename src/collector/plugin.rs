@@ -9,7 +9,9 @@ use crate::name::clean_version;
 use crate::os::exit_status;
 use crate::snapshot::run::RunId;
 use crate::snapshot::state::PluginState;
-use crate::sync::command::{Command, CommandSender, PluginId, PluginUpdate, ProcessStart};
+use crate::sync::command::{
+    ChildReading, Command, CommandSender, PluginId, PluginUpdate, ProcessStart,
+};
 use crate::sync::counter::{EventCounter, next_run_id};
 use crate::time::TimePoint;
 
@@ -29,10 +31,8 @@ use crate::time::TimePoint;
 /// let plugin = collector.register("cat")?;
 /// # #[cfg(unix)] {
 ///
-/// let mut child = Command::new("cat").stdin(Stdio::piped()).spawn()?;
-/// let run = plugin.started(child.id(), "9.1");
-/// drop(child.stdin.take()); // end of input: it exits by itself
-/// plugin.exited(run, child.wait()?);
+/// let mut child = plugin.spawn(Command::new("cat").stdin(Stdio::piped()), "9.1")?;
+/// child.wait()?; // closes its input: it exits by itself
 ///
 /// let snapshot = collector.sample_now()?;
 /// let cat = snapshot.plugin("cat").unwrap();
@@ -100,14 +100,41 @@ impl Plugin {
     /// Returns the id of the run, for [`exited`](Self::exited). An id is returned even if no run
     /// begins, because the pid is rejected, the plugin was removed, or the collector was stopped:
     /// reports about it have no effect.
+    ///
+    /// [`spawn`](Self::spawn) and [`attach`](Self::attach) call it, and report the exit as well.
     pub fn started(&self, pid: u32, version: &str) -> RunId {
+        self.report_start(pid, version, PluginUpdate::Started)
+    }
+
+    /// Reports a child for which the crate waits, with its first reading.
+    pub(super) fn child_started(
+        &self,
+        pid: u32,
+        version: &str,
+        first: Option<ChildReading>,
+    ) -> RunId {
+        let first = self.if_real(first);
+        self.report_start(pid, version, |start| PluginUpdate::ChildStarted(start, first))
+    }
+
+    fn report_start(
+        &self,
+        pid: u32,
+        version: &str,
+        update: impl FnOnce(ProcessStart) -> PluginUpdate,
+    ) -> RunId {
         let run = next_run_id();
         if self.0.sender.is_open() {
             let reported_at = (self.0.clock)();
             let version = clean_version(version);
-            self.send(PluginUpdate::Started(ProcessStart { run, pid, version, reported_at }));
+            self.send(update(ProcessStart { run, pid, version, reported_at }));
         }
         run
+    }
+
+    /// The reading; `None` in a simulation, whose time is not that of real processes.
+    fn if_real(&self, reading: Option<ChildReading>) -> Option<ChildReading> {
+        reading.filter(|_| (self.0.clock)().is_some())
     }
 
     /// Reports that the process of `run` has exited, with the status that waiting for it returned.
@@ -119,6 +146,17 @@ impl Plugin {
     /// does not change.
     pub fn exited(&self, run: RunId, status: ExitStatus) {
         self.send(PluginUpdate::Exited(run, exit_status::process_exit(status)));
+    }
+
+    /// Reports that the host ends the child of `run`.
+    pub(super) fn child_stopping(&self, run: RunId) {
+        self.send(PluginUpdate::ChildStopping(run));
+    }
+
+    /// Reports that the child of `run` was waited for, with its last reading.
+    pub(super) fn child_exited(&self, run: RunId, status: ExitStatus, last: Option<ChildReading>) {
+        let (exit, last) = (exit_status::process_exit(status), self.if_real(last));
+        self.send(PluginUpdate::ChildExited(run, exit, last));
     }
 
     /// Reports that the newest run has ended as intended: for hosts without an exit status.

@@ -52,6 +52,16 @@ impl ReadingSpan {
         used.map(CpuTime)
     }
 
+    /// Adds the last reading of a process, and returns the CPU time since the previous one.
+    ///
+    /// Another thread has taken it, so it may be older than the previous one, which then read the
+    /// same final value, or a value with a coarser step.
+    pub(crate) fn push_last(&mut self, last: &Reading) -> CpuTime {
+        let at = last.at.max(self.last_at);
+        let cpu_time = last.cpu_time.max(self.last_cpu);
+        self.push(&Reading { at, cpu_time, resident: None }).unwrap_or_default()
+    }
+
     /// The interval from the first to the last reading and its CPU time; `None` with one reading.
     #[inline]
     fn measured(&self) -> Option<BusyInterval> {
@@ -169,6 +179,16 @@ mod tests {
         assert_eq!(meter.take(Some(&mut second), MS), None);
         second.push(&reading(1_000, 30));
         assert_eq!(meter.take(Some(&mut second), MS), Some(CpuShare(30_000)));
+    }
+
+    #[test]
+    fn last_reading_never_reduces_time_or_cpu() {
+        let mut span = ReadingSpan::starting_with(&reading(0, 0));
+        assert_eq!(span.push_last(&reading(100, 40)), (40 * MS).into());
+        // The sampler's own reading was later: of the same value, then with a coarser step.
+        assert_eq!(span.push_last(&reading(90, 40)), CpuTime::default());
+        assert_eq!(span.push_last(&reading(90, 30)), CpuTime::default());
+        assert_eq!(CpuMeter::default().take(Some(&mut span), MS), Some(CpuShare(40_000)));
     }
 
     #[test]

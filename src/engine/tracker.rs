@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use self::active_run::ActiveRun;
-use super::cpu_meter::CpuMeter;
+use super::cpu_meter::{CpuMeter, ReadingSpan};
 use super::effects::{Effects, PendingCrash, Warning};
 use crate::history::frame::TickTotals;
 use crate::history::plugin_record::PluginRecord;
@@ -69,6 +69,9 @@ struct TrackerDetails {
     logged: Vec<ReadError>,
     /// When the newest run that counted as a crash ended.
     last_crash: Option<MonoNanos>,
+    /// Children whose exit was detected before the host's report of it, oldest first. The report
+    /// has their last reading.
+    exited_children: Vec<(RunId, ReadingSpan)>,
 }
 
 impl<P> PluginTracker<P> {
@@ -100,6 +103,7 @@ impl<P> PluginTracker<P> {
             surviving_process: None,
             logged: Vec::new(),
             last_crash: None,
+            exited_children: Vec::new(),
         };
         Self {
             active: None,
@@ -233,6 +237,11 @@ impl<P> PluginTracker<P> {
         match update {
             PluginUpdate::Started(start) => self.start_run(start, context),
             PluginUpdate::Exited(run, exit) => self.exited(run, exit, context),
+            PluginUpdate::ChildStarted(start, first) => self.start_child(start, first, context),
+            PluginUpdate::ChildStopping(run) => self.child_stopping(run, context),
+            PluginUpdate::ChildExited(run, exit, last) => {
+                self.child_exited(run, exit, last, context);
+            }
             PluginUpdate::Stopped | PluginUpdate::State(PluginState::Stopped) => {
                 self.stopped(context);
             }

@@ -207,7 +207,7 @@ impl NativeProbe {
 ///
 /// If this thread is preempted between the two reads, they do not belong together, and a busy
 /// process would seem to have used more CPU time than has passed. Then they are repeated.
-fn cpu_time(clock: ClockId) -> (MonoNanos, Option<CpuTime>) {
+pub(super) fn cpu_time(clock: ClockId) -> (MonoNanos, Option<CpuTime>) {
     /// Ten times the duration of the two system calls.
     const MAX_READ_NANOS: u64 = 5_000;
     const ATTEMPTS: usize = 3;

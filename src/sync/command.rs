@@ -8,10 +8,11 @@ use crossbeam_channel::{Receiver, Sender};
 
 use super::counter::EventCounter;
 use super::fork::ForkGuard;
+use crate::history::units::CpuTime;
 use crate::snapshot::Snapshot;
 use crate::snapshot::run::{ProcessExit, RunId};
 use crate::snapshot::state::PluginState;
-use crate::time::TimePoint;
+use crate::time::{MonoNanos, TimePoint};
 
 /// Identifies one registration of a plugin. A collector never uses an id twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -37,6 +38,12 @@ pub(crate) enum Command {
 pub(crate) enum PluginUpdate {
     Started(ProcessStart),
     Exited(RunId, ProcessExit),
+    /// `Started` for a child that the crate waits for, with its first reading.
+    ChildStarted(ProcessStart, Option<ChildReading>),
+    /// The host ends the child of this run. Has no effect on a later run.
+    ChildStopping(RunId),
+    /// `Exited` for such a child, with its last reading, taken before it was reaped.
+    ChildExited(RunId, ProcessExit, Option<ChildReading>),
     Stopped,
     Crashed,
     State(PluginState),
@@ -51,6 +58,15 @@ pub(crate) struct ProcessStart {
     /// When the host reported it: a process that started later is another one. `None` in a
     /// simulation, where no time passes between a report and its application.
     pub reported_at: Option<TimePoint>,
+}
+
+/// The CPU time of a child, read by the host's thread. No other process can have its pid, because
+/// the child was not reaped.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ChildReading {
+    pub at: MonoNanos,
+    /// Since the process started.
+    pub cpu_time: CpuTime,
 }
 
 /// A caller that waits for the snapshot of the next tick.

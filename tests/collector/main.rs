@@ -4,6 +4,8 @@
 //! `PLUGMETER_ROUNDS` sets the number of rounds of each race.
 #![allow(clippy::unwrap_used)] // a test fails by panicking
 
+#[cfg(unix)]
+mod children;
 mod freshness;
 mod global;
 #[cfg(unix)]

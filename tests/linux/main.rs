@@ -7,6 +7,7 @@
 #![allow(clippy::unwrap_used)] // a test fails by panicking
 
 mod blocked_sampler;
+mod children;
 mod crash_loops;
 mod descriptors;
 mod exit_table;

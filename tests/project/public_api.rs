@@ -3,7 +3,8 @@
 use std::error::Error;
 use std::fmt::{Debug, Display};
 use std::hash::Hash;
-use std::process::ExitStatus;
+use std::io;
+use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, ExitStatus};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -13,9 +14,9 @@ use plugmeter::findings::{
 use plugmeter::testing::{Observed, Simulation, Usage};
 use plugmeter::{
     Aggregates, Collector, CollectorStatus, Config, ConfigError, CurrentUsage, Downsampler,
-    EventCounter, History, InitError, NameError, ParseStateError, Plugin, PluginState, PluginView,
-    Point, ProbeKind, ReadError, Reader, RegisterError, Run, RunEnd, RunId, Sample, SamplerStats,
-    Snapshot, StartError, StoppedError, Summary, SystemMetrics, ValueRange, Window,
+    EventCounter, History, InitError, NameError, ParseStateError, Plugin, PluginChild, PluginState,
+    PluginView, Point, ProbeKind, ReadError, Reader, RegisterError, Run, RunEnd, RunId, Sample,
+    SamplerStats, Snapshot, StartError, StoppedError, Summary, SystemMetrics, ValueRange, Window,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -211,6 +212,48 @@ fn calls_have_expected_signatures() {
     let _: bool = reader.snapshot().is_stopped();
     let _: Option<&'static Collector> = plugmeter::global();
     let _: fn(Config) -> Result<&'static Collector, InitError> = plugmeter::init;
+}
+
+#[test]
+fn children_have_expected_signatures() {
+    fn child<T: Debug + Send + Sync + 'static>() {}
+    child::<PluginChild>();
+    let _: fn(&Plugin, &mut Command, &str) -> io::Result<PluginChild> = Plugin::spawn;
+    let _: fn(&Plugin, Child, &str) -> PluginChild = Plugin::attach;
+    let _: fn(&PluginChild) -> u32 = PluginChild::id;
+    let _: fn(&PluginChild) -> RunId = PluginChild::run;
+    let _: fn(&mut PluginChild) -> io::Result<ExitStatus> = PluginChild::wait;
+    let _: fn(&mut PluginChild) -> io::Result<Option<ExitStatus>> = PluginChild::try_wait;
+    let _: fn(&mut PluginChild, Duration) -> io::Result<ExitStatus> = PluginChild::stop;
+    let _: fn(&mut PluginChild) -> io::Result<()> = PluginChild::terminate;
+    let _: fn(&mut PluginChild) -> io::Result<()> = PluginChild::kill;
+    let _: fn(PluginChild) -> Child = PluginChild::into_inner;
+    let _ = |child: PluginChild| -> Pipes { (child.stdin, child.stdout, child.stderr) };
+}
+
+type Pipes = (Option<ChildStdin>, Option<ChildStdout>, Option<ChildStderr>);
+
+#[cfg(feature = "tokio")]
+#[test]
+fn children_of_tokio_have_expected_signatures() {
+    use tokio::process;
+
+    fn child<T: Debug + Send + Sync + 'static>() {}
+    fn task<T>(_: impl Future<Output = io::Result<T>> + Send) {}
+    child::<plugmeter::tokio::PluginChild>();
+    let _: fn(&Plugin, &mut process::Command, &str) -> io::Result<plugmeter::tokio::PluginChild> =
+        plugmeter::tokio::spawn;
+    let _: fn(&Plugin, process::Child, &str) -> plugmeter::tokio::PluginChild =
+        plugmeter::tokio::attach;
+    let _ = |mut child: plugmeter::tokio::PluginChild| {
+        let _: (Option<u32>, RunId) = (child.id(), child.run());
+        task::<ExitStatus>(child.wait());
+        task::<ExitStatus>(child.stop(Duration::ZERO));
+        task::<()>(child.kill());
+        let _: io::Result<Option<ExitStatus>> = child.try_wait();
+        let _: io::Result<()> = child.terminate();
+        let _: process::Child = child.into_inner();
+    };
 }
 
 #[test]

@@ -300,3 +300,21 @@ fn state_since_moves_on_change_or_new_run() {
     sim.advance(SECOND);
     assert_eq!(since(&sim), start + SECOND * 3);
 }
+
+/// Simulated time is not that of a real process: only the reports count.
+#[cfg(unix)]
+#[test]
+fn real_child_has_no_real_cpu_time() {
+    let mut sim = keeping(10);
+    let plugin = sim.register("dice").unwrap();
+    let mut command = std::process::Command::new("sh");
+    let mut child = plugin.spawn(command.args(["-c", "exit 3"]), "1.0").unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(3));
+    sim.tick(|_| usage(1_000, 1));
+    let snapshot = sim.snapshot();
+    let view = snapshot.plugin("dice").unwrap();
+    let run = view.runs().next().unwrap();
+    assert_eq!((run.id, run.pid), (child.run(), child.id()));
+    assert_eq!((run.end, run.cpu_time), (Some(RunEnd::Exited(3)), None));
+    assert_eq!((view.state(), view.crash_count()), (PluginState::Crashed, 1));
+}

@@ -4,11 +4,11 @@ use std::env;
 use std::error::Error;
 use std::io::{self, BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{self, ChildStdout, ExitStatus};
+use std::process::ChildStdout;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use plugmeter::{Collector, EventCounter, Plugin, PluginState, RunId};
+use plugmeter::{Collector, EventCounter, Plugin, PluginChild};
 
 use crate::worker::Role;
 
@@ -16,8 +16,6 @@ use crate::worker::Role;
 const BACKOFF: Duration = Duration::from_millis(200);
 /// How long a child may take to exit before it is killed.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(2);
-/// The interval between two checks during that time.
-const SHUTDOWN_POLL_INTERVAL: Duration = Duration::from_millis(2);
 
 /// All child processes. Dropping it kills those that still run.
 #[derive(Debug, Default)]
@@ -58,11 +56,9 @@ impl Host {
     ///
     /// If a process cannot be waited for or killed.
     pub fn stop(&mut self) -> io::Result<()> {
-        for child in &mut self.children {
-            child.request_exit();
-        }
+        self.children.iter_mut().try_for_each(Child::request_exit)?;
         let deadline = Instant::now() + SHUTDOWN_TIMEOUT;
-        self.children.iter_mut().try_for_each(|child| child.wait_or_kill(deadline))
+        self.children.iter_mut().try_for_each(|child| child.stop(deadline))
     }
 }
 
@@ -80,8 +76,7 @@ struct Child {
 
 #[derive(Debug)]
 struct Process {
-    child: process::Child,
-    run: RunId,
+    child: PluginChild,
     listener: Option<JoinHandle<()>>,
 }
 
@@ -98,40 +93,35 @@ impl Child {
     }
 
     fn tend(&mut self) -> io::Result<()> {
-        match &mut self.process {
-            Some(process) => {
-                if let Some(status) = process.child.try_wait()? {
-                    self.ended(status);
-                }
+        if let Some(process) = &mut self.process {
+            // Reported with its status and its CPU time.
+            if process.child.try_wait()?.is_some() {
+                self.ended();
             }
-            None if Instant::now() >= self.due => self.start()?,
-            None => {}
+        } else if Instant::now() >= self.due {
+            self.start()?;
         }
         Ok(())
     }
 
     fn start(&mut self) -> io::Result<()> {
-        self.plugin.set_state(PluginState::Starting);
-        let spawned = self.role.command(&self.program).spawn();
-        let mut child = spawned.inspect_err(|_| self.plugin.set_state(PluginState::Failed))?;
         let version = format!("1.{}", self.started);
-        let run = self.plugin.started(child.id(), &version);
+        let mut child = self.plugin.spawn(&mut self.role.command(&self.program), &version)?;
         self.started += 1;
         let stdout = child.stdout.take();
         // Stored first: from here on the child is waited for, whatever else fails.
-        let process = self.process.insert(Process { child, run, listener: None });
+        let process = self.process.insert(Process { child, listener: None });
         if let Some(stdout) = stdout {
             process.listener = Some(count_lines(stdout, self.plugin.events().clone())?);
         }
         Ok(())
     }
 
-    /// Reports the exit of a process that was waited for.
-    fn ended(&mut self, status: ExitStatus) {
+    /// The process was waited for.
+    fn ended(&mut self) {
         let Some(process) = self.process.take() else {
             return;
         };
-        self.plugin.exited(process.run, status);
         self.due = Instant::now() + BACKOFF;
         if let Some(listener) = process.listener {
             // The pipe has ended with the process, because these processes have no children.
@@ -140,29 +130,16 @@ impl Child {
         }
     }
 
-    /// Reports that the plugin is stopping, then closes the child's standard input.
-    fn request_exit(&mut self) {
-        if let Some(process) = &mut self.process {
-            self.plugin.set_state(PluginState::Stopping);
-            drop(process.child.stdin.take());
-        }
+    fn request_exit(&mut self) -> io::Result<()> {
+        self.process.as_mut().map_or(Ok(()), |process| process.child.terminate())
     }
 
-    fn wait_or_kill(&mut self, deadline: Instant) -> io::Result<()> {
-        let Some(Process { child, .. }) = &mut self.process else {
-            return Ok(());
-        };
-        let status = loop {
-            if let Some(status) = child.try_wait()? {
-                break status;
-            }
-            if Instant::now() >= deadline {
-                child.kill()?;
-                break child.wait()?;
-            }
-            thread::sleep(SHUTDOWN_POLL_INTERVAL);
-        };
-        self.ended(status);
+    /// Waits until `deadline`, then kills the process.
+    fn stop(&mut self, deadline: Instant) -> io::Result<()> {
+        if let Some(process) = &mut self.process {
+            process.child.stop(deadline.saturating_duration_since(Instant::now()))?;
+            self.ended();
+        }
         Ok(())
     }
 }

@@ -38,6 +38,8 @@ pub(crate) struct RunDetails {
     pub read_error: Option<ReadError>,
     /// The first tick that may have a sample of it.
     pub first_tick: u64,
+    /// The crate waits for its process, and sends the last reading when it has exited.
+    pub is_waited_for: bool,
 }
 
 /// The result of checking a process.
@@ -73,6 +75,7 @@ impl<P> ActiveRun<P> {
             process_start: None,
             read_error: None,
             first_tick: tick + 1,
+            is_waited_for: false,
         };
         let about = Box::new(about);
         Self { process: None, span: None, cpu_used: None, exit_detected: false, about }
@@ -98,6 +101,11 @@ impl<P> ActiveRun<P> {
                 self.exit_detected = true;
                 Attach::Exited(exit)
             }
+            // The child has existed: it was reaped before this attempt.
+            Attach::Rejected(ReadError::PidReused) if self.about.is_waited_for => {
+                self.exit_detected = true;
+                Attach::Exited(ProcessExit::Unknown)
+            }
             Attach::Rejected(error) => Attach::Rejected(error),
             Attach::Failed(error) => {
                 self.about.read_error = Some(error);
@@ -111,17 +119,46 @@ impl<P> ActiveRun<P> {
         probe.attach(*pid, reported_at.as_ref(), *token)
     }
 
+    /// Starts with a reading of the child that the host's thread has taken. The crate waits for
+    /// the child.
+    pub(crate) fn start_with_child(&mut self, first: Option<&Reading>) {
+        self.about.is_waited_for = true;
+        self.span = first.map(ReadingSpan::starting_with);
+    }
+
+    /// Adds the last reading of the child, taken by the host's thread before it was reaped.
+    pub(crate) fn push_last(&mut self, last: &Reading) {
+        match &mut self.span {
+            Some(span) => {
+                let more = span.push_last(last);
+                self.add_cpu_time(more);
+            }
+            None => self.span = Some(ReadingSpan::starting_with(last)),
+        }
+    }
+
+    /// The readings of a run whose exit was detected before the host's report of it, which may
+    /// contain a later reading.
+    pub(crate) fn span_before_report(&self) -> Option<ReadingSpan> {
+        self.span.filter(|_| self.about.is_waited_for && self.exit_detected)
+    }
+
     #[inline]
     fn push(&mut self, reading: &Reading) {
         match &mut self.span {
             Some(span) => {
-                if let Some(CpuTime(more)) = span.push(reading) {
-                    let CpuTime(used) = self.cpu_used.unwrap_or_default();
-                    self.cpu_used = Some(CpuTime(used.saturating_add(more)));
+                if let Some(more) = span.push(reading) {
+                    self.add_cpu_time(more);
                 }
             }
             None => self.span = Some(ReadingSpan::starting_with(reading)),
         }
+    }
+
+    #[inline]
+    fn add_cpu_time(&mut self, CpuTime(more): CpuTime) {
+        let CpuTime(used) = self.cpu_used.unwrap_or_default();
+        self.cpu_used = Some(CpuTime(used.saturating_add(more)));
     }
 
     /// Identifies its process after the process was released.

@@ -3,18 +3,40 @@
 use std::time::{Duration, SystemTime};
 
 use super::active_run::{ActiveRun, Liveness};
-use super::{PluginTracker, TrackerContext};
+use super::{PluginTracker, TrackerContext, TrackerDetails};
+use crate::engine::cpu_meter::ReadingSpan;
 use crate::engine::effects::{Effects, PendingCrash, PendingExit};
 use crate::history::packed::run_key;
 use crate::history::run_log::RunRecord;
 use crate::os::Probe;
+use crate::os::reading::Reading;
 use crate::snapshot::run::{ExitClass, ProcessExit, RunEnd, RunId};
 use crate::snapshot::state::PluginState;
+use crate::sync::command::ChildReading;
 use crate::time::{MonoNanos, TimePoint};
 
 /// A crash that only the sampler has detected is counted after this time: until then the host may
 /// report that it was none.
 const CRASH_GRACE_PERIOD: Duration = Duration::from_secs(1);
+
+/// The number of exited children of one plugin whose readings are kept until the host's report.
+/// There are several only if the host waits for them later than the sampler detects their exits.
+const MAX_EXITED_CHILDREN: usize = 64;
+
+impl TrackerDetails {
+    fn keep_exited_child(&mut self, run: RunId, span: ReadingSpan) {
+        if self.exited_children.len() == MAX_EXITED_CHILDREN {
+            // The oldest: a host that drops its children never reports them.
+            self.exited_children.remove(0);
+        }
+        self.exited_children.push((run, span));
+    }
+
+    fn take_exited_child(&mut self, run: RunId) -> Option<ReadingSpan> {
+        let at = self.exited_children.iter().position(|(exited, _)| *exited == run)?;
+        Some(self.exited_children.remove(at).1)
+    }
+}
 
 impl<P> PluginTracker<P> {
     /// The host has waited for the process of `run`.
@@ -50,6 +72,46 @@ impl<P> PluginTracker<P> {
         }
         if !is_announced && !is_clean {
             self.count_crash(end);
+        }
+    }
+
+    /// The host has waited for a child, and has read it before it was reaped.
+    pub(super) fn child_exited<Pr: Probe<Process = P>>(
+        &mut self,
+        run: RunId,
+        exit: ProcessExit,
+        last: Option<ChildReading>,
+        context: &mut TrackerContext<'_, Pr>,
+    ) {
+        let before_report = self.details.take_exited_child(run);
+        if let Some(last) = last.map(Reading::from) {
+            match (&mut self.active, before_report) {
+                (Some(active), _) if active.about.run == run => active.push_last(&last),
+                (_, Some(span)) => self.add_last_reading(run, span, &last),
+                // A report has ended the run while the process lived: the rest is not part of it.
+                (_, None) => {}
+            }
+        }
+        self.exited(run, exit, context);
+        self.details.take_exited_child(run);
+    }
+
+    /// Adds the last reading to a run whose exit was detected before, without that reading.
+    fn add_last_reading(&mut self, run: RunId, span: ReadingSpan, last: &Reading) {
+        let mut span = span.continued();
+        let more = Duration::from(span.push_last(last));
+        self.meter.keep(&span);
+        self.change().ended_cpu += more;
+        if let Some(record) = self.run_mut(run) {
+            record.run.cpu_time = Some(record.run.cpu_time.unwrap_or_default() + more);
+        }
+    }
+
+    /// The host ends the child of `run`.
+    pub(super) fn child_stopping<Pr>(&mut self, run: RunId, context: &mut TrackerContext<'_, Pr>) {
+        // The state of the plugin does not depend on an older run, which was replaced.
+        if self.active.as_ref().is_some_and(|active| active.about.run == run) {
+            self.set_state(PluginState::Stopping, context.now.wall);
         }
     }
 
@@ -121,6 +183,9 @@ impl<P> PluginTracker<P> {
     ) -> &mut RunRecord {
         if let Some(span) = &active.span {
             self.meter.keep(span);
+        }
+        if let Some(span) = active.span_before_report() {
+            self.details.keep_exited_child(active.about.run, span);
         }
         // A read error ends with the run to which it belongs.
         self.read_error = None;

@@ -7,10 +7,11 @@ use super::{PluginTracker, TrackerContext};
 use crate::engine::cpu_meter::ReadingSpan;
 use crate::history::packed::{next_run_number, run_key};
 use crate::history::run_log::RunRecord;
+use crate::os::reading::Reading;
 use crate::os::{Attach, Probe};
 use crate::snapshot::run::{Run, RunEnd};
 use crate::snapshot::state::PluginState;
-use crate::sync::command::ProcessStart;
+use crate::sync::command::{ChildReading, ProcessStart};
 use crate::time::TimePoint;
 
 impl<P> PluginTracker<P> {
@@ -20,10 +21,36 @@ impl<P> PluginTracker<P> {
         start: ProcessStart,
         context: &mut TrackerContext<'_, Pr>,
     ) {
+        let active = self.next_run(&start, context.tick);
+        self.start_active(active, start, context);
+    }
+
+    /// A process was reported for which the crate waits, with its first reading.
+    pub(super) fn start_child<Pr: Probe<Process = P>>(
+        &mut self,
+        start: ProcessStart,
+        first: Option<ChildReading>,
+        context: &mut TrackerContext<'_, Pr>,
+    ) {
+        let mut active = self.next_run(&start, context.tick);
+        active.start_with_child(first.map(Reading::from).as_ref());
+        self.start_active(active, start, context);
+    }
+
+    /// The run after the newest one.
+    fn next_run(&self, start: &ProcessStart, tick: u64) -> ActiveRun<P> {
+        let key = run_key(next_run_number(self.run_number));
+        let token = (u64::from(self.details.record.slot) << 32) | u64::from(key);
+        ActiveRun::new(start.run, start.pid, start.reported_at, token, tick)
+    }
+
+    fn start_active<Pr: Probe<Process = P>>(
+        &mut self,
+        mut active: ActiveRun<P>,
+        start: ProcessStart,
+        context: &mut TrackerContext<'_, Pr>,
+    ) {
         let number = next_run_number(self.run_number);
-        let token = (u64::from(self.details.record.slot) << 32) | u64::from(run_key(number));
-        let mut active =
-            ActiveRun::new(start.run, start.pid, start.reported_at, token, context.tick);
         let attach = active.attach(context.probe);
         // The new process is attached first: if the old one lives after that and has the same pid,
         // the two are one process.
@@ -40,7 +67,10 @@ impl<P> PluginTracker<P> {
         let survivor = self.details.surviving_process.take();
         let is_same_process = match previous {
             Some(Previous::SameProcess { span, process_start }) => {
-                active.span = span.or(active.span);
+                if span.is_some() {
+                    // Counted by the run that ends, up to its last reading.
+                    (active.span, active.cpu_used) = (span, None);
+                }
                 active.about.process_start = process_start.or(active.about.process_start);
                 true
             }

@@ -7,7 +7,7 @@
 //! ```
 
 use std::error::Error;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 
 use axum::Router;
 use axum::response::Html;
@@ -21,9 +21,8 @@ const ADDRESS: &str = "127.0.0.1:8081";
 async fn main() -> Result<(), Box<dyn Error>> {
     let collector = Collector::start(Config::default())?;
     let plugin = collector.register("dice")?;
-    let dice = dice()?;
-    // A real host also reports the exit: see `tokio_host`.
-    plugin.started(dice.id(), "1.0");
+    // A real host also waits for it: see `tokio_host`.
+    let _dice = plugin.spawn(&mut dice(), "1.0")?;
 
     let plugins = http::router(collector.reader(), HttpConfig::default())?;
     let app = Router::new()
@@ -39,6 +38,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
 }
 
 /// A plugin that waits for its host: `cat` exits when the pipe to its standard input is closed.
-fn dice() -> std::io::Result<Child> {
-    Command::new("cat").stdin(Stdio::piped()).stdout(Stdio::null()).spawn()
+fn dice() -> Command {
+    let mut command = Command::new("cat");
+    command.stdin(Stdio::piped()).stdout(Stdio::null());
+    command
 }

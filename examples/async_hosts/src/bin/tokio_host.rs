@@ -53,14 +53,12 @@ async fn tend(plugin: Plugin, script: &'static str, times: u32) -> std::io::Resu
     for nth in 0..times {
         let mut command = Command::new("sh");
         command.args(["-c", script]).stdin(Stdio::null()).stdout(Stdio::piped());
-        let mut child = command.kill_on_drop(true).spawn()?;
-        // Before the process can be reaped, because it has not been waited for.
-        let pid = child.id().expect("it has not been waited for");
-        let run = plugin.started(pid, &format!("1.{nth}"));
+        command.kill_on_drop(true);
+        let mut child = plugmeter::tokio::spawn(&plugin, &mut command, &format!("1.{nth}"))?;
         if let Some(stdout) = child.stdout.take() {
             count_lines(stdout, plugin.events()).await?;
         }
-        plugin.exited(run, child.wait().await?);
+        child.wait().await?;
     }
     Ok(())
 }

@@ -1,0 +1,317 @@
+//! Children of [`tokio::process`](::tokio::process), waited for by a task. Feature `tokio`.
+//!
+//! The functions and methods are those of [`Plugin::spawn`], [`Plugin::attach`] and
+//! [`PluginChild`](crate::PluginChild). None waits for the sampler.
+//!
+//! ```
+//! # let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+//! # runtime.block_on(async {
+//! use plugmeter::{Collector, Config};
+//! use tokio::process::Command;
+//!
+//! let collector = Collector::start(Config::default())?;
+//! let plugin = collector.register("dice")?;
+//! # #[cfg(unix)] {
+//! let mut command = Command::new("sh");
+//! command.args(["-c", "exit 3"]).kill_on_drop(true);
+//! let mut child = plugmeter::tokio::spawn(&plugin, &mut command, "1.0")?;
+//! let status = child.wait().await?; // reported: a crash
+//! assert_eq!(status.code(), Some(3));
+//! # }
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! # })?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+use std::fmt;
+use std::io;
+use std::process::ExitStatus;
+use std::time::Duration;
+
+use ::tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
+use ::tokio::time;
+
+use super::child::{ChildReports, first_reading};
+use super::plugin::Plugin;
+use crate::os::child::{self, ChildState, ExitSignal};
+use crate::snapshot::run::RunId;
+use crate::snapshot::state::PluginState;
+use crate::sync::command::ChildReading;
+use crate::sync::counter::next_run_id;
+
+/// Starts a child process of `plugin`, and reports it, as [`Plugin::spawn`] does.
+///
+/// ```
+/// # let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+/// # runtime.block_on(async {
+/// # use plugmeter::{Collector, Config};
+/// # use std::time::Duration;
+/// # use tokio::process::Command;
+/// # let collector = Collector::start(Config::default())?;
+/// # let plugin = collector.register("true")?;
+/// # #[cfg(unix)] {
+/// let mut child = plugmeter::tokio::spawn(&plugin, &mut Command::new("true"), "1.0")?;
+/// assert!(child.wait().await?.success());
+/// # }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # Errors
+///
+/// Those of [`Command::spawn`]. Then the state is [`Failed`](PluginState::Failed), and no run is
+/// active.
+///
+/// # Panics
+///
+/// Outside of a runtime with I/O, as [`Command::spawn`].
+pub fn spawn(plugin: &Plugin, command: &mut Command, version: &str) -> io::Result<PluginChild> {
+    plugin.set_state(PluginState::Starting);
+    let first = child::before_start();
+    let spawned = command.spawn().inspect_err(|_| plugin.set_state(PluginState::Failed))?;
+    let mut child = PluginChild::new(plugin, spawned, version, Some(first));
+    child.on_drop.is_killed = command.get_kill_on_drop();
+    Ok(child)
+}
+
+/// Reports a child process that was started elsewhere, as [`Plugin::attach`] does.
+///
+/// If the child was waited for before, it has no pid: no run begins, and waiting reports nothing.
+///
+/// ```
+/// # let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+/// # runtime.block_on(async {
+/// # use plugmeter::{Collector, Config};
+/// # let collector = Collector::start(Config::default())?;
+/// # let plugin = collector.register("true")?;
+/// # #[cfg(unix)] {
+/// let child = tokio::process::Command::new("true").spawn()?;
+/// let mut child = plugmeter::tokio::attach(&plugin, child, "1.0");
+/// assert!(child.wait().await?.success());
+/// # }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn attach(plugin: &Plugin, child: Child, version: &str) -> PluginChild {
+    let first = child.id().and_then(first_reading);
+    PluginChild::new(plugin, child, version, first)
+}
+
+/// A child process of a plugin: [`tokio::process::Child`](::tokio::process::Child), with reports of
+/// how it ends.
+///
+/// Created by [`spawn`] and [`attach`]. The first [`wait`](Self::wait),
+/// [`try_wait`](Self::try_wait), [`stop`](Self::stop) or [`kill`](Self::kill) that obtains a status
+/// reports it, once, with the process's final CPU time on Linux.
+///
+/// Dropping it does what tokio does: the process goes on, and the sampler continues to sample it; or
+/// it is killed, if the command was [`kill_on_drop`](Command::kill_on_drop). The latter is not a
+/// crash for a child of [`spawn`]. For a child of [`attach`] the setting is not known, and the exit
+/// counts as the sampler detects it.
+pub struct PluginChild {
+    /// The pipe to the child's standard input, if the command has one. Waiting closes it.
+    pub stdin: Option<ChildStdin>,
+    /// The pipe from the child's standard output, if the command has one.
+    pub stdout: Option<ChildStdout>,
+    /// The pipe from the child's standard error, if the command has one.
+    pub stderr: Option<ChildStderr>,
+    /// Before the child, because fields are dropped in this order: the kill is announced first.
+    on_drop: OnDrop,
+    child: Child,
+    exit_signal: Option<ExitSignal>,
+}
+
+/// Announces the kill by tokio at the drop of a child.
+struct OnDrop {
+    reports: ChildReports,
+    is_killed: bool,
+}
+
+impl Drop for OnDrop {
+    fn drop(&mut self) {
+        if self.is_killed && !self.reports.has_exited {
+            self.reports.stopping();
+        }
+    }
+}
+
+impl PluginChild {
+    fn new(plugin: &Plugin, mut child: Child, version: &str, first: Option<ChildReading>) -> Self {
+        let (run, has_exited) = match child.id() {
+            Some(pid) => (plugin.child_started(pid, version, first), false),
+            None => (next_run_id(), true),
+        };
+        let mut reports = ChildReports::new(plugin, run);
+        reports.has_exited = has_exited;
+        Self {
+            stdin: child.stdin.take(),
+            stdout: child.stdout.take(),
+            stderr: child.stderr.take(),
+            on_drop: OnDrop { reports, is_killed: false },
+            child,
+            exit_signal: None,
+        }
+    }
+
+    /// The process id; `None` once it was waited for, as [`Child::id`].
+    #[must_use]
+    pub fn id(&self) -> Option<u32> {
+        self.child.id()
+    }
+
+    /// The run that began with this child.
+    #[must_use]
+    pub const fn run(&self) -> RunId {
+        self.on_drop.reports.run
+    }
+
+    /// Closes the child's standard input, waits until the child has exited, and reports its status.
+    ///
+    /// Cancel safe: a wait that was dropped has reported nothing, and another one may follow.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Child::wait`].
+    ///
+    /// # Cost
+    ///
+    /// On Linux a descriptor that is registered with the runtime until the child is dropped, and
+    /// five system calls more than [`Child::wait`].
+    pub async fn wait(&mut self) -> io::Result<ExitStatus> {
+        drop(self.stdin.take());
+        let mut last = None;
+        if let Some(pid) = self.child.id() {
+            if self.exit_signal.is_none() {
+                self.exit_signal = ExitSignal::new(pid);
+            }
+            if let Some(signal) = &self.exit_signal {
+                // tokio reaps in its own wait only.
+                signal.exited().await;
+            }
+            if let ChildState::Exited(reading) = self.on_drop.reports.check(pid) {
+                last = reading;
+            }
+        }
+        let status = self.child.wait().await?;
+        self.exit_signal = None;
+        self.on_drop.reports.exited(status, last);
+        Ok(status)
+    }
+
+    /// Returns and reports the status if the child has exited, `None` if it runs. Does not wait.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Child::try_wait`].
+    pub fn try_wait(&mut self) -> io::Result<Option<ExitStatus>> {
+        let state = self.child.id().map(|pid| self.on_drop.reports.check(pid));
+        let last = match state {
+            Some(ChildState::Running) => return Ok(None),
+            Some(ChildState::Exited(last)) => last,
+            Some(ChildState::Unknown) | None => None,
+        };
+        let status = self.child.try_wait()?;
+        if let Some(status) = status {
+            self.on_drop.reports.exited(status, last);
+        }
+        Ok(status)
+    }
+
+    /// Requests the child to terminate, as
+    /// [`PluginChild::terminate`](crate::PluginChild::terminate) does.
+    ///
+    /// # Errors
+    ///
+    /// If the child may not be sent a signal. Those of [`try_wait`](Self::try_wait).
+    pub fn terminate(&mut self) -> io::Result<()> {
+        let Some(pid) = self.running()? else { return Ok(()) };
+        self.on_drop.reports.stopping();
+        match child::terminate(pid) {
+            Err(error) if error.kind() == io::ErrorKind::Unsupported => self.child.start_kill(),
+            result => result,
+        }
+    }
+
+    /// Kills the child, and waits for its exit, as [`Child::kill`]. Not a crash: the state becomes
+    /// [`Stopping`](PluginState::Stopping) first.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Child::kill`].
+    pub async fn kill(&mut self) -> io::Result<()> {
+        if self.running()?.is_some() {
+            self.on_drop.reports.stopping();
+            self.child.start_kill()?;
+        }
+        self.wait().await.map(drop)
+    }
+
+    /// Stops the child: [terminates](Self::terminate) it, closes its standard input, waits for
+    /// `grace`, kills it if it still runs, and waits for its exit.
+    ///
+    /// ```
+    /// # let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    /// # runtime.block_on(async {
+    /// # use plugmeter::{Collector, Config};
+    /// # use std::time::Duration;
+    /// # use tokio::process::Command;
+    /// # let collector = Collector::start(Config::default())?;
+    /// # let plugin = collector.register("sleep")?;
+    /// # #[cfg(unix)] {
+    /// let mut sleep = Command::new("sleep");
+    /// let mut child = plugmeter::tokio::spawn(&plugin, sleep.arg("1000"), "1.0")?;
+    /// child.stop(Duration::from_secs(2)).await?;
+    /// assert_eq!(collector.sample_now()?.plugin("sleep").unwrap().crash_count(), 0);
+    /// # }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of [`terminate`](Self::terminate), [`kill`](Self::kill) and [`wait`](Self::wait).
+    ///
+    /// # Panics
+    ///
+    /// If the runtime has no timer.
+    pub async fn stop(&mut self, grace: Duration) -> io::Result<ExitStatus> {
+        self.terminate()?;
+        match time::timeout(grace, self.wait()).await {
+            Ok(status) => status,
+            Err(_) => {
+                self.kill().await?;
+                self.wait().await
+            }
+        }
+    }
+
+    /// Returns the child, with the pipes that were not taken. The host waits for it: nothing further
+    /// is reported, and the sampler continues to sample it.
+    #[must_use]
+    pub fn into_inner(self) -> Child {
+        let Self { stdin, stdout, stderr, mut on_drop, mut child, exit_signal: _ } = self;
+        on_drop.is_killed = false;
+        (child.stdin, child.stdout, child.stderr) = (stdin, stdout, stderr);
+        child
+    }
+
+    /// The pid of the child if it runs. If it has exited, its status is reported.
+    fn running(&mut self) -> io::Result<Option<u32>> {
+        Ok(if self.try_wait()?.is_some() { None } else { self.child.id() })
+    }
+}
+
+impl fmt::Debug for PluginChild {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ChildReports { plugin, run, has_exited } = &self.on_drop.reports;
+        f.debug_struct("PluginChild")
+            .field("plugin", &plugin.name())
+            .field("run", run)
+            .field("pid", &self.id())
+            .field("has_exited", has_exited)
+            .finish()
+    }
+}

@@ -1,0 +1,64 @@
+//! Children of the host: their CPU time until they are reaped, waiting for their exit, and the
+//! request to terminate.
+//!
+//! A process that has exited keeps its CPU clock, with its final value, until it is reaped. So the
+//! host's thread first waits without reaping (`WNOWAIT`, see waitid(2)), then reads the clock, and
+//! only then reaps. All functions take the pid of a child that was not reaped, which no other
+//! process can have.
+
+#[cfg(target_os = "linux")]
+mod linux;
+#[cfg(not(target_os = "linux"))]
+mod other;
+#[cfg(all(feature = "tokio", target_os = "linux"))]
+mod tokio_linux;
+#[cfg(all(feature = "tokio", not(target_os = "linux")))]
+mod tokio_other;
+
+use std::io;
+
+#[cfg(target_os = "linux")]
+pub(crate) use self::linux::{check, read, sleep_until_exit, wait};
+#[cfg(not(target_os = "linux"))]
+pub(crate) use self::other::{check, read, sleep_until_exit, wait};
+#[cfg(all(feature = "tokio", target_os = "linux"))]
+pub(crate) use self::tokio_linux::ExitSignal;
+#[cfg(all(feature = "tokio", not(target_os = "linux")))]
+pub(crate) use self::tokio_other::ExitSignal;
+use super::clock;
+use crate::history::units::CpuTime;
+use crate::sync::command::ChildReading;
+
+/// The state of a child, without reaping it.
+#[cfg_attr(not(target_os = "linux"), allow(dead_code))] // elsewhere it is always unknown
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum ChildState {
+    Running,
+    /// With its last reading, if the clock could be read.
+    Exited(Option<ChildReading>),
+    /// It cannot be determined: the platform has no such call, or somebody else has reaped the child.
+    Unknown,
+}
+
+/// The reading of a process that starts now.
+pub(crate) fn before_start() -> ChildReading {
+    ChildReading { at: clock::mono(), cpu_time: CpuTime::default() }
+}
+
+/// Sends SIGTERM.
+#[cfg(unix)]
+pub(crate) fn terminate(pid: u32) -> io::Result<()> {
+    use nix::sys::signal::{Signal, kill};
+    use nix::unistd::Pid;
+
+    // A number of 0 or less would name a group of processes.
+    let pid = i32::try_from(pid).ok().filter(|pid| *pid > 0);
+    kill(Pid::from_raw(pid.ok_or(io::ErrorKind::InvalidInput)?), Signal::SIGTERM)?;
+    Ok(())
+}
+
+/// There is no request to terminate.
+#[cfg(not(unix))]
+pub(crate) fn terminate(_pid: u32) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
+}
