@@ -58,6 +58,13 @@ pub(crate) trait Probe {
         process: &mut Self::Process,
     ) -> Result<Option<Reading>, ReadFailure>;
 
+    /// The status of a process whose exit was detected with an unknown status; still unknown if the
+    /// kernel does not report it (yet).
+    fn late_status(&mut self, process: &Self::Process) -> ProcessExit {
+        let _: &Self::Process = process;
+        ProcessExit::Unknown
+    }
+
     /// Identifies a process after it was released. `None` if that is not possible.
     fn identity(&self, process: &Self::Process) -> Option<Identity>;
 }

@@ -140,7 +140,7 @@ impl Simulation {
         Ok(Self {
             registry: Arc::new(Registry::new(Arc::new(sender), || None)),
             commands,
-            engine: Engine::new(info, settings.samples.get()),
+            engine: Engine::new(info, &settings),
             publisher: Publisher::new(SnapshotInner::before_first_tick(info, status)),
             now: info.started,
             poll_interval: settings.poll_interval,

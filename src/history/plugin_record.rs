@@ -20,6 +20,10 @@ pub(crate) struct PluginRecord {
     pub state_since: SystemTime,
     pub runs: RunLog,
     pub crash_count: u64,
+    /// Runs whose end is unknown.
+    pub unknown_end_count: u64,
+    /// Runs whose end was unknown when it was detected: never decreases.
+    pub unknown_ends_detected: u64,
     pub last_crash: Option<SystemTime>,
     pub restart_count: u64,
     /// CPU time of the runs that have ended.

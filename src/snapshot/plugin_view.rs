@@ -148,6 +148,22 @@ impl<'a> PluginView<'a> {
         self.record().crash_count
     }
 
+    /// Runs whose end is unknown: they were reaped elsewhere, and the kernel does not report their
+    /// status any more. They do not count as crashes. A status that is reported later, by
+    /// [`exited`](crate::Plugin::exited) or by the kernel, decides whether the run was a crash, and
+    /// takes it out of this number.
+    #[must_use]
+    pub fn unknown_end_count(&self) -> u64 {
+        self.record().unknown_end_count
+    }
+
+    /// Runs whose end was unknown when it was detected. Unlike
+    /// [`unknown_end_count`](Self::unknown_end_count) this never decreases.
+    #[must_use]
+    pub fn unknown_ends_detected(&self) -> u64 {
+        self.record().unknown_ends_detected
+    }
+
     /// When the newest run that counted as a crash ended; `None` if none did.
     #[must_use]
     pub fn last_crash(&self) -> Option<SystemTime> {

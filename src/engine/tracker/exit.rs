@@ -26,7 +26,9 @@ impl<P> PluginTracker<P> {
     ) {
         let is_newest = self.is_newest(run);
         let is_announced = is_newest && self.state() == PluginState::Stopping;
-        let is_clean = exit.class() == ExitClass::Clean;
+        let class = exit.class(context.clean_exit_codes);
+        // A status from the host may be no exit status; that does not classify a run as a crash.
+        let is_clean = class != ExitClass::Unclean;
         // The host has reaped it: nothing is left to read, and the pid may belong to another one.
         if is_newest {
             self.details.surviving_process = None;
@@ -40,7 +42,12 @@ impl<P> PluginTracker<P> {
         };
         record.update_end(exit.run_end());
         let end = record.end_times();
-        if std::mem::replace(&mut record.classified, true) {
+        let was_unknown = std::mem::replace(&mut record.counts_as_unknown, false);
+        let was_classified = std::mem::replace(&mut record.classified, true);
+        if was_unknown {
+            self.details.record.unknown_end_count -= 1;
+        }
+        if was_classified {
             return;
         }
         if is_newest {
@@ -90,7 +97,11 @@ impl<P> PluginTracker<P> {
         let record = self.run_mut(newest)?;
         record.classified = true;
         record.update_end(end);
-        record.end_times()
+        let times = record.end_times();
+        if std::mem::replace(&mut record.counts_as_unknown, false) {
+            self.details.record.unknown_end_count -= 1;
+        }
+        times
     }
 
     /// Ends the active run because of a report without a status.
@@ -162,29 +173,71 @@ impl<P> PluginTracker<P> {
         }
     }
 
-    /// Processes an exit that was queued.
-    pub(crate) fn process_exit(&mut self, pending: &PendingExit, effects: &mut Effects, tick: u64) {
-        let class = pending.exit.class();
+    /// Processes an exit that was queued: one that was detected, or the status of one that was
+    /// detected before, which arrives late.
+    pub(crate) fn process_exit(
+        &mut self,
+        pending: &PendingExit,
+        effects: &mut Effects,
+        tick: u64,
+        clean_exit_codes: &[i32],
+    ) {
+        let class = pending.exit.class(clean_exit_codes);
         let is_announced = self.state() == PluginState::Stopping;
-        let record = match self.active.take_if(|active| active.about.run == pending.run) {
-            Some(active) => {
-                self.set_state(self.state().after_exit(class), pending.at.wall);
-                let record = self.finish_run(active, pending.at, tick);
-                record.classified = is_announced;
-                record
+        if let Some(mut active) = self.active.take_if(|active| active.about.run == pending.run) {
+            self.set_state(self.state().after_exit(class), pending.at.wall);
+            if class == ExitClass::Unknown {
+                let process = active.process.take();
+                self.details.unreported = process.map(|process| (pending.run, process));
+                self.awaits_status = self.details.unreported.is_some();
             }
-            // A report has ended the run since the exit was queued.
-            None => match self.run_mut(pending.run) {
-                Some(record) => record,
-                None => return,
-            },
-        };
+            self.finish_run(active, pending.at, tick).classified = is_announced;
+        } else if class == ExitClass::Unclean
+            && self.is_newest(pending.run)
+            && self.run_mut(pending.run).is_some_and(|record| record.counts_as_unknown)
+        {
+            // Shown as stopped until now, because the status was unknown.
+            self.set_state(self.state().after_late_crash(), pending.at.wall);
+        }
+        // The run may have been ended by a report since the exit was queued.
+        let Some(record) = self.run_mut(pending.run) else { return };
         record.update_end(pending.exit.run_end());
-        record.crash_pending = !record.classified && class != ExitClass::Clean;
-        if record.crash_pending {
+        record.crash_pending = !record.classified && class == ExitClass::Unclean;
+        let counted = record.counts_as_unknown;
+        record.counts_as_unknown = !record.classified && record.run.end == Some(RunEnd::Unknown);
+        let (counts, is_crash_pending) = (record.counts_as_unknown, record.crash_pending);
+        match (counted, counts) {
+            (false, true) => {
+                self.details.record.unknown_end_count += 1;
+                self.details.record.unknown_ends_detected += 1;
+            }
+            (true, false) => self.details.record.unknown_end_count -= 1,
+            (false, false) | (true, true) => {}
+        }
+        if is_crash_pending {
             let due = pending.at.mono.checked_add(CRASH_GRACE_PERIOD).unwrap_or(pending.at.mono);
             let crash = PendingCrash { due, plugin: self.details.id, run: pending.run };
             effects.pending_crashes.push_back(crash);
         }
+    }
+
+    /// Asks the probe for the status of a process whose exit was detected without one, and queues
+    /// it. The kernel has it once the process is reaped.
+    pub(super) fn request_late_status<Pr: Probe<Process = P>>(
+        &mut self,
+        context: &mut TrackerContext<'_, Pr>,
+    ) {
+        let Some((run, process)) = &self.details.unreported else { return };
+        let (run, exit) = (*run, context.probe.late_status(process));
+        if exit != ProcessExit::Unknown {
+            self.queue_exit(run, exit, context);
+            self.forget_unreported();
+        }
+    }
+
+    /// Releases the process whose status is still unknown.
+    pub(super) fn forget_unreported(&mut self) {
+        self.details.unreported = None;
+        self.awaits_status = false;
     }
 }

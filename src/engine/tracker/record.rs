@@ -54,6 +54,9 @@ impl<P> PluginTracker<P> {
         context: &mut TrackerContext<'_, Pr>,
         recorder: &mut TickRecorder<'_>,
     ) {
+        if self.awaits_status {
+            self.request_late_status(context);
+        }
         let mut memory = Memory::Unknown;
         let mut cpu = None;
         let min_interval = context.probe.min_interval();
@@ -83,22 +86,26 @@ impl<P> PluginTracker<P> {
         } else {
             cpu = self.meter.take(None, min_interval);
         }
-        let increment = |now: u64, recorded: u64| {
-            u32::try_from(now.saturating_sub(recorded)).unwrap_or(u32::MAX)
-        };
-        let events = increment(self.events.get(), self.recorded.events);
-        let crashes = increment(self.crash_count, self.recorded.crashes);
+        let new_events = self.events.get().saturating_sub(self.recorded.events);
+        let events = u32::try_from(new_events).unwrap_or(u32::MAX);
+        let unrecorded = new_events - u64::from(events);
+        let crashes = self.crash_count.saturating_sub(self.recorded.crashes);
+        let crashes = u32::try_from(crashes).unwrap_or(u32::MAX);
         let (run, run_cpu) = match &self.active {
             Some(active) => (self.run_number, active.cpu_used.unwrap_or_default()),
             None => (0, CpuTime::default()),
         };
         recorder.samples.push(PackedSample::pack(cpu, memory, events, crashes, run, self.state));
+        self.recorded.events += u64::from(events);
+        self.recorded.crashes += u64::from(crashes);
+        // The totals are the counters themselves: an increment that does not fit into a sample is
+        // recorded by later samples.
         let totals = TickTotals {
-            events: self.recorded.events + u64::from(events),
-            crashes: self.recorded.crashes + u64::from(crashes),
+            events: self.recorded.events + unrecorded,
+            unrecorded_events: unrecorded,
+            crashes: self.crash_count,
             run_cpu,
         };
-        self.recorded = totals;
         recorder.totals.push(totals);
         recorder.is_changed |= self.is_changed;
     }

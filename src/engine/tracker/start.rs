@@ -70,6 +70,7 @@ impl<P> PluginTracker<P> {
             last_tick: 0,
             classified: false,
             crash_pending: false,
+            counts_as_unknown: false,
         };
         let error = active.about.read_error;
         self.active = Some(active);
