@@ -308,11 +308,11 @@ mod tests {
         assert_eq!(half, Config::default().poll_interval(Duration::from_millis(500)));
         for (bad, said) in [
             (r#"{"poll_intervall": 5}"#, "unknown field"),
-            (r#"{"poll_interval": -5}"#, "not negative"),
-            (r#"{"poll_interval": -0.5}"#, "not negative"),
-            (r#"{"poll_interval": 1e300}"#, "not negative"),
-            (r#"{"poll_interval": "5s"}"#, "a number of seconds"),
-            (r#"{"poll_interval": null}"#, "a number of seconds"),
+            (r#"{"poll_interval": -5}"#, "non-negative"),
+            (r#"{"poll_interval": -0.5}"#, "non-negative"),
+            (r#"{"poll_interval": 1e300}"#, "non-negative"),
+            (r#"{"poll_interval": "5s"}"#, "number of seconds"),
+            (r#"{"poll_interval": null}"#, "number of seconds"),
             (r#"{"probe": "magic"}"#, "unknown variant"),
             (r#"{"enabled": 1}"#, "boolean"),
         ] {

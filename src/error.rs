@@ -1,4 +1,4 @@
-//! One error type per operation, holding what is known at the call.
+//! One error type for each operation, with the rejected value and its bound.
 
 use std::error::Error;
 use std::fmt;
@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::config::ProbeKind;
 
-/// What is wrong with a [`Config`](crate::Config).
+/// Why a [`Config`](crate::Config) is invalid.
 ///
 /// ```
 /// use plugmeter::{Collector, Config, ConfigError, StartError};
@@ -20,32 +20,32 @@ use crate::config::ProbeKind;
 #[non_exhaustive]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ConfigError {
-    /// The poll interval is outside of what the sampler can keep.
+    /// The poll interval is out of range.
     PollInterval {
-        /// As configured.
+        /// The configured interval.
         value: Duration,
-        /// The min there may be.
+        /// The shortest valid interval.
         min: Duration,
-        /// The max there may be.
+        /// The longest valid interval.
         max: Duration,
     },
     /// The history is shorter than one poll interval: it would hold no sample.
     HistoryTooShort {
-        /// As configured.
+        /// The configured length.
         value: Duration,
-        /// The min there may be.
+        /// The poll interval: the shortest valid length.
         poll_interval: Duration,
     },
-    /// The history would hold more samples than there may be.
+    /// The history would hold too many samples.
     HistoryTooLong {
-        /// As configured: the length of the history over the poll interval.
+        /// The length of the history divided by the poll interval.
         samples: u64,
-        /// The most there may be.
+        /// The largest valid number of samples.
         max: u64,
     },
-    /// This build does not have that probe: see the crate's features.
+    /// This build does not contain the probe: see the crate's features.
     ProbeNotBuilt(
-        /// As configured.
+        /// The configured probe.
         ProbeKind,
     ),
 }
@@ -87,9 +87,10 @@ impl Error for ConfigError {}
 #[non_exhaustive]
 #[derive(Debug)]
 pub enum StartError {
-    /// The config asks for what cannot be.
+    /// A value of the config is invalid.
     Config(ConfigError),
-    /// The operating system gave no thread, or not what the sampler needs to read processes.
+    /// The operating system did not provide the thread, or the descriptors that reading processes
+    /// needs.
     Thread(io::Error),
 }
 
@@ -105,7 +106,7 @@ impl fmt::Display for StartError {
 impl Error for StartError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
-            // Its text is this error's text already.
+            // Its text is the text of this error already.
             Self::Config(_) => None,
             Self::Thread(error) => Some(error),
         }
@@ -130,9 +131,9 @@ impl From<ConfigError> for StartError {
 #[non_exhaustive]
 #[derive(Debug)]
 pub enum InitError {
-    /// There is one already; [`global`](crate::global) returns it.
+    /// The process-wide collector exists already; [`global`](crate::global) returns it.
     AlreadyInitialized,
-    /// It could not be started; another call may try again.
+    /// It could not be started; a later call may succeed.
     Start(StartError),
 }
 
@@ -154,7 +155,7 @@ impl Error for InitError {
     }
 }
 
-/// What is wrong with a plugin's name.
+/// Why a plugin's name is invalid.
 ///
 /// ```
 /// use plugmeter::{Collector, Config, NameError, RegisterError};
@@ -169,12 +170,12 @@ impl Error for InitError {
 pub enum NameError {
     /// It is empty.
     Empty,
-    /// It is longer than so many bytes.
+    /// It is too long.
     TooLong {
-        /// The most there may be.
+        /// The largest valid length in bytes.
         max: usize,
     },
-    /// It has a control character.
+    /// It contains a control character.
     Control,
 }
 
@@ -190,7 +191,7 @@ impl fmt::Display for NameError {
 
 impl Error for NameError {}
 
-/// Why a plugin could not be registered. What is registered is as it was.
+/// Why a plugin could not be registered. Registered plugins are not affected.
 ///
 /// ```
 /// use plugmeter::{Collector, Config, RegisterError};
@@ -205,24 +206,24 @@ impl Error for NameError {}
 #[non_exhaustive]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RegisterError {
-    /// A name is 1 to 128 bytes without control characters.
+    /// The name is invalid: a name has 1 to 128 bytes and no control characters.
     InvalidName {
-        /// As value; cut where it is too long.
+        /// The rejected name, cut if it is too long.
         name: String,
-        /// What is wrong with it.
+        /// Why it is invalid.
         reason: NameError,
     },
-    /// There is a plugin of that name; [`Collector::plugin`](crate::Collector::plugin) returns it.
+    /// A plugin with this name exists; [`Collector::plugin`](crate::Collector::plugin) returns it.
     AlreadyRegistered {
-        /// As value.
+        /// The name.
         name: String,
     },
-    /// There are as many plugins as there may be.
+    /// The largest number of plugins is registered.
     TooManyPlugins {
-        /// The most there may be at once.
+        /// The largest number of plugins at the same time.
         max: usize,
     },
-    /// The collector was stopped; or this is a forked child, in which it does not run.
+    /// The collector was stopped, or this is a forked child, in which it is not running.
     Stopped,
 }
 
@@ -243,7 +244,7 @@ impl fmt::Display for RegisterError {
 
 impl Error for RegisterError {}
 
-/// The collector does not sample: it was stopped, was never enabled, or this is a forked child.
+/// The collector is not running: it was stopped, it is disabled, or this is a forked child.
 ///
 /// ```
 /// use plugmeter::{Collector, Config, StoppedError};
@@ -258,7 +259,7 @@ pub struct StoppedError;
 
 impl fmt::Display for StoppedError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the collector does not run")
+        f.write_str("the collector is not running")
     }
 }
 

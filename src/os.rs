@@ -1,8 +1,10 @@
 //! The operating system: reading processes, clocks, waiting. All platform-specific code is in this
-//! folder.
+//! module.
 
 pub(crate) mod clock;
 pub(crate) mod exit_status;
+#[cfg(test)]
+pub(crate) mod fake_probe;
 #[cfg(target_os = "linux")]
 pub(crate) mod linux;
 mod pid;

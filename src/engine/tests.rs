@@ -1,431 +1,369 @@
-//! Tests of the roster with a scripted probe: what a simulation cannot be told, because there a
-//! process is always found, and is only looked at in ticks. And of its thread: see `thread`.
+//! Tests of the engine's pass with a scripted probe, clock and schedule. They cover what a
+//! simulation cannot express: processes that cannot be attached, and exits that are detected
+//! outside of ticks.
 
-mod books;
-mod found;
-mod order;
+mod attach;
+mod bookkeeping;
+mod exit_ordering;
+mod panics;
 mod threads;
 
-use std::collections::HashMap;
-use std::io;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use super::roster::Engine;
-use crate::engine::cpu_meter::{MonoNanos, Reading, ResidentBytes};
-use crate::os::{Attach, Found, Identity, Probe, ReadFailure};
-use crate::snapshot::read_error::ReadError;
+use super::Engine;
+use super::pass::{Environment, PassResult, TickCost};
+use crate::os::ExitWaiter;
+use crate::os::fake_probe::{AttachedProcess, FakeProbe, FakeProcesses};
+use crate::snapshot::Snapshot;
+use crate::snapshot::inner::{CollectorInfo, SnapshotInner};
+use crate::snapshot::plugin_view::PluginView;
 use crate::snapshot::run::{ProcessExit, RunEnd, RunId};
 use crate::snapshot::state::PluginState;
-use crate::snapshot::{CollectorInfo, Snapshot, SnapshotInner};
-use crate::sync::command::{Change, PluginId, PluginUpdate, ProcessStart};
-use crate::sync::counter::EventCounter;
+use crate::snapshot::system::CollectorStatus;
+use crate::sync::command::{
+    Command, CommandReceiver, CommandSender, PluginId, PluginUpdate, ProcessStart, SampleReply,
+    SampleRequest,
+};
+use crate::sync::counter::{EventCounter, next_run_id};
 use crate::sync::publish::Publisher;
-use crate::time::TimePoint;
-
-/// What a number is to be.
-#[derive(Clone, Copy)]
-enum Is {
-    /// A process that began so long ago and has used so much.
-    Alive {
-        began: Duration,
-        cpu: Duration,
-    },
-    /// One that has just ended; its last reading can be had.
-    Zombie {
-        cpu: Duration,
-        outcome: ProcessExit,
-    },
-    Gone,
-    Denied,
-    NotThatProcess,
-    /// It is found, and says nothing.
-    Mute,
-}
-
-#[derive(Default)]
-struct Script {
-    now: Option<TimePoint>,
-    /// The processes that were to be read in the last tick.
-    prepared: Vec<u32>,
-    /// What the waiter was told to name each process by.
-    tokens: HashMap<u32, u64>,
-    processes: HashMap<u32, Is>,
-}
-
-struct Process {
-    pid: u32,
-    began: Duration,
-}
-
-impl Script {
-    fn look(&self, pid: u32) -> Result<(Duration, Reading), ReadFailure> {
-        let TimePoint { boot, .. } = self.now.expect("time has begun");
-        let at = MonoNanos(boot.as_nanos() as u64);
-        let reading = |cpu: Duration| Reading {
-            at,
-            cpu_time: cpu.into(),
-            resident: ResidentBytes::known(1_024),
-        };
-        match self.processes.get(&pid).copied().unwrap_or(Is::Gone) {
-            Is::Alive { began, cpu } => Ok((began, reading(cpu))),
-            Is::Zombie { cpu, outcome } => {
-                Err(ReadFailure::Ended(outcome, Some(Box::new(reading(cpu)))))
-            }
-            Is::Gone => Err(ReadFailure::Ended(ProcessExit::Unknown, None)),
-            Is::Denied => Err(ReadFailure::Failed(ReadError::PermissionDenied)),
-            Is::NotThatProcess => Err(ReadFailure::Failed(ReadError::PidReused)),
-            Is::Mute => Err(ReadFailure::Failed(ReadError::UNREAD)),
-        }
-    }
-}
-
-impl Probe for Script {
-    type Process = Process;
-
-    fn min_interval(&self) -> Duration {
-        Duration::from_millis(1)
-    }
-
-    fn open(
-        &mut self,
-        pid: u32,
-        _called: Option<&TimePoint>,
-        token: u64,
-    ) -> Attach<Found<Process>> {
-        self.tokens.insert(pid, token);
-        match self.look(pid) {
-            Ok((began, reading)) => Attach::Found(Found {
-                process: Process { pid, began },
-                began: Some(began),
-                reading: Ok(reading),
-            }),
-            Err(ReadFailure::Ended(outcome, _)) => Attach::Gone(outcome),
-            Err(ReadFailure::Failed(problem @ ReadError::UNREAD)) => Attach::Found(Found {
-                process: Process { pid, began: SECOND },
-                began: Some(SECOND),
-                reading: Err(problem),
-            }),
-            Err(ReadFailure::Failed(ReadError::PidReused)) => Attach::Refused(ReadError::PidReused),
-            Err(ReadFailure::Failed(problem)) => Attach::Failed(problem),
-        }
-    }
-
-    fn prepare<'p>(&mut self, processes: impl Iterator<Item = &'p Process>) {
-        self.prepared = processes.map(|process| process.pid).collect();
-    }
-
-    fn read(&mut self, process: &mut Process) -> Result<Reading, ReadFailure> {
-        self.look(process.pid).map(|(_, reading)| reading)
-    }
-
-    fn check(&mut self, process: &mut Process) -> Result<Option<Reading>, ReadFailure> {
-        self.read(process).map(Some)
-    }
-
-    fn identity(&self, process: &Process) -> Option<Identity> {
-        Some(Identity { pid: process.pid, began: process.began })
-    }
-}
+use crate::time::{MonoNanos, TimePoint};
 
 const SECOND: Duration = Duration::from_secs(1);
 const PLUGIN: PluginId = PluginId(1);
 
-/// One plugin, and a world of processes.
-struct Stage {
-    roster: Engine<Process>,
-    script: Script,
-    publisher: Publisher,
-    events: EventCounter,
-    now: TimePoint,
-    runs: u64,
+/// A report that a process was started.
+fn started(run: RunId, pid: u32) -> PluginUpdate {
+    PluginUpdate::Started(ProcessStart { run, pid, version: None, reported_at: None })
 }
 
-impl Stage {
-    fn new() -> Self {
-        Self::keeping(100)
+/// A scripted clock and schedule, and a real command queue.
+struct FakeEnvironment {
+    probe: FakeProbe,
+    commands: CommandReceiver,
+    publisher: Publisher,
+    now: TimePoint,
+    is_tick_due: bool,
+    may_publish: bool,
+    missed: u64,
+    cost: Option<TickCost>,
+    publications: usize,
+}
+
+impl Environment for FakeEnvironment {
+    type Probe = FakeProbe;
+
+    fn now(&mut self) -> TimePoint {
+        self.now
     }
 
-    fn keeping(samples: u32) -> Self {
+    fn probe(&mut self) -> &mut FakeProbe {
+        &mut self.probe
+    }
+
+    fn drain_exits(&mut self, each: impl FnMut(u64)) {
+        self.probe.drain_exits(each);
+    }
+
+    fn queued_commands(&self) -> usize {
+        self.commands.len()
+    }
+
+    fn next_command(&mut self) -> Option<Command> {
+        self.commands.try_next()
+    }
+
+    fn is_tick_due(&self, _now: MonoNanos) -> bool {
+        self.is_tick_due
+    }
+
+    fn begin_tick(&mut self, _now: MonoNanos) -> u64 {
+        self.is_tick_due = false;
+        self.missed
+    }
+
+    fn tick_cost(&mut self, _began: MonoNanos) -> Option<TickCost> {
+        self.cost
+    }
+
+    fn may_publish(&self, _now: MonoNanos) -> bool {
+        self.may_publish
+    }
+
+    fn publish(&mut self, next: Arc<SnapshotInner>, _now: MonoNanos) -> Arc<SnapshotInner> {
+        self.publications += 1;
+        self.publisher.publish(next)
+    }
+}
+
+/// An engine with the plugin "dice" and scripted processes.
+struct Harness {
+    engine: Engine<AttachedProcess>,
+    env: FakeEnvironment,
+    processes: FakeProcesses,
+    sender: Arc<CommandSender>,
+    events: EventCounter,
+}
+
+impl Harness {
+    fn new() -> Self {
+        Self::with_history(100)
+    }
+
+    fn with_history(samples: u32) -> Self {
         let now = TimePoint {
-            mono: Instant::now(),
+            mono: MonoNanos(1_000_000_000_000),
             wall: SystemTime::UNIX_EPOCH,
             boot: Duration::from_secs(1_000),
         };
-        let origin = CollectorInfo {
+        let info = CollectorInfo {
             started: now,
+            started_instant: Instant::now(),
             poll_interval: SECOND,
             history_duration: SECOND * samples,
         };
-        let events = EventCounter::new();
-        let mut stage = Self {
-            roster: Engine::new(origin, samples as usize),
-            script: Script::default(),
-            publisher: Publisher::new(SnapshotInner::before_first_tick(origin, false)),
-            events: events.clone(),
-            now,
-            runs: 0,
+        let (probe, processes, _wake) = FakeProbe::new();
+        let (sender, commands) = CommandSender::new(Box::new(|| ()));
+        let first = SnapshotInner::before_first_tick(info, CollectorStatus::Running);
+        processes.set_now(now);
+        let mut harness = Self {
+            engine: Engine::new(info, samples as usize),
+            env: FakeEnvironment {
+                probe,
+                commands,
+                publisher: Publisher::new(first),
+                now,
+                is_tick_due: false,
+                may_publish: true,
+                missed: 0,
+                cost: None,
+                publications: 0,
+            },
+            processes,
+            sender: Arc::new(sender),
+            events: EventCounter::new(),
         };
-        stage.apply(Change::Register { id: PLUGIN, name: Arc::from("dice"), events });
-        stage
+        let events = harness.events.clone();
+        harness.register(PLUGIN, "dice", events);
+        harness
     }
 
-    fn apply(&mut self, change: Change) {
-        self.script.now = Some(self.now);
-        self.roster.apply(change, self.now, &mut self.script);
+    /// Runs one pass at the current time.
+    fn pass(&mut self) -> PassResult {
+        self.engine.run_pass(&mut self.env)
     }
 
-    fn say(&mut self, word: PluginUpdate) {
-        self.apply(Change::Plugin(PLUGIN, word));
+    /// Runs one pass, which must have no requests and not stop.
+    fn apply(&mut self) {
+        let PassResult { flow, requests } = self.pass();
+        assert!(flow == ControlFlow::Continue(()) && requests.is_empty());
     }
 
-    fn started(&mut self, pid: u32) -> RunId {
-        self.runs += 1;
-        let run = RunId(self.runs);
-        self.say(PluginUpdate::Started(ProcessStart {
-            run,
-            pid,
-            version: None,
-            reported_at: Some(self.now),
-        }));
+    fn advance(&mut self, time: Duration) {
+        self.env.now = self.env.now.after(time);
+        self.processes.set_now(self.env.now);
+    }
+
+    /// One second later, runs a pass with a tick.
+    fn tick(&mut self) -> Snapshot {
+        self.advance(SECOND);
+        self.tick_now()
+    }
+
+    fn tick_now(&mut self) -> Snapshot {
+        self.env.is_tick_due = true;
+        self.apply();
+        self.snapshot()
+    }
+
+    fn snapshot(&self) -> Snapshot {
+        self.env.publisher.reader().snapshot()
+    }
+
+    fn register(&mut self, id: PluginId, name: &str, events: EventCounter) {
+        self.sender.send(Command::Register { id, name: Arc::from(name), events });
+        self.apply();
+    }
+
+    /// Queues a report about "dice".
+    fn queue(&self, update: PluginUpdate) {
+        self.sender.send(Command::Update(PLUGIN, update));
+    }
+
+    /// Queues a report about "dice" and runs a pass.
+    fn report(&mut self, update: PluginUpdate) {
+        self.queue(update);
+        self.apply();
+    }
+
+    /// Reports that the process of "dice" was started, and runs a pass.
+    fn start(&mut self, pid: u32) -> RunId {
+        let run = next_run_id();
+        self.report(started(run, pid));
         run
     }
 
-    fn pid_is(&mut self, pid: u32, is: Is) {
-        self.script.processes.insert(pid, is);
+    /// Starts a living process, and ticks.
+    fn start_and_tick(&mut self, pid: u32) -> RunId {
+        self.processes.set_alive(pid, Duration::ZERO);
+        let run = self.start(pid);
+        self.tick();
+        run
     }
 
-    fn alive(&mut self, pid: u32, cpu_ms: u64) {
-        let (began, cpu) = (Duration::from_secs(10), Duration::from_millis(cpu_ms));
-        self.pid_is(pid, Is::Alive { began, cpu });
-    }
-
-    fn pass(&mut self, time: Duration) {
-        self.now = self.now.after(time);
-    }
-
-    fn tick(&mut self) -> Snapshot {
-        self.pass(SECOND);
-        self.roster.process_exits(usize::MAX);
-        self.roster.settle(Some(self.now.mono));
-        self.read_all();
-        self.roster.process_exits(usize::MAX);
-        self.publish()
-    }
-
-    fn read_all(&mut self) {
-        self.script.now = Some(self.now);
-        self.roster.tick(self.now, &mut self.script);
-    }
-
-    fn publish(&mut self) -> Snapshot {
-        self.roster.publish(&self.now, false, &mut self.publisher);
-        self.publisher.reader().snapshot()
+    fn request_sample(&self) -> SampleReply {
+        let (request, reply) = SampleRequest::new();
+        self.sender.send(Command::SampleNow(request));
+        reply
     }
 }
 
-fn cpu(snapshot: &Snapshot) -> Option<f64> {
-    snapshot.plugin("dice").unwrap().current().unwrap().cpu_percent
+#[track_caller]
+fn dice(snapshot: &Snapshot) -> PluginView<'_> {
+    snapshot.plugin("dice").expect("the plugin is registered")
+}
+
+fn cpu_percent(snapshot: &Snapshot) -> Option<f64> {
+    dice(snapshot).current().expect("a tick has sampled it").cpu_percent
+}
+
+/// The CPU time of both runs, over the time from the first reading of the one to the last reading
+/// of the other.
+#[test]
+fn two_runs_in_one_interval_share_a_cpu_value() {
+    let mut harness = Harness::new();
+    harness.processes.set_alive(1, 5 * SECOND);
+    harness.start(1);
+    harness.tick();
+    harness.processes.set_alive(1, 5 * SECOND + Duration::from_millis(200));
+    harness.advance(Duration::from_millis(400));
+    harness.processes.set_alive(2, Duration::ZERO);
+    harness.start(2);
+    harness.processes.set_alive(2, Duration::from_millis(300));
+    let snapshot = harness.tick();
+    // 200 ms and 300 ms, over 1.4 s.
+    assert_eq!(cpu_percent(&snapshot), Some(35.714));
+    assert_eq!(dice(&snapshot).cpu_time(), Duration::from_millis(500));
+    let used: Vec<_> = dice(&snapshot).runs().map(|run| run.cpu_time).collect();
+    assert_eq!(used, [Some(Duration::from_millis(200)), None]);
 }
 
 #[test]
-fn two_runs_in_one_interval_share_its_cpu_value() {
-    let mut stage = Stage::new();
-    stage.alive(1, 5_000);
-    stage.started(1);
-    stage.tick();
-    stage.alive(1, 5_200);
-    stage.pass(Duration::from_millis(400));
-    stage.alive(2, 0);
-    stage.started(2); // the last reading of 1: 200 ms more
-    stage.alive(2, 300);
-    let snapshot = stage.tick();
-    // 200 ms and 300 ms, over the 1.4 s from the first of these readings to the last.
-    assert_eq!(cpu(&snapshot), Some(35.714));
-    let view = snapshot.plugin("dice").unwrap();
-    assert_eq!(view.cpu_time(), Duration::from_millis(500));
-    let used: Vec<_> = view.runs().map(|run| run.cpu_time).collect();
-    assert_eq!(used, [Some(Duration::from_millis(200)), None], "what it used before is not its");
-}
-
-#[test]
-fn a_plugin_without_a_process_is_shown_without_the_cpu_time_that_its_last_one_left() {
-    let mut stage = Stage::new();
-    stage.alive(1, 0);
-    stage.started(1);
-    stage.tick();
-    stage.pid_is(1, Is::Zombie { cpu: SECOND / 2, outcome: ProcessExit::Exited(3) });
-    stage.tick();
-    let snapshot = stage.tick();
-    assert_eq!(cpu(&snapshot), Some(50.0), "the sample has it");
-    let shown = serde_json::to_value(snapshot.plugin("dice").unwrap()).unwrap();
+fn plugin_without_process_shows_no_usage() {
+    let mut harness = Harness::new();
+    harness.start_and_tick(1);
+    harness.processes.set_zombie(1, SECOND / 2, ProcessExit::Exited(3));
+    harness.tick();
+    let snapshot = harness.tick();
+    assert_eq!(cpu_percent(&snapshot), Some(50.0), "the sample has a value");
+    let shown = serde_json::to_value(dice(&snapshot)).unwrap();
     for key in ["cpu_percent", "memory_mb", "uptime_seconds", "pid"] {
         assert!(shown[key].is_null(), "{key}: {shown}");
     }
 }
 
 #[test]
-fn the_last_cpu_time_of_a_process_lands_in_its_run_and_in_the_next_sample() {
-    let mut stage = Stage::new();
-    stage.alive(1, 0);
-    stage.started(1);
-    stage.tick();
-    stage.pid_is(1, Is::Zombie { cpu: SECOND / 2, outcome: ProcessExit::Exited(3) });
-    let snapshot = stage.tick();
-    assert_eq!(cpu(&snapshot), None, "an end that the tick finds leaves no values");
-    let run = snapshot.plugin("dice").unwrap().runs().next().unwrap();
+fn last_cpu_time_of_run_is_in_next_sample() {
+    let mut harness = Harness::new();
+    harness.start_and_tick(1);
+    harness.processes.set_zombie(1, SECOND / 2, ProcessExit::Exited(3));
+    let snapshot = harness.tick();
+    assert_eq!(cpu_percent(&snapshot), None, "a tick that detects an exit has no values");
+    let run = dice(&snapshot).runs().next().unwrap();
     assert_eq!((run.end, run.cpu_time), (Some(RunEnd::Exited(3)), Some(SECOND / 2)));
-    let snapshot = stage.tick();
-    assert_eq!(cpu(&snapshot), Some(50.0), "a sample may have CPU and no process");
-    assert_eq!(snapshot.plugin("dice").unwrap().cpu_time(), SECOND / 2);
+    let snapshot = harness.tick();
+    assert_eq!(cpu_percent(&snapshot), Some(50.0), "a sample may have CPU and no process");
+    assert_eq!(dice(&snapshot).cpu_time(), SECOND / 2);
 }
 
 #[test]
-fn an_end_that_is_told_when_the_process_is_a_zombie_keeps_its_last_reading() {
-    let mut stage = Stage::new();
-    stage.alive(1, 0);
-    stage.started(1);
-    stage.pid_is(1, Is::Zombie { cpu: SECOND, outcome: ProcessExit::Signaled(9) });
-    stage.say(PluginUpdate::Stopped);
-    let snapshot = stage.tick();
-    let view = snapshot.plugin("dice").unwrap();
+fn stopped_report_for_zombie_keeps_last_reading() {
+    let mut harness = Harness::new();
+    harness.processes.set_alive(1, Duration::ZERO);
+    harness.start(1);
+    harness.processes.set_zombie(1, SECOND, ProcessExit::Signaled(9));
+    harness.report(PluginUpdate::Stopped);
+    let snapshot = harness.tick();
+    let view = dice(&snapshot);
     let run = view.runs().next().unwrap();
     assert_eq!((run.end, run.cpu_time), (Some(RunEnd::Signaled(9)), Some(SECOND)));
     assert_eq!((view.state(), view.crash_count()), (PluginState::Stopped, 0));
 }
 
 #[test]
-fn a_tick_names_the_processes_that_it_will_read_before_it_does() {
-    let mut stage = Stage::new();
-    stage.alive(1, 0);
-    stage.started(1);
-    stage.tick();
-    assert_eq!(stage.script.prepared, [1]);
-    stage.say(PluginUpdate::Stopped);
-    stage.tick();
-    assert!(stage.script.prepared.is_empty());
+fn begin_tick_receives_the_attached_processes() {
+    let mut harness = Harness::new();
+    harness.start_and_tick(1);
+    assert_eq!(harness.processes.tick_pids(), [1]);
+    harness.report(PluginUpdate::Stopped);
+    harness.tick();
+    assert!(harness.processes.tick_pids().is_empty());
 }
 
 #[test]
-fn what_changes_nothing_is_no_news() {
-    let mut stage = Stage::new();
-    stage.alive(1, 0);
-    stage.started(1);
-    stage.tick();
-    assert!(!stage.roster.is_changed());
-    stage.say(PluginUpdate::State(PluginState::Running));
-    stage.say(PluginUpdate::Exited(RunId(99), ProcessExit::Exited(3)));
-    assert!(!stage.roster.is_changed(), "it runs already, and nobody is the 99th");
-    stage.say(PluginUpdate::State(PluginState::Unhealthy));
-    assert!(stage.roster.is_changed());
+fn report_without_effect_is_not_published() {
+    let mut harness = Harness::new();
+    harness.start_and_tick(1);
+    let before = harness.env.publications;
+    harness.report(PluginUpdate::State(PluginState::Running));
+    harness.report(PluginUpdate::Exited(RunId(u64::MAX), ProcessExit::Exited(3)));
+    assert!(!harness.engine.is_changed());
+    assert_eq!(harness.env.publications, before, "it runs already, and there is no such run");
+    harness.report(PluginUpdate::State(PluginState::Unhealthy));
+    assert_eq!(harness.env.publications, before + 1);
 }
 
 #[test]
-fn what_the_host_says_after_an_end_was_learnt_of_is_heard_before_it_is_acted_on() {
-    for (word, state) in [
-        (PluginUpdate::State(PluginState::Stopping), PluginState::Stopped),
-        (PluginUpdate::Stopped, PluginState::Stopped),
-    ] {
-        let mut stage = Stage::new();
-        stage.alive(1, 0);
-        stage.started(1);
-        stage.tick();
-        stage.pid_is(1, Is::Zombie { cpu: SECOND, outcome: ProcessExit::Signaled(9) });
-        stage.script.now = Some(stage.now);
-        stage.roster.on_exit_notification(1, stage.now, &mut stage.script);
-        stage.say(word);
-        stage.tick();
-        stage.pass(SECOND);
-        let snapshot = stage.tick();
-        let view = snapshot.plugin("dice").unwrap();
-        assert_eq!((view.state(), view.crash_count()), (state, 0));
-    }
-}
-
-#[test]
-fn the_last_crash_is_the_youngest_one_also_if_the_wall_clock_was_set_back_between_two() {
-    let mut stage = Stage::new();
-    stage.now.wall += 3_600 * SECOND;
+fn last_crash_is_of_latest_run_despite_clock_change() {
+    let mut harness = Harness::new();
+    harness.env.now.wall += 3_600 * SECOND;
     for pid in 1..=2 {
-        stage.alive(pid, 0);
-        stage.started(pid);
-        stage.say(PluginUpdate::Crashed);
-        stage.pass(SECOND);
-        stage.now.wall -= 1_800 * SECOND;
+        harness.processes.set_alive(pid, Duration::ZERO);
+        harness.start(pid);
+        harness.report(PluginUpdate::Crashed);
+        harness.advance(SECOND);
+        harness.env.now.wall -= 1_800 * SECOND;
     }
-    let snapshot = stage.tick();
-    let view = snapshot.plugin("dice").unwrap();
+    let snapshot = harness.tick();
+    let view = dice(&snapshot);
     let ended: Vec<_> = view.runs().map(|run| run.ended_at).collect();
     assert!(ended[1] < ended[0], "{ended:?}");
     assert_eq!((view.crash_count(), view.last_crash()), (2, ended[1]));
 }
 
+/// Changes stay unpublished until the environment permits a publication; a tick always publishes.
 #[test]
-fn a_late_word_of_an_end_does_not_touch_the_next_run() {
-    let mut stage = Stage::new();
-    stage.alive(1, 0);
-    stage.alive(2, 0);
-    stage.started(1);
-    stage.started(2);
-    stage.script.now = Some(stage.now);
-    // The first run's token, and one of a slot that nobody has.
-    stage.roster.on_exit_notification(1, stage.now, &mut stage.script);
-    stage.roster.on_exit_notification(7 << 32 | 1, stage.now, &mut stage.script);
-    let snapshot = stage.tick();
-    assert_eq!(snapshot.plugin("dice").unwrap().pid(), Some(2));
+fn change_is_not_published_before_permitted() {
+    let mut harness = Harness::new();
+    harness.start_and_tick(1);
+    harness.env.may_publish = false;
+    let before = harness.env.publications;
+    for state in [PluginState::Unhealthy, PluginState::Running, PluginState::Unhealthy] {
+        harness.report(PluginUpdate::State(state));
+        assert!(harness.engine.is_changed());
+    }
+    assert_eq!(harness.env.publications, before);
+    assert_eq!(dice(&harness.snapshot()).state(), PluginState::Running);
+    harness.env.may_publish = true;
+    harness.apply();
+    harness.apply();
+    assert_eq!(harness.env.publications, before + 1, "once for all changes");
+    assert_eq!(dice(&harness.snapshot()).state(), PluginState::Unhealthy);
+    harness.env.may_publish = false;
+    harness.report(PluginUpdate::State(PluginState::Running));
+    assert_eq!(dice(&harness.tick()).state(), PluginState::Running);
 }
 
 #[test]
-fn a_read_that_panics_when_a_process_is_named_costs_nobody_the_plugin() {
-    struct Panics(Script);
-
-    impl Probe for Panics {
-        type Process = Process;
-
-        fn min_interval(&self) -> Duration {
-            self.0.min_interval()
-        }
-
-        fn open(&mut self, _: u32, _: Option<&TimePoint>, _: u64) -> Attach<Found<Process>> {
-            panic!("a probe that panics")
-        }
-
-        fn prepare<'p>(&mut self, _: impl Iterator<Item = &'p Process>) {
-            panic!("a probe that panics")
-        }
-
-        fn read(&mut self, _: &mut Process) -> Result<Reading, ReadFailure> {
-            panic!("a probe that panics")
-        }
-
-        fn check(&mut self, _: &mut Process) -> Result<Option<Reading>, ReadFailure> {
-            panic!("a probe that panics")
-        }
-
-        fn identity(&self, _: &Process) -> Option<Identity> {
-            None
-        }
+fn idle_pass_publishes_nothing() {
+    let mut harness = Harness::new();
+    harness.tick();
+    let before = harness.env.publications;
+    for _ in 0..3 {
+        harness.advance(SECOND);
+        harness.apply();
     }
-
-    let mut stage = Stage::new();
-    let mut panics = Panics(Script::default());
-    for (i, name) in ["a", "b"].into_iter().enumerate() {
-        let id = PluginId(i as u64 + 2);
-        let register = Change::Register { id, name: Arc::from(name), events: EventCounter::new() };
-        stage.apply(register);
-        let named =
-            ProcessStart { run: RunId(i as u64 + 9), pid: 5, version: None, reported_at: None };
-        let change = Change::Plugin(id, PluginUpdate::Started(named));
-        stage.roster.apply(change, stage.now, &mut panics);
-    }
-    stage.roster.tick(stage.now, &mut panics);
-    stage.roster.publish(&stage.now, false, &mut stage.publisher);
-    let snapshot = stage.publisher.reader().snapshot();
-    for name in ["a", "b"] {
-        let view = snapshot.plugin(name).unwrap();
-        assert_eq!((view.pid(), view.state()), (Some(5), PluginState::Running));
-        assert_eq!(view.read_error(), Some(&ReadError::Io(io::ErrorKind::Other)));
-        assert!(view.current().is_some());
-    }
-    assert_eq!(snapshot.sampler().failed_reads, 2);
+    assert_eq!(harness.env.publications, before);
+    assert!(!harness.engine.has_work());
 }

@@ -122,6 +122,7 @@ impl fmt::Display for Snapshot {
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
+    use std::time::Duration;
 
     use super::*;
 

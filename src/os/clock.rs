@@ -16,7 +16,7 @@ pub(crate) fn now_with_instant() -> (TimePoint, Instant) {
     (now(), instant)
 }
 
-#[cfg(all(target_os = "linux", not(miri)))] // Miri has the two clocks of the other implementation
+#[cfg(all(target_os = "linux", not(miri)))] // Miri supports the clocks of the other one only
 mod platform {
     use std::time::Duration;
 
@@ -29,8 +29,8 @@ mod platform {
         Duration::new(secs.unwrap_or(0), nanos.unwrap_or(0))
     }
 
-    /// Time since the machine was started, including suspension: `CLOCK_BOOTTIME`, see
-    /// clock_gettime(2). It is the clock of the start times in `/proc/PID/stat`.
+    /// The time since the machine was started, including suspension: `CLOCK_BOOTTIME` of
+    /// clock_gettime(2). Start times in `/proc/PID/stat` are on this clock.
     pub(super) fn boot() -> Duration {
         duration(clock_gettime(ClockId::Boottime))
     }
@@ -41,7 +41,7 @@ mod platform {
         MonoNanos(tv_sec as u64 * 1_000_000_000 + tv_nsec as u64)
     }
 
-    /// CPU time of the calling thread: `CLOCK_THREAD_CPUTIME_ID`.
+    /// The CPU time of the calling thread: `CLOCK_THREAD_CPUTIME_ID`.
     pub(crate) fn thread_cpu_time() -> Option<Duration> {
         Some(duration(clock_gettime(ClockId::ThreadCPUTime)))
     }
@@ -58,7 +58,7 @@ mod platform {
         SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
     }
 
-    /// Time since 1970: the wall clock's at the first call, continued by the monotonic clock.
+    /// The time since 1970: the wall clock at the first call, continued by the monotonic clock.
     fn anchored() -> Duration {
         static ANCHOR: OnceLock<(Instant, Duration)> = OnceLock::new();
         let (at, since) = ANCHOR.get_or_init(|| (Instant::now(), since_1970()));
@@ -69,10 +69,11 @@ mod platform {
         MonoNanos(duration_nanos(anchored()))
     }
 
-    /// Time since 1970, in which start times are reported here. By the wall clock where that is
-    /// ahead: the monotonic clock of macOS does not advance while the machine sleeps, and a process
-    /// started after that must not seem to start in the future. If the wall clock was set back, by
-    /// the monotonic one.
+    /// The time since 1970, the clock of start times on these platforms: the later of the wall
+    /// clock and the monotonic clock.
+    ///
+    /// The monotonic clock of macOS does not advance while the machine sleeps, and a process that
+    /// starts after that must not seem to start in the future. The wall clock may be set back.
     pub(super) fn boot() -> Duration {
         anchored().max(since_1970())
     }
@@ -87,7 +88,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn all_clocks_go_forward() {
+    fn clocks_never_go_back() {
         let (a, b) = (now(), now());
         assert!(b.mono >= a.mono && b.boot >= a.boot);
         assert!(a.boot > std::time::Duration::ZERO);

@@ -4,12 +4,12 @@ use std::process::ExitStatus;
 
 use crate::snapshot::run::ProcessExit;
 
-/// The status that `wait` returned.
+/// Converts the status that `wait` returned.
 pub(crate) fn process_exit(status: ExitStatus) -> ProcessExit {
     match (status.code(), signal(status)) {
         (Some(code), _) => ProcessExit::Exited(code),
         (None, Some(signal)) => ProcessExit::Signaled(signal),
-        // The status of a process that has not exited, such as "stopped": `wait` returns none.
+        // A process that has not exited, such as a stopped one: `wait` never returns its status.
         (None, None) => ProcessExit::Unknown,
     }
 }

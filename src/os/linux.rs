@@ -1,12 +1,16 @@
-//! Processes on Linux: exact, nearly free, and never a stranger's numbers.
+//! The native probe of Linux.
 //!
-//! Of each process two descriptors are held: a pidfd, which becomes readable when the process ends,
-//! and its `/proc/PID/statm`, whose reads fail from the moment at which the process is reaped. CPU
-//! time comes from the per-process CPU clock (clock_getcpuclockid(3)), in nanoseconds. The kernel brings
-//! it up to date when a thread is set aside, and at the scheduler's tick while one runs: of a process
-//! that never sleeps it is up to one such tick old, and nothing that can be read is newer. The clock
-//! goes by number and would read whoever has the number later; so it is read *first*, and counts only
-//! if the held `statm` can be read *after* it: then the number was still ours.
+//! Two descriptors are held for each process: a pidfd, which becomes readable when the process
+//! exits (pidfd_open(2)), and its `/proc/PID/statm`, whose reads fail once the process was reaped.
+//!
+//! CPU time comes from the per-process CPU clock (clock_getcpuclockid(3)), in nanoseconds. The
+//! kernel updates it when a thread is preempted or blocks, and at each scheduler tick while one
+//! runs. For a process that never sleeps the value is up to one scheduler tick old; no other source
+//! is newer.
+//!
+//! The clock is addressed by pid and would read a later process with the same pid. Therefore it is
+//! read *first*, and its value counts only if the held `statm` can be read *after* it: that proves
+//! that the pid still belonged to the same process.
 
 mod epoll;
 mod fds;
@@ -22,7 +26,7 @@ use nix::time::ClockId;
 use nix::unistd::Pid;
 
 use self::epoll::Epoll;
-use self::fds::{FdBudget, ProcessFds, has_ended, outcome};
+use self::fds::{FdBudget, OpenError, ProcessFds, exit_status, has_exited};
 use super::pid::{FOREIGN_PROC, is_proc_foreign};
 use super::reading::Reading;
 use super::{Attach, ExitWaiter, FoundProcess, Identity, Probe, ReadFailure, clock, procfs};
@@ -32,85 +36,84 @@ use crate::snapshot::run::ProcessExit;
 use crate::sync::command::Wake;
 use crate::time::{MonoNanos, TimePoint};
 
-/// Reads processes one by one; waits for their ends and for the host at once.
+/// Reads processes one by one; waits for their exits and for wake-ups with one epoll.
 pub(crate) struct NativeProbe {
-    holder: FdBudget,
-    waiter: Epoll,
+    budget: FdBudget,
+    epoll: Epoll,
     page_size: u64,
-    /// Steps of the kernel's start times in a second.
-    ticks: u64,
-    /// The numbers in `/proc` are not those of this process's world: see [`is_proc_foreign`].
-    foreign: bool,
+    /// Clock ticks in a second: the unit of start times in `/proc/PID/stat`.
+    ticks_per_second: u64,
+    /// The pids in `/proc` belong to another PID namespace: see [`is_proc_foreign`].
+    is_foreign: bool,
 }
 
-/// What is held of a process.
+/// An attached process.
 #[derive(Debug)]
-pub(crate) struct Process {
+pub(crate) struct AttachedProcess {
     pid: u32,
     token: u64,
     clock: ClockId,
-    /// `None` where there are no descriptors to spare: then files are opened in every tick.
-    held: Option<ProcessFds>,
-    /// In the kernel's steps; `None` where it could not be read.
-    start: Option<u64>,
+    /// `None` without capacity for them: then files are opened in every tick.
+    fds: Option<ProcessFds>,
+    /// In clock ticks; `None` if it could not be read.
+    start_ticks: Option<u64>,
     /// At the last reading.
     cpu_time: CpuTime,
 }
 
 impl NativeProbe {
     pub(crate) fn new() -> io::Result<(Self, Wake)> {
-        let (waiter, wake) = Epoll::new()?;
+        let (epoll, wake) = Epoll::new()?;
         let probe = Self {
-            holder: FdBudget::new(),
-            waiter,
+            budget: FdBudget::new(),
+            epoll,
             page_size: rustix::param::page_size() as u64,
-            ticks: rustix::param::clock_ticks_per_second().max(1),
-            foreign: is_proc_foreign(),
+            ticks_per_second: rustix::param::clock_ticks_per_second().max(1),
+            is_foreign: is_proc_foreign(),
         };
         Ok((probe, wake))
     }
 
-    fn process_start(&self, start: u64) -> Duration {
-        let nanos = u128::from(start) * 1_000_000_000 / u128::from(self.ticks);
+    /// The start of a process on the boot clock.
+    fn process_start(&self, start_ticks: u64) -> Duration {
+        let nanos = u128::from(start_ticks) * 1_000_000_000 / u128::from(self.ticks_per_second);
         Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
     }
 
-    /// Clock first, then the held file: see the head of this module.
-    fn read_held(&self, process: &Process, held: &ProcessFds) -> Result<Reading, ReadFailure> {
-        let (at, cpu_time) = cpu_time(process.clock);
-        match (resident_pages(&held.statm), cpu_time) {
+    fn resident(&self, pages: u64) -> Option<ResidentBytes> {
+        ResidentBytes::new(pages.saturating_mul(self.page_size))
+    }
+
+    /// Reads the clock, then the held file: see the module's documentation.
+    fn read_held(&self, clock: ClockId, fds: &ProcessFds) -> Result<Reading, ReadFailure> {
+        let (at, cpu_time) = cpu_time(clock);
+        match (resident_pages(&fds.statm), cpu_time) {
             (Ok(0), cpu_time) => {
-                // A process that has ended has no pages; neither has one whose first thread has,
-                // while others go on. The pidfd knows.
+                // An exited process has no pages, and neither has a process whose first thread has
+                // exited while others run. The pidfd distinguishes them.
                 let last = cpu_time.map(|cpu_time| Reading { at, cpu_time, resident: None });
-                if has_ended(&held.pidfd) {
-                    return Err(ReadFailure::Exited(outcome(&held.pidfd), last.map(Box::new)));
+                if has_exited(&fds.pidfd) {
+                    return Err(ReadFailure::Exited(exit_status(&fds.pidfd), last.map(Box::new)));
                 }
                 last.ok_or(ReadFailure::Failed(ReadError::UNKNOWN))
             }
             (Ok(pages), Some(cpu_time)) => {
-                let resident = ResidentBytes::new(pages.saturating_mul(self.page_size));
-                Ok(Reading { at, cpu_time, resident })
+                Ok(Reading { at, cpu_time, resident: self.resident(pages) })
             }
             (Ok(_), None) => Err(ReadFailure::Failed(ReadError::UNKNOWN)),
-            (Err(error), _) => Err(self.unread(&error, held)),
+            // The held file of a reaped process cannot be read.
+            (Err(_), _) if has_exited(&fds.pidfd) => {
+                Err(ReadFailure::Exited(exit_status(&fds.pidfd), None))
+            }
+            (Err(error), _) => Err(ReadFailure::Failed(read_error(&error))),
         }
     }
 
-    /// Why the held `statm` could not be read.
-    fn unread(&self, error: &io::Error, held: &ProcessFds) -> ReadFailure {
-        if has_ended(&held.pidfd) {
-            ReadFailure::Exited(outcome(&held.pidfd), None)
-        } else {
-            ReadFailure::Failed(problem(error))
-        }
-    }
-
-    fn read_process(&mut self, process: &mut Process) -> Result<Reading, ReadFailure> {
-        let was_held = process.held.is_some();
-        let read = match &process.held {
-            Some(held) => self.read_held(process, held),
-            None => self.read_unheld(process),
+    fn read_process(&mut self, process: &mut AttachedProcess) -> Result<Reading, ReadFailure> {
+        let was_held = process.fds.is_some();
+        let read = match &process.fds {
+            Some(fds) => self.read_held(process.clock, fds),
+            None => self.read_not_held(process),
         };
         let last = match &read {
             Ok(reading) => Some(reading),
@@ -118,9 +121,9 @@ impl NativeProbe {
             Err(ReadFailure::Failed(_)) => None,
         };
         if let Some(reading) = last {
-            // A clock that goes back is not this process's: without held files that can happen. With
-            // them the process is proven to be the same, and it is the clock that somebody has set,
-            // as libfaketime does: then nothing is known of the difference.
+            // Without held files, a clock that went back is the clock of another process. With them
+            // the process is proven to be the same, and its clock was set, as libfaketime does:
+            // then only the difference is unknown.
             if !was_held && reading.cpu_time < process.cpu_time {
                 return Err(ReadFailure::Exited(ProcessExit::Unknown, None));
             }
@@ -129,86 +132,99 @@ impl NativeProbe {
         read
     }
 
-    /// Opens files for this one reading, one at a time; holds them again if there is room.
+    /// Opens files for this reading, one at a time; holds descriptors again if there is capacity.
     ///
-    /// Nothing is held of the process, so its start says whether it is the same one. It is read
-    /// last: then all that was read before is of that process.
-    fn read_unheld(&mut self, process: &mut Process) -> Result<Reading, ReadFailure> {
-        let Process { pid, clock, token, .. } = *process;
-        if self.holder.has_room()
-            && let Ok(held) = self.holder.hold(pid)
+    /// Without held descriptors the start time identifies the process. It is read last, so that it
+    /// covers all values that were read before.
+    fn read_not_held(&mut self, process: &mut AttachedProcess) -> Result<Reading, ReadFailure> {
+        let AttachedProcess { pid, clock, token, .. } = *process;
+        if self.budget.has_capacity()
+            && let Ok(fds) = self.budget.open(pid)
         {
-            if self.start_differs(process) {
+            if self.is_start_different(process) {
                 return Err(ReadFailure::Exited(ProcessExit::Unknown, None));
             }
-            self.waiter.watch(&held.pidfd, token);
-            let read = self.read_held(process, &held);
-            process.held = Some(held);
+            self.epoll.watch(&fds.pidfd, token);
+            let read = self.read_held(clock, &fds);
+            process.fds = Some(fds);
             return read;
         }
         let (at, cpu_time) = cpu_time(clock);
         let path = format!("/proc/{pid}/statm");
-        let pages = self.holder.with_reserve_fd(|| Ok(resident_pages(&File::open(&path)?)?));
-        if self.start_differs(process) {
+        let pages = self.budget.with_reserve_fd(|| Ok(resident_pages(&File::open(&path)?)?));
+        if self.is_start_different(process) {
             return Err(ReadFailure::Exited(ProcessExit::Unknown, None));
         }
-        let reading = |cpu_time, pages: u64| {
-            let resident = ResidentBytes::new(pages.saturating_mul(self.page_size));
-            Reading { at, cpu_time, resident }
-        };
-        if let (Ok(pages @ 1..), Some(cpu_time)) = (&pages, cpu_time) {
-            return Ok(reading(cpu_time, *pages));
+        if let (&Ok(pages @ 1..), Some(cpu_time)) = (&pages, cpu_time) {
+            return Ok(Reading { at, cpu_time, resident: self.resident(pages) });
         }
-        // Whether it has ended, a pidfd knows; of a child, who may wait for it.
-        let last = cpu_time.filter(|_| pages.is_ok()).map(|cpu_time| reading(cpu_time, 0));
-        match self.holder.with_reserve_fd(|| fds::open_pidfd(pid)) {
-            Ok(pidfd) if has_ended(&pidfd) => {
-                Err(ReadFailure::Exited(outcome(&pidfd), last.map(Box::new)))
+        // Whether it has exited shows at a pidfd; for a child of the host, by waitid(2) too.
+        let last = cpu_time.filter(|_| pages.is_ok());
+        let last = last.map(|cpu_time| Reading { at, cpu_time, resident: None });
+        match self.budget.with_reserve_fd(|| fds::open_pidfd(pid)) {
+            Ok(pidfd) if has_exited(&pidfd) => {
+                Err(ReadFailure::Exited(exit_status(&pidfd), last.map(Box::new)))
             }
-            Err(fds::Error::Gone(_) | fds::Error::NotAProcess) => {
+            Err(OpenError::Exited(_) | OpenError::NotAProcess) => {
                 Err(ReadFailure::Exited(ProcessExit::Unknown, None))
             }
-            Err(fds::Error::NoPidfd(_)) if let Some(outcome) = fds::outcome_of_child(pid) => {
-                Err(ReadFailure::Exited(outcome, last.map(Box::new)))
+            Err(OpenError::NoPidfd(_)) if let Some(exit) = fds::exit_status_of_child(pid) => {
+                Err(ReadFailure::Exited(exit, last.map(Box::new)))
             }
-            Ok(_) | Err(fds::Error::NoPidfd(_) | fds::Error::Other(_)) => match pages {
-                Err(fds::Error::Other(error)) => Err(ReadFailure::Failed(problem(&error))),
+            Ok(_) | Err(OpenError::NoPidfd(_) | OpenError::Other(_)) => match pages {
+                Err(OpenError::Other(error)) => Err(ReadFailure::Failed(read_error(&error))),
                 Ok(_) | Err(_) => last.ok_or(ReadFailure::Failed(ReadError::UNKNOWN)),
             },
         }
     }
 
-    /// Whether the number is known to be another process's by now.
-    fn start_differs(&mut self, process: &Process) -> bool {
-        let now = self.start_of(process.pid);
-        process.start.is_some_and(|then| now.is_some_and(|now| now != then))
+    /// Whether the start time proves that the pid belongs to another process.
+    fn is_start_different(&mut self, process: &AttachedProcess) -> bool {
+        let now = self.read_start(process.pid);
+        process.start_ticks.is_some_and(|start| now.is_some_and(|now| now != start))
     }
 
-    fn start_of(&mut self, pid: u32) -> Option<u64> {
+    fn read_start(&mut self, pid: u32) -> Option<u64> {
         let path = format!("/proc/{pid}/stat");
-        procfs::start_time(&self.holder.with_reserve_fd(|| Ok(std::fs::read(&path)?)).ok()?)
+        let stat = self.budget.with_reserve_fd(|| Ok(std::fs::read(&path)?)).ok()?;
+        procfs::start_time(&stat)
+    }
+
+    /// Attaches without `/proc`, whose pids belong to other processes: detects an exit only.
+    fn attach_foreign<T>(&mut self, pid: u32) -> Attach<T> {
+        match self.budget.with_reserve_fd(|| fds::open_pidfd(pid)) {
+            Ok(pidfd) if has_exited(&pidfd) => Attach::Exited(exit_status(&pidfd)),
+            Err(OpenError::Exited(exit)) => Attach::Exited(exit),
+            Err(OpenError::NotAProcess) => Attach::Rejected(ReadError::InvalidPid),
+            Ok(_) | Err(OpenError::NoPidfd(_) | OpenError::Other(_)) => {
+                Attach::Failed(FOREIGN_PROC)
+            }
+        }
     }
 }
 
-/// What the clock says, and when. If this thread was set aside in between, the two do not belong
-/// together, and a busy process would seem to have used more than there was: then it is asked again.
+/// Reads a CPU clock and the time at which it was read.
+///
+/// If this thread is preempted between the two reads, they do not belong together, and a busy
+/// process would seem to have used more CPU time than has passed. Then they are repeated.
 fn cpu_time(clock: ClockId) -> (MonoNanos, Option<CpuTime>) {
-    /// Nanoseconds: ten times what the two calls take.
-    const BESIDE: u64 = 5_000;
+    /// Ten times the duration of the two system calls.
+    const MAX_READ_NANOS: u64 = 5_000;
+    const ATTEMPTS: usize = 3;
     let MonoNanos(mut before) = clock::mono();
-    for _ in 0..3 {
+    for _ in 0..ATTEMPTS {
         let time = clock.now();
         let MonoNanos(after) = clock::mono();
-        let apart = after - before;
-        if apart < BESIDE {
-            return (MonoNanos(before + apart / 2), time.ok().and_then(nanos));
+        let elapsed = after - before;
+        if elapsed < MAX_READ_NANOS {
+            return (MonoNanos(before + elapsed / 2), time.ok().and_then(to_cpu_time));
         }
         before = after;
     }
-    (MonoNanos(before), clock.now().ok().and_then(nanos))
+    (MonoNanos(before), clock.now().ok().and_then(to_cpu_time))
 }
 
-fn nanos(time: nix::sys::time::TimeSpec) -> Option<CpuTime> {
+fn to_cpu_time(time: nix::sys::time::TimeSpec) -> Option<CpuTime> {
     let (secs, nanos) = (u64::try_from(time.tv_sec()), u64::try_from(time.tv_nsec()));
     Some(CpuTime(secs.ok()?.checked_mul(1_000_000_000)?.checked_add(nanos.ok()?)?))
 }
@@ -220,20 +236,20 @@ fn resident_pages(statm: &File) -> io::Result<u64> {
     procfs::resident_pages(&buffer[..len]).ok_or_else(|| io::ErrorKind::InvalidData.into())
 }
 
-fn problem(error: &io::Error) -> ReadError {
+fn read_error(error: &io::Error) -> ReadError {
     match error.kind() {
-        // A mount of /proc with hidepid= says either.
+        // A /proc that is mounted with `hidepid` gives either: proc(5).
         io::ErrorKind::PermissionDenied | io::ErrorKind::NotFound => ReadError::PermissionDenied,
         kind => ReadError::Io(kind),
     }
 }
 
 impl Probe for NativeProbe {
-    type Process = Process;
+    type Process = AttachedProcess;
 
     fn min_interval(&self) -> Duration {
-        // Ten steps of a clock of nanoseconds are less. While a process does not sleep its clock moves
-        // by the scheduler's tick, whose length the kernel does not tell.
+        // Ten steps of a nanosecond clock are less. The clock of a process that does not sleep
+        // advances by the scheduler tick, whose length the kernel does not report.
         Duration::from_millis(1)
     }
 
@@ -242,47 +258,40 @@ impl Probe for NativeProbe {
         pid: u32,
         reported_at: Option<&TimePoint>,
         token: u64,
-    ) -> Attach<FoundProcess<Process>> {
-        if self.foreign {
-            return match self.holder.with_reserve_fd(|| fds::open_pidfd(pid)) {
-                Ok(pidfd) if has_ended(&pidfd) => Attach::Exited(outcome(&pidfd)),
-                Err(fds::Error::Gone(outcome)) => Attach::Exited(outcome),
-                Err(fds::Error::NotAProcess) => Attach::Rejected(ReadError::InvalidPid),
-                Ok(_) | Err(fds::Error::NoPidfd(_) | fds::Error::Other(_)) => {
-                    Attach::Failed(FOREIGN_PROC)
-                }
-            };
+    ) -> Attach<FoundProcess<AttachedProcess>> {
+        if self.is_foreign {
+            return self.attach_foreign(pid);
         }
-        let held = if self.holder.has_room() { Some(self.holder.hold(pid)) } else { None };
-        let (held, why_not) = match held {
-            Some(Ok(held)) => (Some(held), None),
-            Some(Err(fds::Error::Gone(outcome))) => return Attach::Exited(outcome),
-            Some(Err(fds::Error::NotAProcess)) => {
-                return Attach::Rejected(ReadError::InvalidPid);
-            }
-            Some(Err(error @ fds::Error::NoPidfd(_))) => (None, Some(error)),
+        let opened = self.budget.has_capacity().then(|| self.budget.open(pid));
+        let (fds, error) = match opened {
+            Some(Ok(fds)) => (Some(fds), None),
+            Some(Err(OpenError::Exited(exit))) => return Attach::Exited(exit),
+            Some(Err(OpenError::NotAProcess)) => return Attach::Rejected(ReadError::InvalidPid),
+            Some(Err(error @ OpenError::NoPidfd(_))) => (None, Some(error)),
             Some(Err(error)) if error.is_exhausted() => (None, Some(error)),
-            Some(Err(fds::Error::Other(error))) => return Attach::Failed(problem(&error)),
+            Some(Err(OpenError::Other(error))) => return Attach::Failed(read_error(&error)),
             None => (None, None),
         };
-        if held.is_none() {
-            self.holder.say(why_not.filter(|error| !error.is_exhausted()).as_ref());
+        if fds.is_none() {
+            self.budget.warn_once(error.filter(|error| !error.is_exhausted()).as_ref());
         }
-        let start = self.start_of(pid);
+        let start_ticks = self.read_start(pid);
         let raw = i32::try_from(pid).map(Pid::from_raw);
         let clock = raw.ok().and_then(|pid| nix::time::clock_getcpuclockid(pid).ok());
-        // Asked after both were opened: if it lives now, they are its own.
-        match &held {
-            Some(held) if has_ended(&held.pidfd) => return Attach::Exited(outcome(&held.pidfd)),
+        // After everything was opened: if the process lives now, all of it is its own.
+        match &fds {
+            Some(fds) if has_exited(&fds.pidfd) => {
+                return Attach::Exited(exit_status(&fds.pidfd));
+            }
             Some(_) => {}
-            None => match self.holder.with_reserve_fd(|| fds::open_pidfd(pid)) {
-                Ok(pidfd) if has_ended(&pidfd) => return Attach::Exited(outcome(&pidfd)),
-                Err(fds::Error::Gone(outcome)) => return Attach::Exited(outcome),
-                Err(fds::Error::NotAProcess) => return Attach::Rejected(ReadError::InvalidPid),
-                Ok(_) | Err(fds::Error::NoPidfd(_) | fds::Error::Other(_)) => {}
+            None => match self.budget.with_reserve_fd(|| fds::open_pidfd(pid)) {
+                Ok(pidfd) if has_exited(&pidfd) => return Attach::Exited(exit_status(&pidfd)),
+                Err(OpenError::Exited(exit)) => return Attach::Exited(exit),
+                Err(OpenError::NotAProcess) => return Attach::Rejected(ReadError::InvalidPid),
+                Ok(_) | Err(OpenError::NoPidfd(_) | OpenError::Other(_)) => {}
             },
         }
-        let process_start = start.map(|start| self.process_start(start));
+        let process_start = start_ticks.map(|ticks| self.process_start(ticks));
         if let (Some(process_start), Some(reported_at)) = (process_start, reported_at)
             && process_start > reported_at.boot
         {
@@ -291,53 +300,55 @@ impl Probe for NativeProbe {
         let Some(clock) = clock else {
             return Attach::Failed(ReadError::UNKNOWN);
         };
-        if let Some(held) = &held {
-            self.waiter.watch(&held.pidfd, token);
+        if let Some(fds) = &fds {
+            self.epoll.watch(&fds.pidfd, token);
         }
-        let mut process = Process { pid, token, clock, held, start, cpu_time: CpuTime::default() };
+        let cpu_time = CpuTime::default();
+        let mut process = AttachedProcess { pid, token, clock, fds, start_ticks, cpu_time };
         let reading = match self.read_process(&mut process) {
             Ok(reading) => Ok(reading),
-            Err(ReadFailure::Exited(outcome, _)) => return Attach::Exited(outcome),
-            Err(ReadFailure::Failed(problem)) => Err(problem),
+            Err(ReadFailure::Exited(exit, _)) => return Attach::Exited(exit),
+            Err(ReadFailure::Failed(error)) => Err(error),
         };
         Attach::Found(FoundProcess { process, process_start, reading })
     }
 
-    fn begin_tick<'p>(&mut self, _processes: impl Iterator<Item = &'p Process>) {}
+    fn begin_tick<'p>(&mut self, _processes: impl Iterator<Item = &'p AttachedProcess>) {}
 
-    fn read(&mut self, process: &mut Process) -> Result<Reading, ReadFailure> {
+    fn read(&mut self, process: &mut AttachedProcess) -> Result<Reading, ReadFailure> {
         self.read_process(process)
     }
 
     fn read_between_ticks(
         &mut self,
-        process: &mut Process,
+        process: &mut AttachedProcess,
     ) -> Result<Option<Reading>, ReadFailure> {
-        // An end that is a moment old shows first at the pidfd, and then the status can be had.
-        if let Some(held) = &process.held
-            && has_ended(&held.pidfd)
+        // A very recent exit shows at the pidfd first; its status is available then.
+        if let Some(fds) = &process.fds
+            && has_exited(&fds.pidfd)
         {
-            let outcome = outcome(&held.pidfd);
+            let exit = exit_status(&fds.pidfd);
             return Err(match self.read_process(process) {
-                Ok(last) => ReadFailure::Exited(outcome, Some(Box::new(last))),
-                Err(ReadFailure::Exited(_, last)) => ReadFailure::Exited(outcome, last),
-                Err(ReadFailure::Failed(_)) => ReadFailure::Exited(outcome, None),
+                Ok(last) => ReadFailure::Exited(exit, Some(Box::new(last))),
+                Err(ReadFailure::Exited(_, last)) => ReadFailure::Exited(exit, last),
+                Err(ReadFailure::Failed(_)) => ReadFailure::Exited(exit, None),
             });
         }
         self.read_process(process).map(Some)
     }
 
-    fn identity(&self, process: &Process) -> Option<Identity> {
-        Some(Identity { pid: process.pid, process_start: self.process_start(process.start?) })
+    fn identity(&self, process: &AttachedProcess) -> Option<Identity> {
+        let process_start = self.process_start(process.start_ticks?);
+        Some(Identity { pid: process.pid, process_start })
     }
 }
 
 impl ExitWaiter for NativeProbe {
     fn wait(&mut self, until: Option<MonoNanos>) {
-        self.waiter.wait(until);
+        self.epoll.wait(until);
     }
 
     fn drain_exits(&mut self, each: impl FnMut(u64)) {
-        self.waiter.drain_exits(each);
+        self.epoll.drain_exits(each);
     }
 }

@@ -16,5 +16,6 @@ pub(super) use self::platform::{exists, is_proc_foreign, is_thread};
 pub(super) use self::platform::{has_exited_as_zombie, start_in_seconds};
 use crate::snapshot::read_error::ReadError;
 
-/// The pids in `/proc` belong to another PID namespace: see [`is_proc_foreign`].
+/// No process can be read, because the pids in `/proc` belong to another PID namespace: see
+/// [`is_proc_foreign`].
 pub(super) const FOREIGN_PROC: ReadError = ReadError::Io(io::ErrorKind::Unsupported);

@@ -1,4 +1,4 @@
-//! Parsers of what the Linux kernel writes, on bytes: they compile and are tested everywhere.
+//! Parsers of `/proc` files of Linux. They take bytes, so that they are tested on all platforms.
 //!
 //! Sources: proc(5), and Documentation/filesystems/proc.rst of the kernel.
 
@@ -14,18 +14,17 @@ pub(crate) fn resident_pages(statm: &[u8]) -> Option<u64> {
     std::str::from_utf8(number.trim_ascii_end()).ok()?.parse().ok()
 }
 
-/// When the process started, in clock ticks since the machine was: `starttime`, the 22nd field of
-/// `/proc/PID/stat`. The second is the command's name in parentheses and may hold anything, spaces
-/// and parentheses too; what comes after the *last* `)` is numbers.
+/// The start of the process in clock ticks since the start of the machine: `starttime`, the 22nd
+/// field of `/proc/PID/stat`. The second field is the command's name in parentheses and may contain
+/// spaces and parentheses, so fields are counted from the *last* `)`.
 pub(crate) fn start_time(stat: &[u8]) -> Option<u64> {
-    let name_ends = stat.iter().rposition(|&byte| byte == b')')?;
-    // The state is the third field and the first of the rest.
-    let field = stat[name_ends + 1..].trim_ascii().split(|&byte| byte == b' ').nth(22 - 3)?;
+    let name_end = stat.iter().rposition(|&byte| byte == b')')?;
+    // The state, the third field, is the first after the name.
+    let field = stat[name_end + 1..].trim_ascii().split(|&byte| byte == b' ').nth(22 - 3)?;
     std::str::from_utf8(field).ok()?.parse().ok()
 }
 
-/// The process that a thread belongs to: `Tgid` of `/proc/PID/status`. A number that is a thread's
-/// has a folder in `/proc` too, although it is not listed.
+/// The process to which a thread belongs: `Tgid` of `/proc/PID/status`.
 pub(crate) fn thread_group(status: &[u8]) -> Option<u32> {
     number_after(status, b"Tgid:")?.try_into().ok()
 }
@@ -35,7 +34,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn resident_pages_are_the_second_number() {
+    fn resident_pages_is_second_number() {
         assert_eq!(resident_pages(b"2190 352 306 5 0 113 0\n"), Some(352));
         assert_eq!(resident_pages(b"0 0 0 0 0 0 0\n"), Some(0));
         assert_eq!(resident_pages(b"2190 352\n"), Some(352));
@@ -45,7 +44,7 @@ mod tests {
     }
 
     #[test]
-    fn the_start_is_found_whatever_the_process_is_called() {
+    fn start_time_is_found_after_any_command_name() {
         let rest = " S 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 4711 20 21\n";
         for name in ["sh", "a b", "a) R 1 2 (b", ")))", "(", ""] {
             let stat = format!("99 ({name}){rest}");
@@ -61,7 +60,7 @@ mod tests {
     }
 
     #[test]
-    fn the_thread_group_is_found_whatever_the_process_is_called() {
+    fn thread_group_is_found_after_any_command_name() {
         let status = b"Name:\tTgid:\\n9\nUmask:\t0022\nTgid:\t4711\nNgid:\t0\nPid:\t4712\n";
         assert_eq!(thread_group(status), Some(4_711));
         assert_eq!(thread_group(b"Tgid:\t99999999999\n"), None);

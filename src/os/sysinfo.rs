@@ -1,7 +1,8 @@
-//! Processes by the crate sysinfo: for every platform.
+//! The portable probe: processes by the crate sysinfo, on every platform.
 //!
-//! CPU shares come from our own differences of the accumulated CPU time over our own clock.
-//! sysinfo's `cpu_usage()` divides by a system-wide count that it refreshes on its own terms.
+//! CPU shares are computed from differences of the accumulated CPU time over this crate's own
+//! clock: sysinfo's `cpu_usage()` divides by a system-wide value that sysinfo refreshes at its own
+//! times.
 
 use std::io;
 use std::time::Duration;
@@ -20,58 +21,62 @@ use crate::snapshot::run::ProcessExit;
 use crate::sync::command::Wake;
 use crate::time::{MonoNanos, TimePoint};
 
-/// The step of the CPU time that sysinfo hands on.
-const STEP: Duration = if cfg!(windows) {
-    // The scheduler's tick, 64 to the second.
+/// The step of the CPU time that sysinfo reports.
+const CPU_TIME_STEP: Duration = if cfg!(windows) {
+    // The scheduler tick, 64 in a second.
     Duration::from_micros(15_625)
 } else if cfg!(target_os = "linux") {
-    // USER_HZ, 100 to the second: proc(5), `utime`.
+    // USER_HZ, 100 in a second: proc(5), `utime`.
     Duration::from_millis(10)
 } else {
-    // It says milliseconds.
+    // sysinfo reports milliseconds.
     Duration::from_millis(1)
 };
 
-/// Whether sysinfo lists all processes to read some, and says zeros of those that this user may not
-/// look at: elsewhere. On Linux it opens the files of each, and has none of such a process.
+/// Whether sysinfo lists all processes to read some, and reports zeros for processes that this user
+/// may not inspect. On Linux it opens the files of each requested process instead, and does not
+/// report a process that it cannot read.
 const LISTS_ALL: bool = !cfg!(target_os = "linux");
 
-/// As many processes that nobody asks for any more are left to sysinfo, which keeps what it was asked
-/// for once.
-const LEFT: usize = 64;
+/// The number of processes no longer requested that sysinfo may accumulate: it keeps every process
+/// that was requested once, until a refresh finds that it has exited.
+const MAX_UNUSED: usize = 64;
 
 /// Reads processes by sysinfo, all of them in one refresh a tick; waits by parking its thread.
 pub(crate) struct SysinfoProbe {
     system: System,
-    /// A process that a refresh cannot miss, this one: where it does, the list could not be had, which
-    /// sysinfo does not say, and does not show that all the others have ended.
-    witness: Option<Pid>,
-    /// Whether no resident memory means that the process may not be looked at.
-    zeros_are_hidden: bool,
-    /// Where sysinfo's start times are zero on our boot clock.
+    /// A process that every successful refresh finds: this one. If it is missing, the list of
+    /// processes could not be read, which sysinfo does not report, and other missing processes have
+    /// not necessarily exited.
+    control_pid: Option<Pid>,
+    /// Whether a resident memory of zero means that the process may not be inspected.
+    are_zeros_hidden: bool,
+    /// The boot clock's zero on the clock of sysinfo's start times.
     epoch: Duration,
-    /// The numbers that sysinfo reads by are not those of this process's world.
-    foreign: bool,
+    /// The pids that sysinfo reads by belong to another PID namespace: see [`is_proc_foreign`].
+    is_foreign: bool,
     pids: Vec<Pid>,
-    /// How many processes sysinfo knew when those that have ended had been let go.
-    kept: usize,
-    /// When all processes were refreshed for the tick; `None` if that failed.
-    fresh: Option<MonoNanos>,
+    /// The number of processes in sysinfo after exited ones were removed.
+    count_after_cleanup: usize,
+    /// The time of the tick's refresh; `None` if it failed.
+    refreshed_at: Option<MonoNanos>,
     parker: Parker,
 }
 
-/// What tells the process: it is looked up anew each time.
+/// An attached process: nothing is held open, it is looked up by pid in each tick.
 #[derive(Debug)]
 pub(crate) struct TrackedProcess {
     pid: u32,
+    /// In seconds, as sysinfo reports it: identifies the process.
     start_time: u64,
+    /// At the last reading.
     cpu_time: CpuTime,
 }
 
-/// What sysinfo said of a number.
+/// The values of one process in sysinfo.
 struct ProcessInfo {
     start_time: u64,
-    ended: bool,
+    has_exited: bool,
     reading: Reading,
 }
 
@@ -81,47 +86,51 @@ impl SysinfoProbe {
         let unparker = parker.unparker().clone();
         let mut probe = Self {
             system: System::new().map_err(io::Error::other)?,
-            witness: LISTS_ALL.then(|| Pid::from_u32(std::process::id())),
-            zeros_are_hidden: LISTS_ALL,
+            control_pid: LISTS_ALL.then(|| Pid::from_u32(std::process::id())),
+            are_zeros_hidden: LISTS_ALL,
             epoch: Duration::ZERO,
-            foreign: is_proc_foreign(),
+            is_foreign: is_proc_foreign(),
             pids: Vec::new(),
-            kept: 0,
-            fresh: None,
+            count_after_cleanup: 0,
+            refreshed_at: None,
             parker,
         };
-        if !probe.foreign {
+        if !probe.is_foreign {
             probe.epoch = probe.find_epoch(std::process::id())?;
         }
         Ok((probe, Box::new(move || unparker.unpark())))
     }
 
-    /// On Linux sysinfo adds to each start time the time at which the machine was started, as it was
-    /// when the `System` was made: setting the wall clock moves it, and it is computed where there was
-    /// no descriptor to read it. Which it is shows at a process whose start is known: this one.
-    fn find_epoch(&mut self, own: u32) -> io::Result<Duration> {
-        let Some(start) = start_in_seconds(own)? else {
+    /// Finds the offset of sysinfo's start times by a process whose start is known: this one.
+    ///
+    /// On Linux sysinfo adds the time at which the machine was started, as it was when the `System`
+    /// was created, to each start time. Setting the wall clock changes that time, and sysinfo
+    /// computes it where it has no descriptor to read it.
+    fn find_epoch(&mut self, own_pid: u32) -> io::Result<Duration> {
+        let Some(start) = start_in_seconds(own_pid)? else {
             return Ok(Duration::ZERO);
         };
-        self.refresh_one(own);
-        let seen = self.system.process(Pid::from_u32(own));
-        let epoch = seen.and_then(|process| process.start_time().checked_sub(start));
-        epoch.map(Duration::from_secs).ok_or_else(|| io::Error::other("sysinfo sees no process"))
+        self.refresh_one(own_pid);
+        let process = self.system.process(Pid::from_u32(own_pid));
+        let epoch = process.and_then(|process| process.start_time().checked_sub(start));
+        epoch
+            .map(Duration::from_secs)
+            .ok_or_else(|| io::Error::other("sysinfo does not find this process"))
     }
 
-    /// Refreshes the processes in `pids`, and says when that was; `None` if it could not be done.
+    /// Refreshes the processes in `pids` and returns the time of it; `None` if it failed.
     fn refresh(&mut self) -> Option<MonoNanos> {
-        self.pids.extend(self.witness);
-        // One that is named twice must be asked for once: sysinfo drops the second as dead.
+        self.pids.extend(self.control_pid);
+        // Each pid once: sysinfo removes the second occurrence as an exited process.
         self.pids.sort_unstable();
         self.pids.dedup();
         let kind = ProcessRefreshKind::nothing().with_cpu().with_memory().without_tasks();
         let MonoNanos(before) = clock::mono();
         self.system.refresh_processes_specifics(ProcessesToUpdate::Some(&self.pids), true, kind);
-        // In the middle: the refresh takes its time, and no process can be told when it was read.
         let MonoNanos(after) = clock::mono();
-        let is_done = self.witness.is_none_or(|witness| self.system.process(witness).is_some());
-        is_done.then_some(MonoNanos(before + (after - before) / 2))
+        let succeeded = self.control_pid.is_none_or(|pid| self.system.process(pid).is_some());
+        // The middle of the refresh: sysinfo does not report when it read each process.
+        succeeded.then_some(MonoNanos(before + (after - before) / 2))
     }
 
     fn refresh_one(&mut self, pid: u32) -> Option<MonoNanos> {
@@ -130,19 +139,20 @@ impl SysinfoProbe {
         self.refresh()
     }
 
+    /// The start of a process on the boot clock.
     fn process_start(&self, start_time: u64) -> Option<Duration> {
-        // Windows says 0 of what it does not let us look at.
+        // Windows reports 0 for a process that may not be inspected.
         let start = (start_time != 0).then(|| Duration::from_secs(start_time))?;
         start.checked_sub(self.epoch)
     }
 
-    /// The process as of the last refresh, if there is one.
+    /// The process as of the last refresh; `None` if that did not find it.
     fn look_up(&self, pid: u32, at: MonoNanos) -> Option<ProcessInfo> {
         let process = self.system.process(Pid::from_u32(pid))?;
         Some(ProcessInfo {
             start_time: process.start_time(),
-            // It still has a number, and its CPU time, for the sake of whoever reaps it.
-            ended: match process.status() {
+            // A zombie keeps its pid and its CPU time until it is reaped.
+            has_exited: match process.status() {
                 ProcessStatus::Zombie => has_exited_as_zombie(pid),
                 status => status == ProcessStatus::Dead,
             },
@@ -154,38 +164,38 @@ impl SysinfoProbe {
         })
     }
 
-    /// Takes in what the refresh of the moment `at` says of the process.
+    /// Reads the process from the refresh at `at`.
     fn read_at(
         &self,
         at: Option<MonoNanos>,
-        known: &mut TrackedProcess,
+        tracked: &mut TrackedProcess,
     ) -> Result<Reading, ReadFailure> {
         let at = at.ok_or(ReadFailure::Failed(ReadError::UNKNOWN))?;
-        let seen = self.look_up(known.pid, at);
-        let is_hidden = match &seen {
-            Some(seen) => self.is_hidden(seen),
-            None => exists(known.pid),
+        let info = self.look_up(tracked.pid, at);
+        let is_hidden = match &info {
+            Some(info) => self.is_hidden(info),
+            None => exists(tracked.pid),
         };
         if is_hidden {
             return Err(ReadFailure::Failed(ReadError::PermissionDenied));
         }
-        // Another start, or CPU time that went down: the number belongs to somebody else now.
-        let seen = seen.filter(|seen| {
-            seen.start_time == known.start_time && seen.reading.cpu_time >= known.cpu_time
+        // Another start, or CPU time that decreased: the pid belongs to another process now.
+        let info = info.filter(|info| {
+            info.start_time == tracked.start_time && info.reading.cpu_time >= tracked.cpu_time
         });
-        let Some(seen) = seen else {
+        let Some(ProcessInfo { has_exited, reading, .. }) = info else {
             return Err(ReadFailure::Exited(ProcessExit::Unknown, None));
         };
-        known.cpu_time = seen.reading.cpu_time;
-        if seen.ended {
-            return Err(ReadFailure::Exited(ProcessExit::Unknown, Some(Box::new(seen.reading))));
+        tracked.cpu_time = reading.cpu_time;
+        if has_exited {
+            return Err(ReadFailure::Exited(ProcessExit::Unknown, Some(Box::new(reading))));
         }
-        Ok(seen.reading)
+        Ok(reading)
     }
 
-    /// Whether it lives, and all that is said of it is made up.
-    fn is_hidden(&self, seen: &ProcessInfo) -> bool {
-        self.zeros_are_hidden && !seen.ended && seen.reading.resident.is_none()
+    /// Whether the process lives, but its values may not be read and are zeros instead.
+    fn is_hidden(&self, info: &ProcessInfo) -> bool {
+        self.are_zeros_hidden && !info.has_exited && info.reading.resident.is_none()
     }
 }
 
@@ -193,7 +203,7 @@ impl Probe for SysinfoProbe {
     type Process = TrackedProcess;
 
     fn min_interval(&self) -> Duration {
-        10 * STEP
+        10 * CPU_TIME_STEP
     }
 
     fn attach(
@@ -202,12 +212,11 @@ impl Probe for SysinfoProbe {
         reported_at: Option<&TimePoint>,
         _token: u64,
     ) -> Attach<FoundProcess<TrackedProcess>> {
-        if self.foreign {
-            let gone = !exists(pid);
-            return if gone {
-                Attach::Exited(ProcessExit::Unknown)
-            } else {
+        if self.is_foreign {
+            return if exists(pid) {
                 Attach::Failed(FOREIGN_PROC)
+            } else {
+                Attach::Exited(ProcessExit::Unknown)
             };
         }
         if is_thread(pid) {
@@ -217,16 +226,16 @@ impl Probe for SysinfoProbe {
             return Attach::Failed(ReadError::UNKNOWN);
         };
         let (start_time, reading) = match self.look_up(pid, at) {
-            Some(seen) if self.is_hidden(&seen) => {
+            Some(info) if self.is_hidden(&info) => {
                 return Attach::Failed(ReadError::PermissionDenied);
             }
-            Some(ProcessInfo { start_time, ended: false, reading }) => (start_time, reading),
-            // It is hidden, or there was no descriptor to read it with.
+            Some(ProcessInfo { start_time, has_exited: false, reading }) => (start_time, reading),
+            // It is hidden, or no descriptor was free to read it.
             None if exists(pid) => return Attach::Failed(ReadError::PermissionDenied),
             Some(_) | None => return Attach::Exited(ProcessExit::Unknown),
         };
         let process_start = self.process_start(start_time);
-        // To the second, which is all that sysinfo says.
+        // In whole seconds, rounded down: sysinfo reports no finer start time.
         if let (Some(process_start), Some(reported_at)) = (process_start, reported_at)
             && process_start > reported_at.boot
         {
@@ -238,35 +247,36 @@ impl Probe for SysinfoProbe {
 
     fn begin_tick<'p>(&mut self, processes: impl Iterator<Item = &'p TrackedProcess>) {
         self.pids.clear();
-        self.pids.extend(processes.map(|known| Pid::from_u32(known.pid)));
+        self.pids.extend(processes.map(|tracked| Pid::from_u32(tracked.pid)));
         let known = self.system.processes();
-        let sweeps = known.len() > self.kept + LEFT;
-        if sweeps {
-            // What has ended goes when it is asked for once more.
+        let needs_cleanup = known.len() > self.count_after_cleanup + MAX_UNUSED;
+        if needs_cleanup {
+            // An exited process is removed by the next refresh that requests it.
             self.pids.extend(known.keys());
         }
-        // If that panics, nothing is fresh.
-        self.fresh = None;
-        self.fresh = self.refresh();
-        if sweeps {
-            self.kept = self.system.processes().len();
+        // If the refresh panics, the reads of this tick must fail.
+        self.refreshed_at = None;
+        self.refreshed_at = self.refresh();
+        if needs_cleanup {
+            self.count_after_cleanup = self.system.processes().len();
         }
     }
 
-    fn read(&mut self, known: &mut TrackedProcess) -> Result<Reading, ReadFailure> {
-        self.read_at(self.fresh, known)
+    fn read(&mut self, tracked: &mut TrackedProcess) -> Result<Reading, ReadFailure> {
+        self.read_at(self.refreshed_at, tracked)
     }
 
     fn read_between_ticks(
         &mut self,
-        known: &mut TrackedProcess,
+        tracked: &mut TrackedProcess,
     ) -> Result<Option<Reading>, ReadFailure> {
-        let at = self.refresh_one(known.pid);
-        self.read_at(at, known).map(Some)
+        let at = self.refresh_one(tracked.pid);
+        self.read_at(at, tracked).map(Some)
     }
 
-    fn identity(&self, known: &TrackedProcess) -> Option<Identity> {
-        Some(Identity { pid: known.pid, process_start: self.process_start(known.start_time)? })
+    fn identity(&self, tracked: &TrackedProcess) -> Option<Identity> {
+        let process_start = self.process_start(tracked.start_time)?;
+        Some(Identity { pid: tracked.pid, process_start })
     }
 }
 
@@ -279,7 +289,7 @@ impl ExitWaiter for SysinfoProbe {
     }
 
     fn drain_exits(&mut self, _each: impl FnMut(u64)) {
-        // Nothing tells: ends are found when the process is read.
+        // Exits are not reported: reads detect them.
     }
 }
 
@@ -287,28 +297,28 @@ impl ExitWaiter for SysinfoProbe {
 mod tests {
     use super::*;
 
+    fn attach_self(probe: &mut SysinfoProbe) -> FoundProcess<TrackedProcess> {
+        match probe.attach(std::process::id(), Some(&clock::now()), 0) {
+            Attach::Found(found) => found,
+            other => panic!("this process lives: {other:?}"),
+        }
+    }
+
     #[test]
-    fn this_process_is_found_and_read_and_is_the_same_when_it_is_found_again() {
+    fn own_process_is_found_with_same_identity() {
         let (mut probe, _wake) = SysinfoProbe::new().unwrap();
         let now = clock::now();
-        let Attach::Found(first) = probe.attach(std::process::id(), Some(&now), 0) else {
-            panic!("this process lives");
-        };
+        let first = attach_self(&mut probe);
         assert!(first.reading.unwrap().resident.is_some());
-        let process_start = first.process_start.unwrap();
-        assert!(process_start <= now.boot);
-        assert!(
-            now.boot - process_start < Duration::from_secs(24 * 60 * 60),
-            "{process_start:?} of {now:?}"
-        );
-        let Attach::Found(second) = probe.attach(std::process::id(), Some(&now), 0) else {
-            panic!("this process lives");
-        };
+        let start = first.process_start.unwrap();
+        assert!(start <= now.boot);
+        assert!(now.boot - start < Duration::from_secs(24 * 60 * 60), "{start:?} of {now:?}");
+        let second = attach_self(&mut probe);
         assert_eq!(probe.identity(&first.process), probe.identity(&second.process));
     }
 
     #[test]
-    fn the_moment_of_a_reading_is_one_at_which_it_was_taken() {
+    fn reading_is_taken_at_its_timestamp() {
         let (mut probe, _wake) = SysinfoProbe::new().unwrap();
         for _ in 0..20 {
             let before = clock::mono();
@@ -319,105 +329,93 @@ mod tests {
     }
 
     #[test]
-    fn the_probe_waits_until_its_time_or_until_it_is_woken() {
+    fn wait_ends_at_deadline_or_wake_up() {
         let (mut probe, wake) = SysinfoProbe::new().unwrap();
-        let until = Instant::now() + Duration::from_millis(5);
+        let until = clock::mono().checked_add(Duration::from_millis(5)).unwrap();
         probe.wait(Some(until));
-        assert!(Instant::now() >= until);
+        assert!(clock::mono() >= until);
         wake();
-        // A limit against hanging, nothing else.
-        let limit = Instant::now() + Duration::from_secs(60);
+        // A bound against hanging.
+        let limit = clock::mono().checked_add(Duration::from_secs(60)).unwrap();
         probe.wait(Some(limit));
-        assert!(Instant::now() < limit, "it was not woken");
+        assert!(clock::mono() < limit, "it was not woken");
     }
 
+    /// Also if no read requests them again.
     #[cfg(unix)]
     #[test]
-    fn processes_that_have_ended_are_let_go_also_if_nobody_asks_for_them_again() {
+    fn exited_processes_do_not_accumulate() {
         let (mut probe, _wake) = SysinfoProbe::new().unwrap();
         let mut most = 0;
-        for _ in 0..3 * LEFT {
+        for _ in 0..3 * MAX_UNUSED {
             let mut child = std::process::Command::new("true").spawn().unwrap();
             let _ = probe.attach(child.id(), None, 0);
             child.wait().unwrap();
-            probe.prepare([].into_iter());
+            probe.begin_tick([].into_iter());
             most = most.max(probe.system.processes().len());
         }
-        assert!((LEFT / 2..=LEFT + 2).contains(&most), "{most} are known at once");
+        assert!((MAX_UNUSED / 2..=MAX_UNUSED + 2).contains(&most), "{most} at the same time");
     }
 
     #[test]
-    fn one_process_named_twice_is_read_twice() {
+    fn process_attached_twice_is_read_twice() {
         let (mut probe, _wake) = SysinfoProbe::new().unwrap();
-        let mut known = || match probe.attach(std::process::id(), None, 0) {
-            Attach::Found(found) => found.process,
-            _ => panic!("this process lives"),
-        };
-        let mut both = [known(), known()];
+        let mut both = [attach_self(&mut probe).process, attach_self(&mut probe).process];
         for _ in 0..2 {
-            probe.prepare(both.iter());
-            for known in &mut both {
-                probe.read(known).unwrap();
+            probe.begin_tick(both.iter());
+            for tracked in &mut both {
+                probe.read(tracked).unwrap();
             }
         }
     }
 
     #[test]
-    fn a_refresh_that_misses_this_process_says_nothing_of_the_others() {
+    fn refresh_without_control_process_fails_all_reads() {
         let (mut probe, _wake) = SysinfoProbe::new().unwrap();
-        let Attach::Found(found) = probe.attach(std::process::id(), None, 0) else {
-            panic!("this process lives");
-        };
-        let mut known = found.process;
-        // Greater than any number that a kernel gives.
-        probe.witness = Some(Pid::from_u32(i32::MAX as u32));
-        probe.prepare([&known].into_iter());
-        assert!(matches!(probe.read(&mut known), Err(ReadFailure::Failed(ReadError::UNKNOWN))));
-        assert!(matches!(probe.check(&mut known), Err(ReadFailure::Failed(ReadError::UNKNOWN))));
-        let opened = probe.attach(std::process::id(), None, 0);
-        assert!(matches!(opened, Attach::Failed(ReadError::UNKNOWN)));
-        probe.witness = Some(Pid::from_u32(std::process::id()));
-        probe.prepare([&known].into_iter());
-        assert!(probe.read(&mut known).is_ok());
+        let mut tracked = attach_self(&mut probe).process;
+        // Larger than any pid that a kernel assigns.
+        probe.control_pid = Some(Pid::from_u32(i32::MAX as u32));
+        probe.begin_tick([&tracked].into_iter());
+        let failed = |read| matches!(read, Err(ReadFailure::Failed(ReadError::UNKNOWN)));
+        assert!(failed(probe.read(&mut tracked).map(Some)));
+        assert!(failed(probe.read_between_ticks(&mut tracked)));
+        let attached = probe.attach(std::process::id(), None, 0);
+        assert!(matches!(attached, Attach::Failed(ReadError::UNKNOWN)));
+        probe.control_pid = Some(Pid::from_u32(std::process::id()));
+        probe.begin_tick([&tracked].into_iter());
+        assert!(probe.read(&mut tracked).is_ok());
     }
 
     #[test]
-    fn a_process_of_which_nothing_but_zeros_is_said_may_not_be_looked_at() {
+    fn zeros_of_living_process_are_hidden_values() {
         let (mut probe, _wake) = SysinfoProbe::new().unwrap();
-        probe.zeros_are_hidden = true;
+        probe.are_zeros_hidden = true;
         let reading = Reading { at: MonoNanos(1), cpu_time: CpuTime(0), resident: None };
-        let seen = |ended, reading| ProcessInfo { start_time: 0, ended, reading };
-        assert!(probe.is_hidden(&seen(false, reading)));
-        assert!(!probe.is_hidden(&seen(true, reading)), "a zombie has no memory");
+        let info = |has_exited, reading| ProcessInfo { start_time: 0, has_exited, reading };
+        assert!(probe.is_hidden(&info(false, reading)));
+        assert!(!probe.is_hidden(&info(true, reading)), "a zombie has no memory");
         let reading = Reading { resident: ResidentBytes::new(1), ..reading };
-        assert!(!probe.is_hidden(&seen(false, reading)));
+        assert!(!probe.is_hidden(&info(false, reading)));
     }
 
     #[cfg(unix)]
     #[test]
-    fn a_process_that_is_found_in_a_tick_leaves_the_others_their_readings() {
+    fn attach_during_tick_keeps_other_readings() {
         let (mut probe, _wake) = SysinfoProbe::new().unwrap();
-        let Attach::Found(found) = probe.attach(std::process::id(), None, 0) else {
-            panic!("this process lives");
-        };
-        let mut known = found.process;
-        probe.prepare([&known].into_iter());
-        let at = probe.fresh.unwrap();
+        let mut tracked = attach_self(&mut probe).process;
+        probe.begin_tick([&tracked].into_iter());
+        let at = probe.refreshed_at.unwrap();
         let _ = probe.attach(std::os::unix::process::parent_id(), None, 0);
-        assert_eq!(probe.read(&mut known).unwrap().at, at);
+        assert_eq!(probe.read(&mut tracked).unwrap().at, at);
     }
 
     #[test]
-    fn a_process_that_began_after_it_was_named_is_another_one() {
+    fn process_started_after_report_is_rejected() {
         let (mut probe, _wake) = SysinfoProbe::new().unwrap();
-        let Attach::Found(found) = probe.attach(std::process::id(), None, 0) else {
-            panic!("this process lives");
-        };
         let mut reported_at = clock::now();
-        reported_at.boot = found.process_start.unwrap() - Duration::from_nanos(1);
-        assert!(matches!(
-            probe.attach(std::process::id(), Some(&reported_at), 0),
-            Attach::Rejected(ReadError::PidReused)
-        ));
+        let start = attach_self(&mut probe).process_start.unwrap();
+        reported_at.boot = start - Duration::from_nanos(1);
+        let attached = probe.attach(std::process::id(), Some(&reported_at), 0);
+        assert!(matches!(attached, Attach::Rejected(ReadError::PidReused)));
     }
 }

@@ -88,7 +88,7 @@ mod tests {
 
     fn worker(body: impl FnOnce() + Send + 'static) -> Worker {
         let (sender, receiver) = crossbeam_channel::unbounded();
-        let request_stop = move || drop(sender.send(()));
+        let request_stop = move || _ = sender.send(());
         let wait_and_run = move || {
             receiver.recv().unwrap();
             body();

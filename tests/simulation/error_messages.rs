@@ -66,8 +66,8 @@ fn register_error_names_name_and_reason() {
     sim.register("dice").unwrap();
     assert_text(&rejected("dice"), "a plugin named \"dice\" is registered already");
     assert_text(&RegisterError::TooManyPlugins { max: 7 }, "there are 7 plugins already");
-    assert_text(&RegisterError::Stopped, "the collector does not run");
-    assert_text(&StoppedError, "the collector does not run");
+    assert_text(&RegisterError::Stopped, "the collector is not running");
+    assert_text(&StoppedError, "the collector is not running");
 }
 
 #[test]

@@ -1,31 +1,34 @@
-//! Readers and a host on threads of their own while the sampler publishes, and uses again what it
-//! has retired. Small, so that Miri can try many interleavings of it: `ci/miri.sh`.
+//! Readers and a host on their own threads while the engine publishes and reuses what it retired.
+//! Small, so that Miri can try many interleavings.
 
+use std::sync::Arc;
 use std::thread;
+use std::time::Duration;
 
-use super::{PLUGIN, Stage};
+use super::{Harness, PLUGIN, dice};
 use crate::snapshot::Snapshot;
-use crate::snapshot::plugin_view::Window;
+use crate::snapshot::query::Window;
 use crate::snapshot::state::PluginState;
-use crate::sync::command::{Change, Command, CommandSender, PluginUpdate};
+use crate::sync::command::{Command, PluginUpdate};
 use crate::sync::publish::Reader;
 
-/// A block, a frame, and so a window that turns over twice.
+/// A block and a frame: in `TICKS` ticks the window turns over twice.
 const SAMPLES: usize = 31;
-const BLOCK_TICKS: u64 = 70;
-const WORDS: u64 = 40;
+const TICKS: u64 = 70;
+const REPORTS: u64 = 40;
 
-/// In tick `t` the process has used `t * t` ms, so that each value gives away its tick.
+/// Checks that a snapshot is consistent, and returns its tick. At tick `t` the process has used
+/// `t * t` ms, so that each CPU value identifies its tick.
 fn check(snapshot: &Snapshot) -> u64 {
     let tick = snapshot.tick();
-    let view = snapshot.plugin("dice").expect("it is registered");
+    let view = dice(snapshot);
     let history = view.history(Window::All);
     assert_eq!(history.len() as u64, tick.min(SAMPLES as u64));
     let mut events = view.event_count();
     for (age, sample) in history.rev().enumerate() {
         let used = 2 * (tick - age as u64) - 1;
         assert_eq!(sample.cpu_percent, Some(used as f64 / 10.0), "tick {tick}, {age} ago");
-        assert!(sample.event_count <= events, "a counter went down");
+        assert!(sample.event_count <= events, "a counter decreased");
         events = sample.event_count;
     }
     tick
@@ -35,54 +38,47 @@ fn read_until(last: u64, reader: &Reader) {
     let (mut tick, mut held) = (0, None);
     while tick < last {
         let snapshot = reader.snapshot();
-        assert!(snapshot.tick() >= tick, "it went backwards");
+        assert!(snapshot.tick() >= tick, "ticks went backwards");
         if snapshot.tick() > 0 {
             tick = check(&snapshot);
             held.get_or_insert((tick, snapshot));
         }
         thread::yield_now();
     }
-    let (tick, snapshot) = held.expect("one was read");
-    assert_eq!(check(&snapshot), tick, "a snapshot that was held has changed");
+    let (tick, snapshot) = held.expect("a snapshot was read");
+    assert_eq!(check(&snapshot), tick, "a held snapshot changed");
 }
 
 #[test]
-fn across_threads_snapshots_are_whole_and_no_word_and_no_event_is_lost() {
-    let mut stage = Stage::keeping(SAMPLES as u32);
-    stage.alive(1, 0);
-    stage.started(1);
-    let (line, commands) = CommandSender::new(Box::new(|| ()), true);
+fn snapshots_across_threads_are_consistent() {
+    let mut harness = Harness::with_history(SAMPLES as u32);
+    harness.processes.set_alive(1, Duration::ZERO);
+    harness.start(1);
     thread::scope(|scope| {
         for _ in 0..2 {
-            let reader = stage.publisher.reader();
-            scope.spawn(move || read_until(BLOCK_TICKS, &reader));
+            let reader = harness.env.publisher.reader();
+            scope.spawn(move || read_until(TICKS, &reader));
         }
-        let events = stage.events.clone();
-        let line = &line;
-        scope.spawn(move || {
-            for nth in 0..WORDS {
+        let events = harness.events.clone();
+        let sender = Arc::clone(&harness.sender);
+        let host = scope.spawn(move || {
+            for nth in 0..REPORTS {
                 events.increment();
                 let state =
-                    if nth % 2 == 0 { PluginState::Unhealthy } else { PluginState::Running };
-                line.tell(Command::Change(Change::Plugin(PLUGIN, PluginUpdate::State(state))));
+                    if nth % 2 == 0 { PluginState::Running } else { PluginState::Unhealthy };
+                sender.send(Command::Update(PLUGIN, PluginUpdate::State(state)));
             }
         });
-        let mut heard = 0;
-        for tick in 1..=BLOCK_TICKS {
-            while let Ok(Command::Change(change)) = commands.try_recv() {
-                heard += 1;
-                stage.apply(change);
-            }
-            stage.alive(1, tick * tick);
-            stage.tick();
+        for tick in 1..=TICKS {
+            harness.processes.set_alive(1, Duration::from_millis(tick * tick));
+            harness.tick();
         }
-        // The rest of what was said may come late, but it comes.
-        while heard < WORDS {
-            commands.recv().expect("the line is open");
-            heard += 1;
-        }
-        assert!(commands.is_empty());
+        host.join().unwrap();
     });
-    let snapshot = stage.tick();
-    assert_eq!(snapshot.plugin("dice").map(|dice| dice.event_count()), Some(WORDS));
+    // No event and no report is lost: the last one is applied.
+    harness.processes.set_alive(1, Duration::from_millis((TICKS + 1) * (TICKS + 1)));
+    let snapshot = harness.tick();
+    check(&snapshot);
+    assert_eq!(dice(&snapshot).event_count(), REPORTS);
+    assert_eq!(dice(&snapshot).state(), PluginState::Unhealthy);
 }

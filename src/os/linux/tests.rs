@@ -1,4 +1,5 @@
-//! The probe by itself, where nothing but a read can find an end: nobody asks what the pidfds told.
+//! Tests of the probe alone: nothing drains the exits that pidfds report, so that reads detect
+//! them.
 
 use std::process::Command;
 
@@ -8,35 +9,36 @@ fn sleeper() -> std::process::Child {
     Command::new("sleep").arg("1000").spawn().unwrap()
 }
 
-fn opened(probe: &mut NativeProbe, pid: u32) -> Process {
+fn attach(probe: &mut NativeProbe, pid: u32) -> AttachedProcess {
     match probe.attach(pid, None, 0) {
         Attach::Found(found) => found.process,
         other => panic!("it lives: {other:?}"),
     }
 }
 
-fn is_gone(read: &Result<Reading, ReadFailure>) -> bool {
+fn is_unknown_exit(read: &Result<Reading, ReadFailure>) -> bool {
     matches!(read, Err(ReadFailure::Exited(ProcessExit::Unknown, None)))
 }
 
+/// With held descriptors and without.
 #[test]
-fn a_tick_finds_the_end_of_a_process_that_was_reaped_also_if_nothing_told_of_it() {
+fn read_of_reaped_process_is_an_exit() {
     let (mut probe, _wake) = NativeProbe::new().unwrap();
     let mut child = sleeper();
-    let mut held = opened(&mut probe, child.id());
-    let mut other = opened(&mut probe, child.id());
-    other.held = None;
+    let mut held = attach(&mut probe, child.id());
+    let mut not_held = attach(&mut probe, child.id());
+    not_held.fds = None;
     probe.read(&mut held).unwrap();
     child.kill().unwrap();
     child.wait().unwrap();
-    let read = probe.read(&mut held);
-    assert!(is_gone(&read), "{read:?}");
-    let read = probe.read(&mut other);
-    assert!(is_gone(&read), "{read:?}");
+    for process in [&mut held, &mut not_held] {
+        let read = probe.read(process);
+        assert!(is_unknown_exit(&read), "{read:?}");
+    }
 }
 
 #[test]
-fn the_moment_of_a_cpu_time_is_one_at_which_it_was_asked_for() {
+fn cpu_time_is_read_at_its_timestamp() {
     for _ in 0..1_000 {
         let before = clock::mono();
         let (at, cpu_time) = cpu_time(ClockId::CLOCK_PROCESS_CPUTIME_ID);
@@ -47,14 +49,14 @@ fn the_moment_of_a_cpu_time_is_one_at_which_it_was_asked_for() {
 }
 
 #[test]
-fn the_probe_waits_until_its_time_or_until_it_is_woken() {
+fn wait_ends_at_deadline_or_wake_up() {
     let (mut probe, wake) = NativeProbe::new().unwrap();
-    let until = Instant::now() + Duration::from_millis(5);
+    let until = clock::mono().checked_add(Duration::from_millis(5)).unwrap();
     probe.wait(Some(until));
-    assert!(Instant::now() >= until);
+    assert!(clock::mono() >= until);
     wake();
-    // A limit against hanging, nothing else.
-    let limit = Instant::now() + Duration::from_secs(60);
+    // A bound against hanging.
+    let limit = clock::mono().checked_add(Duration::from_secs(60)).unwrap();
     probe.wait(Some(limit));
-    assert!(Instant::now() < limit, "it was not woken");
+    assert!(clock::mono() < limit, "it was not woken");
 }

@@ -1,16 +1,16 @@
-//! Platforms other than Linux: values for what sysinfo does not report.
+//! Platforms other than Linux, where sysinfo's values need no correction.
 
-/// Whether a process that sysinfo does not see exists.
+/// Whether a process that sysinfo does not find exists.
 pub(in crate::os) const fn exists(_pid: u32) -> bool {
     false
 }
 
-/// Threads have numbers of another kind.
+/// Ids of threads are not pids.
 pub(in crate::os) const fn is_thread(_pid: u32) -> bool {
     false
 }
 
-/// There is one namespace of pids.
+/// There is one PID namespace.
 pub(in crate::os) const fn is_proc_foreign() -> bool {
     false
 }
@@ -20,7 +20,7 @@ pub(in crate::os) const fn has_exited_as_zombie(_pid: u32) -> bool {
     true
 }
 
-/// Start times need no correction.
+/// `None`: sysinfo's start times are on the boot clock.
 pub(in crate::os) fn start_in_seconds(_pid: u32) -> std::io::Result<Option<u64>> {
     Ok(None)
 }
