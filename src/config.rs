@@ -124,14 +124,7 @@ impl Config {
             return Err(ConfigError::ProbeNotBuilt(probe));
         }
         let clean_exit_codes = Arc::from(clean_exit_codes.as_slice());
-        Ok(Settings {
-            enabled,
-            poll_interval,
-            history_duration,
-            samples,
-            probe,
-            clean_exit_codes,
-        })
+        Ok(Settings { enabled, poll_interval, history_duration, samples, probe, clean_exit_codes })
     }
 }
 

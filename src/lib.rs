@@ -126,7 +126,6 @@
 //! - `http`: a dashboard, its data as JSON, and the page for Prometheus, by a server in a thread of
 //!   its own, or as a router for a host's server.
 
-#![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod collector;

@@ -53,6 +53,10 @@ pub(crate) struct PluginTracker<P> {
     /// Something differs from the published record.
     is_changed: bool,
     meter: CpuMeter,
+    /// The shortest interval that gives a CPU share, of the newest process that was read.
+    min_interval: Duration,
+    /// Whether the process of the active run is suspended; `None` if unknown.
+    is_suspended: Option<bool>,
     /// [`TrackerDetails::unreported`] holds a process.
     awaits_status: bool,
     details: Box<TrackerDetails<P>>,
@@ -106,6 +110,8 @@ impl<P> PluginTracker<P> {
             last_crash: None,
             restart_count: 0,
             ended_cpu: Duration::ZERO,
+            is_suspended: None,
+            suspended_since: None,
             read_error: None,
         };
         let details = TrackerDetails {
@@ -127,6 +133,8 @@ impl<P> PluginTracker<P> {
             read_error: None,
             is_changed: true,
             meter: CpuMeter::default(),
+            min_interval: Duration::ZERO,
+            is_suspended: None,
             awaits_status: false,
             details: Box::new(details),
         }
@@ -189,6 +197,15 @@ impl<P> PluginTracker<P> {
         if self.state != state {
             self.state = state;
             self.change().state_since = at;
+        }
+    }
+
+    fn set_suspended(&mut self, is_suspended: Option<bool>, at: SystemTime) {
+        if self.is_suspended != is_suspended {
+            self.is_suspended = is_suspended;
+            let record = self.change();
+            record.is_suspended = is_suspended;
+            record.suspended_since = (is_suspended == Some(true)).then_some(at);
         }
     }
 

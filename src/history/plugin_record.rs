@@ -28,6 +28,10 @@ pub(crate) struct PluginRecord {
     pub restart_count: u64,
     /// CPU time of the runs that have ended.
     pub ended_cpu: Duration,
+    /// Whether the process of the active run is stopped; `None` if unknown.
+    pub is_suspended: Option<bool>,
+    /// When the suspension was detected.
+    pub suspended_since: Option<SystemTime>,
     pub read_error: Option<ReadError>,
 }
 

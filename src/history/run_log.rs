@@ -146,6 +146,7 @@ mod tests {
                 ended_at: None,
                 end: None,
                 cpu_time: None,
+                oom_killed: None,
             },
             number,
             process_start: None,

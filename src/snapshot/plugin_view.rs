@@ -67,6 +67,12 @@ pub struct CurrentUsage {
     pub memory_bytes: Option<u64>,
     /// Time since the process started.
     pub uptime: Option<Duration>,
+    /// Whether the process is suspended: stopped by SIGSTOP, by job control, or by a debugger.
+    ///
+    /// On Linux it is detected by a tick in which the process used no CPU time, usually the second
+    /// after the suspension; with more than a few dozen idle processes later, because the checks are
+    /// limited to ten a second.
+    pub is_suspended: Option<bool>,
 }
 
 impl<'a> PluginView<'a> {
@@ -188,6 +194,13 @@ impl<'a> PluginView<'a> {
         self.record().ended_cpu + active.unwrap_or_default()
     }
 
+    /// When the process of the active run was found to be [suspended](CurrentUsage::is_suspended);
+    /// `None` if it is not.
+    #[must_use]
+    pub fn suspended_since(&self) -> Option<SystemTime> {
+        self.record().suspended_since
+    }
+
     /// Why there is no reading although a process was reported; `None` if there is one, or nothing
     /// to read.
     #[must_use]
@@ -215,6 +228,7 @@ impl<'a> PluginView<'a> {
                 cpu_percent: sample.cpu_percent,
                 memory_bytes: sample.memory_bytes,
                 uptime: sample.uptime,
+                is_suspended: self.record().is_suspended,
             },
             Some(_) | None => CurrentUsage::default(),
         }

@@ -229,6 +229,10 @@ pub struct Run {
     /// CPU time that the process is known to have used in this run, once the run has ended.
     /// `None` without two readings.
     pub cpu_time: Option<Duration>,
+    /// Whether the kernel's OOM killer has killed the process: it was terminated by signal 9, and the
+    /// number of OOM kills of its cgroup has risen since it was reported. `None` after any other end,
+    /// and if the kernel does not report it.
+    pub oom_killed: Option<bool>,
 }
 
 #[cfg(test)]

@@ -22,6 +22,8 @@ pub(crate) struct ActiveRun<P> {
     pub cpu_used: Option<CpuTime>,
     /// The exit of its process was detected and queued.
     exit_detected: bool,
+    /// The shortest interval that gives a CPU share.
+    pub min_interval: Duration,
     pub about: Box<RunDetails>,
 }
 
@@ -36,6 +38,8 @@ pub(crate) struct RunDetails {
     /// Start of the process on the boot clock.
     pub process_start: Option<Duration>,
     pub read_error: Option<ReadError>,
+    /// Whether the OOM killer has killed its process; `None` if unknown.
+    pub oom_killed: Option<bool>,
     /// The first tick that may have a sample of it.
     pub first_tick: u64,
 }
@@ -72,10 +76,18 @@ impl<P> ActiveRun<P> {
             token,
             process_start: None,
             read_error: None,
+            oom_killed: None,
             first_tick: tick + 1,
         };
         let about = Box::new(about);
-        Self { process: None, span: None, cpu_used: None, exit_detected: false, about }
+        Self {
+            process: None,
+            span: None,
+            cpu_used: None,
+            exit_detected: false,
+            min_interval: Duration::ZERO,
+            about,
+        }
     }
 
     /// Attaches the reported process. The caller handles exits and rejections; a read error is
@@ -85,9 +97,10 @@ impl<P> ActiveRun<P> {
             return Attach::Rejected(ReadError::InvalidPid);
         }
         match catch_probe_panic(|| self.call_attach(probe)).unwrap_or_else(Attach::Failed) {
-            Attach::Found(FoundProcess { process, process_start, reading }) => {
+            Attach::Found(FoundProcess { process, process_start, min_interval, reading }) => {
                 self.process = Some(process);
                 self.about.process_start = process_start;
+                self.min_interval = min_interval;
                 match reading {
                     Ok(reading) => self.push(&reading),
                     Err(error) => self.about.read_error = Some(error),
@@ -120,7 +133,7 @@ impl<P> ActiveRun<P> {
                     self.cpu_used = Some(CpuTime(used.saturating_add(more)));
                 }
             }
-            None => self.span = Some(ReadingSpan::starting_with(reading)),
+            None => self.span = ReadingSpan::starting_with(reading),
         }
     }
 
@@ -153,6 +166,7 @@ impl<P> ActiveRun<P> {
                     self.push(&last);
                 }
                 self.exit_detected = true;
+                self.check_oom_kill(exit, probe);
                 Liveness::Exited(exit)
             }
             // A failed read does not prove that it has exited.
@@ -186,9 +200,19 @@ impl<P> ActiveRun<P> {
                     self.push(&last);
                 }
                 self.exit_detected = true;
+                self.check_oom_kill(exit, probe);
                 Err(NoReading::Exited(exit))
             }
             Err(ReadFailure::Failed(error)) => Err(NoReading::Failed(error)),
+        }
+    }
+
+    /// Finds out whether the exit was a kill by the OOM killer, which sends signal 9.
+    pub(crate) fn check_oom_kill<Pr: Probe<Process = P>>(&mut self, exit: ProcessExit, probe: &Pr) {
+        const KILL: i32 = 9;
+        if exit == ProcessExit::Signaled(KILL) {
+            self.about.oom_killed =
+                self.process.as_ref().and_then(|process| probe.was_oom_killed(process));
         }
     }
 
@@ -198,11 +222,12 @@ impl<P> ActiveRun<P> {
         probe: &mut Pr,
     ) -> Result<Reading, ReadFailure> {
         match self.call_attach(probe) {
-            Attach::Found(FoundProcess { process, process_start, reading }) => {
+            Attach::Found(FoundProcess { process, process_start, min_interval, reading }) => {
                 // It is attached once it can be read: then the run gets its start.
                 let reading = reading.map_err(ReadFailure::Failed)?;
                 self.process = Some(process);
                 self.about.process_start = process_start;
+                self.min_interval = min_interval;
                 Ok(reading)
             }
             Attach::Exited(exit) => Err(ReadFailure::Exited(exit, None)),

@@ -34,7 +34,10 @@ impl<P> PluginTracker<P> {
             self.details.surviving_process = None;
         }
         let record = match self.active.take_if(|active| active.about.run == run) {
-            Some(active) => self.finish_run(active, context.now, context.tick),
+            Some(mut active) => {
+                active.check_oom_kill(exit, context.probe);
+                self.finish_run(active, context.now, context.tick)
+            }
             None => match self.run_mut(run) {
                 Some(record) => record,
                 None => return,
@@ -133,8 +136,9 @@ impl<P> PluginTracker<P> {
         if let Some(span) = &active.span {
             self.meter.keep(span);
         }
-        // A read error ends with the run to which it belongs.
+        // A read error and a suspension end with the run to which they belong.
         self.read_error = None;
+        self.set_suspended(None, at.wall);
         let cpu_time = active.cpu_used.map(Duration::from);
         let plugin = self.change();
         plugin.ended_cpu += cpu_time.unwrap_or_default();
@@ -142,6 +146,7 @@ impl<P> PluginTracker<P> {
         let last_tick = if tick >= active.about.first_tick { tick } else { 0 };
         record.finish(&at, last_tick);
         record.run.cpu_time = cpu_time;
+        record.run.oom_killed = active.about.oom_killed;
         record
     }
 

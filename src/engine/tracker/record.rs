@@ -59,12 +59,15 @@ impl<P> PluginTracker<P> {
         }
         let mut memory = Memory::Unknown;
         let mut cpu = None;
-        let min_interval = context.probe.min_interval();
         if let (Some(active), Some(reading)) = (&mut self.active, reading) {
             match reading {
                 Ok(TickReading { reading, attached_now }) => {
                     memory = reading.resident.map_or(Memory::Unknown, Memory::Resident);
-                    cpu = self.meter.take(active.span.as_mut(), min_interval);
+                    self.min_interval = active.min_interval;
+                    cpu = self.meter.take(active.span.as_mut(), self.min_interval);
+                    if let Some(is_suspended) = reading.is_suspended {
+                        self.set_suspended(Some(is_suspended), context.now.wall);
+                    }
                     self.set_read_error(None, context.effects);
                     if attached_now {
                         self.set_process_start(&context.now);
@@ -78,13 +81,13 @@ impl<P> PluginTracker<P> {
                 }
                 Err(NoReading::AlreadyExited) => memory = Memory::Exited,
                 Err(NoReading::Failed(error)) => {
-                    cpu = self.meter.take(active.span.as_mut(), min_interval);
+                    cpu = self.meter.take(active.span.as_mut(), self.min_interval);
                     context.effects.failed_reads += 1;
                     self.set_read_error(Some(error), context.effects);
                 }
             }
         } else {
-            cpu = self.meter.take(None, min_interval);
+            cpu = self.meter.take(None, self.min_interval);
         }
         let new_events = self.events.get().saturating_sub(self.recorded.events);
         let events = u32::try_from(new_events).unwrap_or(u32::MAX);

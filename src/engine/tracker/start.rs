@@ -63,6 +63,7 @@ impl<P> PluginTracker<P> {
                 ended_at: None,
                 end: None,
                 cpu_time: None,
+                oom_killed: None,
             },
             number,
             process_start,

@@ -111,6 +111,7 @@ fn run_json_states_how_it_ended() {
         ended_at: Some(at(61_000)),
         end: Some(RunEnd::Exited(3)),
         cpu_time: Some(Duration::from_millis(1_234)),
+        oom_killed: None,
     };
     assert_json(
         &run,
