@@ -215,7 +215,10 @@ impl<'a> PluginView<'a> {
     pub fn current(&self) -> Option<Sample<'a>> {
         let packed = self.rows.newest_packed()?;
         let newest = self.rows.inner.timeline.newest;
-        self.rows.unpack(newest, packed, self.rows.counters()?, &mut None)
+        let sample = self.rows.unpack(newest, packed, self.rows.counters()?, &mut None)?;
+        let is_active = self.run().is_some_and(|run| sample.run == Some(run.id));
+        let is_suspended = if is_active { self.record().is_suspended } else { None };
+        Some(Sample { is_suspended, ..sample })
     }
 
     /// CPU, memory and uptime of the process that is running now. After a publication between ticks
@@ -228,7 +231,7 @@ impl<'a> PluginView<'a> {
                 cpu_percent: sample.cpu_percent,
                 memory_bytes: sample.memory_bytes,
                 uptime: sample.uptime,
-                is_suspended: self.record().is_suspended,
+                is_suspended: sample.is_suspended,
             },
             Some(_) | None => CurrentUsage::default(),
         }
@@ -247,6 +250,7 @@ impl<'a> PluginView<'a> {
             state: self.state(),
             cpu_percent: usage.cpu_percent,
             memory_bytes: usage.memory_bytes,
+            is_suspended: usage.is_suspended,
             uptime: usage.uptime,
             event_count: self.event_count(),
             crash_count: self.crash_count(),

@@ -120,6 +120,7 @@ impl<'a> PluginRows<'a> {
             state,
             cpu_percent: packed.cpu().map(CpuShare::percent),
             memory_bytes: packed.resident(),
+            is_suspended: None,
             // Where two clocks disagree, a process may seem to start in the future.
             uptime: process_start.map(|start| at.boot.saturating_sub(start)),
             event_count: counters.events,
