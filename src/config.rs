@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::num::NonZeroUsize;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
@@ -20,7 +21,7 @@ const MAX_SAMPLES: u64 = 1_048_576;
 /// Default: enabled, a poll interval of 5 seconds, a history of one hour, and the native probe.
 ///
 /// Its serde form is `{"enabled": true, "poll_interval": 5, "history_duration": 3600, "probe":
-/// "native"}`: times are in seconds, whole or fractional; a missing key takes its default; an
+/// "native", "clean_exit_codes": []}`: times are in seconds, whole or fractional; a missing key takes its default; an
 /// unknown key is an error. The format must be self-describing, as JSON and TOML are.
 ///
 /// ```
@@ -34,7 +35,7 @@ const MAX_SAMPLES: u64 = 1_048_576;
 /// # assert_eq!(json.unwrap(), config);
 /// ```
 #[must_use = "a config does nothing until a collector is started with it"]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
     enabled: bool,
@@ -43,6 +44,7 @@ pub struct Config {
     #[serde(serialize_with = "write_seconds", deserialize_with = "read_seconds")]
     history_duration: Duration,
     probe: ProbeKind,
+    clean_exit_codes: Vec<i32>,
 }
 
 impl Default for Config {
@@ -52,6 +54,7 @@ impl Default for Config {
             poll_interval: Duration::from_secs(5),
             history_duration: Duration::from_secs(60 * 60),
             probe: ProbeKind::Native,
+            clean_exit_codes: Vec::new(),
         }
     }
 }
@@ -83,9 +86,25 @@ impl Config {
         self
     }
 
+    /// Exit codes that count as a clean end, besides 0 and the codes by which shells and runtimes
+    /// report the signals HUP, INT, PIPE and TERM (129, 130, 141, 143). For plugins that use other
+    /// codes for an intended exit.
+    ///
+    /// ```
+    /// use plugmeter::Config;
+    ///
+    /// let config = Config::default().clean_exit_codes(&[75]); // EX_TEMPFAIL: started again later
+    /// # let json = serde_json::from_str::<Config>(r#"{"clean_exit_codes": [75]}"#);
+    /// # assert_eq!(json.unwrap(), config);
+    /// ```
+    pub fn clean_exit_codes(mut self, codes: &[i32]) -> Self {
+        self.clean_exit_codes = codes.to_vec();
+        self
+    }
+
     /// Checks all values, once: settings cannot be invalid.
     pub(crate) fn validate(&self) -> Result<Settings, ConfigError> {
-        let &Self { enabled, poll_interval, history_duration, probe } = self;
+        let &Self { enabled, poll_interval, history_duration, probe, ref clean_exit_codes } = self;
         if !(MIN_POLL_INTERVAL..=MAX_POLL_INTERVAL).contains(&poll_interval) {
             return Err(ConfigError::PollInterval {
                 value: poll_interval,
@@ -104,12 +123,13 @@ impl Config {
         if !crate::os::is_built(probe) {
             return Err(ConfigError::ProbeNotBuilt(probe));
         }
-        Ok(Settings { enabled, poll_interval, history_duration, samples, probe })
+        let clean_exit_codes = Arc::from(clean_exit_codes.as_slice());
+        Ok(Settings { enabled, poll_interval, history_duration, samples, probe, clean_exit_codes })
     }
 }
 
 /// A checked config.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Settings {
     pub enabled: bool,
     /// 10 ms to one day.
@@ -120,6 +140,8 @@ pub(crate) struct Settings {
     pub samples: NonZeroUsize,
     /// Part of this build.
     pub probe: ProbeKind,
+    /// Besides the usual ones.
+    pub clean_exit_codes: Arc<[i32]>,
 }
 
 /// How processes are read.
@@ -259,12 +281,12 @@ mod tests {
         let json = serde_json::to_string(&Config::default()).unwrap();
         assert_eq!(
             json,
-            r#"{"enabled":true,"poll_interval":5,"history_duration":3600,"probe":"native"}"#
+            r#"{"enabled":true,"poll_interval":5,"history_duration":3600,"probe":"native","clean_exit_codes":[]}"#
         );
         for config in [
             Config::default(),
             config(Duration::from_millis(250), Duration::from_micros(10_000_001)),
-            Config::default().enabled(false).probe(ProbeKind::Portable),
+            Config::default().enabled(false).probe(ProbeKind::Portable).clean_exit_codes(&[3, -1]),
         ] {
             let json = serde_json::to_string(&config).unwrap();
             assert_eq!(serde_json::from_str::<Config>(&json).unwrap(), config, "{json}");

@@ -17,6 +17,7 @@ use self::slots::SlotAllocator;
 use self::tracker::active_run::catch_probe_panic;
 use self::tracker::record::TickRecorder;
 use self::tracker::{PluginTracker, TrackerContext};
+use crate::config::Settings;
 use crate::history::plugin_record::NameIndex;
 use crate::history::writer::{HistoryWriter, SnapshotHeader};
 use crate::os::Probe;
@@ -48,24 +49,27 @@ pub(crate) struct Engine<P> {
     stats: SamplerStats,
     /// Requests that arrived after the tick of their pass: the next pass ticks for them.
     early_requests: Vec<SampleRequest>,
+    /// Exit codes that count as clean besides the usual ones.
+    clean_exit_codes: Arc<[i32]>,
 }
 
 impl<P> Engine<P> {
-    /// An engine without plugins that keeps `max_samples` of each.
-    pub(crate) fn new(info: CollectorInfo, max_samples: usize) -> Self {
+    /// An engine without plugins.
+    pub(crate) fn new(info: CollectorInfo, settings: &Settings) -> Self {
         Self {
             info,
             trackers: Vec::new(),
             slots: SlotAllocator::default(),
             name_order: Vec::new(),
             effects: Effects::default(),
-            history: HistoryWriter::new(max_samples),
+            history: HistoryWriter::new(settings.samples.get()),
             revision: 0,
             is_changed: false,
             is_set_changed: false,
             system: SystemMetrics::default(),
             stats: SamplerStats::default(),
             early_requests: Vec::new(),
+            clean_exit_codes: Arc::clone(&settings.clean_exit_codes),
         }
     }
 
@@ -154,7 +158,7 @@ impl<P> Engine<P> {
                 continue;
             };
             if let Some(tracker) = &mut self.trackers[slot as usize] {
-                tracker.process_exit(&exit, &mut self.effects, tick);
+                tracker.process_exit(&exit, &mut self.effects, tick, &self.clean_exit_codes);
                 self.is_changed |= tracker.is_changed();
             }
         }
@@ -287,24 +291,26 @@ impl<P> Engine<P> {
         let Some(slot) = self.slots.get(id) else {
             return;
         };
-        let Self { trackers, effects, history, .. } = self;
+        let Self { trackers, effects, history, clean_exit_codes, .. } = self;
         let Some(tracker) = &mut trackers[slot as usize] else {
             return;
         };
-        let mut context = TrackerContext { probe, effects, now, tick: history.tick() };
+        let tick = history.tick();
+        let mut context = TrackerContext { probe, effects, now, tick, clean_exit_codes };
         act(tracker, &mut context);
         self.is_changed |= tracker.is_changed();
     }
 
     /// Reads every process once and records a sample of every plugin.
     fn tick<Pr: Probe<Process = P>>(&mut self, now: TimePoint, probe: &mut Pr) {
-        let Self { trackers, effects, history, system, stats, .. } = self;
+        let Self { trackers, effects, history, system, stats, clean_exit_codes, .. } = self;
         let processes = trackers.iter().flatten().filter_map(PluginTracker::process);
         // If this panics, the reads that follow fail, and each is counted.
         let _: Result<(), _> = catch_probe_panic(|| probe.begin_tick(processes));
         let mut pending = history.begin_tick(now, trackers.len());
         let (frame, totals) = pending.parts();
-        let mut context = TrackerContext { probe, effects, now, tick: history.tick() };
+        let tick = history.tick();
+        let mut context = TrackerContext { probe, effects, now, tick, clean_exit_codes };
         let samples = &mut frame.samples;
         let mut recorder = TickRecorder { samples, totals, is_changed: false };
         loop {

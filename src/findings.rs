@@ -29,6 +29,8 @@
 //! | kind | severity | condition |
 //! |---|---|---|
 //! | [`Down`](FindingKind::Down) | critical | the state is Crashed or Failed |
+//! | [`EndedUnknown`](FindingKind::EndedUnknown) | warning | the newest run has ended, and its exit status is [unknown](PluginView::unknown_end_count) |
+//! | [`Suspended`](FindingKind::Suspended) | warning | the process is [suspended](PluginView::suspended_since) |
 //! | [`Unhealthy`](FindingKind::Unhealthy) | warning | the state is Unhealthy |
 //! | [`Unreadable`](FindingKind::Unreadable) | warning | there is a [read error](PluginView::read_error) |
 //! | [`Crashed`](FindingKind::Crashed) | warning | the last crash was at most an hour before the tick |
@@ -43,7 +45,7 @@ mod finding;
 mod json;
 mod memory_change;
 mod onset;
-mod text;
+pub(crate) mod text;
 mod thresholds;
 
 #[cfg(all(test, feature = "testing"))]

@@ -72,13 +72,18 @@
 //!   needs a process that was not reaped yet. On Linux, [`PluginChild`] reads it before it reaps the
 //!   process, so that nothing is lost however short the run. If the host itself reaps the process
 //!   immediately, the CPU time since the previous reading is lost.
-//! - **Memory** is the resident set size. Shared pages count in each process. On Linux it is exact
-//!   on kernel 6.16 and newer: see [`Sample::memory_bytes`].
-//! - **Crashes**: a run counts as a crash if it ends with an exit code other than 0, by a signal
-//!   other than HUP, INT, TERM and PIPE, or in an unknown way. It does not count if the host had
-//!   announced the end ([`PluginState::Stopping`]), reported that the plugin stopped, or reported
-//!   another process during the run. A crash that only the sampler has detected is counted one
-//!   second later, so that the host can still report that it was none. A run counts at most once.
+//! - **Memory** is the resident set size. Shared pages count in each process, and huge pages of
+//!   hugetlbfs in none. On Linux it is exact on kernel 6.16 and newer: see [`Sample::memory_bytes`].
+//! - **Crashes**: a run counts as a crash if it ends with an unclean exit code or signal. Clean are
+//!   exit code 0, the signals HUP, INT, TERM and PIPE, the exit codes by which shells and runtimes
+//!   report these signals (129, 130, 141, 143), and those of [`Config::clean_exit_codes`]. It does
+//!   not count if the host had announced the end ([`PluginState::Stopping`]), reported that the
+//!   plugin stopped, or reported another process during the run. A crash that only the sampler has
+//!   detected is counted one second later, so that the host can still report that it was none. A run
+//!   counts at most once.
+//! - **Unknown ends**: a run whose exit status is unknown is no crash. The plugin is
+//!   [`Stopped`](PluginState::Stopped), and [`PluginView::unknown_end_count`] counts the run until
+//!   its status is reported, which then decides state and crash count.
 //! - **p95** is the value at its rank among the recorded values. Nothing is estimated.
 //! - An unknown value is `None`, in memory and in JSON, and enters no average.
 //!
@@ -122,9 +127,10 @@
 //! a signal after it has started a collector or a server, and then receives it by `sigwait`,
 //! `signalfd` or `ppoll`.
 //!
-//! An exit without a known status and without a report counts as a crash. On Linux this concerns a
-//! process that is not the host's child, or that the host reaps before the sampler reads its
-//! status.
+//! An exit status is known from the host's report; on Linux also for a child of the host that was
+//! not reaped yet, and from Linux 6.15 on for every process, also after it was reaped. On older
+//! kernels the end of a process is unknown if it is not the host's child, or if the host reaps it
+//! before the sampler reads its status.
 //!
 //! # Features
 //!
@@ -135,7 +141,6 @@
 //!   its own, or as a router for a host's server.
 //! - `tokio`: children of `tokio::process`, with the methods of [`PluginChild`].
 
-#![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 #[cfg(not(target_has_atomic = "64"))]

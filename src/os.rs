@@ -34,10 +34,6 @@ pub(crate) trait Probe {
     /// What is held open of an attached process.
     type Process;
 
-    /// The shortest time between two readings that gives a CPU share: 1 ms, or ten steps of the
-    /// clock that CPU time comes from.
-    fn min_interval(&self) -> Duration;
-
     /// Attaches the process `pid` and reads it once. A process that started after `reported_at` is
     /// another one. The waiter reports the exit of the process by `token`.
     fn attach(
@@ -61,6 +57,20 @@ pub(crate) trait Probe {
         &mut self,
         process: &mut Self::Process,
     ) -> Result<Option<Reading>, ReadFailure>;
+
+    /// The status of a process whose exit was detected with an unknown status; still unknown if the
+    /// kernel does not report it (yet).
+    fn late_status(&mut self, process: &Self::Process) -> ProcessExit {
+        let _: &Self::Process = process;
+        ProcessExit::Unknown
+    }
+
+    /// Whether the OOM killer has killed the process, which signal 9 has terminated; `None` if the
+    /// kernel does not report it.
+    fn was_oom_killed(&self, process: &Self::Process) -> Option<bool> {
+        let _: &Self::Process = process;
+        None
+    }
 
     /// Identifies a process after it was released. `None` if that is not possible.
     fn identity(&self, process: &Self::Process) -> Option<Identity>;
@@ -92,6 +102,9 @@ pub(crate) struct FoundProcess<P> {
     pub process: P,
     /// When it started, on the boot clock.
     pub process_start: Option<Duration>,
+    /// The shortest time between two readings that gives a CPU share: 1 ms, or ten steps of the
+    /// clock that CPU time comes from.
+    pub min_interval: Duration,
     pub reading: Result<Reading, ReadError>,
 }
 

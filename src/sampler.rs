@@ -36,7 +36,7 @@ pub(crate) struct RunningSampler {
 
 /// Starts the sampler's thread. On an error nothing is left running.
 pub(crate) fn start(settings: &Settings) -> io::Result<RunningSampler> {
-    with_probe(settings.probe, StartSampler(*settings))?
+    with_probe(settings.probe, StartSampler(settings.clone()))?
 }
 
 /// The sampler's start, once the probe is there.
@@ -57,7 +57,7 @@ impl UseProbe for StartSampler {
         let publisher = Publisher::new(first);
         let reader = publisher.reader();
         let sampler = Sampler {
-            engine: Engine::new(info, settings.samples.get()),
+            engine: Engine::new(info, &settings),
             thread: SamplerThread {
                 probe,
                 commands,

@@ -140,7 +140,7 @@ impl Simulation {
         Ok(Self {
             registry: Arc::new(Registry::new(Arc::new(sender), || None)),
             commands,
-            engine: Engine::new(info, settings.samples.get()),
+            engine: Engine::new(info, &settings),
             publisher: Publisher::new(SnapshotInner::before_first_tick(info, status)),
             now: info.started,
             poll_interval: settings.poll_interval,
@@ -297,10 +297,6 @@ struct SimulatedProbe<'a> {
 impl Probe for SimulatedProbe<'_> {
     type Process = SimulatedProcess;
 
-    fn min_interval(&self) -> Duration {
-        Duration::from_millis(1)
-    }
-
     fn attach(
         &mut self,
         pid: u32,
@@ -311,7 +307,8 @@ impl Probe for SimulatedProbe<'_> {
         Attach::Found(FoundProcess {
             process: SimulatedProcess { pid },
             process_start: Some(self.now.boot),
-            reading: Ok(Reading { at, cpu_time, resident: None }),
+            min_interval: Duration::from_millis(1),
+            reading: Ok(Reading::new(at, cpu_time, None)),
         })
     }
 
@@ -321,11 +318,11 @@ impl Probe for SimulatedProbe<'_> {
     fn read(&mut self, process: &mut SimulatedProcess) -> Result<Reading, ReadFailure> {
         let exited = |exit| Err(ReadFailure::Exited(exit, None));
         match (self.observe)(process.pid) {
-            Observed::Running(usage) => Ok(Reading {
-                at: self.now.mono,
-                cpu_time: usage.cpu_time.into(),
-                resident: ResidentBytes::new(usage.memory_bytes),
-            }),
+            Observed::Running(usage) => Ok(Reading::new(
+                self.now.mono,
+                usage.cpu_time.into(),
+                ResidentBytes::new(usage.memory_bytes),
+            )),
             Observed::Exited(code) => exited(ProcessExit::Exited(code)),
             Observed::Signaled(signal) => exited(ProcessExit::Signaled(signal)),
             Observed::Gone => exited(ProcessExit::Unknown),

@@ -139,9 +139,11 @@ impl Plugin {
 
     /// Reports that the process of `run` has exited, with the status that waiting for it returned.
     ///
-    /// Exit code 0 and the signals that request termination (HUP, INT, TERM, PIPE) are a clean end;
-    /// every other end counts as a crash immediately, unless the plugin was
-    /// [`Stopping`](PluginState::Stopping). The state changes only if `run` is the newest run. If
+    /// Exit code 0, the signals that request termination (HUP, INT, TERM, PIPE), the exit codes by
+    /// which shells and runtimes report these (129, 130, 141, 143), and those of
+    /// [`Config::clean_exit_codes`](crate::Config::clean_exit_codes) are a clean end; every other end
+    /// counts as a crash immediately, unless the plugin was [`Stopping`](PluginState::Stopping). If
+    /// the exit was detected before without a status, this decides whether it was a crash. The state changes only if `run` is the newest run. If
     /// the end of the run was already classified, this only records the exit status; the crash count
     /// does not change.
     pub fn exited(&self, run: RunId, status: ExitStatus) {

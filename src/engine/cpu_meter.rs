@@ -21,9 +21,12 @@ pub(crate) struct ReadingSpan {
 }
 
 impl ReadingSpan {
-    pub(crate) const fn starting_with(reading: &Reading) -> Self {
+    /// `None` if the reading has no CPU time.
+    #[inline]
+    pub(crate) fn starting_with(reading: &Reading) -> Option<Self> {
         let &Reading { at, cpu_time, .. } = reading;
-        Self { first_at: at, last_at: at, first_cpu: cpu_time, last_cpu: cpu_time }
+        let cpu = cpu_time?;
+        Some(Self { first_at: at, last_at: at, first_cpu: cpu, last_cpu: cpu })
     }
 
     /// A span that begins where this one ends.
@@ -40,12 +43,14 @@ impl ReadingSpan {
 
     /// Adds a later reading, and returns the CPU time since the previous one.
     ///
-    /// `None` if CPU time went down: then the counter was reset, and the difference is unknown. The
-    /// span restarts with this reading.
+    /// `None` if the reading has no CPU time: then the span continues. `None` also if CPU time went
+    /// down: then the counter was reset, the difference is unknown, and the span restarts with this
+    /// reading.
     #[inline]
     pub(crate) fn push(&mut self, reading: &Reading) -> Option<CpuTime> {
-        let used = reading.cpu_time.0.checked_sub(self.last_cpu.0);
-        (self.last_at, self.last_cpu) = (reading.at, reading.cpu_time);
+        let cpu_time = reading.cpu_time?;
+        let used = cpu_time.0.checked_sub(self.last_cpu.0);
+        (self.last_at, self.last_cpu) = (reading.at, cpu_time);
         if used.is_none() {
             self.restart();
         }
@@ -58,8 +63,8 @@ impl ReadingSpan {
     /// same final value, or a value with a coarser step.
     pub(crate) fn push_last(&mut self, last: &Reading) -> CpuTime {
         let at = last.at.max(self.last_at);
-        let cpu_time = last.cpu_time.max(self.last_cpu);
-        self.push(&Reading { at, cpu_time, resident: None }).unwrap_or_default()
+        let cpu_time = last.cpu_time.map_or(self.last_cpu, |cpu| cpu.max(self.last_cpu));
+        self.push(&Reading::new(at, cpu_time, None)).unwrap_or_default()
     }
 
     /// The interval from the first to the last reading and its CPU time; `None` with one reading.
@@ -138,16 +143,12 @@ mod tests {
     const MS: Duration = Duration::from_millis(1);
 
     fn reading(at_ms: u32, cpu_ms: u32) -> Reading {
-        Reading {
-            at: MonoNanos(1_000_000 * u64::from(at_ms)),
-            cpu_time: (cpu_ms * MS).into(),
-            resident: None,
-        }
+        Reading::new(MonoNanos(1_000_000 * u64::from(at_ms)), (cpu_ms * MS).into(), None)
     }
 
     #[test]
     fn short_interval_gives_no_value_and_continues() {
-        let mut span = ReadingSpan::starting_with(&reading(0, 0));
+        let mut span = ReadingSpan::starting_with(&reading(0, 0)).unwrap();
         let mut meter = CpuMeter::default();
         span.push(&reading(50, 50));
         assert_eq!(meter.take(Some(&mut span), 100 * MS), None);
@@ -161,10 +162,10 @@ mod tests {
     #[test]
     fn two_runs_in_one_interval_are_summed() {
         let mut meter = CpuMeter::default();
-        let mut first = ReadingSpan::starting_with(&reading(0, 0));
+        let mut first = ReadingSpan::starting_with(&reading(0, 0)).unwrap();
         first.push(&reading(100, 40));
         meter.keep(&first);
-        let mut second = ReadingSpan::starting_with(&reading(150, 0));
+        let mut second = ReadingSpan::starting_with(&reading(150, 0)).unwrap();
         second.push(&reading(200, 10));
         // 40 ms and 10 ms over the 200 ms from the first reading to the last.
         assert_eq!(meter.take(Some(&mut second), MS), Some(CpuShare(25_000)));
@@ -174,8 +175,8 @@ mod tests {
     #[test]
     fn run_with_one_reading_is_not_part_of_interval() {
         let mut meter = CpuMeter::default();
-        meter.keep(&ReadingSpan::starting_with(&reading(0, 700)));
-        let mut second = ReadingSpan::starting_with(&reading(900, 0));
+        meter.keep(&ReadingSpan::starting_with(&reading(0, 700)).unwrap());
+        let mut second = ReadingSpan::starting_with(&reading(900, 0)).unwrap();
         assert_eq!(meter.take(Some(&mut second), MS), None);
         second.push(&reading(1_000, 30));
         assert_eq!(meter.take(Some(&mut second), MS), Some(CpuShare(30_000)));
@@ -183,7 +184,7 @@ mod tests {
 
     #[test]
     fn last_reading_never_reduces_time_or_cpu() {
-        let mut span = ReadingSpan::starting_with(&reading(0, 0));
+        let mut span = ReadingSpan::starting_with(&reading(0, 0)).unwrap();
         assert_eq!(span.push_last(&reading(100, 40)), (40 * MS).into());
         // The sampler's own reading was later: of the same value, then with a coarser step.
         assert_eq!(span.push_last(&reading(90, 40)), CpuTime::default());
@@ -193,9 +194,20 @@ mod tests {
 
     #[test]
     fn decreasing_cpu_time_restarts_span() {
-        let mut span = ReadingSpan::starting_with(&reading(0, 500));
+        let mut span = ReadingSpan::starting_with(&reading(0, 500)).unwrap();
         assert_eq!(span.push(&reading(100, 20)), None);
         assert_eq!(span.push(&reading(200, 30)), Some((10 * MS).into()));
         assert_eq!(CpuMeter::default().take(Some(&mut span), MS), Some(CpuShare(10_000)));
+    }
+
+    #[test]
+    fn reading_without_cpu_time_continues_span() {
+        let unknown = |at_ms| Reading { cpu_time: None, ..reading(at_ms, 0) };
+        assert!(ReadingSpan::starting_with(&unknown(0)).is_none());
+        let mut span = ReadingSpan::starting_with(&reading(0, 0)).unwrap();
+        assert_eq!(span.push(&unknown(100)), None);
+        assert_eq!(CpuMeter::default().take(Some(&mut span), MS), None);
+        assert_eq!(span.push(&reading(200, 50)), Some((50 * MS).into()));
+        assert_eq!(CpuMeter::default().take(Some(&mut span), MS), Some(CpuShare(25_000)));
     }
 }

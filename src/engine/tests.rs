@@ -14,6 +14,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::Engine;
 use super::pass::{Environment, PassResult, TickCost};
+use crate::config::Config;
 use crate::os::ExitWaiter;
 use crate::os::fake_probe::{AttachedProcess, FakeProbe, FakeProcesses};
 use crate::snapshot::Snapshot;
@@ -123,12 +124,14 @@ impl Harness {
             poll_interval: SECOND,
             history_duration: SECOND * samples,
         };
+        let config = Config::default().poll_interval(SECOND).history_duration(SECOND * samples);
+        let settings = config.clean_exit_codes(&[75]).validate().unwrap();
         let (probe, processes, _wake) = FakeProbe::new();
         let (sender, commands) = CommandSender::new(Box::new(|| ()));
         let first = SnapshotInner::before_first_tick(info, CollectorStatus::Running);
         processes.set_now(now);
         let mut harness = Self {
-            engine: Engine::new(info, samples as usize),
+            engine: Engine::new(info, &settings),
             env: FakeEnvironment {
                 probe,
                 commands,

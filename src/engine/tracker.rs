@@ -13,10 +13,9 @@ mod start;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use self::active_run::ActiveRun;
+use self::active_run::{ActiveRun, MIN_CPU_INTERVAL};
 use super::cpu_meter::{CpuMeter, ReadingSpan};
 use super::effects::{Effects, PendingCrash, Warning};
-use crate::history::frame::TickTotals;
 use crate::history::plugin_record::PluginRecord;
 use crate::history::run_log::RunRecord;
 use crate::os::{Identity, Probe};
@@ -34,6 +33,8 @@ pub(crate) struct TrackerContext<'a, P> {
     pub now: TimePoint,
     /// The newest tick.
     pub tick: u64,
+    /// Exit codes that count as clean besides the usual ones.
+    pub clean_exit_codes: &'a [i32],
 }
 
 /// A plugin, from its registration to its removal. The fields that a tick needs come first.
@@ -43,7 +44,7 @@ pub(crate) struct PluginTracker<P> {
     events: EventCounter,
     /// The counters as recorded in samples so far: never more than the counters themselves, and
     /// less only where a tick's increment did not fit into a sample.
-    recorded: TickTotals,
+    recorded: Recorded,
     /// The number of the newest run; 0 before the first.
     run_number: u64,
     crash_count: u64,
@@ -52,12 +53,25 @@ pub(crate) struct PluginTracker<P> {
     /// Something differs from the published record.
     is_changed: bool,
     meter: CpuMeter,
-    details: Box<TrackerDetails>,
+    /// The shortest interval that gives a CPU share, of the newest process that was read.
+    min_interval: Duration,
+    /// Whether the process of the active run is suspended; `None` if unknown.
+    is_suspended: Option<bool>,
+    /// [`TrackerDetails::unreported`] holds a process.
+    awaits_status: bool,
+    details: Box<TrackerDetails<P>>,
+}
+
+/// The sums of the increments that samples hold.
+#[derive(Clone, Copy, Debug, Default)]
+struct Recorded {
+    events: u64,
+    crashes: u64,
 }
 
 /// The parts of a tracker that a tick does not need.
 #[derive(Debug)]
-struct TrackerDetails {
+struct TrackerDetails<P> {
     id: PluginId,
     /// The public values. State, crash count and read error are updated at publication, the rest
     /// immediately.
@@ -72,6 +86,9 @@ struct TrackerDetails {
     /// Children whose exit was detected before the host's report of it, oldest first. The report
     /// has their last reading.
     exited_children: Vec<(RunId, ReadingSpan)>,
+    /// The process of the newest run that exited without a known status, while the kernel may still
+    /// report one.
+    unreported: Option<(RunId, P)>,
 }
 
 impl<P> PluginTracker<P> {
@@ -91,9 +108,13 @@ impl<P> PluginTracker<P> {
             state_since: now.wall,
             runs: Default::default(),
             crash_count: 0,
+            unknown_end_count: 0,
+            unknown_ends_detected: 0,
             last_crash: None,
             restart_count: 0,
             ended_cpu: Duration::ZERO,
+            is_suspended: None,
+            suspended_since: None,
             read_error: None,
         };
         let details = TrackerDetails {
@@ -104,17 +125,21 @@ impl<P> PluginTracker<P> {
             logged: Vec::new(),
             last_crash: None,
             exited_children: Vec::new(),
+            unreported: None,
         };
         Self {
             active: None,
             events,
-            recorded: TickTotals::default(),
+            recorded: Recorded::default(),
             run_number: 0,
             crash_count: 0,
             state: PluginState::Stopped,
             read_error: None,
             is_changed: true,
             meter: CpuMeter::default(),
+            min_interval: MIN_CPU_INTERVAL,
+            is_suspended: None,
+            awaits_status: false,
             details: Box::new(details),
         }
     }
@@ -176,6 +201,15 @@ impl<P> PluginTracker<P> {
         if self.state != state {
             self.state = state;
             self.change().state_since = at;
+        }
+    }
+
+    fn set_suspended(&mut self, is_suspended: Option<bool>, at: SystemTime) {
+        if self.is_suspended != is_suspended {
+            self.is_suspended = is_suspended;
+            let record = self.change();
+            record.is_suspended = is_suspended;
+            record.suspended_since = (is_suspended == Some(true)).then_some(at);
         }
     }
 

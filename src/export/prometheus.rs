@@ -31,6 +31,7 @@
 //! | `plugin_start_time_seconds` | gauge | Unix time at which the process started |
 //! | `plugin_last_crash_timestamp_seconds` | gauge | Unix time of the last crash; absent before the first |
 //! | `plugin_events_total`, `plugin_crashes_total`, `plugin_restarts_total` | counter | since registration, from 0 |
+//! | `plugin_unknown_ends_total` | counter | processes whose exit status was unknown when they were found to have exited |
 //! | `plugin_up` | gauge | 1 with a running process, else 0 |
 //! | `plugin_state` | stateset | one series for each of the seven states, exactly one of them 1 |
 //! | `plugin_info` | info | `version` of the newest run; absent if it has none |

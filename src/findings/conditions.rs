@@ -9,7 +9,7 @@ use super::memory_change::MemoryChange;
 use super::onset::{is_run_older, onset};
 use super::thresholds::Thresholds;
 use crate::format::number::mebibytes;
-use crate::{PluginState, PluginView, ReadError, Window};
+use crate::{PluginState, PluginView, ReadError, RunEnd, Window};
 
 /// The conditions of a plugin that need attention. Reading them takes a few look-ups: onsets and
 /// growth are determined when the findings are made.
@@ -18,6 +18,9 @@ pub(super) struct Conditions<'a> {
     thresholds: Thresholds,
     is_down: bool,
     is_unhealthy: bool,
+    /// When the newest run ended, if its end is unknown.
+    unknown_end: Option<SystemTime>,
+    suspended_since: Option<SystemTime>,
     read_error: Option<ReadError>,
     /// The last crash, if it is recent.
     recent_crash: Option<SystemTime>,
@@ -44,6 +47,8 @@ impl<'a> Conditions<'a> {
             thresholds: *thresholds,
             is_down,
             is_unhealthy,
+            unknown_end: unknown_end(view),
+            suspended_since: view.suspended_since(),
             read_error: view.read_error().copied(),
             recent_crash: recent_crash(view),
             cpu_percent: usage.cpu_percent.filter(|&cpu| cpu > thresholds.cpu_percent),
@@ -54,6 +59,8 @@ impl<'a> Conditions<'a> {
     /// The highest severity that needs attention.
     pub(super) fn severity(&self) -> Option<Severity> {
         let is_warned = self.is_unhealthy
+            || self.unknown_end.is_some()
+            || self.suspended_since.is_some()
             || self.read_error.is_some()
             || self.recent_crash.is_some()
             || self.cpu_percent.is_some()
@@ -67,18 +74,27 @@ impl<'a> Conditions<'a> {
         let mut out = Vec::new();
         let mut push = |since, kind: FindingKind| {
             let newest = || view.runs().next_back();
+            let run = view.run().or_else(newest);
+            let is_down = matches!(kind, FindingKind::Down { .. });
             out.push(Finding {
                 plugin: Arc::from(view.name()),
-                run: view.run().or_else(newest).map(|run| run.id),
+                run: run.map(|run| run.id),
                 severity: kind.severity(),
                 since,
                 kind,
+                oom_killed: run.filter(|_| is_down).and_then(|run| run.oom_killed),
             });
         };
         if self.is_down {
             let end = view.runs().next_back().and_then(|run| run.end);
             let kind = FindingKind::Down { state: view.state(), end };
             push(Onset::At(view.state_since()), kind);
+        }
+        if let Some(ended_at) = self.unknown_end {
+            push(Onset::At(ended_at), FindingKind::EndedUnknown);
+        }
+        if let Some(since) = self.suspended_since {
+            push(Onset::At(since), FindingKind::Suspended);
         }
         if self.is_unhealthy {
             push(Onset::At(view.state_since()), FindingKind::Unhealthy);
@@ -119,4 +135,13 @@ impl<'a> Conditions<'a> {
         }
         onset(self.view, |sample| sample.cpu_percent.is_none() && sample.memory_bytes.is_none())
     }
+}
+
+/// When the newest run ended, if the plugin has stopped by it and its end is unknown.
+fn unknown_end(view: PluginView<'_>) -> Option<SystemTime> {
+    if view.state() != PluginState::Stopped || view.unknown_end_count() == 0 {
+        return None;
+    }
+    let newest = view.runs().next_back()?;
+    newest.ended_at.filter(|_| newest.end == Some(RunEnd::Unknown))
 }

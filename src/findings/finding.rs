@@ -82,8 +82,12 @@ pub enum FindingKind {
         /// How its newest run ended; `None` without a run that has ended.
         end: Option<RunEnd>,
     },
+    /// The newest run has ended, and neither the host nor the kernel has reported how.
+    EndedUnknown,
     /// The process was reported, but cannot be read.
     Unreadable(ReadError),
+    /// The process is stopped by a signal, by job control, or by a debugger.
+    Suspended,
     /// The host reported the plugin as unhealthy.
     Unhealthy,
     /// The plugin crashed recently. Not reported for a plugin that is [`Down`](Self::Down) by its
@@ -132,7 +136,9 @@ impl FindingKind {
     pub const fn name(&self) -> &'static str {
         match self {
             Self::Down { .. } => "down",
+            Self::EndedUnknown => "ended_unknown",
             Self::Unreadable(_) => "unreadable",
+            Self::Suspended => "suspended",
             Self::Unhealthy => "unhealthy",
             Self::Crashed { .. } => "crashed",
             Self::CpuAboveThreshold { .. } => "cpu_above_threshold",
@@ -146,7 +152,9 @@ impl FindingKind {
     pub const fn severity(&self) -> Severity {
         match self {
             Self::Down { .. } => Severity::Critical,
-            Self::Unreadable(_)
+            Self::EndedUnknown
+            | Self::Unreadable(_)
+            | Self::Suspended
             | Self::Unhealthy
             | Self::Crashed { .. }
             | Self::CpuAboveThreshold { .. }
@@ -159,7 +167,7 @@ impl FindingKind {
 /// A statement about a plugin that needs attention, with evidence and onset.
 ///
 /// [`Display`](std::fmt::Display) writes one sentence; `Serialize` writes
-/// `{"plugin", "run", "severity", "since", "is_since_exact", "kind", "details", "message"}`, where
+/// `{"plugin", "run", "severity", "since", "is_since_exact", "kind", "details", "oom_killed", "message"}`, where
 /// `details` has the evidence, with units in its keys.
 ///
 /// ```
@@ -193,6 +201,9 @@ pub struct Finding {
     pub since: Onset,
     /// What was found, with its evidence.
     pub kind: FindingKind,
+    /// For a plugin that is down: whether the kernel's OOM killer has killed its newest process; see
+    /// [`Run::oom_killed`](crate::Run::oom_killed).
+    pub oom_killed: Option<bool>,
 }
 
 /// Two onsets of the same condition may differ by this much.

@@ -12,7 +12,7 @@ impl Serialize for Finding {
         let mut message = String::new();
         // Writing to a string does not fail.
         let _: std::fmt::Result = write_sentence(&mut message, self);
-        let mut out = serializer.serialize_struct("Finding", 8)?;
+        let mut out = serializer.serialize_struct("Finding", 9)?;
         out.serialize_field("plugin", &*self.plugin)?;
         out.serialize_field("run", &self.run)?;
         out.serialize_field("severity", &self.severity)?;
@@ -20,6 +20,7 @@ impl Serialize for Finding {
         out.serialize_field("is_since_exact", &self.since.is_exact())?;
         out.serialize_field("kind", self.kind.name())?;
         out.serialize_field("details", &Details(&self.kind))?;
+        out.serialize_field("oom_killed", &self.oom_killed)?;
         out.serialize_field("message", &message)?;
         out.end()
     }
@@ -39,7 +40,7 @@ impl Serialize for Details<'_> {
             FindingKind::Unreadable(error) => {
                 out.serialize_entry("read_error", &error.to_string())?;
             }
-            FindingKind::Unhealthy => {}
+            FindingKind::EndedUnknown | FindingKind::Suspended | FindingKind::Unhealthy => {}
             FindingKind::Crashed { count, within, last } => {
                 out.serialize_entry("count", count)?;
                 out.serialize_entry("within_seconds", &within.as_secs_f64())?;

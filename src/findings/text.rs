@@ -19,6 +19,11 @@ impl fmt::Display for Severity {
     }
 }
 
+/// Beside the signal by which a process was killed.
+pub(crate) const OOM_KILLED: &str = ", killed by the OOM killer";
+/// For an end that nobody has reported.
+pub(crate) const NO_STATUS: &str = "and no exit status was reported";
+
 /// Without the plugin's name.
 pub(super) fn write_sentence(f: &mut impl fmt::Write, finding: &Finding) -> fmt::Result {
     match &finding.kind {
@@ -29,12 +34,17 @@ pub(super) fn write_sentence(f: &mut impl fmt::Write, finding: &Finding) -> fmt:
                 Some(end @ (RunEnd::Exited(_) | RunEnd::Signaled(_)))
                     if *state != PluginState::Failed =>
                 {
-                    write!(f, " ({end})")
+                    let oom = if finding.oom_killed == Some(true) { OOM_KILLED } else { "" };
+                    write!(f, " ({end}{oom})")
                 }
                 // The other ends add nothing to that.
                 Some(_) | None => Ok(()),
             }
         }
+        FindingKind::EndedUnknown => {
+            write!(f, "ended at {}, {NO_STATUS}", time(finding.since.time()))
+        }
+        FindingKind::Suspended => write!(f, "suspended (SIGSTOP) {}", Since(finding.since)),
         FindingKind::Unreadable(error) => write!(f, "{error}, {}", Since(finding.since)),
         FindingKind::Unhealthy => write!(f, "unhealthy {}", Since(finding.since)),
         FindingKind::Crashed { count, within, last } if *count > 1 => {

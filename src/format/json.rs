@@ -122,13 +122,14 @@ pub(crate) fn sample_fields<S: SerializeStruct>(
     out.serialize_field("state", &sample.state)?;
     out.serialize_field("cpu_percent", &sample.cpu_percent.map(round2))?;
     out.serialize_field("memory_mb", &sample.memory_bytes.map(megabytes))?;
+    out.serialize_field("suspended", &sample.is_suspended)?;
     out.serialize_field("uptime_seconds", &sample.uptime.map(|up| round2(up.as_secs_f64())))?;
     out.serialize_field("event_count", &sample.event_count)?;
     out.serialize_field("crash_count", &sample.crash_count)
 }
 
 /// The number of fields that [`sample_fields`] writes.
-pub(crate) const SAMPLE_FIELDS: usize = 10;
+pub(crate) const SAMPLE_FIELDS: usize = 11;
 
 impl Serialize for Sample<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -155,7 +156,7 @@ impl Serialize for Run {
                 (None, None)
             }
         };
-        let mut out = serializer.serialize_struct("Run", 10)?;
+        let mut out = serializer.serialize_struct("Run", 11)?;
         out.serialize_field("id", &self.id)?;
         out.serialize_field("pid", &self.pid)?;
         out.serialize_field("version", &self.version.as_deref())?;
@@ -166,6 +167,7 @@ impl Serialize for Run {
         out.serialize_field("exit_code", &code)?;
         out.serialize_field("signal", &signal)?;
         out.serialize_field("cpu_seconds", &self.cpu_time.map(|cpu| round2(cpu.as_secs_f64())))?;
+        out.serialize_field("oom_killed", &self.oom_killed)?;
         out.end()
     }
 }

@@ -66,7 +66,7 @@ impl fmt::Display for SystemMetrics {
         let plugins = if self.total_plugins == 1 { "plugin" } else { "plugins" };
         write!(
             f,
-            "{} {plugins}, {} running, {} crashed; {} events, {:.2} MB, up {}",
+            "{} {plugins}, {} running, {} crashed; {} events, {:.2} MB resident (sum), up {}",
             self.total_plugins,
             self.plugins_running,
             self.plugins_crashed,

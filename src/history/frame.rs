@@ -23,6 +23,8 @@ impl Frame {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct TickTotals {
     pub events: u64,
+    /// The part of `events` that did not fit into samples: more than 2^32 in one tick.
+    pub unrecorded_events: u64,
     pub crashes: u64,
     /// CPU time of the run that was active.
     pub run_cpu: CpuTime,

@@ -20,10 +20,18 @@ pub(crate) struct PluginRecord {
     pub state_since: SystemTime,
     pub runs: RunLog,
     pub crash_count: u64,
+    /// Runs whose end is unknown.
+    pub unknown_end_count: u64,
+    /// Runs whose end was unknown when it was detected: never decreases.
+    pub unknown_ends_detected: u64,
     pub last_crash: Option<SystemTime>,
     pub restart_count: u64,
     /// CPU time of the runs that have ended.
     pub ended_cpu: Duration,
+    /// Whether the process of the active run is stopped; `None` if unknown.
+    pub is_suspended: Option<bool>,
+    /// When the suspension was detected.
+    pub suspended_since: Option<SystemTime>,
     pub read_error: Option<ReadError>,
 }
 

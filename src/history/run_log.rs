@@ -22,6 +22,8 @@ pub(crate) struct RunRecord {
     pub classified: bool,
     /// The run counts as a crash after the grace period, unless it is classified by then.
     pub crash_pending: bool,
+    /// The run counts as one whose end is unknown.
+    pub counts_as_unknown: bool,
 }
 
 impl RunRecord {
@@ -144,6 +146,7 @@ mod tests {
                 ended_at: None,
                 end: None,
                 cpu_time: None,
+                oom_killed: None,
             },
             number,
             process_start: None,
@@ -151,6 +154,7 @@ mod tests {
             last_tick: 0,
             classified: false,
             crash_pending: false,
+            counts_as_unknown: false,
         }
     }
 

@@ -92,7 +92,7 @@ impl Script {
         }
         let FakeProcess { condition, cpu, .. } = *process;
         let resident = ResidentBytes::new(FAKE_RESIDENT_BYTES);
-        let reading = Reading { at, cpu_time: cpu.into(), resident };
+        let reading = Reading::new(at, cpu.into(), resident);
         match condition {
             Condition::Alive => Ok(reading),
             Condition::Zombie(exit) => Err(ReadFailure::Exited(exit, Some(Box::new(reading)))),
@@ -243,10 +243,6 @@ impl fmt::Debug for FakeProbe {
 impl Probe for FakeProbe {
     type Process = AttachedProcess;
 
-    fn min_interval(&self) -> Duration {
-        Duration::from_millis(1)
-    }
-
     fn attach(
         &mut self,
         pid: u32,
@@ -261,6 +257,7 @@ impl Probe for FakeProbe {
                 Attach::Found(FoundProcess {
                     process: AttachedProcess { pid, process_start },
                     process_start: Some(process_start),
+                    min_interval: Duration::from_millis(1),
                     reading,
                 })
             };

@@ -14,6 +14,9 @@
 
 mod epoll;
 mod fds;
+mod oom;
+mod pidfd_info;
+mod suspension;
 #[cfg(test)]
 mod tests;
 
@@ -27,6 +30,8 @@ use nix::unistd::Pid;
 
 use self::epoll::Epoll;
 use self::fds::{FdBudget, OpenError, ProcessFds, exit_status, has_exited};
+use self::oom::OomCounter;
+use self::suspension::CheckBudget;
 use super::pid::{FOREIGN_PROC, is_proc_foreign};
 use super::reading::Reading;
 use super::{Attach, ExitWaiter, FoundProcess, Identity, Probe, ReadFailure, clock, procfs};
@@ -45,6 +50,17 @@ pub(crate) struct NativeProbe {
     ticks_per_second: u64,
     /// The pids in `/proc` belong to another PID namespace: see [`is_proc_foreign`].
     is_foreign: bool,
+    suspension_checks: CheckBudget,
+}
+
+/// Where the CPU time of a process comes from.
+#[derive(Clone, Copy, Debug)]
+enum CpuSource {
+    /// The process's CPU clock.
+    Clock(ClockId),
+    /// `/proc/PID/stat`, in clock ticks: where the clocks of other processes are refused, as some
+    /// sandboxes do.
+    Stat,
 }
 
 /// An attached process.
@@ -52,13 +68,15 @@ pub(crate) struct NativeProbe {
 pub(crate) struct AttachedProcess {
     pid: u32,
     token: u64,
-    clock: ClockId,
+    cpu: CpuSource,
     /// `None` without capacity for them: then files are opened in every tick.
     fds: Option<ProcessFds>,
     /// In clock ticks; `None` if it could not be read.
     start_ticks: Option<u64>,
     /// At the last reading.
     cpu_time: CpuTime,
+    /// `None` if its cgroup does not count OOM kills.
+    oom: Option<OomCounter>,
 }
 
 impl NativeProbe {
@@ -70,13 +88,18 @@ impl NativeProbe {
             page_size: rustix::param::page_size() as u64,
             ticks_per_second: rustix::param::clock_ticks_per_second().max(1),
             is_foreign: is_proc_foreign(),
+            suspension_checks: CheckBudget::default(),
         };
         Ok((probe, wake))
     }
 
     /// The start of a process on the boot clock.
     fn process_start(&self, start_ticks: u64) -> Duration {
-        let nanos = u128::from(start_ticks) * 1_000_000_000 / u128::from(self.ticks_per_second);
+        self.ticks_to_time(start_ticks)
+    }
+
+    fn ticks_to_time(&self, ticks: u64) -> Duration {
+        let nanos = u128::from(ticks) * 1_000_000_000 / u128::from(self.ticks_per_second);
         Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
     }
 
@@ -85,22 +108,27 @@ impl NativeProbe {
     }
 
     /// Reads the clock, then the held file: see the module's documentation.
-    fn read_held(&self, clock: ClockId, fds: &ProcessFds) -> Result<Reading, ReadFailure> {
-        let (at, cpu_time) = cpu_time(clock);
+    fn read_held(
+        &self,
+        pid: u32,
+        cpu: CpuSource,
+        fds: &ProcessFds,
+    ) -> Result<Reading, ReadFailure> {
+        let (at, cpu_time) = self.read_cpu_time(pid, cpu);
         match (resident_pages(&fds.statm), cpu_time) {
             (Ok(0), cpu_time) => {
                 // An exited process has no pages, and neither has a process whose first thread has
                 // exited while others run. The pidfd distinguishes them.
-                let last = cpu_time.map(|cpu_time| Reading { at, cpu_time, resident: None });
+                let last = cpu_time.map(|cpu_time| Reading::new(at, cpu_time, None));
                 if has_exited(&fds.pidfd) {
                     return Err(ReadFailure::Exited(exit_status(&fds.pidfd), last.map(Box::new)));
                 }
                 last.ok_or(ReadFailure::Failed(ReadError::UNKNOWN))
             }
-            (Ok(pages), Some(cpu_time)) => {
-                Ok(Reading { at, cpu_time, resident: self.resident(pages) })
+            (Ok(pages), cpu_time) => {
+                let resident = self.resident(pages);
+                Ok(Reading { at, cpu_time, resident, is_suspended: None })
             }
-            (Ok(_), None) => Err(ReadFailure::Failed(ReadError::UNKNOWN)),
             // The held file of a reaped process cannot be read.
             (Err(_), _) if has_exited(&fds.pidfd) => {
                 Err(ReadFailure::Exited(exit_status(&fds.pidfd), None))
@@ -112,7 +140,7 @@ impl NativeProbe {
     fn read_process(&mut self, process: &mut AttachedProcess) -> Result<Reading, ReadFailure> {
         let was_held = process.fds.is_some();
         let read = match &process.fds {
-            Some(fds) => self.read_held(process.clock, fds),
+            Some(fds) => self.read_held(process.pid, process.cpu, fds),
             None => self.read_not_held(process),
         };
         let last = match &read {
@@ -124,10 +152,12 @@ impl NativeProbe {
             // Without held files, a clock that went back is the clock of another process. With them
             // the process is proven to be the same, and its clock was set, as libfaketime does:
             // then only the difference is unknown.
-            if !was_held && reading.cpu_time < process.cpu_time {
-                return Err(ReadFailure::Exited(ProcessExit::Unknown, None));
+            if let Some(cpu_time) = reading.cpu_time {
+                if !was_held && cpu_time < process.cpu_time {
+                    return Err(ReadFailure::Exited(ProcessExit::Unknown, None));
+                }
+                process.cpu_time = cpu_time;
             }
-            process.cpu_time = reading.cpu_time;
         }
         read
     }
@@ -137,7 +167,7 @@ impl NativeProbe {
     /// Without held descriptors the start time identifies the process. It is read last, so that it
     /// covers all values that were read before.
     fn read_not_held(&mut self, process: &mut AttachedProcess) -> Result<Reading, ReadFailure> {
-        let AttachedProcess { pid, clock, token, .. } = *process;
+        let AttachedProcess { pid, cpu, token, .. } = *process;
         if self.budget.has_capacity()
             && let Ok(fds) = self.budget.open(pid)
         {
@@ -145,22 +175,22 @@ impl NativeProbe {
                 return Err(ReadFailure::Exited(ProcessExit::Unknown, None));
             }
             self.epoll.watch(&fds.pidfd, token);
-            let read = self.read_held(clock, &fds);
+            let read = self.read_held(pid, cpu, &fds);
             process.fds = Some(fds);
             return read;
         }
-        let (at, cpu_time) = cpu_time(clock);
+        let (at, cpu_time) = self.read_cpu_time(pid, cpu);
         let path = format!("/proc/{pid}/statm");
         let pages = self.budget.with_reserve_fd(|| Ok(resident_pages(&File::open(&path)?)?));
         if self.is_start_different(process) {
             return Err(ReadFailure::Exited(ProcessExit::Unknown, None));
         }
         if let (&Ok(pages @ 1..), Some(cpu_time)) = (&pages, cpu_time) {
-            return Ok(Reading { at, cpu_time, resident: self.resident(pages) });
+            return Ok(Reading::new(at, cpu_time, self.resident(pages)));
         }
         // Whether it has exited shows at a pidfd; for a child of the host, by waitid(2) too.
         let last = cpu_time.filter(|_| pages.is_ok());
-        let last = last.map(|cpu_time| Reading { at, cpu_time, resident: None });
+        let last = last.map(|cpu_time| Reading::new(at, cpu_time, None));
         match self.budget.with_reserve_fd(|| fds::open_pidfd(pid)) {
             Ok(pidfd) if has_exited(&pidfd) => {
                 Err(ReadFailure::Exited(exit_status(&pidfd), last.map(Box::new)))
@@ -175,6 +205,49 @@ impl NativeProbe {
                 Err(OpenError::Other(error)) => Err(ReadFailure::Failed(read_error(&error))),
                 Ok(_) | Err(_) => last.ok_or(ReadFailure::Failed(ReadError::UNKNOWN)),
             },
+        }
+    }
+
+    fn read_cpu_time(&self, pid: u32, source: CpuSource) -> (MonoNanos, Option<CpuTime>) {
+        match source {
+            CpuSource::Clock(clock) => cpu_time(clock),
+            CpuSource::Stat => {
+                let MonoNanos(before) = clock::mono();
+                let stat = std::fs::read(format!("/proc/{pid}/stat"));
+                let MonoNanos(after) = clock::mono();
+                let ticks = stat.ok().and_then(|stat| procfs::cpu_ticks(&stat));
+                let cpu_time = ticks.map(|ticks| CpuTime::from(self.ticks_to_time(ticks)));
+                (MonoNanos(before + (after - before) / 2), cpu_time)
+            }
+        }
+    }
+
+    /// The CPU source of a living process: its clock, unless that is refused.
+    fn cpu_source(pid: u32) -> CpuSource {
+        let raw = i32::try_from(pid).map(Pid::from_raw);
+        let clock = raw.ok().and_then(|pid| nix::time::clock_getcpuclockid(pid).ok());
+        match clock.filter(|clock| clock.now().is_ok()) {
+            Some(clock) => CpuSource::Clock(clock),
+            None => CpuSource::Stat,
+        }
+    }
+
+    /// Checks whether the process is suspended, after a tick in which it used no CPU time.
+    fn check_suspension(
+        &mut self,
+        process: &AttachedProcess,
+        reading: &mut Reading,
+        before: CpuTime,
+    ) {
+        if reading.cpu_time.is_some_and(|cpu_time| cpu_time != before) {
+            reading.is_suspended = Some(false);
+        } else if self.suspension_checks.take(reading.at) {
+            let path = format!("/proc/{}/stat", process.pid);
+            let stat = self.budget.with_reserve_fd(|| Ok(std::fs::read(&path)?));
+            let is_stopped = stat.ok().and_then(|stat| procfs::is_stopped(&stat));
+            // The file was opened by pid: it counts if the process still lives after that.
+            let lives = process.fds.as_ref().is_some_and(|fds| !has_exited(&fds.pidfd));
+            reading.is_suspended = is_stopped.filter(|_| lives);
         }
     }
 
@@ -247,12 +320,6 @@ fn read_error(error: &io::Error) -> ReadError {
 impl Probe for NativeProbe {
     type Process = AttachedProcess;
 
-    fn min_interval(&self) -> Duration {
-        // Ten steps of a nanosecond clock are less. The clock of a process that does not sleep
-        // advances by the scheduler tick, whose length the kernel does not report.
-        Duration::from_millis(1)
-    }
-
     fn attach(
         &mut self,
         pid: u32,
@@ -276,8 +343,8 @@ impl Probe for NativeProbe {
             self.budget.warn_once(error.filter(|error| !error.is_exhausted()).as_ref());
         }
         let start_ticks = self.read_start(pid);
-        let raw = i32::try_from(pid).map(Pid::from_raw);
-        let clock = raw.ok().and_then(|pid| nix::time::clock_getcpuclockid(pid).ok());
+        let cpu = Self::cpu_source(pid);
+        let oom = OomCounter::of_process(pid);
         // After everything was opened: if the process lives now, all of it is its own.
         match &fds {
             Some(fds) if has_exited(&fds.pidfd) => {
@@ -297,26 +364,32 @@ impl Probe for NativeProbe {
         {
             return Attach::Rejected(ReadError::PidReused);
         }
-        let Some(clock) = clock else {
-            return Attach::Failed(ReadError::UNKNOWN);
-        };
         if let Some(fds) = &fds {
             self.epoll.watch(&fds.pidfd, token);
         }
         let cpu_time = CpuTime::default();
-        let mut process = AttachedProcess { pid, token, clock, fds, start_ticks, cpu_time };
+        let mut process = AttachedProcess { pid, token, cpu, fds, start_ticks, cpu_time, oom };
         let reading = match self.read_process(&mut process) {
             Ok(reading) => Ok(reading),
             Err(ReadFailure::Exited(exit, _)) => return Attach::Exited(exit),
             Err(ReadFailure::Failed(error)) => Err(error),
         };
-        Attach::Found(FoundProcess { process, process_start, reading })
+        // Ten steps of a nanosecond clock are less than 1 ms. The clock of a process that does not
+        // sleep advances by the scheduler tick, whose length the kernel does not report.
+        let min_interval = match cpu {
+            CpuSource::Clock(_) => Duration::from_millis(1),
+            CpuSource::Stat => self.ticks_to_time(10),
+        };
+        Attach::Found(FoundProcess { process, process_start, min_interval, reading })
     }
 
     fn begin_tick<'p>(&mut self, _processes: impl Iterator<Item = &'p AttachedProcess>) {}
 
     fn read(&mut self, process: &mut AttachedProcess) -> Result<Reading, ReadFailure> {
-        self.read_process(process)
+        let before = process.cpu_time;
+        let mut reading = self.read_process(process)?;
+        self.check_suspension(process, &mut reading, before);
+        Ok(reading)
     }
 
     fn read_between_ticks(
@@ -335,6 +408,14 @@ impl Probe for NativeProbe {
             });
         }
         self.read_process(process).map(Some)
+    }
+
+    fn late_status(&mut self, process: &AttachedProcess) -> ProcessExit {
+        process.fds.as_ref().map_or(ProcessExit::Unknown, |fds| exit_status(&fds.pidfd))
+    }
+
+    fn was_oom_killed(&self, process: &AttachedProcess) -> Option<bool> {
+        process.oom.as_ref()?.has_risen()
     }
 
     fn identity(&self, process: &AttachedProcess) -> Option<Identity> {

@@ -18,10 +18,60 @@ pub(crate) fn resident_pages(statm: &[u8]) -> Option<u64> {
 /// field of `/proc/PID/stat`. The second field is the command's name in parentheses and may contain
 /// spaces and parentheses, so fields are counted from the *last* `)`.
 pub(crate) fn start_time(stat: &[u8]) -> Option<u64> {
+    parse(stat_fields(stat)?.nth(22 - 3)?)
+}
+
+/// The fields of `/proc/PID/stat` after the command's name, which may contain spaces and
+/// parentheses: from the third, the state, on.
+fn stat_fields(stat: &[u8]) -> Option<impl Iterator<Item = &[u8]>> {
     let name_end = stat.iter().rposition(|&byte| byte == b')')?;
-    // The state, the third field, is the first after the name.
-    let field = stat[name_end + 1..].trim_ascii().split(|&byte| byte == b' ').nth(22 - 3)?;
+    Some(stat[name_end + 1..].trim_ascii().split(|&byte| byte == b' '))
+}
+
+fn parse(field: &[u8]) -> Option<u64> {
     std::str::from_utf8(field).ok()?.parse().ok()
+}
+
+/// Whether the process is stopped: `state`, the third field of `/proc/PID/stat`, is `T` (stopped by
+/// a signal) or `t` (by a debugger).
+pub(crate) fn is_stopped(stat: &[u8]) -> Option<bool> {
+    match stat_fields(stat)?.next()? {
+        [state] if state.is_ascii_alphabetic() => Some(matches!(state, b'T' | b't')),
+        _ => None,
+    }
+}
+
+/// CPU time in clock ticks: `utime` and `stime`, the fields 14 and 15 of `/proc/PID/stat`.
+pub(crate) fn cpu_ticks(stat: &[u8]) -> Option<u64> {
+    let mut fields = stat_fields(stat)?.skip(14 - 3);
+    parse(fields.next()?)?.checked_add(parse(fields.next()?)?)
+}
+
+/// The memory cgroup of cgroup v1 and the cgroup of v2 in `/proc/PID/cgroup` (cgroups(7)), other
+/// than the root.
+pub(crate) fn memory_cgroups(cgroups: &str) -> (Option<&str>, Option<&str>) {
+    let mut found = (None, None);
+    for line in cgroups.lines() {
+        let mut parts = line.splitn(3, ':');
+        let (Some(id), Some(controllers), Some(path)) = (parts.next(), parts.next(), parts.next())
+        else {
+            continue;
+        };
+        if !path.starts_with('/') || path == "/" || path.split('/').any(|part| part == "..") {
+            continue;
+        }
+        if controllers.split(',').any(|controller| controller == "memory") {
+            found.0 = Some(path);
+        } else if id == "0" && controllers.is_empty() {
+            found.1 = Some(path);
+        }
+    }
+    found
+}
+
+/// The number of OOM kills: `oom_kill` of `memory.events` (cgroup v2) and `memory.oom_control` (v1).
+pub(crate) fn oom_kills(events: &[u8]) -> Option<u64> {
+    number_after(events, b"oom_kill ")
 }
 
 /// The process to which a thread belongs: `Tgid` of `/proc/PID/status`.
@@ -57,6 +107,44 @@ mod tests {
         for bad in [&b""[..], b"99 (sh", b"99 (sh) S 1 2 3", b")"] {
             assert_eq!(start_time(bad), None);
         }
+    }
+
+    #[test]
+    fn stat_gives_state_and_cpu_ticks() {
+        let stat = |state| {
+            format!(
+                "99 (a) T 1 ({state} 1 2 3 4 5 6 7 8 9 10 11 12 13) {state} 1 2 3 4 5 6 7 8 9 10 700 11 0"
+            )
+        };
+        for (state, stopped) in [("T", true), ("t", true), ("S", false), ("R", false), ("Z", false)]
+        {
+            assert_eq!(is_stopped(stat(state).as_bytes()), Some(stopped), "{state}");
+            assert_eq!(cpu_ticks(stat(state).as_bytes()), Some(711), "{state}");
+        }
+        let overflow = format!("1 (a) S 1 2 3 4 5 6 7 8 9 10 {} 1 0", u64::MAX);
+        assert_eq!(cpu_ticks(overflow.as_bytes()), None);
+        for bad in [&b""[..], b"1 (a", b"1 (a)", b"1 (a) ", b"1 (a) 7 8"] {
+            assert_eq!((is_stopped(bad), cpu_ticks(bad)), (None, None));
+        }
+    }
+
+    #[test]
+    fn memory_cgroups_are_found_by_version() {
+        let hybrid = "4:memory:/a/b\n3:cpu,cpuacct:/c\n0::/d:e\n";
+        assert_eq!(memory_cgroups(hybrid), (Some("/a/b"), Some("/d:e")));
+        assert_eq!(memory_cgroups("0::/user.slice/x\n"), (None, Some("/user.slice/x")));
+        assert_eq!(memory_cgroups("4:hugetlb,memory:/a\n0::/\n"), (Some("/a"), None));
+        for bad in ["", "0", "0:", "0::", "0::relative", "0::/../x", "4:memory:/", "x:mem:/a"] {
+            assert_eq!(memory_cgroups(bad), (None, None), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn oom_kills_are_counted_in_both_versions() {
+        let v1 = b"oom_kill_disable 0\nunder_oom 0\noom_kill 3\n";
+        let v2 = b"low 0\nhigh 0\nmax 9\noom 5\noom_kill 4\noom_group_kill 7\n";
+        assert_eq!((oom_kills(v1), oom_kills(v2)), (Some(3), Some(4)));
+        assert_eq!(oom_kills(b"oom_kill_disable 0\n"), None);
     }
 
     #[test]

@@ -4,20 +4,32 @@ use crate::history::units::{CpuTime, ResidentBytes};
 use crate::sync::command::ChildReading;
 use crate::time::MonoNanos;
 
-/// The raw values of one process at one time: a counter that only grows while the process lives,
-/// and a size.
+/// The raw values of one process at one time. Each may be unknown by itself: a sandbox may refuse
+/// one source and allow another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Reading {
     /// Taken beside the CPU time, not once for all processes.
     pub at: MonoNanos,
-    /// Since the process started.
-    pub cpu_time: CpuTime,
-    /// `None` if the operating system did not report it.
+    /// Since the process started; it only grows while the process lives.
+    pub cpu_time: Option<CpuTime>,
     pub resident: Option<ResidentBytes>,
+    /// Whether the process is stopped by a signal or a debugger. `None`: not checked.
+    pub is_suspended: Option<bool>,
+}
+
+impl Reading {
+    /// A reading of CPU time and memory.
+    pub(crate) const fn new(
+        at: MonoNanos,
+        cpu_time: CpuTime,
+        resident: Option<ResidentBytes>,
+    ) -> Self {
+        Self { at, cpu_time: Some(cpu_time), resident, is_suspended: None }
+    }
 }
 
 impl From<ChildReading> for Reading {
     fn from(ChildReading { at, cpu_time }: ChildReading) -> Self {
-        Self { at, cpu_time, resident: None }
+        Self::new(at, cpu_time, None)
     }
 }

@@ -70,7 +70,7 @@ pub(crate) struct TrackedProcess {
     /// In seconds, as sysinfo reports it: identifies the process.
     start_time: u64,
     /// At the last reading.
-    cpu_time: CpuTime,
+    cpu_time: Option<CpuTime>,
 }
 
 /// The values of one process in sysinfo.
@@ -158,8 +158,12 @@ impl SysinfoProbe {
             },
             reading: Reading {
                 at,
-                cpu_time: Duration::from_millis(process.accumulated_cpu_time()).into(),
+                cpu_time: Some(Duration::from_millis(process.accumulated_cpu_time()).into()),
                 resident: ResidentBytes::new(process.memory()),
+                is_suspended: Some(matches!(
+                    process.status(),
+                    ProcessStatus::Stop | ProcessStatus::Tracing
+                )),
             },
         })
     }
@@ -202,10 +206,6 @@ impl SysinfoProbe {
 impl Probe for SysinfoProbe {
     type Process = TrackedProcess;
 
-    fn min_interval(&self) -> Duration {
-        10 * CPU_TIME_STEP
-    }
-
     fn attach(
         &mut self,
         pid: u32,
@@ -242,7 +242,12 @@ impl Probe for SysinfoProbe {
             return Attach::Rejected(ReadError::PidReused);
         }
         let process = TrackedProcess { pid, start_time, cpu_time: reading.cpu_time };
-        Attach::Found(FoundProcess { process, process_start, reading: Ok(reading) })
+        Attach::Found(FoundProcess {
+            process,
+            process_start,
+            min_interval: 10 * CPU_TIME_STEP,
+            reading: Ok(reading),
+        })
     }
 
     fn begin_tick<'p>(&mut self, processes: impl Iterator<Item = &'p TrackedProcess>) {
@@ -390,7 +395,7 @@ mod tests {
     fn zeros_of_living_process_are_hidden_values() {
         let (mut probe, _wake) = SysinfoProbe::new().unwrap();
         probe.are_zeros_hidden = true;
-        let reading = Reading { at: MonoNanos(1), cpu_time: CpuTime(0), resident: None };
+        let reading = Reading::new(MonoNanos(1), CpuTime(0), None);
         let info = |has_exited, reading| ProcessInfo { start_time: 0, has_exited, reading };
         assert!(probe.is_hidden(&info(false, reading)));
         assert!(!probe.is_hidden(&info(true, reading)), "a zombie has no memory");

@@ -66,7 +66,7 @@ impl<'a> Iterator for History<'a> {
         let sample = self.rows.unpack(self.from, packed, self.front, &mut self.run)?;
         self.from += 1;
         if self.from < self.end {
-            let increments = Counters::increments_of(self.rows.packed(self.from));
+            let increments = self.rows.increments(self.from, self.rows.packed(self.from));
             self.front = self.front.plus(increments);
         }
         Some(sample)
@@ -87,7 +87,7 @@ impl DoubleEndedIterator for History<'_> {
         let packed = self.rows.packed(last);
         let sample = self.rows.unpack(last, packed, self.back, &mut self.run)?;
         self.end = last;
-        self.back = self.back.minus(Counters::increments_of(packed));
+        self.back = self.back.minus(self.rows.increments(last, packed));
         Some(sample)
     }
 }

@@ -67,6 +67,12 @@ pub struct CurrentUsage {
     pub memory_bytes: Option<u64>,
     /// Time since the process started.
     pub uptime: Option<Duration>,
+    /// Whether the process is suspended: stopped by SIGSTOP, by job control, or by a debugger.
+    ///
+    /// On Linux it is detected by a tick in which the process used no CPU time, usually the second
+    /// after the suspension; with more than a few dozen idle processes later, because the checks are
+    /// limited to ten a second.
+    pub is_suspended: Option<bool>,
 }
 
 impl<'a> PluginView<'a> {
@@ -148,6 +154,22 @@ impl<'a> PluginView<'a> {
         self.record().crash_count
     }
 
+    /// Runs whose end is unknown: they were reaped elsewhere, and the kernel does not report their
+    /// status any more. They do not count as crashes. A status that is reported later, by
+    /// [`exited`](crate::Plugin::exited) or by the kernel, decides whether the run was a crash, and
+    /// takes it out of this number.
+    #[must_use]
+    pub fn unknown_end_count(&self) -> u64 {
+        self.record().unknown_end_count
+    }
+
+    /// Runs whose end was unknown when it was detected. Unlike
+    /// [`unknown_end_count`](Self::unknown_end_count) this never decreases.
+    #[must_use]
+    pub fn unknown_ends_detected(&self) -> u64 {
+        self.record().unknown_ends_detected
+    }
+
     /// When the newest run that counted as a crash ended; `None` if none did.
     #[must_use]
     pub fn last_crash(&self) -> Option<SystemTime> {
@@ -172,6 +194,13 @@ impl<'a> PluginView<'a> {
         self.record().ended_cpu + active.unwrap_or_default()
     }
 
+    /// When the process of the active run was found to be [suspended](CurrentUsage::is_suspended);
+    /// `None` if it is not.
+    #[must_use]
+    pub fn suspended_since(&self) -> Option<SystemTime> {
+        self.record().suspended_since
+    }
+
     /// Why there is no reading although a process was reported; `None` if there is one, or nothing
     /// to read.
     #[must_use]
@@ -186,7 +215,10 @@ impl<'a> PluginView<'a> {
     pub fn current(&self) -> Option<Sample<'a>> {
         let packed = self.rows.newest_packed()?;
         let newest = self.rows.inner.timeline.newest;
-        self.rows.unpack(newest, packed, self.rows.counters()?, &mut None)
+        let sample = self.rows.unpack(newest, packed, self.rows.counters()?, &mut None)?;
+        let is_active = self.run().is_some_and(|run| sample.run == Some(run.id));
+        let is_suspended = if is_active { self.record().is_suspended } else { None };
+        Some(Sample { is_suspended, ..sample })
     }
 
     /// CPU, memory and uptime of the process that is running now. After a publication between ticks
@@ -199,6 +231,7 @@ impl<'a> PluginView<'a> {
                 cpu_percent: sample.cpu_percent,
                 memory_bytes: sample.memory_bytes,
                 uptime: sample.uptime,
+                is_suspended: sample.is_suspended,
             },
             Some(_) | None => CurrentUsage::default(),
         }
@@ -217,6 +250,7 @@ impl<'a> PluginView<'a> {
             state: self.state(),
             cpu_percent: usage.cpu_percent,
             memory_bytes: usage.memory_bytes,
+            is_suspended: usage.is_suspended,
             uptime: usage.uptime,
             event_count: self.event_count(),
             crash_count: self.crash_count(),

@@ -67,9 +67,25 @@ impl<'a> PluginRows<'a> {
         (self.record.first_tick <= newest).then(|| self.packed(newest))
     }
 
+    /// The increments of a tick, including those of the newest tick that did not fit into its sample.
+    pub(super) fn increments(&self, tick: u64, packed: PackedSample) -> Counters {
+        let mut increments = Counters::increments_of(packed);
+        if tick == self.inner.timeline.newest {
+            increments.events += self.unrecorded_events();
+        }
+        increments
+    }
+
+    fn unrecorded_events(&self) -> u64 {
+        self.inner.totals_of(self.record).map_or(0, |totals| totals.unrecorded_events)
+    }
+
     /// The sum of a counter's increments in the ticks after `tick`.
     pub(super) fn increments_after(&self, tick: u64, metric: Metric) -> u64 {
-        let mut sum = 0;
+        let mut sum = match metric {
+            Metric::Events if tick < self.inner.timeline.newest => self.unrecorded_events(),
+            _ => 0,
+        };
         self.inner.timeline.column(self.record.slot, metric, tick + 1, |piece| {
             sum += piece.iter().map(|&added| u64::from(added)).sum::<u64>();
         });
@@ -104,6 +120,7 @@ impl<'a> PluginRows<'a> {
             state,
             cpu_percent: packed.cpu().map(CpuShare::percent),
             memory_bytes: packed.resident(),
+            is_suspended: None,
             // Where two clocks disagree, a process may seem to start in the future.
             uptime: process_start.map(|start| at.boot.saturating_sub(start)),
             event_count: counters.events,

@@ -55,7 +55,8 @@ pub enum RunEnd {
     Stopped,
     /// The host reported [`crashed`](crate::Plugin::crashed).
     Crashed,
-    /// Unknown: the process was gone, and its exit status with it.
+    /// Unknown: the process was reaped elsewhere, and the kernel does not report its status any more.
+    /// A status that is reported later replaces it.
     Unknown,
 }
 
@@ -72,10 +73,12 @@ impl RunEnd {
         }
     }
 
-    /// Whether the process failed: an exit code other than 0, a signal other than HUP, INT, TERM
-    /// and PIPE, or the host's report of a crash.
+    /// Whether the process failed: an unclean exit code or signal, or the host's report of a crash.
     ///
-    /// It does not depend on whether the host had announced the end: see
+    /// Clean are exit code 0, the signals HUP, INT, TERM and PIPE, and the exit codes by which shells
+    /// and runtimes report these signals (129, 130, 141, 143). Codes added by
+    /// [`Config::clean_exit_codes`](crate::Config::clean_exit_codes) are not considered here, and
+    /// neither is whether the host had announced the end: see
     /// [`crash_count`](crate::PluginView::crash_count) for the runs that counted as crashes.
     ///
     /// ```
@@ -92,7 +95,7 @@ impl RunEnd {
             Self::Crashed => return true,
             Self::Replaced | Self::Stopped | Self::Unknown => return false,
         };
-        matches!(exit.class(), ExitClass::Unclean)
+        matches!(exit.class(&[]), ExitClass::Unclean)
     }
 
     /// The better of what is recorded and what is reported next: a status replaces a report of the
@@ -139,14 +142,23 @@ impl ProcessExit {
     /// Clean is exit code 0 or a signal that requests termination. The rule is systemd's:
     /// systemd.service(5), `SuccessExitStatus=`: "the exit status 0 and the signals SIGHUP,
     /// SIGINT, SIGTERM, and SIGPIPE". Their numbers are the same on every Unix.
-    pub(crate) const fn class(self) -> ExitClass {
+    ///
+    /// A process that handles such a signal usually exits with 128 plus its number, as a shell
+    /// reports it (POSIX.1-2017, Shell Command Language, 2.8.2): that is clean too, and so are the
+    /// exit codes in `clean_codes`.
+    pub(crate) const fn class(self, clean_codes: &[i32]) -> ExitClass {
         const HUP: i32 = 1;
         const INT: i32 = 2;
         const PIPE: i32 = 13;
         const TERM: i32 = 15;
         match self {
             Self::Exited(0) | Self::Signaled(HUP | INT | PIPE | TERM) => ExitClass::Clean,
-            Self::Exited(_) | Self::Signaled(_) => ExitClass::Unclean,
+            Self::Exited(code) => match code.wrapping_sub(128) {
+                HUP | INT | PIPE | TERM => ExitClass::Clean,
+                _ if contains(clean_codes, code) => ExitClass::Clean,
+                _ => ExitClass::Unclean,
+            },
+            Self::Signaled(_) => ExitClass::Unclean,
             Self::Unknown => ExitClass::Unknown,
         }
     }
@@ -158,6 +170,17 @@ impl ProcessExit {
             Self::Unknown => RunEnd::Unknown,
         }
     }
+}
+
+/// `slice::contains` in a `const fn`.
+const fn contains(mut codes: &[i32], code: i32) -> bool {
+    while let [first, rest @ ..] = codes {
+        if *first == code {
+            return true;
+        }
+        codes = rest;
+    }
+    false
 }
 
 /// One process of a plugin, from the host's report to its end.
@@ -206,22 +229,43 @@ pub struct Run {
     /// CPU time that the process is known to have used in this run, once the run has ended.
     /// `None` without two readings.
     pub cpu_time: Option<Duration>,
+    /// Whether the kernel's OOM killer has killed the process: it was terminated by signal 9, and the
+    /// number of OOM kills of its cgroup has risen since it was reported. `None` after any other end,
+    /// and if the kernel does not report it.
+    pub oom_killed: Option<bool>,
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn class_of(is_clean: bool) -> ExitClass {
+        if is_clean { ExitClass::Clean } else { ExitClass::Unclean }
+    }
+
     #[test]
     fn clean_exit_is_code_zero_or_termination_signal() {
-        assert_eq!(ProcessExit::Exited(0).class(), ExitClass::Clean);
-        assert_eq!(ProcessExit::Exited(1).class(), ExitClass::Unclean);
         for signal in 1..=64 {
-            let clean = [1, 2, 13, 15].contains(&signal);
-            let expected = if clean { ExitClass::Clean } else { ExitClass::Unclean };
-            assert_eq!(ProcessExit::Signaled(signal).class(), expected, "signal {signal}");
+            let expected = class_of([1, 2, 13, 15].contains(&signal));
+            assert_eq!(ProcessExit::Signaled(signal).class(&[]), expected, "signal {signal}");
         }
-        assert_eq!(ProcessExit::Unknown.class(), ExitClass::Unknown);
+        for code in i32::MIN..i32::MIN + 200 {
+            assert_eq!(ProcessExit::Exited(code).class(&[]), ExitClass::Unclean, "{code}");
+        }
+        for code in -1..=256 {
+            let expected = class_of([0, 129, 130, 141, 143].contains(&code));
+            assert_eq!(ProcessExit::Exited(code).class(&[]), expected, "exit code {code}");
+        }
+        assert_eq!(ProcessExit::Unknown.class(&[]), ExitClass::Unknown);
+    }
+
+    #[test]
+    fn configured_exit_codes_are_clean() {
+        for code in -1..=256 {
+            let expected = class_of([0, 3, 75, 129, 130, 141, 143].contains(&code));
+            assert_eq!(ProcessExit::Exited(code).class(&[75, 3]), expected, "exit code {code}");
+        }
+        assert_eq!(ProcessExit::Signaled(9).class(&[9]), ExitClass::Unclean);
     }
 
     #[test]

@@ -56,12 +56,17 @@ pub struct Sample<'a> {
     /// interval.
     pub cpu_percent: Option<f64>,
     /// Resident memory in bytes, rounded down to a multiple of 1,024. `None` without a process, if
-    /// it could not be read, and from 4 TiB on. Shared pages count in each process.
+    /// it could not be read, and from 4 TiB on. Shared pages count in each process; huge pages of
+    /// hugetlbfs, which are in no resident set size, do not count (proc(5), `HugetlbPages`).
     ///
     /// On Linux this is the second field of `/proc/PID/statm` (proc(5)). It is exact on Linux 6.16
     /// and newer, and on 6.12 LTS with the backported fix; on older kernels up to 64 of the newest
     /// page faults of each thread are not counted yet.
     pub memory_bytes: Option<u64>,
+    /// Whether the process is suspended: see
+    /// [`CurrentUsage::is_suspended`](crate::CurrentUsage::is_suspended). Known of the newest sample
+    /// only; `None` in others.
+    pub is_suspended: Option<bool>,
     /// Time since the process started, as the operating system reports it; `None` if it does not.
     pub uptime: Option<Duration>,
     /// The plugin's event counter at the tick.

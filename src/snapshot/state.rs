@@ -24,7 +24,7 @@ use super::run::ExitClass;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum PluginState {
-    /// No process: not started yet, or ended cleanly.
+    /// No process: not started yet, or ended cleanly, or ended with an unknown status.
     Stopped,
     /// The host is starting the process.
     Starting,
@@ -71,15 +71,30 @@ impl PluginState {
             (Self::Stopping, ExitClass::Clean | ExitClass::Unclean | ExitClass::Unknown) => {
                 Self::Stopped
             }
-            (Self::Starting | Self::Running | Self::Unhealthy, ExitClass::Clean) => Self::Stopped,
+            // An unknown exit is no evidence of a crash.
             (
                 Self::Starting | Self::Running | Self::Unhealthy,
-                ExitClass::Unclean | ExitClass::Unknown,
-            ) => Self::Crashed,
+                ExitClass::Clean | ExitClass::Unknown,
+            ) => Self::Stopped,
+            (Self::Starting | Self::Running | Self::Unhealthy, ExitClass::Unclean) => Self::Crashed,
             (
                 Self::Stopped | Self::Crashed | Self::Failed,
                 ExitClass::Clean | ExitClass::Unclean | ExitClass::Unknown,
             ) => self,
+        }
+    }
+
+    /// The state after a status has arrived late and shows that the newest run has crashed.
+    pub(crate) const fn after_late_crash(self) -> Self {
+        match self {
+            Self::Stopped => Self::Crashed,
+            // Reported by the host since.
+            Self::Starting
+            | Self::Running
+            | Self::Unhealthy
+            | Self::Stopping
+            | Self::Crashed
+            | Self::Failed => self,
         }
     }
 

@@ -34,7 +34,8 @@ pub struct SystemMetrics {
     pub plugins_crashed: usize,
     /// Sum of the event counts.
     pub total_events: u64,
-    /// Sum of the known resident sizes. A page shared by two plugins counts twice.
+    /// Sum of the known resident sizes: not the memory that the plugins occupy together, because a
+    /// page shared by two plugins counts twice, and huge pages of hugetlbfs do not count at all.
     pub total_memory_bytes: u64,
 }
 

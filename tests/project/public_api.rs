@@ -60,7 +60,7 @@ fn public_types_implement_expected_traits() {
     value::<Observed>();
     value::<Usage>();
 
-    copy::<Config>();
+    let _ = Config::default().clone();
     copy::<ProbeKind>();
     copy::<PluginState>();
     copy::<Window>();

@@ -20,7 +20,7 @@ PLUGIN  STATE    CPU % OF A CORE  MEMORY MB  EVENTS  CRASHES  UPTIME
 8ball   CRASHED                -          -       0        1       -
 dice    RUNNING            29.84       2.10    1234        0      5s
 骰子    STOPPED                -          -       0        0       -
-3 plugins, 1 running, 1 crashed; 1234 events, 2.10 MB, up 5s";
+3 plugins, 1 running, 1 crashed; 1234 events, 2.10 MB resident (sum), up 5s";
     assert_eq!(sim.snapshot().to_string(), expected);
 }
 

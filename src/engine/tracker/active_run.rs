@@ -11,6 +11,9 @@ use crate::snapshot::read_error::ReadError;
 use crate::snapshot::run::{ProcessExit, RunId};
 use crate::time::TimePoint;
 
+/// The shortest interval that gives a CPU share, unless the clock of the process is coarser.
+pub(super) const MIN_CPU_INTERVAL: Duration = Duration::from_millis(1);
+
 /// A run that has not ended. The fields that a tick needs come first.
 #[derive(Debug)]
 pub(crate) struct ActiveRun<P> {
@@ -22,6 +25,8 @@ pub(crate) struct ActiveRun<P> {
     pub cpu_used: Option<CpuTime>,
     /// The exit of its process was detected and queued.
     exit_detected: bool,
+    /// The shortest interval that gives a CPU share.
+    pub min_interval: Duration,
     pub about: Box<RunDetails>,
 }
 
@@ -36,6 +41,8 @@ pub(crate) struct RunDetails {
     /// Start of the process on the boot clock.
     pub process_start: Option<Duration>,
     pub read_error: Option<ReadError>,
+    /// Whether the OOM killer has killed its process; `None` if unknown.
+    pub oom_killed: Option<bool>,
     /// The first tick that may have a sample of it.
     pub first_tick: u64,
     /// The crate waits for its process, and sends the last reading when it has exited.
@@ -74,11 +81,19 @@ impl<P> ActiveRun<P> {
             token,
             process_start: None,
             read_error: None,
+            oom_killed: None,
             first_tick: tick + 1,
             is_waited_for: false,
         };
         let about = Box::new(about);
-        Self { process: None, span: None, cpu_used: None, exit_detected: false, about }
+        Self {
+            process: None,
+            span: None,
+            cpu_used: None,
+            exit_detected: false,
+            min_interval: MIN_CPU_INTERVAL,
+            about,
+        }
     }
 
     /// Attaches the reported process. The caller handles exits and rejections; a read error is
@@ -88,9 +103,10 @@ impl<P> ActiveRun<P> {
             return Attach::Rejected(ReadError::InvalidPid);
         }
         match catch_probe_panic(|| self.call_attach(probe)).unwrap_or_else(Attach::Failed) {
-            Attach::Found(FoundProcess { process, process_start, reading }) => {
+            Attach::Found(FoundProcess { process, process_start, min_interval, reading }) => {
                 self.process = Some(process);
                 self.about.process_start = process_start;
+                self.min_interval = min_interval;
                 match reading {
                     Ok(reading) => self.push(&reading),
                     Err(error) => self.about.read_error = Some(error),
@@ -123,7 +139,7 @@ impl<P> ActiveRun<P> {
     /// the child.
     pub(crate) fn start_with_child(&mut self, first: Option<&Reading>) {
         self.about.is_waited_for = true;
-        self.span = first.map(ReadingSpan::starting_with);
+        self.span = first.and_then(ReadingSpan::starting_with);
     }
 
     /// Adds the last reading of the child, taken by the host's thread before it was reaped.
@@ -133,7 +149,7 @@ impl<P> ActiveRun<P> {
                 let more = span.push_last(last);
                 self.add_cpu_time(more);
             }
-            None => self.span = Some(ReadingSpan::starting_with(last)),
+            None => self.span = ReadingSpan::starting_with(last),
         }
     }
 
@@ -151,7 +167,7 @@ impl<P> ActiveRun<P> {
                     self.add_cpu_time(more);
                 }
             }
-            None => self.span = Some(ReadingSpan::starting_with(reading)),
+            None => self.span = ReadingSpan::starting_with(reading),
         }
     }
 
@@ -190,6 +206,7 @@ impl<P> ActiveRun<P> {
                     self.push(&last);
                 }
                 self.exit_detected = true;
+                self.check_oom_kill(exit, probe);
                 Liveness::Exited(exit)
             }
             // A failed read does not prove that it has exited.
@@ -223,9 +240,19 @@ impl<P> ActiveRun<P> {
                     self.push(&last);
                 }
                 self.exit_detected = true;
+                self.check_oom_kill(exit, probe);
                 Err(NoReading::Exited(exit))
             }
             Err(ReadFailure::Failed(error)) => Err(NoReading::Failed(error)),
+        }
+    }
+
+    /// Finds out whether the exit was a kill by the OOM killer, which sends signal 9.
+    pub(crate) fn check_oom_kill<Pr: Probe<Process = P>>(&mut self, exit: ProcessExit, probe: &Pr) {
+        const KILL: i32 = 9;
+        if exit == ProcessExit::Signaled(KILL) {
+            self.about.oom_killed =
+                self.process.as_ref().and_then(|process| probe.was_oom_killed(process));
         }
     }
 
@@ -235,11 +262,12 @@ impl<P> ActiveRun<P> {
         probe: &mut Pr,
     ) -> Result<Reading, ReadFailure> {
         match self.call_attach(probe) {
-            Attach::Found(FoundProcess { process, process_start, reading }) => {
+            Attach::Found(FoundProcess { process, process_start, min_interval, reading }) => {
                 // It is attached once it can be read: then the run gets its start.
                 let reading = reading.map_err(ReadFailure::Failed)?;
                 self.process = Some(process);
                 self.about.process_start = process_start;
+                self.min_interval = min_interval;
                 Ok(reading)
             }
             Attach::Exited(exit) => Err(ReadFailure::Exited(exit, None)),

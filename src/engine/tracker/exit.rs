@@ -23,7 +23,7 @@ const CRASH_GRACE_PERIOD: Duration = Duration::from_secs(1);
 /// There are several only if the host waits for them later than the sampler detects their exits.
 const MAX_EXITED_CHILDREN: usize = 64;
 
-impl TrackerDetails {
+impl<P> TrackerDetails<P> {
     fn keep_exited_child(&mut self, run: RunId, span: ReadingSpan) {
         if self.exited_children.len() == MAX_EXITED_CHILDREN {
             // The oldest: a host that drops its children never reports them.
@@ -48,13 +48,18 @@ impl<P> PluginTracker<P> {
     ) {
         let is_newest = self.is_newest(run);
         let is_announced = is_newest && self.state() == PluginState::Stopping;
-        let is_clean = exit.class() == ExitClass::Clean;
+        let class = exit.class(context.clean_exit_codes);
+        // A status from the host may be no exit status; that does not classify a run as a crash.
+        let is_clean = class != ExitClass::Unclean;
         // The host has reaped it: nothing is left to read, and the pid may belong to another one.
         if is_newest {
             self.details.surviving_process = None;
         }
         let record = match self.active.take_if(|active| active.about.run == run) {
-            Some(active) => self.finish_run(active, context.now, context.tick),
+            Some(mut active) => {
+                active.check_oom_kill(exit, context.probe);
+                self.finish_run(active, context.now, context.tick)
+            }
             None => match self.run_mut(run) {
                 Some(record) => record,
                 None => return,
@@ -62,7 +67,12 @@ impl<P> PluginTracker<P> {
         };
         record.update_end(exit.run_end());
         let end = record.end_times();
-        if std::mem::replace(&mut record.classified, true) {
+        let was_unknown = std::mem::replace(&mut record.counts_as_unknown, false);
+        let was_classified = std::mem::replace(&mut record.classified, true);
+        if was_unknown {
+            self.details.record.unknown_end_count -= 1;
+        }
+        if was_classified {
             return;
         }
         if is_newest {
@@ -152,7 +162,11 @@ impl<P> PluginTracker<P> {
         let record = self.run_mut(newest)?;
         record.classified = true;
         record.update_end(end);
-        record.end_times()
+        let times = record.end_times();
+        if std::mem::replace(&mut record.counts_as_unknown, false) {
+            self.details.record.unknown_end_count -= 1;
+        }
+        times
     }
 
     /// Ends the active run because of a report without a status.
@@ -187,8 +201,9 @@ impl<P> PluginTracker<P> {
         if let Some(span) = active.span_before_report() {
             self.details.keep_exited_child(active.about.run, span);
         }
-        // A read error ends with the run to which it belongs.
+        // A read error and a suspension end with the run to which they belong.
         self.read_error = None;
+        self.set_suspended(None, at.wall);
         let cpu_time = active.cpu_used.map(Duration::from);
         let plugin = self.change();
         plugin.ended_cpu += cpu_time.unwrap_or_default();
@@ -196,6 +211,7 @@ impl<P> PluginTracker<P> {
         let last_tick = if tick >= active.about.first_tick { tick } else { 0 };
         record.finish(&at, last_tick);
         record.run.cpu_time = cpu_time;
+        record.run.oom_killed = active.about.oom_killed;
         record
     }
 
@@ -227,29 +243,71 @@ impl<P> PluginTracker<P> {
         }
     }
 
-    /// Processes an exit that was queued.
-    pub(crate) fn process_exit(&mut self, pending: &PendingExit, effects: &mut Effects, tick: u64) {
-        let class = pending.exit.class();
+    /// Processes an exit that was queued: one that was detected, or the status of one that was
+    /// detected before, which arrives late.
+    pub(crate) fn process_exit(
+        &mut self,
+        pending: &PendingExit,
+        effects: &mut Effects,
+        tick: u64,
+        clean_exit_codes: &[i32],
+    ) {
+        let class = pending.exit.class(clean_exit_codes);
         let is_announced = self.state() == PluginState::Stopping;
-        let record = match self.active.take_if(|active| active.about.run == pending.run) {
-            Some(active) => {
-                self.set_state(self.state().after_exit(class), pending.at.wall);
-                let record = self.finish_run(active, pending.at, tick);
-                record.classified = is_announced;
-                record
+        if let Some(mut active) = self.active.take_if(|active| active.about.run == pending.run) {
+            self.set_state(self.state().after_exit(class), pending.at.wall);
+            if class == ExitClass::Unknown {
+                let process = active.process.take();
+                self.details.unreported = process.map(|process| (pending.run, process));
+                self.awaits_status = self.details.unreported.is_some();
             }
-            // A report has ended the run since the exit was queued.
-            None => match self.run_mut(pending.run) {
-                Some(record) => record,
-                None => return,
-            },
-        };
+            self.finish_run(active, pending.at, tick).classified = is_announced;
+        } else if class == ExitClass::Unclean
+            && self.is_newest(pending.run)
+            && self.run_mut(pending.run).is_some_and(|record| record.counts_as_unknown)
+        {
+            // Shown as stopped until now, because the status was unknown.
+            self.set_state(self.state().after_late_crash(), pending.at.wall);
+        }
+        // The run may have been ended by a report since the exit was queued.
+        let Some(record) = self.run_mut(pending.run) else { return };
         record.update_end(pending.exit.run_end());
-        record.crash_pending = !record.classified && class != ExitClass::Clean;
-        if record.crash_pending {
+        record.crash_pending = !record.classified && class == ExitClass::Unclean;
+        let counted = record.counts_as_unknown;
+        record.counts_as_unknown = !record.classified && record.run.end == Some(RunEnd::Unknown);
+        let (counts, is_crash_pending) = (record.counts_as_unknown, record.crash_pending);
+        match (counted, counts) {
+            (false, true) => {
+                self.details.record.unknown_end_count += 1;
+                self.details.record.unknown_ends_detected += 1;
+            }
+            (true, false) => self.details.record.unknown_end_count -= 1,
+            (false, false) | (true, true) => {}
+        }
+        if is_crash_pending {
             let due = pending.at.mono.checked_add(CRASH_GRACE_PERIOD).unwrap_or(pending.at.mono);
             let crash = PendingCrash { due, plugin: self.details.id, run: pending.run };
             effects.pending_crashes.push_back(crash);
         }
+    }
+
+    /// Asks the probe for the status of a process whose exit was detected without one, and queues
+    /// it. The kernel has it once the process is reaped.
+    pub(super) fn request_late_status<Pr: Probe<Process = P>>(
+        &mut self,
+        context: &mut TrackerContext<'_, Pr>,
+    ) {
+        let Some((run, process)) = &self.details.unreported else { return };
+        let (run, exit) = (*run, context.probe.late_status(process));
+        if exit != ProcessExit::Unknown {
+            self.queue_exit(run, exit, context);
+            self.forget_unreported();
+        }
+    }
+
+    /// Releases the process whose status is still unknown.
+    pub(super) fn forget_unreported(&mut self) {
+        self.details.unreported = None;
+        self.awaits_status = false;
     }
 }

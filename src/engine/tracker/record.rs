@@ -54,14 +54,20 @@ impl<P> PluginTracker<P> {
         context: &mut TrackerContext<'_, Pr>,
         recorder: &mut TickRecorder<'_>,
     ) {
+        if self.awaits_status {
+            self.request_late_status(context);
+        }
         let mut memory = Memory::Unknown;
         let mut cpu = None;
-        let min_interval = context.probe.min_interval();
         if let (Some(active), Some(reading)) = (&mut self.active, reading) {
             match reading {
                 Ok(TickReading { reading, attached_now }) => {
                     memory = reading.resident.map_or(Memory::Unknown, Memory::Resident);
-                    cpu = self.meter.take(active.span.as_mut(), min_interval);
+                    self.min_interval = active.min_interval;
+                    cpu = self.meter.take(active.span.as_mut(), self.min_interval);
+                    if let Some(is_suspended) = reading.is_suspended {
+                        self.set_suspended(Some(is_suspended), context.now.wall);
+                    }
                     self.set_read_error(None, context.effects);
                     if attached_now {
                         self.set_process_start(&context.now);
@@ -75,30 +81,34 @@ impl<P> PluginTracker<P> {
                 }
                 Err(NoReading::AlreadyExited) => memory = Memory::Exited,
                 Err(NoReading::Failed(error)) => {
-                    cpu = self.meter.take(active.span.as_mut(), min_interval);
+                    cpu = self.meter.take(active.span.as_mut(), self.min_interval);
                     context.effects.failed_reads += 1;
                     self.set_read_error(Some(error), context.effects);
                 }
             }
         } else {
-            cpu = self.meter.take(None, min_interval);
+            cpu = self.meter.take(None, self.min_interval);
         }
-        let increment = |now: u64, recorded: u64| {
-            u32::try_from(now.saturating_sub(recorded)).unwrap_or(u32::MAX)
-        };
-        let events = increment(self.events.get(), self.recorded.events);
-        let crashes = increment(self.crash_count, self.recorded.crashes);
+        let new_events = self.events.get().saturating_sub(self.recorded.events);
+        let events = u32::try_from(new_events).unwrap_or(u32::MAX);
+        let unrecorded = new_events - u64::from(events);
+        let crashes = self.crash_count.saturating_sub(self.recorded.crashes);
+        let crashes = u32::try_from(crashes).unwrap_or(u32::MAX);
         let (run, run_cpu) = match &self.active {
             Some(active) => (self.run_number, active.cpu_used.unwrap_or_default()),
             None => (0, CpuTime::default()),
         };
         recorder.samples.push(PackedSample::pack(cpu, memory, events, crashes, run, self.state));
+        self.recorded.events += u64::from(events);
+        self.recorded.crashes += u64::from(crashes);
+        // The totals are the counters themselves: an increment that does not fit into a sample is
+        // recorded by later samples.
         let totals = TickTotals {
-            events: self.recorded.events + u64::from(events),
-            crashes: self.recorded.crashes + u64::from(crashes),
+            events: self.recorded.events + unrecorded,
+            unrecorded_events: unrecorded,
+            crashes: self.crash_count,
             run_cpu,
         };
-        self.recorded = totals;
         recorder.totals.push(totals);
         recorder.is_changed |= self.is_changed;
     }

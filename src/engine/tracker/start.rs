@@ -93,6 +93,7 @@ impl<P> PluginTracker<P> {
                 ended_at: None,
                 end: None,
                 cpu_time: None,
+                oom_killed: None,
             },
             number,
             process_start,
@@ -100,6 +101,7 @@ impl<P> PluginTracker<P> {
             last_tick: 0,
             classified: false,
             crash_pending: false,
+            counts_as_unknown: false,
         };
         let error = active.about.read_error;
         self.active = Some(active);

@@ -54,7 +54,7 @@ const fn plugin_family(
     Family { name, metric_type, unit, help, series: PluginSeries::Value(value) }
 }
 
-pub(super) const PLUGIN_FAMILIES: [Family<PluginSeries>; 11] = [
+pub(super) const PLUGIN_FAMILIES: [Family<PluginSeries>; 12] = [
     plugin_family(
         MetricType::Counter,
         "plugin_cpu_seconds",
@@ -100,6 +100,13 @@ pub(super) const PLUGIN_FAMILIES: [Family<PluginSeries>; 11] = [
     plugin_family(MetricType::Counter, "plugin_crashes", None, "Processes that crashed.", |row| {
         Some(Number::Integer(row.view.crash_count()))
     }),
+    plugin_family(
+        MetricType::Counter,
+        "plugin_unknown_ends",
+        None,
+        "Processes whose exit status was unknown when they were found to have exited.",
+        |row| Some(Number::Integer(row.view.unknown_ends_detected())),
+    ),
     plugin_family(
         MetricType::Counter,
         "plugin_restarts",

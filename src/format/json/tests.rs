@@ -83,20 +83,22 @@ fn unknown_sample_values_are_null_in_json() {
         state: PluginState::Running,
         cpu_percent: Some(29.876),
         memory_bytes: Some(2_202_009),
+        is_suspended: Some(false),
         uptime: Some(Duration::from_millis(61_234)),
         event_count: 12,
         crash_count: 1,
     };
     assert_json(
         &sample,
-        r#"{"timestamp":"2025-11-24T12:34:14.321Z","plugin_name":"dice","version":"1.0","pid":4711,"state":"RUNNING","cpu_percent":29.88,"memory_mb":2.1,"uptime_seconds":61.23,"event_count":12,"crash_count":1}"#,
+        r#"{"timestamp":"2025-11-24T12:34:14.321Z","plugin_name":"dice","version":"1.0","pid":4711,"state":"RUNNING","cpu_percent":29.88,"memory_mb":2.1,"suspended":false,"uptime_seconds":61.23,"event_count":12,"crash_count":1}"#,
     );
     (sample.version, sample.pid, sample.run) = (None, None, None);
     (sample.cpu_percent, sample.memory_bytes, sample.uptime) = (None, None, None);
+    sample.is_suspended = None;
     sample.state = PluginState::Stopped;
     assert_json(
         &sample,
-        r#"{"timestamp":"2025-11-24T12:34:14.321Z","plugin_name":"dice","version":null,"pid":null,"state":"STOPPED","cpu_percent":null,"memory_mb":null,"uptime_seconds":null,"event_count":12,"crash_count":1}"#,
+        r#"{"timestamp":"2025-11-24T12:34:14.321Z","plugin_name":"dice","version":null,"pid":null,"state":"STOPPED","cpu_percent":null,"memory_mb":null,"suspended":null,"uptime_seconds":null,"event_count":12,"crash_count":1}"#,
     );
 }
 
@@ -111,10 +113,11 @@ fn run_json_states_how_it_ended() {
         ended_at: Some(at(61_000)),
         end: Some(RunEnd::Exited(3)),
         cpu_time: Some(Duration::from_millis(1_234)),
+        oom_killed: None,
     };
     assert_json(
         &run,
-        r#"{"id":3,"pid":4711,"version":"1.0","started_at":"1970-01-01T00:00:00.000Z","reported_at":"1970-01-01T00:00:00.012Z","ended_at":"1970-01-01T00:01:01.000Z","end":"exited","exit_code":3,"signal":null,"cpu_seconds":1.23}"#,
+        r#"{"id":3,"pid":4711,"version":"1.0","started_at":"1970-01-01T00:00:00.000Z","reported_at":"1970-01-01T00:00:00.012Z","ended_at":"1970-01-01T00:01:01.000Z","end":"exited","exit_code":3,"signal":null,"cpu_seconds":1.23,"oom_killed":null}"#,
     );
     run.end = Some(RunEnd::Signaled(9));
     let json = serde_json::to_string(&run).unwrap();
@@ -134,6 +137,6 @@ fn run_json_states_how_it_ended() {
     (run.end, run.cpu_time) = (None, None);
     assert_json(
         &run,
-        r#"{"id":3,"pid":4711,"version":null,"started_at":null,"reported_at":"1970-01-01T00:00:00.012Z","ended_at":null,"end":null,"exit_code":null,"signal":null,"cpu_seconds":null}"#,
+        r#"{"id":3,"pid":4711,"version":null,"started_at":null,"reported_at":"1970-01-01T00:00:00.012Z","ended_at":null,"end":null,"exit_code":null,"signal":null,"cpu_seconds":null,"oom_killed":null}"#,
     );
 }

@@ -12,6 +12,7 @@ use rustix::process::{
     Pid, PidfdFlags, Resource, WaitId, WaitIdOptions, getrlimit, pidfd_open, waitid,
 };
 
+use super::pidfd_info;
 use crate::os::pid::{exists, is_thread};
 use crate::snapshot::run::ProcessExit;
 
@@ -157,9 +158,13 @@ pub(super) fn has_exited(pidfd: &OwnedFd) -> bool {
     poll(&mut fds, Some(&no_wait)).is_ok_and(|ready| ready > 0)
 }
 
-/// The exit status of an exited process; known if it is a child of the host and was not reaped.
+/// The exit status of an exited process. It is known for a child of the host that was not reaped,
+/// and from Linux 6.15 on for every process that was reaped, by anybody.
 pub(super) fn exit_status(pidfd: &OwnedFd) -> ProcessExit {
-    wait_without_reaping(WaitId::PidFd(pidfd.as_fd())).unwrap_or(ProcessExit::Unknown)
+    // In this order: a child may be reaped between the two.
+    wait_without_reaping(WaitId::PidFd(pidfd.as_fd()))
+        .or_else(|| pidfd_info::exit_status(pidfd))
+        .unwrap_or(ProcessExit::Unknown)
 }
 
 /// The exit status without a pidfd. `None` if it has not exited, or is not a child of the host.

@@ -12,6 +12,7 @@ fn sample(tick: u64, run: Option<u64>, cpu: Option<f64>) -> Sample<'static> {
         state: if run.is_some() { PluginState::Running } else { PluginState::Stopped },
         cpu_percent: cpu,
         memory_bytes: cpu.map(|cpu| cpu as u64),
+        is_suspended: None,
         uptime: None,
         event_count: tick,
         crash_count: tick / 10,

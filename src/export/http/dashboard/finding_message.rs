@@ -7,6 +7,7 @@ use serde::{Serialize, Serializer};
 use super::super::plugin_status::PluginStatus;
 use super::display_time::DisplayTime;
 use super::format;
+use crate::findings::text::{NO_STATUS, OOM_KILLED};
 use crate::findings::{Finding, FindingKind, Onset};
 use crate::format::display::times;
 use crate::format::number::mebibytes;
@@ -102,8 +103,18 @@ impl Writer {
                 if let Some(end @ (RunEnd::Exited(_) | RunEnd::Signaled(_))) = end
                     && !has_failed
                 {
-                    self.text(format!(" ({end})"));
+                    let oom = if finding.oom_killed == Some(true) { OOM_KILLED } else { "" };
+                    self.text(format!(" ({end}{oom})"));
                 }
+            }
+            FindingKind::EndedUnknown => {
+                self.text("ended at ");
+                self.time(finding.since.time());
+                self.text(format!(", {NO_STATUS}"));
+            }
+            FindingKind::Suspended => {
+                self.text("suspended (SIGSTOP)");
+                self.since(finding.since);
             }
             FindingKind::Unreadable(error) => self.text(error.to_string()),
             FindingKind::Unhealthy => {

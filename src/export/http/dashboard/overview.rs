@@ -37,7 +37,7 @@ pub(super) const TOTALS: [&str; 7] = [
     "Running",
     "Crashed or failed",
     "CPU, of one core",
-    "Memory",
+    "Resident memory (sum)",
     "Events/s",
     "Events",
     "Sampler\u{2019}s CPU",

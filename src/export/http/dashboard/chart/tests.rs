@@ -145,6 +145,7 @@ fn sample(
         state: PluginState::Running,
         cpu_percent: cpu.map(|cpu| cpu as f64),
         memory_bytes: cpu.map(|cpu| cpu * 1_024),
+        is_suspended: None,
         uptime: None,
         event_count: events,
         crash_count: crashes,
