@@ -20,6 +20,11 @@ impl<P> PluginTracker<P> {
         start: ProcessStart,
         context: &mut TrackerContext<'_, Pr>,
     ) {
+        if self.awaits_status {
+            // The last request: the host does not report on that process any more.
+            self.request_late_status(context);
+            self.forget_unreported();
+        }
         let number = next_run_number(self.run_number);
         let token = (u64::from(self.details.record.slot) << 32) | u64::from(run_key(number));
         let mut active =
