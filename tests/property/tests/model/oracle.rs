@@ -96,6 +96,7 @@ impl Oracle {
             runs: Vec::new(),
             samples: Vec::new(),
             events: 0,
+            unknown_ends_detected: 0,
         });
         self.queue(self.registrations.len() - 1, Report::Registered);
         self.registrations.len() - 1
@@ -254,16 +255,17 @@ impl Oracle {
         samples.filter(|sample| sample.at >= *first && inside(sample.at)).collect()
     }
 
-    /// Only the sampler has detected the end of this run, and it was clean.
-    pub(crate) fn is_clean_and_unclassified(&self, registration: usize, id: RunId) -> bool {
+    /// Only the sampler has detected the end of this run, and it was clean or unknown.
+    pub(crate) fn is_uncounted_and_unclassified(&self, registration: usize, id: RunId) -> bool {
         let run = self.registrations[registration].runs.iter().find(|run| run.id == id);
         run.is_some_and(|run| !run.is_active() && !run.is_classified && !run.is_crash_pending)
     }
 
-    /// The end is clean and unclassified, and the run is too old to be listed.
+    /// The end is uncounted and unclassified, and the run is too old to be listed.
     pub(crate) fn may_be_pruned(&self, registration: usize, id: RunId) -> bool {
         let listed = self.listed_runs(&self.registrations[registration]);
-        self.is_clean_and_unclassified(registration, id) && listed.iter().all(|run| run.id != id)
+        self.is_uncounted_and_unclassified(registration, id)
+            && listed.iter().all(|run| run.id != id)
     }
 
     fn run_fields(&self, run: &Run) -> RunFields {
@@ -330,6 +332,8 @@ impl Oracle {
                 .collect(),
             event_count: registration.samples.last().map_or(0, |sample| sample.events),
             crash_count: crashes.len() as u64,
+            unknown_end_count: registration.runs.iter().filter(|run| run.is_unknown).count() as u64,
+            unknown_ends_detected: registration.unknown_ends_detected,
             last_crash: crashes.last().map(|&at| self.wall(at)),
             restarts: restarts.count() as u64,
             cpu_time: registration.runs.iter().flat_map(Run::increments).sum(),
