@@ -102,6 +102,7 @@ fn unreported_exit_counts_without_tick() {
         child.kill();
         if probe != ProbeKind::Native {
             // Only this tick detects the exit, and no further tick is requested.
+            child.wait();
             collector.sample_now().unwrap();
         }
         let is_native = probe == ProbeKind::Native;

@@ -64,7 +64,7 @@ fn wait_for_ends(collector: &Collector, is_known: bool, code: i32) {
 /// unknown if its status is unknown.
 fn assert_counts(collector: &Collector, probe: ProbeKind, code: i32) {
     wait_past_crash_grace(collector);
-    let snapshot = collector.snapshot();
+    let snapshot = collector.sample_now().unwrap();
     for view in snapshot.plugins() {
         let end = view.runs().last().unwrap().end.unwrap();
         let crashes = u64::from(end == RunEnd::Exited(3));

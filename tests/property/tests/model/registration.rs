@@ -87,7 +87,10 @@ pub(crate) struct RecordedSample {
     pub(crate) cpu: Option<u64>,
     pub(crate) memory: Option<u64>,
     pub(crate) uptime: Option<Duration>,
+    /// Excess events are carried to the next ticks.
     pub(crate) events: u64,
+    /// The counter at the tick, which queries return as long as the sample is the newest.
+    pub(crate) exact_events: u64,
     pub(crate) crashes: u64,
 }
 
@@ -283,9 +286,9 @@ impl Registration {
             memory: None,
             uptime: None,
             events: self.events,
+            exact_events: self.events,
             crashes: self.crashes().len() as u64,
         };
-        // Excess events are carried to the next tick.
         let before = self.samples.last().map_or(0, |sample| sample.events);
         recorded.events = recorded.events.min(before + u64::from(u32::MAX));
         if let Some(run) = self.runs.iter_mut().find(|run| run.is_active()) {
