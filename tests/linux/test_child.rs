@@ -138,7 +138,9 @@ fn child_runs_its_role() {
                 respond("done");
             }
             "reap" => {
-                children.drain(..).for_each(|mut child| drop(child.wait()));
+                for mut child in children.drain(..) {
+                    child.wait();
+                }
                 respond("done");
             }
             // Uses milliseconds of CPU time in its last thread and exits.
