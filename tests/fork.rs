@@ -14,7 +14,8 @@ use plugmeter::{
 };
 use plugmeter_test_support::forked::{Forked, fork};
 use plugmeter_test_support::{
-    SetOnDrop, manual_collector, probes, report_skipped, sleeper, ticking_collector, wait_for,
+    SetOnDrop, manual_collector, probes, report_skipped, sleeper, state_after_unclean_exit,
+    ticking_collector, wait_for,
 };
 
 /// Checks what must hold in the child. Returns 0, or the number of the violated condition as an
@@ -268,7 +269,8 @@ fn living_forked_child_does_not_hide_exits() {
             let notifies = probe == ProbeKind::Native;
             let snapshot =
                 if notifies { collector.snapshot() } else { collector.sample_now().unwrap() };
-            (snapshot.plugin("new").unwrap().state() == PluginState::Crashed).then_some(())
+            let state = snapshot.plugin("new").unwrap().state();
+            (state == state_after_unclean_exit(probe)).then_some(())
         });
     }
 }

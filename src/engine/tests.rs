@@ -6,7 +6,9 @@ mod attach;
 mod bookkeeping;
 mod exit_ordering;
 mod panics;
+mod suspension;
 mod threads;
+mod unknown_ends;
 
 use std::ops::ControlFlow;
 use std::sync::Arc;

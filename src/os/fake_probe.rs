@@ -28,6 +28,28 @@ pub(crate) struct FakeProcess {
     pub cpu: Duration,
     /// Added to `cpu` by each reading.
     pub cpu_per_reading: Duration,
+    pub is_suspended: Option<bool>,
+    /// The shortest interval that gives a CPU share.
+    pub min_interval: Duration,
+    /// The kernel's answers after its exit.
+    pub late_status: ProcessExit,
+    pub oom_killed: Option<bool>,
+}
+
+impl Default for FakeProcess {
+    /// A process that has exited and was reaped.
+    fn default() -> Self {
+        Self {
+            condition: Condition::Gone,
+            process_start: Duration::from_secs(10),
+            cpu: Duration::ZERO,
+            cpu_per_reading: Duration::ZERO,
+            is_suspended: None,
+            min_interval: Duration::from_millis(1),
+            late_status: ProcessExit::Unknown,
+            oom_killed: None,
+        }
+    }
 }
 
 /// The condition of a scripted process.
@@ -54,6 +76,7 @@ pub(crate) enum Call {
     BeginTick,
     Read(u32),
     ReadBetweenTicks(u32),
+    LateStatus(u32),
     DrainExits,
     Wait,
 }
@@ -72,16 +95,13 @@ struct Script {
     hook: Option<Hook>,
     panics_in: Option<Call>,
     is_waiting: bool,
+    /// Shared by the attached processes.
+    attached: Arc<()>,
 }
 
 impl Script {
     fn process(&mut self, pid: u32) -> &mut FakeProcess {
-        self.processes.entry(pid).or_insert(FakeProcess {
-            condition: Condition::Gone,
-            process_start: Duration::from_secs(10),
-            cpu: Duration::ZERO,
-            cpu_per_reading: Duration::ZERO,
-        })
+        self.processes.entry(pid).or_default()
     }
 
     fn read(&mut self, pid: u32) -> Result<Reading, ReadFailure> {
@@ -90,9 +110,9 @@ impl Script {
         if let Condition::Alive = process.condition {
             process.cpu += process.cpu_per_reading;
         }
-        let FakeProcess { condition, cpu, .. } = *process;
+        let FakeProcess { condition, cpu, is_suspended, .. } = *process;
         let resident = ResidentBytes::new(FAKE_RESIDENT_BYTES);
-        let reading = Reading::new(at, cpu.into(), resident);
+        let reading = Reading { is_suspended, ..Reading::new(at, cpu.into(), resident) };
         match condition {
             Condition::Alive => Ok(reading),
             Condition::Zombie(exit) => Err(ReadFailure::Exited(exit, Some(Box::new(reading)))),
@@ -147,7 +167,21 @@ impl FakeProcesses {
     }
 
     pub(crate) fn set_condition(&self, pid: u32, condition: Condition) {
-        self.with(|script| script.process(pid).condition = condition);
+        self.update(pid, |process| process.condition = condition);
+    }
+
+    pub(crate) fn update(&self, pid: u32, change: impl FnOnce(&mut FakeProcess)) {
+        self.with(|script| change(script.process(pid)));
+    }
+
+    /// From now on the kernel reports this status of the process, which was reaped.
+    pub(crate) fn set_late_status(&self, pid: u32, exit: ProcessExit) {
+        self.update(pid, |process| process.late_status = exit);
+    }
+
+    /// The number of attached processes that were not released.
+    pub(crate) fn attached_count(&self) -> usize {
+        self.with(|script| Arc::strong_count(&script.attached)) - 1
     }
 
     /// The exit waiter reports this token.
@@ -222,6 +256,8 @@ pub(crate) struct FakeProbe {
 pub(crate) struct AttachedProcess {
     pid: u32,
     process_start: Duration,
+    /// Counted by [`FakeProcesses::attached_count`].
+    _attached: Arc<()>,
 }
 
 impl FakeProbe {
@@ -252,16 +288,18 @@ impl Probe for FakeProbe {
         self.processes.enter(Call::Attach(pid));
         self.processes.with(|script| {
             script.tokens.insert(pid, token);
-            let process_start = script.process(pid).process_start;
+            let FakeProcess { process_start, min_interval, .. } = *script.process(pid);
+            let read = script.read(pid);
             let found = |reading| {
+                let _attached = Arc::clone(&script.attached);
                 Attach::Found(FoundProcess {
-                    process: AttachedProcess { pid, process_start },
+                    process: AttachedProcess { pid, process_start, _attached },
                     process_start: Some(process_start),
-                    min_interval: Duration::from_millis(1),
+                    min_interval,
                     reading,
                 })
             };
-            match script.read(pid) {
+            match read {
                 Ok(reading) => found(Ok(reading)),
                 Err(ReadFailure::Exited(exit, _)) => Attach::Exited(exit),
                 Err(ReadFailure::Failed(error @ ReadError::UNKNOWN)) => found(Err(error)),
@@ -288,6 +326,15 @@ impl Probe for FakeProbe {
     ) -> Result<Option<Reading>, ReadFailure> {
         self.processes.enter(Call::ReadBetweenTicks(process.pid));
         self.processes.with(|script| script.read(process.pid)).map(Some)
+    }
+
+    fn late_status(&mut self, process: &AttachedProcess) -> ProcessExit {
+        self.processes.enter(Call::LateStatus(process.pid));
+        self.processes.with(|script| script.process(process.pid).late_status)
+    }
+
+    fn was_oom_killed(&self, process: &AttachedProcess) -> Option<bool> {
+        self.processes.with(|script| script.process(process.pid).oom_killed)
     }
 
     fn identity(&self, process: &AttachedProcess) -> Option<Identity> {

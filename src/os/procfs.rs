@@ -47,8 +47,11 @@ pub(crate) fn cpu_ticks(stat: &[u8]) -> Option<u64> {
     parse(fields.next()?)?.checked_add(parse(fields.next()?)?)
 }
 
-/// The memory cgroup of cgroup v1 and the cgroup of v2 in `/proc/PID/cgroup` (cgroups(7)), other
-/// than the root.
+/// The memory cgroup of cgroup v1, other than the root, and the cgroup of v2 in `/proc/PID/cgroup`
+/// (cgroups(7)).
+///
+/// The path `/` may be the root of a cgroup namespace, as in most containers. In v2 it differs from
+/// the real root, which has no `memory.events`.
 pub(crate) fn memory_cgroups(cgroups: &str) -> (Option<&str>, Option<&str>) {
     let mut found = (None, None);
     for line in cgroups.lines() {
@@ -57,11 +60,11 @@ pub(crate) fn memory_cgroups(cgroups: &str) -> (Option<&str>, Option<&str>) {
         else {
             continue;
         };
-        if !path.starts_with('/') || path == "/" || path.split('/').any(|part| part == "..") {
+        if !path.starts_with('/') || path.split('/').any(|part| part == "..") {
             continue;
         }
         if controllers.split(',').any(|controller| controller == "memory") {
-            found.0 = Some(path);
+            found.0 = Some(path).filter(|path| *path != "/");
         } else if id == "0" && controllers.is_empty() {
             found.1 = Some(path);
         }
@@ -133,7 +136,7 @@ mod tests {
         let hybrid = "4:memory:/a/b\n3:cpu,cpuacct:/c\n0::/d:e\n";
         assert_eq!(memory_cgroups(hybrid), (Some("/a/b"), Some("/d:e")));
         assert_eq!(memory_cgroups("0::/user.slice/x\n"), (None, Some("/user.slice/x")));
-        assert_eq!(memory_cgroups("4:hugetlb,memory:/a\n0::/\n"), (Some("/a"), None));
+        assert_eq!(memory_cgroups("4:hugetlb,memory:/a\n0::/\n"), (Some("/a"), Some("/")));
         for bad in ["", "0", "0:", "0::", "0::relative", "0::/../x", "4:memory:/", "x:mem:/a"] {
             assert_eq!(memory_cgroups(bad), (None, None), "{bad:?}");
         }

@@ -39,10 +39,12 @@ impl Harness {
         let running = StartSampler(config.validate().unwrap()).run(probe, wake).unwrap();
         let sender = Arc::clone(&running.sender);
         for pid in 1..=plugins {
-            let condition = Condition::Alive;
-            let (process_start, cpu) = (Duration::ZERO, Duration::ZERO);
-            let cpu_per_reading = CPU_PER_READING;
-            let process = FakeProcess { condition, process_start, cpu, cpu_per_reading };
+            let process = FakeProcess {
+                condition: Condition::Alive,
+                process_start: Duration::ZERO,
+                cpu_per_reading: CPU_PER_READING,
+                ..FakeProcess::default()
+            };
             processes.insert(pid, process);
             let id = PluginId(pid.into());
             let (name, events) = (Arc::from(pid.to_string()), EventCounter::new());

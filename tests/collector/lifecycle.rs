@@ -111,8 +111,8 @@ fn stop_counts_pending_crash() {
     let plugin = collector.register("dice").unwrap();
     let mut child = sleeper();
     plugin.started(child.pid(), "");
+    // A zombie, whose status is known.
     child.kill();
-    child.wait();
     wait_for("the crash", || {
         let snapshot = collector.sample_now().unwrap();
         (snapshot.plugin("dice").unwrap().state() == PluginState::Crashed).then_some(())

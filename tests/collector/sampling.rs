@@ -153,7 +153,7 @@ fn thread_of_this_process() -> (u32, mpsc::Sender<()>) {
 }
 
 #[test]
-fn started_with_gone_pid_is_crashed_run() {
+fn started_with_gone_pid_has_unknown_end() {
     for probe in probes() {
         let collector = manual_collector(probe);
         let plugin = collector.register("dice").unwrap();
@@ -164,7 +164,8 @@ fn started_with_gone_pid_is_crashed_run() {
         plugin.started(pid, "1.0");
         let snapshot = collector.sample_now().unwrap();
         let view = snapshot.plugin("dice").unwrap();
-        assert_eq!((view.state(), view.pid()), (PluginState::Crashed, None), "{probe}");
+        assert_eq!((view.state(), view.pid()), (PluginState::Stopped, None), "{probe}");
+        assert_eq!((view.crash_count(), view.unknown_end_count()), (0, 1), "{probe}");
         let run = view.runs().next().unwrap();
         assert_eq!((run.end, run.cpu_time), (Some(RunEnd::Unknown), None));
         assert!(view.current().unwrap().cpu_percent.is_none());

@@ -185,7 +185,14 @@ fn plugins_survive_exhausted_descriptors() {
         wait_for("its exit", || {
             let snapshot = collector.sample_now().unwrap();
             let view = snapshot.plugin(plugins[children.len()].name()).unwrap();
-            (view.state() == PluginState::Crashed).then_some(())
+            let end = view.runs().last().unwrap().end?;
+            let expected = match end {
+                RunEnd::Signaled(9) => PluginState::Crashed,
+                RunEnd::Unknown if reap => PluginState::Stopped,
+                _ => panic!("{end:?}"),
+            };
+            assert_eq!(view.state(), expected);
+            Some(())
         });
     }
     drop((taken, rest));

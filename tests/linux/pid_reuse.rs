@@ -12,7 +12,7 @@ use plugmeter_test_support::{
 };
 
 use crate::sampler_gate;
-use crate::test_child::{HEAVY_BYTES, TestChild, cpu_time};
+use crate::test_child::{HEAVY_BYTES, TestChild, cpu_time, has_late_status};
 
 /// How many PIDs are reused.
 const REUSED_PIDS: usize = 100;
@@ -67,7 +67,12 @@ fn reuse_pids(collector: &Collector, reuses: usize, what: &str) {
         for _ in 0..3 {
             let snapshot = collector.sample_now().unwrap();
             let view = snapshot.plugin(name).unwrap();
-            assert_eq!((view.state(), view.pid()), (PluginState::Crashed, None), "{what} {name}");
+            let expected = match view.runs().last().unwrap().end {
+                Some(RunEnd::Signaled(9)) => PluginState::Crashed,
+                Some(RunEnd::Unknown) => PluginState::Stopped,
+                end => panic!("{what} {name}: {end:?}"),
+            };
+            assert_eq!((view.state(), view.pid()), (expected, None), "{what} {name}");
             let sample = view.current().unwrap();
             assert_eq!((sample.memory_bytes, sample.uptime), (None, None), "{what}: {name}");
         }
@@ -92,7 +97,8 @@ fn reuse_pids(collector: &Collector, reuses: usize, what: &str) {
     let snapshot = collector.snapshot();
     for name in &names {
         let view = snapshot.plugin(name).unwrap();
-        assert_eq!((view.crash_count(), view.runs().count()), (1, 1), "{what}: {name}");
+        let ends = view.crash_count() + view.unknown_end_count();
+        assert_eq!((ends, view.runs().count()), (1, 1), "{what}: {name}");
     }
 }
 
@@ -207,8 +213,12 @@ fn next_run_may_reuse_pid() {
         let snapshot = collector.sample_now().unwrap();
         let view = snapshot.plugin("dice").unwrap();
         let ends: Vec<_> = view.runs().map(|run| (run.pid, run.end)).collect();
-        assert_eq!(ends, [(pid, Some(RunEnd::Unknown)), (pid, None)], "{probe}");
-        assert_eq!((view.crash_count(), view.restart_count()), (1, 1));
+        // The status is that of the first process, although its pid was reused.
+        let is_known = probe == ProbeKind::Native && has_late_status();
+        let end = if is_known { RunEnd::Signaled(9) } else { RunEnd::Unknown };
+        assert_eq!(ends, [(pid, Some(end)), (pid, None)], "{probe}");
+        let counts = (view.crash_count(), view.unknown_end_count(), view.restart_count());
+        assert_eq!(counts, (u64::from(is_known), u64::from(!is_known), 1), "{probe}");
         let first = view.runs().next().unwrap().cpu_time.unwrap_or_default();
         assert!(first < Duration::from_millis(50), "{probe}: {first:?} of a sleeping process");
         assert!(view.current().unwrap().memory_bytes.unwrap() >= HEAVY_BYTES as u64);

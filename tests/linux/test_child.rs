@@ -82,6 +82,7 @@ fn child_runs_its_role() {
     let parts: Vec<&str> = role.split(' ').collect();
     let number = |at: usize| parts[at].parse::<u64>().unwrap();
     let mut memory: Vec<u8> = Vec::new();
+    let mut children: Vec<ChildGuard> = Vec::new();
     match parts[0] {
         // Microseconds of CPU time and of sleep, in turn.
         "share" => {
@@ -106,6 +107,11 @@ fn child_runs_its_role() {
             nix::sys::prctl::set_thp_disable(true).unwrap();
             memory = vec![0; 64 << 20];
         }
+        // Number of children, and the code with which they exit.
+        "parent" => {
+            let then = format!("exit {}", number(2));
+            children = (0..number(1)).map(|_| waiting_shell(&then)).collect();
+        }
         other => panic!("no such role: {other}"),
     }
     respond("ready");
@@ -120,6 +126,20 @@ fn child_runs_its_role() {
                 for _ in 0..number {
                     memory[touched * PAGE_BYTES] = 1;
                     touched += 1;
+                }
+                respond("done");
+            }
+            "pids" => {
+                let pids: Vec<_> = children.iter().map(|child| child.pid().to_string()).collect();
+                respond(&pids.join(" "));
+            }
+            "release" => {
+                children.iter_mut().for_each(release);
+                respond("done");
+            }
+            "reap" => {
+                for mut child in children.drain(..) {
+                    child.wait();
                 }
                 respond("done");
             }
@@ -171,6 +191,14 @@ pub(crate) fn release(child: &mut ChildGuard) {
 pub(crate) fn signal(pid: u32, name: &str) {
     let status = Command::new("kill").args([format!("-{name}"), pid.to_string()]).status();
     assert!(status.unwrap().success());
+}
+
+/// Whether the kernel reports the exit status of a reaped process by its pidfd: from Linux 6.15 on.
+pub(crate) fn has_late_status() -> bool {
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit());
+    let mut next = || numbers.next().unwrap().parse::<u32>().unwrap();
+    (next(), next()) >= (6, 15)
 }
 
 /// State of a process or thread: the letter in `/proc/PID/stat`.

@@ -3,7 +3,7 @@
 use std::os::unix::process::parent_id;
 use std::process::Command;
 
-use plugmeter::{PluginState, ProbeKind, ReadError};
+use plugmeter::{PluginState, ProbeKind, ReadError, RunEnd};
 use plugmeter_test_support::isolated_process::{AS_NOBODY, enter_isolated, lacks_root};
 use plugmeter_test_support::{
     ChildGuard, manual_collector, probes, sleeper, wait_for, wait_for_plugin,
@@ -252,7 +252,14 @@ fn exits_are_found_without_proc_or_open_files() {
         wait_for("the exit of a process without descriptors", || {
             let snapshot = collector.sample_now().unwrap();
             let view = snapshot.plugin(&name(children.len())).unwrap();
-            (view.state() == PluginState::Crashed).then_some(())
+            let end = view.runs().last().unwrap().end?;
+            let expected = match end {
+                RunEnd::Signaled(9) => PluginState::Crashed,
+                RunEnd::Unknown if reap => PluginState::Stopped,
+                _ => panic!("{end:?}"),
+            };
+            assert_eq!(view.state(), expected);
+            Some(())
         });
     }
 

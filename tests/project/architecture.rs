@@ -74,6 +74,9 @@ const SHARED: [&str; 9] = [
 
 const CLOCKS: [&str; 4] = ["Instant::now", "SystemTime::now", "clock::now", ".elapsed()"];
 
+/// Files and folders that are built for unit tests only.
+const TEST_FILES: [&str; 3] = ["tests", "tests.rs", "fake_probe.rs"];
+
 /// A source file of the library: its path from `src/`, and its text without comments and tests.
 struct Source {
     path: String,
@@ -102,10 +105,9 @@ fn sources() -> Vec<Source> {
     collect_files(&root, &mut files);
     assert!(files.len() > 20, "the sources are in {}", root.display());
     // Files and folders of unit tests, and of their fakes, are exempt.
-    const TEST_NAMES: [&str; 3] = ["tests", "tests.rs", "fake_probe.rs"];
     let is_test = |file: &PathBuf| {
         let mut parts = file.strip_prefix(&root).unwrap().components();
-        parts.any(|part| TEST_NAMES.iter().any(|name| part.as_os_str() == *name))
+        parts.any(|part| TEST_FILES.iter().any(|name| part.as_os_str() == *name))
     };
     let read = |file: PathBuf| {
         let text = fs::read_to_string(&file).unwrap();
@@ -328,10 +330,37 @@ fn core_has_no_async_runtime() {
     assert_absent(&["tokio::", "axum", "hyper"], is_checked, "the core has no async runtime");
 }
 
+/// The lint denies unsafe code, and one file is exempt from it.
 #[test]
-fn crate_has_no_unsafe_code_prelude_or_glob() {
-    let sources = sources();
-    let lib = sources.iter().find(|source| source.path == "lib.rs").unwrap();
-    assert!(lib.code.contains("#![forbid(unsafe_code)]"));
+fn only_pidfd_info_has_unsafe_code() {
+    const EXEMPT: &str = "os/linux/pidfd_info.rs";
+    let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml");
+    let manifest = fs::read_to_string(manifest).unwrap();
+    assert!(manifest.lines().any(|line| line == "unsafe_code = \"deny\""));
+    let mut files = Vec::new();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    collect_files(&root, &mut files);
+    let mut exempt = Vec::new();
+    // Also in unit tests.
+    for file in files {
+        let text = fs::read_to_string(&file).unwrap();
+        let path = file.strip_prefix(&root).unwrap().to_str().unwrap().replace('\\', "/");
+        let mut code = text.lines().map(without_comment);
+        if code.any(|line| ["unsafe", "unsafe_code"].iter().any(|word| has_word(line, word))) {
+            exempt.push(path);
+        }
+    }
+    assert_eq!(exempt, [EXEMPT]);
+    let source = sources().into_iter().find(|source| source.path == EXEMPT).unwrap();
+    assert!(source.code.contains("#![allow(unsafe_code)]"));
+    assert_eq!(source.code.matches("unsafe {").count(), 1);
+}
+
+fn has_word(line: &str, word: &str) -> bool {
+    line.split(|c: char| !c.is_alphanumeric() && c != '_').any(|found| found == word)
+}
+
+#[test]
+fn crate_has_no_prelude_or_glob() {
     assert_absent(&["::*;", "::*}", "::*,", "mod prelude"], |_| true, "names are imported by name");
 }

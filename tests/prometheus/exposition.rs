@@ -178,6 +178,23 @@ fn counters_start_at_zero_before_first_tick() {
     assert!(page.value("plugmeter_last_tick_duration_seconds", &[]).is_some());
 }
 
+/// An increment that is larger than the column of a sample.
+#[test]
+fn large_increment_is_in_next_exposition() {
+    const MANY: u64 = 10_000_000_000;
+    let mut sim = Simulation::new(config()).unwrap();
+    let plugin = sim.register("dice").unwrap();
+    plugin.events().add(MANY);
+    for _ in 0..3 {
+        sim.tick(|_| Observed::Gone);
+        for format in FORMATS {
+            let text = prometheus::render(&sim.snapshot(), format);
+            let line = format!("plugin_events_total{{plugin=\"dice\"}} {MANY}");
+            assert!(text.lines().any(|found| found == line), "{text}");
+        }
+    }
+}
+
 #[test]
 fn version_series_outlives_process() {
     let mut sim = Simulation::new(config()).unwrap();

@@ -254,8 +254,8 @@ fn prometheus_scrapes_snapshot_values() {
         });
     }
 
+    // A zombie, whose status is known.
     crashing.kill();
-    crashing.wait();
     wait_for_plugin(&collector, "crashing", "crashed", |view| {
         view.state() == PluginState::Crashed && view.crash_count() == 1
     });

@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use plugmeter::testing::{Observed, Simulation, Usage};
-use plugmeter::{PluginState, ReadError, RunEnd, Window};
+use plugmeter::{Config, PluginState, ReadError, RunEnd, Window};
 
 use crate::fixtures::{POLL, SECOND, cpu, exit, idle, keeping, shown, signal, usage};
 
@@ -90,7 +90,8 @@ fn detected_crash_counts_after_grace_period() {
         (Observed::Signaled(15), PluginState::Stopped, 0),
         (Observed::Exited(1), PluginState::Crashed, 1),
         (Observed::Signaled(9), PluginState::Crashed, 1),
-        (Observed::Gone, PluginState::Crashed, 1),
+        (Observed::Exited(143), PluginState::Stopped, 0),
+        (Observed::Gone, PluginState::Stopped, 0),
     ] {
         let mut sim = keeping(10);
         sim.register("dice").unwrap().started(1, "");
@@ -122,24 +123,81 @@ fn report_within_grace_prevents_crash() {
     let mut sim = keeping(10);
     let plugin = sim.register("dice").unwrap();
     plugin.started(1, "");
-    sim.tick(|_| Observed::Gone);
+    sim.tick(|_| Observed::Signaled(9));
     plugin.stopped();
     sim.advance(SECOND * 2);
-    assert_eq!(shown(&sim), (PluginState::Stopped, 0, Some(RunEnd::Stopped)));
+    assert_eq!(shown(&sim), (PluginState::Stopped, 0, Some(RunEnd::Signaled(9))));
 
     let run = plugin.started(2, "");
-    sim.tick(|_| Observed::Gone);
+    sim.tick(|_| Observed::Exited(3));
     plugin.exited(run, exit(0));
     sim.advance(SECOND * 2);
-    assert_eq!(shown(&sim), (PluginState::Stopped, 0, Some(RunEnd::Exited(0))));
+    assert_eq!(shown(&sim), (PluginState::Stopped, 0, Some(RunEnd::Exited(3))));
 
     // Too late: a counted crash stays counted.
     plugin.started(3, "");
-    sim.tick(|_| Observed::Gone);
+    sim.tick(|_| Observed::Signaled(9));
     sim.advance(SECOND);
     plugin.stopped();
     sim.advance(SECOND);
-    assert_eq!(shown(&sim), (PluginState::Stopped, 1, Some(RunEnd::Unknown)));
+    assert_eq!(shown(&sim), (PluginState::Stopped, 1, Some(RunEnd::Signaled(9))));
+}
+
+/// Later than the grace period, too.
+#[test]
+fn status_of_unknown_end_decides_when_reported() {
+    for (status, end, state, crashes) in [
+        (exit(0), RunEnd::Exited(0), PluginState::Stopped, 0),
+        (exit(75), RunEnd::Exited(75), PluginState::Stopped, 0),
+        (exit(130), RunEnd::Exited(130), PluginState::Stopped, 0),
+        (signal(15), RunEnd::Signaled(15), PluginState::Stopped, 0),
+        (exit(76), RunEnd::Exited(76), PluginState::Crashed, 1),
+        (signal(9), RunEnd::Signaled(9), PluginState::Crashed, 1),
+    ] {
+        let mut sim = Simulation::new(Config::default().clean_exit_codes(&[75])).unwrap();
+        let plugin = sim.register("dice").unwrap();
+        let run = plugin.started(1, "");
+        sim.tick(|_| Observed::Gone);
+        sim.advance(SECOND * 10);
+        let unknown = |sim: &Simulation| {
+            let snapshot = sim.snapshot();
+            let view = snapshot.plugin("dice").unwrap();
+            (view.unknown_end_count(), view.unknown_ends_detected())
+        };
+        assert_eq!(shown(&sim), (PluginState::Stopped, 0, Some(RunEnd::Unknown)));
+        assert_eq!(unknown(&sim), (1, 1));
+        plugin.exited(run, status);
+        sim.advance(Duration::from_nanos(1));
+        assert_eq!(shown(&sim), (state, crashes, Some(end)));
+        assert_eq!(unknown(&sim), (0, 1));
+    }
+}
+
+/// An increment that is larger than the column of a sample.
+#[test]
+fn totals_are_exact_immediately() {
+    const MANY: u64 = 10_000_000_000;
+    let mut sim = keeping(10);
+    let plugin = sim.register("dice").unwrap();
+    sim.tick(idle);
+    plugin.events().add(MANY);
+    for tick in 2..5 {
+        sim.tick(idle);
+        let snapshot = sim.snapshot();
+        let view = snapshot.plugin("dice").unwrap();
+        assert_eq!((view.event_count(), snapshot.system().total_events), (MANY, MANY), "{tick}");
+        assert_eq!(view.current().unwrap().event_count, MANY);
+        assert_eq!(view.history(Window::All).next_back().unwrap().event_count, MANY);
+        assert_eq!(view.history(Window::All).next().unwrap().event_count, 0);
+        let all = view.aggregates(Window::All).unwrap();
+        assert_eq!((all.events, all.sample_count), (MANY, tick));
+        let seconds = (POLL * (tick as u32 - 1)).as_secs_f64();
+        assert!((all.events_per_second - MANY as f64 / seconds).abs() < 0.001);
+        let counts: Vec<_> = view.history(Window::All).map(|sample| sample.event_count).collect();
+        assert!(counts.is_sorted(), "{counts:?}");
+        let json = serde_json::to_value(view).unwrap();
+        assert_eq!(json["event_count"], MANY);
+    }
 }
 
 /// A reported crash counts immediately, and once, however often it is reported.

@@ -65,8 +65,9 @@ fn reused_pid_at_late_attach_is_an_exit() {
     harness.tick();
     harness.processes.set_condition(1, Condition::Reused);
     let snapshot = harness.tick();
-    assert_eq!(dice(&snapshot).runs().next().unwrap().end, Some(RunEnd::Unknown));
-    assert_eq!(dice(&snapshot).state(), PluginState::Crashed);
+    let view = dice(&snapshot);
+    assert_eq!(view.runs().next().unwrap().end, Some(RunEnd::Unknown));
+    assert_eq!((view.state(), view.unknown_end_count()), (PluginState::Stopped, 1));
 }
 
 #[test]
@@ -159,7 +160,7 @@ fn assert_counted_once(harness: &mut Harness) {
 }
 
 #[test]
-fn unattached_process_gone_at_next_report_crashed() {
+fn unattached_process_gone_at_next_report_is_unknown() {
     let mut harness = Harness::new();
     harness.processes.set_condition(1, Condition::Denied);
     harness.start(1);
@@ -171,7 +172,8 @@ fn unattached_process_gone_at_next_report_crashed() {
     harness.advance(SECOND);
     let snapshot = harness.tick();
     let view = dice(&snapshot);
-    assert_eq!((view.state(), view.crash_count()), (PluginState::Running, 1));
+    assert_eq!((view.state(), view.crash_count()), (PluginState::Running, 0));
+    assert_eq!((view.unknown_end_count(), view.unknown_ends_detected()), (1, 1));
     assert_eq!(view.runs().next().unwrap().end, Some(RunEnd::Unknown));
 }
 
@@ -204,10 +206,9 @@ fn surviving_process_reported_again_is_no_restart() {
     assert_eq!((dice(&snapshot).restart_count(), dice(&snapshot).runs().count()), (0, 3));
     // The same pid, and another start.
     harness.report(PluginUpdate::Stopped);
-    let process_start = Duration::from_secs(1_001);
-    let (cpu, cpu_per_reading) = (Duration::ZERO, Duration::ZERO);
-    let condition = Condition::Alive;
-    harness.processes.insert(1, FakeProcess { condition, process_start, cpu, cpu_per_reading });
+    let (condition, process_start) = (Condition::Alive, Duration::from_secs(1_001));
+    let next = FakeProcess { condition, process_start, ..FakeProcess::default() };
+    harness.processes.insert(1, next);
     harness.start(1);
     let snapshot = harness.tick();
     assert_eq!(dice(&snapshot).restart_count(), 1);
@@ -218,16 +219,20 @@ fn surviving_process_reported_again_is_no_restart() {
 #[test]
 #[cfg_attr(miri, ignore = "takes minutes")]
 fn every_exited_process_of_a_burst_is_counted() {
-    for was_alive in [false, true] {
+    let exits = [Condition::Gone, Condition::Zombie(ProcessExit::Exited(3))];
+    for (was_alive, exited) in
+        [false, true].into_iter().flat_map(|was| exits.map(|exit| (was, exit)))
+    {
         let mut harness = Harness::new();
         let mut pid = 0;
         let processes = harness.processes.clone();
         harness.processes.on_call(move |call| {
-            if let Call::Attach(pid) = call
-                && was_alive
-            {
-                processes.set_condition(pid - 1, Condition::Gone);
+            let Call::Attach(pid) = call else { return };
+            if was_alive {
+                processes.set_condition(pid - 1, exited);
                 processes.set_alive(pid, Duration::ZERO);
+            } else {
+                processes.set_condition(pid, exited);
             }
         });
         for _ in 1..=1_000 {
@@ -235,12 +240,16 @@ fn every_exited_process_of_a_burst_is_counted() {
             harness.queue(started(next_run_id(), pid));
         }
         harness.tick();
-        harness.processes.set_condition(pid, Condition::Gone);
+        harness.processes.set_condition(pid, exited);
         harness.tick();
         harness.advance(SECOND);
         let snapshot = harness.tick();
         let view = dice(&snapshot);
-        assert_eq!((view.crash_count(), view.restart_count()), (1_000, 999));
-        assert_eq!(view.state(), PluginState::Crashed);
+        let counts = (view.crash_count(), view.unknown_end_count(), view.restart_count());
+        let (state, expected) = match exited {
+            Condition::Gone => (PluginState::Stopped, (0, 1_000, 999)),
+            _ => (PluginState::Crashed, (1_000, 0, 999)),
+        };
+        assert_eq!((view.state(), counts), (state, expected), "alive: {was_alive}");
     }
 }

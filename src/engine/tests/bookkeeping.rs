@@ -48,6 +48,7 @@ fn assert_runs_are_pruned(harness: &mut Harness) {
 fn crash_loop_keeps_a_bounded_number_of_runs() {
     let mut harness = Harness::with_history(2);
     for pid in 1..=3_000 {
+        harness.processes.set_zombie(pid, SECOND, ProcessExit::Exited(3));
         harness.start(pid);
         harness.tick();
     }
@@ -111,7 +112,7 @@ fn notified_exit_stays_pending_until_processed() {
     let mut harness = Harness::new();
     harness.start_and_tick(1);
     assert!(!harness.engine.has_pending_exits());
-    harness.processes.set_condition(1, Condition::Gone);
+    harness.processes.set_zombie(1, SECOND, ProcessExit::Exited(3));
     let now = harness.env.now;
     for (token, pending) in [(2, 0), (1 << 32 | 1, 0), (1, 1), (1, 1)] {
         harness.engine.on_exit_notification(token, now, &mut harness.env.probe);
@@ -140,7 +141,7 @@ fn exit_notification_reaches_the_run_of_its_token() {
     }
     harness.apply();
     for (exited, pid) in (1..).zip([5, 4, 6]) {
-        harness.processes.set_condition(pid, Condition::Gone);
+        harness.processes.set_zombie(pid, SECOND, ProcessExit::Exited(3));
         harness.processes.notify_exit(harness.processes.token(pid));
         harness.apply();
         let snapshot = harness.snapshot();

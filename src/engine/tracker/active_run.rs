@@ -249,11 +249,8 @@ impl<P> ActiveRun<P> {
 
     /// Finds out whether the exit was a kill by the OOM killer, which sends signal 9.
     pub(crate) fn check_oom_kill<Pr: Probe<Process = P>>(&mut self, exit: ProcessExit, probe: &Pr) {
-        const KILL: i32 = 9;
-        if exit == ProcessExit::Signaled(KILL) {
-            self.about.oom_killed =
-                self.process.as_ref().and_then(|process| probe.was_oom_killed(process));
-        }
+        self.about.oom_killed =
+            self.process.as_ref().and_then(|process| oom_kill(exit, process, probe));
     }
 
     /// Attaches a process that could not be attached at its report.
@@ -278,6 +275,17 @@ impl<P> ActiveRun<P> {
             Attach::Rejected(error) | Attach::Failed(error) => Err(ReadFailure::Failed(error)),
         }
     }
+}
+
+/// Whether the exit was a kill by the OOM killer; `None` if the kernel does not report it, and for
+/// every other exit.
+pub(super) fn oom_kill<Pr: Probe>(
+    exit: ProcessExit,
+    process: &Pr::Process,
+    probe: &Pr,
+) -> Option<bool> {
+    const KILL: i32 = 9;
+    if exit == ProcessExit::Signaled(KILL) { probe.was_oom_killed(process) } else { None }
 }
 
 /// A reading of a tick.

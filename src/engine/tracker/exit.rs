@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use super::active_run::{ActiveRun, Liveness};
+use super::active_run::{ActiveRun, Liveness, catch_probe_panic, oom_kill};
 use super::{PluginTracker, TrackerContext, TrackerDetails};
 use crate::engine::cpu_meter::ReadingSpan;
 use crate::engine::effects::{Effects, PendingCrash, PendingExit};
@@ -54,6 +54,11 @@ impl<P> PluginTracker<P> {
         // The host has reaped it: nothing is left to read, and the pid may belong to another one.
         if is_newest {
             self.details.surviving_process = None;
+        }
+        if self.awaits_status {
+            self.record_late_oom_kill(run, exit, context.probe);
+            self.details.unreported.take_if(|(held, _)| *held == run);
+            self.awaits_status = self.details.unreported.is_some();
         }
         let record = match self.active.take_if(|active| active.about.run == run) {
             Some(mut active) => {
@@ -197,6 +202,8 @@ impl<P> PluginTracker<P> {
     ) -> &mut RunRecord {
         if let Some(span) = &active.span {
             self.meter.keep(span);
+            // It may have ended before a tick could read it.
+            self.min_interval = active.min_interval;
         }
         if let Some(span) = active.span_before_report() {
             self.details.keep_exited_child(active.about.run, span);
@@ -298,10 +305,28 @@ impl<P> PluginTracker<P> {
         context: &mut TrackerContext<'_, Pr>,
     ) {
         let Some((run, process)) = &self.details.unreported else { return };
-        let (run, exit) = (*run, context.probe.late_status(process));
-        if exit != ProcessExit::Unknown {
+        let exit = catch_probe_panic(|| context.probe.late_status(process));
+        if let (run, Ok(exit @ (ProcessExit::Exited(_) | ProcessExit::Signaled(_)))) = (*run, exit)
+        {
+            self.record_late_oom_kill(run, exit, context.probe);
             self.queue_exit(run, exit, context);
             self.forget_unreported();
+        }
+    }
+
+    /// Finds out whether an exit whose status arrives late was a kill by the OOM killer.
+    fn record_late_oom_kill<Pr: Probe<Process = P>>(
+        &mut self,
+        run: RunId,
+        exit: ProcessExit,
+        probe: &Pr,
+    ) {
+        let held = self.details.unreported.as_ref().filter(|(held, _)| *held == run);
+        let oom_killed = held.and_then(|(_, process)| oom_kill(exit, process, probe));
+        if oom_killed.is_some()
+            && let Some(record) = self.run_mut(run)
+        {
+            record.run.oom_killed = oom_killed;
         }
     }
 

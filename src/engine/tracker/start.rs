@@ -50,6 +50,11 @@ impl<P> PluginTracker<P> {
         start: ProcessStart,
         context: &mut TrackerContext<'_, Pr>,
     ) {
+        if self.awaits_status {
+            // The last request: the host does not report on that process any more.
+            self.request_late_status(context);
+            self.forget_unreported();
+        }
         let number = next_run_number(self.run_number);
         let attach = active.attach(context.probe);
         // The new process is attached first: if the old one lives after that and has the same pid,

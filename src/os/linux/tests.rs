@@ -16,11 +16,15 @@ fn attach(probe: &mut NativeProbe, pid: u32) -> AttachedProcess {
     }
 }
 
-fn is_unknown_exit(read: &Result<Reading, ReadFailure>) -> bool {
-    matches!(read, Err(ReadFailure::Exited(ProcessExit::Unknown, None)))
+/// Whether this kernel reports the status of a reaped process.
+fn has_late_status() -> bool {
+    let mut child = Command::new("true").spawn().unwrap();
+    let pidfd = fds::open_pidfd(child.id()).unwrap();
+    child.wait().unwrap();
+    pidfd_info::exit_status(&pidfd).is_some()
 }
 
-/// With held descriptors and without.
+/// With held descriptors, by which newer kernels report the status, and without.
 #[test]
 fn read_of_reaped_process_is_an_exit() {
     let (mut probe, _wake) = NativeProbe::new().unwrap();
@@ -31,10 +35,40 @@ fn read_of_reaped_process_is_an_exit() {
     probe.read(&mut held).unwrap();
     child.kill().unwrap();
     child.wait().unwrap();
-    for process in [&mut held, &mut not_held] {
+    let by_pidfd = if has_late_status() { ProcessExit::Signaled(9) } else { ProcessExit::Unknown };
+    for (process, expected) in [(&mut held, by_pidfd), (&mut not_held, ProcessExit::Unknown)] {
         let read = probe.read(process);
-        assert!(is_unknown_exit(&read), "{read:?}");
+        let Err(ReadFailure::Exited(exit, None)) = read else { panic!("{read:?}") };
+        assert_eq!(exit, expected);
     }
+}
+
+/// Its status is known while it is a zombie of the host, and after that to newer kernels.
+#[test]
+fn late_status_is_of_the_exited_process() {
+    let (mut probe, _wake) = NativeProbe::new().unwrap();
+    let mut child = Command::new("sh").args(["-c", "exit 3"]).spawn().unwrap();
+    let opened = probe.budget.open(child.id()).unwrap();
+    let process = AttachedProcess {
+        pid: child.id(),
+        token: 0,
+        cpu: CpuSource::Stat,
+        fds: Some(opened),
+        start_ticks: None,
+        cpu_time: CpuTime::default(),
+        oom: None,
+    };
+    let pidfd = &process.fds.as_ref().unwrap().pidfd;
+    while !has_exited(pidfd) {
+        std::thread::yield_now();
+    }
+    assert_eq!(probe.late_status(&process), ProcessExit::Exited(3));
+    child.wait().unwrap();
+    if has_late_status() {
+        assert_eq!(probe.late_status(&process), ProcessExit::Exited(3));
+    }
+    let not_held = AttachedProcess { fds: None, ..process };
+    assert_eq!(probe.late_status(&not_held), ProcessExit::Unknown);
 }
 
 #[test]

@@ -74,6 +74,7 @@ fn report_during_attach_is_applied_first() {
     const GONE: u32 = 99;
     let harness = Harness::new(HOUR, 2);
     let sender = Arc::clone(&harness.sender);
+    harness.processes.set_condition(GONE, Condition::Zombie(KILLED));
     harness.processes.once_in(Call::Attach(GONE), move || sender.send(stopping(1)));
     harness.sender.send(started(1, GONE));
     assert_eq!(harness.sample().plugin("1").unwrap().state(), PluginState::Stopped);

@@ -65,6 +65,8 @@ fn plugin(view: PluginView<'_>) -> Result<PluginFields, TestCaseError> {
         runs: view.runs().map(run).collect(),
         event_count: view.event_count(),
         crash_count: view.crash_count(),
+        unknown_end_count: view.unknown_end_count(),
+        unknown_ends_detected: view.unknown_ends_detected(),
         last_crash: view.last_crash(),
         restarts: view.restart_count(),
         cpu_time: view.cpu_time(),

@@ -45,6 +45,8 @@ pub(crate) struct PluginFields {
     pub(crate) runs: Vec<RunFields>,
     pub(crate) event_count: u64,
     pub(crate) crash_count: u64,
+    pub(crate) unknown_end_count: u64,
+    pub(crate) unknown_ends_detected: u64,
     pub(crate) last_crash: Option<SystemTime>,
     pub(crate) restarts: u64,
     pub(crate) cpu_time: Duration,

@@ -17,6 +17,7 @@ use crate::agreement::{
 use crate::fields::{PluginFields, SampleFields, SnapshotFields};
 use crate::host::{Host, HostPlugin};
 use crate::oracle::{Oracle, Reading};
+use crate::registration::CLEAN_EXIT_CODE;
 use crate::steps::{
     HostReport, NAMES, PIDS, Pid, PlannedReading, ReportKind, Step, VERSIONS, WindowSpec,
 };
@@ -44,6 +45,7 @@ impl Harness {
     pub(crate) fn new((poll_interval, history_duration): (Duration, Duration)) -> Self {
         let config =
             Config::default().poll_interval(poll_interval).history_duration(history_duration);
+        let config = config.clean_exit_codes(&[CLEAN_EXIT_CODE]);
         let sim = Simulation::new(config).expect("the durations are valid");
         let first = sim.snapshot();
         let oracle = Oracle::new(first.started_at(), poll_interval, history_duration);

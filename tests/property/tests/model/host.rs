@@ -61,11 +61,11 @@ impl Host {
             }
             ReportKind::Exited { back, status } => {
                 let run = host.runs[host.runs.len().checked_sub(1 + back)?];
-                // The tracker may forget a clean exit that only the sampler has detected, once the
-                // run is not listed any more. Whether a later report about it has an effect is
+                // The tracker may forget a clean or unknown exit that only the sampler has detected,
+                // once the run is not listed any more. Whether a later report about it has an effect is
                 // unspecified.
                 let newer = if in_tick { 0 } else { 200 };
-                if back > newer && oracle.is_clean_and_unclassified(registration, run)
+                if back > newer && oracle.is_uncounted_and_unclassified(registration, run)
                     || oracle.may_be_pruned(registration, run)
                 {
                     return None;

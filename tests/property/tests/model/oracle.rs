@@ -96,6 +96,7 @@ impl Oracle {
             runs: Vec::new(),
             samples: Vec::new(),
             events: 0,
+            unknown_ends_detected: 0,
         });
         self.queue(self.registrations.len() - 1, Report::Registered);
         self.registrations.len() - 1
@@ -254,16 +255,17 @@ impl Oracle {
         samples.filter(|sample| sample.at >= *first && inside(sample.at)).collect()
     }
 
-    /// Only the sampler has detected the end of this run, and it was clean.
-    pub(crate) fn is_clean_and_unclassified(&self, registration: usize, id: RunId) -> bool {
+    /// Only the sampler has detected the end of this run, and it was clean or unknown.
+    pub(crate) fn is_uncounted_and_unclassified(&self, registration: usize, id: RunId) -> bool {
         let run = self.registrations[registration].runs.iter().find(|run| run.id == id);
         run.is_some_and(|run| !run.is_active() && !run.is_classified && !run.is_crash_pending)
     }
 
-    /// The end is clean and unclassified, and the run is too old to be listed.
+    /// The end is uncounted and unclassified, and the run is too old to be listed.
     pub(crate) fn may_be_pruned(&self, registration: usize, id: RunId) -> bool {
         let listed = self.listed_runs(&self.registrations[registration]);
-        self.is_clean_and_unclassified(registration, id) && listed.iter().all(|run| run.id != id)
+        self.is_uncounted_and_unclassified(registration, id)
+            && listed.iter().all(|run| run.id != id)
     }
 
     fn run_fields(&self, run: &Run) -> RunFields {
@@ -281,7 +283,8 @@ impl Oracle {
         }
     }
 
-    fn sample_fields(&self, sample: &RecordedSample) -> SampleFields {
+    fn sample_fields(&self, of: &Registration, sample: &RecordedSample) -> SampleFields {
+        let is_newest = of.samples.last().is_some_and(|newest| newest.at == sample.at);
         SampleFields {
             timestamp: self.wall(sample.at),
             version: sample.run.and_then(|(_, _, version)| some(version)),
@@ -291,7 +294,7 @@ impl Oracle {
             cpu: sample.cpu,
             memory_bytes: sample.memory,
             uptime: sample.uptime,
-            event_count: sample.events,
+            event_count: if is_newest { sample.exact_events } else { sample.events },
             crash_count: sample.crashes,
         }
     }
@@ -328,13 +331,18 @@ impl Oracle {
                 .into_iter()
                 .map(|run| self.run_fields(run))
                 .collect(),
-            event_count: registration.samples.last().map_or(0, |sample| sample.events),
+            event_count: registration.samples.last().map_or(0, |sample| sample.exact_events),
             crash_count: crashes.len() as u64,
+            unknown_end_count: registration.runs.iter().filter(|run| run.is_unknown).count() as u64,
+            unknown_ends_detected: registration.unknown_ends_detected,
             last_crash: crashes.last().map(|&at| self.wall(at)),
             restarts: restarts.count() as u64,
             cpu_time: registration.runs.iter().flat_map(Run::increments).sum(),
             read_error: registration.read_error,
-            current: registration.samples.last().map(|sample| self.sample_fields(sample)),
+            current: registration
+                .samples
+                .last()
+                .map(|sample| self.sample_fields(registration, sample)),
         }
     }
 
@@ -352,7 +360,7 @@ impl Oracle {
             failed_reads: self.failed_reads,
             plugins_running: in_state(PluginState::Running).filter(active_run).count(),
             plugins_crashed: in_state(PluginState::Crashed).count(),
-            total_events: newest().map(|sample| sample.events).sum(),
+            total_events: newest().map(|sample| sample.exact_events).sum(),
             total_memory_bytes: newest().filter_map(|sample| sample.memory).sum(),
             plugins: registrations
                 .iter()
@@ -365,7 +373,7 @@ impl Oracle {
     pub(crate) fn samples(&self, window: Window) -> Vec<Vec<SampleFields>> {
         let samples = |registration: &&Registration| {
             let within = self.within(registration, window).into_iter();
-            within.map(|sample| self.sample_fields(sample)).collect()
+            within.map(|sample| self.sample_fields(registration, sample)).collect()
         };
         self.registered().iter().map(samples).collect()
     }
@@ -406,7 +414,10 @@ impl Oracle {
                 time_span: newest.at - oldest.at,
                 cpu: SortedValues::of(samples.iter().filter_map(|sample| sample.cpu)),
                 memory: SortedValues::of(samples.iter().filter_map(|sample| sample.memory)),
-                events: newest.events - oldest.events,
+                events: match samples.len() {
+                    1 => 0,
+                    _ => newest.exact_events - oldest.events,
+                },
                 crashes: registration.crashes().len() as u64 - oldest.crashes,
             })
         };

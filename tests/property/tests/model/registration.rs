@@ -24,6 +24,8 @@ pub(crate) struct Run {
     /// It counts as a crash unless the host reports otherwise within the grace period.
     pub(crate) is_crash_pending: bool,
     pub(crate) is_counted: bool,
+    /// Only the sampler has detected the end, and its status is unknown.
+    pub(crate) is_unknown: bool,
     /// It is another process than the run before.
     pub(crate) is_new_process: bool,
     /// Time and CPU time of each reading.
@@ -62,9 +64,17 @@ impl Run {
     }
 }
 
-/// Exit code 0, or a signal that requests a process to exit.
+/// A configured exit code that is clean.
+pub(crate) const CLEAN_EXIT_CODE: i32 = 75;
+
+/// Exit code 0, a signal that requests a process to exit, or the exit code of a process that handles
+/// such a signal.
 pub(crate) fn is_clean(end: RunEnd) -> bool {
-    matches!(end, RunEnd::Exited(0) | RunEnd::Signaled(1 | 2 | 13 | 15))
+    matches!(
+        end,
+        RunEnd::Exited(0 | 129 | 130 | 141 | 143 | CLEAN_EXIT_CODE)
+            | RunEnd::Signaled(1 | 2 | 13 | 15)
+    )
 }
 
 /// The values that a tick recorded.
@@ -77,7 +87,10 @@ pub(crate) struct RecordedSample {
     pub(crate) cpu: Option<u64>,
     pub(crate) memory: Option<u64>,
     pub(crate) uptime: Option<Duration>,
+    /// Excess events are carried to the next ticks.
     pub(crate) events: u64,
+    /// The counter at the tick, which queries return as long as the sample is the newest.
+    pub(crate) exact_events: u64,
     pub(crate) crashes: u64,
 }
 
@@ -94,6 +107,8 @@ pub(crate) struct Registration {
     pub(crate) samples: Vec<RecordedSample>,
     /// All events so far, including those since the last tick.
     pub(crate) events: u64,
+    /// Runs whose end was unknown when it was detected.
+    pub(crate) unknown_ends_detected: u64,
 }
 
 impl Registration {
@@ -136,7 +151,9 @@ impl Registration {
         } else {
             run.refine_end(end);
         }
-        run.is_crash_pending = !run.is_classified && !is_clean(end);
+        run.is_unknown = !run.is_classified && end == RunEnd::Unknown;
+        run.is_crash_pending = !run.is_classified && !run.is_unknown && !is_clean(end);
+        self.unknown_ends_detected += u64::from(run.is_unknown);
         let crashed = run.is_crash_pending;
         if was_active {
             self.read_error = None;
@@ -180,6 +197,7 @@ impl Registration {
             is_classified: false,
             is_crash_pending: false,
             is_counted: false,
+            is_unknown: false,
             is_new_process: same.is_none(),
             readings: same
                 .and_then(|run| run.readings.last().copied())
@@ -207,7 +225,7 @@ impl Registration {
         }
         let crashed = !was_stopping && !is_clean(end);
         run.is_classified = true;
-        run.is_crash_pending = false;
+        (run.is_crash_pending, run.is_unknown) = (false, false);
         if crashed {
             run.count();
         }
@@ -226,7 +244,7 @@ impl Registration {
                 if let Some(run) = self.runs.last_mut().filter(|run| !run.is_classified) {
                     run.refine_end(end);
                     run.is_classified = true;
-                    run.is_crash_pending = false;
+                    (run.is_crash_pending, run.is_unknown) = (false, false);
                     if crashed {
                         run.count();
                     }
@@ -268,9 +286,9 @@ impl Registration {
             memory: None,
             uptime: None,
             events: self.events,
+            exact_events: self.events,
             crashes: self.crashes().len() as u64,
         };
-        // Excess events are carried to the next tick.
         let before = self.samples.last().map_or(0, |sample| sample.events);
         recorded.events = recorded.events.min(before + u64::from(u32::MAX));
         if let Some(run) = self.runs.iter_mut().find(|run| run.is_active()) {

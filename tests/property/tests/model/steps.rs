@@ -7,6 +7,8 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
 
+use crate::registration::CLEAN_EXIT_CODE;
+
 pub(crate) const NAMES: [&str; 4] = ["dice", "8ball", "dice-2", "würfel"];
 pub(crate) const PIDS: [u32; 5] = [11, 12, 13, 14, i32::MAX as u32];
 const INVALID_PIDS: [u32; 3] = [0, i32::MAX as u32 + 1, u32::MAX];
@@ -14,6 +16,8 @@ pub(crate) const VERSIONS: [&str; 4] = ["", "1.0", "1.1", "2.0-β"];
 /// The largest memory that a sample can store, and its neighbors.
 const MEMORY: [u64; 8] =
     [0, 1, 1_023, 4_097, (1 << 42) - 2_049, (1 << 42) - 2_048, 1 << 42, u64::MAX];
+/// Clean exit codes besides 0, and their neighbors.
+const CLEAN_CODES: [i32; 7] = [129, 130, 141, 143, CLEAN_EXIT_CODE, CLEAN_EXIT_CODE + 1, 137];
 const STATES: [PluginState; 7] = [
     PluginState::Stopped,
     PluginState::Starting,
@@ -124,6 +128,7 @@ fn report_kind() -> BoxedStrategy<ReportKind> {
         prop_oneof![
             3 => Just(0),
             2 => (1..=255).prop_map(|code| code << 8),
+            1 => select(&CLEAN_CODES[..]).prop_map(|code| code << 8),
             2 => (1..=64).prop_map(|signal| signal),
             1 => Just(0x80 | 11), // with a core dump
         ]
@@ -150,6 +155,7 @@ fn end() -> impl Strategy<Value = RunEnd> {
     prop_oneof![
         1 => Just(RunEnd::Exited(0)),
         1 => any::<i32>().prop_map(RunEnd::Exited),
+        1 => select(&CLEAN_CODES[..]).prop_map(RunEnd::Exited),
         2 => (1..=64).prop_map(RunEnd::Signaled),
         2 => Just(RunEnd::Unknown),
     ]
