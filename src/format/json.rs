@@ -156,7 +156,7 @@ impl Serialize for Run {
                 (None, None)
             }
         };
-        let mut out = serializer.serialize_struct("Run", 11)?;
+        let mut out = serializer.serialize_struct("Run", 12)?;
         out.serialize_field("id", &self.id)?;
         out.serialize_field("pid", &self.pid)?;
         out.serialize_field("version", &self.version.as_deref())?;
@@ -167,6 +167,7 @@ impl Serialize for Run {
         out.serialize_field("exit_code", &code)?;
         out.serialize_field("signal", &signal)?;
         out.serialize_field("cpu_seconds", &self.cpu_time.map(|cpu| round2(cpu.as_secs_f64())))?;
+        out.serialize_field("peak_memory_mb", &self.peak_memory_bytes.map(megabytes))?;
         out.serialize_field("oom_killed", &self.oom_killed)?;
         out.end()
     }

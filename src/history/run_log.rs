@@ -146,6 +146,7 @@ mod tests {
                 ended_at: None,
                 end: None,
                 cpu_time: None,
+                peak_memory_bytes: None,
                 oom_killed: None,
             },
             number,

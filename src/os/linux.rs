@@ -12,11 +12,11 @@
 //! read *first*, and its value counts only if the held `statm` can be read *after* it: that proves
 //! that the pid still belonged to the same process.
 
+mod check_budget;
 mod epoll;
 mod fds;
 mod oom;
 mod pidfd_info;
-mod suspension;
 #[cfg(test)]
 mod tests;
 
@@ -28,10 +28,10 @@ use std::time::Duration;
 use nix::time::ClockId;
 use nix::unistd::Pid;
 
+use self::check_budget::CheckBudget;
 use self::epoll::Epoll;
 use self::fds::{FdBudget, OpenError, ProcessFds, exit_status, has_exited};
 use self::oom::OomCounter;
-use self::suspension::CheckBudget;
 use super::pid::{FOREIGN_PROC, is_proc_foreign};
 use super::reading::Reading;
 use super::{Attach, ExitWaiter, FoundProcess, Identity, Probe, ReadFailure, clock, procfs};
@@ -51,6 +51,7 @@ pub(crate) struct NativeProbe {
     /// The pids in `/proc` belong to another PID namespace: see [`is_proc_foreign`].
     is_foreign: bool,
     suspension_checks: CheckBudget,
+    peak_checks: CheckBudget,
 }
 
 /// Where the CPU time of a process comes from.
@@ -89,6 +90,7 @@ impl NativeProbe {
             ticks_per_second: rustix::param::clock_ticks_per_second().max(1),
             is_foreign: is_proc_foreign(),
             suspension_checks: CheckBudget::default(),
+            peak_checks: CheckBudget::default(),
         };
         Ok((probe, wake))
     }
@@ -127,7 +129,7 @@ impl NativeProbe {
             }
             (Ok(pages), cpu_time) => {
                 let resident = self.resident(pages);
-                Ok(Reading { at, cpu_time, resident, is_suspended: None })
+                Ok(Reading { at, cpu_time, resident, peak: None, is_suspended: None })
             }
             // The held file of a reaped process cannot be read.
             (Err(_), _) if has_exited(&fds.pidfd) => {
@@ -230,6 +232,15 @@ impl NativeProbe {
             Some(clock) => CpuSource::Clock(clock),
             None => CpuSource::Stat,
         }
+    }
+
+    /// The kernel's high-water mark of the resident size.
+    fn read_peak(&mut self, pid: u32, fds: Option<&ProcessFds>) -> Option<ResidentBytes> {
+        let path = format!("/proc/{pid}/status");
+        let status = self.budget.with_reserve_fd(|| Ok(std::fs::read(&path)?)).ok()?;
+        // The file was opened by pid: it counts if the process still lives after that.
+        let lives = fds.is_some_and(|fds| !has_exited(&fds.pidfd));
+        procfs::peak_resident(&status).filter(|_| lives).and_then(ResidentBytes::new)
     }
 
     /// Checks whether the process is suspended, after a tick in which it used no CPU time.
@@ -389,6 +400,9 @@ impl Probe for NativeProbe {
         let before = process.cpu_time;
         let mut reading = self.read_process(process)?;
         self.check_suspension(process, &mut reading, before);
+        if self.peak_checks.take(reading.at) {
+            reading.peak = self.read_peak(process.pid, process.fds.as_ref());
+        }
         Ok(reading)
     }
 

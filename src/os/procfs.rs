@@ -77,6 +77,12 @@ pub(crate) fn oom_kills(events: &[u8]) -> Option<u64> {
     number_after(events, b"oom_kill ")
 }
 
+/// The largest resident size in bytes: `VmHWM` of `/proc/PID/status`, in KiB there.
+pub(crate) fn peak_resident(status: &[u8]) -> Option<u64> {
+    let line = status.split(|&byte| byte == b'\n').find_map(|l| l.strip_prefix(b"VmHWM:"))?;
+    parse(line.trim_ascii().strip_suffix(b" kB")?.trim_ascii())?.checked_mul(1_024)
+}
+
 /// The process to which a thread belongs: `Tgid` of `/proc/PID/status`.
 pub(crate) fn thread_group(status: &[u8]) -> Option<u32> {
     number_after(status, b"Tgid:")?.try_into().ok()
@@ -148,6 +154,17 @@ mod tests {
         let v2 = b"low 0\nhigh 0\nmax 9\noom 5\noom_kill 4\noom_group_kill 7\n";
         assert_eq!((oom_kills(v1), oom_kills(v2)), (Some(3), Some(4)));
         assert_eq!(oom_kills(b"oom_kill_disable 0\n"), None);
+    }
+
+    #[test]
+    fn peak_resident_is_in_kib() {
+        let status = b"Name:\tVmHWM:\nVmPeak:\t    9000 kB\nVmHWM:\t    2164 kB\nVmRSS:\t 4 kB\n";
+        assert_eq!(peak_resident(status), Some(2_164 * 1_024));
+        for bad in
+            [&b""[..], b"VmHWM:\t kB\n", b"VmHWM:\t7 MB\n", b"VmHWM:\t99999999999999999999 kB"]
+        {
+            assert_eq!(peak_resident(bad), None);
+        }
     }
 
     #[test]

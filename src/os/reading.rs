@@ -13,6 +13,8 @@ pub(crate) struct Reading {
     /// Since the process started; it only grows while the process lives.
     pub cpu_time: Option<CpuTime>,
     pub resident: Option<ResidentBytes>,
+    /// The largest resident size since the process started. `None`: not checked.
+    pub peak: Option<ResidentBytes>,
     /// Whether the process is stopped by a signal or a debugger. `None`: not checked.
     pub is_suspended: Option<bool>,
 }
@@ -24,7 +26,7 @@ impl Reading {
         cpu_time: CpuTime,
         resident: Option<ResidentBytes>,
     ) -> Self {
-        Self { at, cpu_time: Some(cpu_time), resident, is_suspended: None }
+        Self { at, cpu_time: Some(cpu_time), resident, peak: None, is_suspended: None }
     }
 }
 

@@ -160,6 +160,7 @@ impl SysinfoProbe {
                 at,
                 cpu_time: Some(Duration::from_millis(process.accumulated_cpu_time()).into()),
                 resident: ResidentBytes::new(process.memory()),
+                peak: None,
                 is_suspended: Some(matches!(
                     process.status(),
                     ProcessStatus::Stop | ProcessStatus::Tracing

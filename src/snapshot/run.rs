@@ -229,6 +229,12 @@ pub struct Run {
     /// CPU time that the process is known to have used in this run, once the run has ended.
     /// `None` without two readings.
     pub cpu_time: Option<Duration>,
+    /// The largest resident size that is known of the run, in bytes, once the run has ended: of its
+    /// readings, and on Linux also the kernel's high-water mark (`VmHWM`, proc_pid_status(5)), which
+    /// includes peaks between ticks, as of the newest reading of it. It is read in every tick of up to
+    /// fifty processes at a poll interval of 5 s, and at most ten times a second. `None` without a
+    /// reading of memory.
+    pub peak_memory_bytes: Option<u64>,
     /// Whether the kernel's OOM killer has killed the process: it was terminated by signal 9, and the
     /// number of OOM kills of its cgroup has risen since it was reported. `None` after any other end,
     /// and if the kernel does not report it.

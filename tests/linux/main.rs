@@ -15,6 +15,7 @@ mod exits;
 mod interruptions;
 mod no_pidfds;
 mod oom_kills;
+mod peak_memory;
 mod pid_reuse;
 mod readings;
 mod reaped_elsewhere;

@@ -4,7 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use crate::engine::cpu_meter::ReadingSpan;
-use crate::history::units::CpuTime;
+use crate::history::units::{CpuTime, ResidentBytes};
 use crate::os::reading::Reading;
 use crate::os::{self, Attach, FoundProcess, Identity, Probe, ReadFailure};
 use crate::snapshot::read_error::ReadError;
@@ -23,6 +23,8 @@ pub(crate) struct ActiveRun<P> {
     pub span: Option<ReadingSpan>,
     /// CPU time between the first and the last reading; `None` until there are two.
     pub cpu_used: Option<CpuTime>,
+    /// The largest resident size of its readings, in bytes; 0 is unknown.
+    pub peak_memory: u64,
     /// The exit of its process was detected and queued.
     exit_detected: bool,
     /// The shortest interval that gives a CPU share.
@@ -90,6 +92,7 @@ impl<P> ActiveRun<P> {
             process: None,
             span: None,
             cpu_used: None,
+            peak_memory: 0,
             exit_detected: false,
             min_interval: MIN_CPU_INTERVAL,
             about,
@@ -161,6 +164,9 @@ impl<P> ActiveRun<P> {
 
     #[inline]
     fn push(&mut self, reading: &Reading) {
+        let size =
+            |bytes: Option<ResidentBytes>| bytes.map_or(0, |ResidentBytes(bytes)| bytes.get());
+        self.peak_memory = self.peak_memory.max(size(reading.resident)).max(size(reading.peak));
         match &mut self.span {
             Some(span) => {
                 if let Some(more) = span.push(reading) {

@@ -218,6 +218,7 @@ impl<P> PluginTracker<P> {
         let last_tick = if tick >= active.about.first_tick { tick } else { 0 };
         record.finish(&at, last_tick);
         record.run.cpu_time = cpu_time;
+        record.run.peak_memory_bytes = Some(active.peak_memory).filter(|&bytes| bytes != 0);
         record.run.oom_killed = active.about.oom_killed;
         record
     }

@@ -98,6 +98,7 @@ impl<P> PluginTracker<P> {
                 ended_at: None,
                 end: None,
                 cpu_time: None,
+                peak_memory_bytes: None,
                 oom_killed: None,
             },
             number,

@@ -113,11 +113,12 @@ fn run_json_states_how_it_ended() {
         ended_at: Some(at(61_000)),
         end: Some(RunEnd::Exited(3)),
         cpu_time: Some(Duration::from_millis(1_234)),
+        peak_memory_bytes: Some(5 << 19),
         oom_killed: None,
     };
     assert_json(
         &run,
-        r#"{"id":3,"pid":4711,"version":"1.0","started_at":"1970-01-01T00:00:00.000Z","reported_at":"1970-01-01T00:00:00.012Z","ended_at":"1970-01-01T00:01:01.000Z","end":"exited","exit_code":3,"signal":null,"cpu_seconds":1.23,"oom_killed":null}"#,
+        r#"{"id":3,"pid":4711,"version":"1.0","started_at":"1970-01-01T00:00:00.000Z","reported_at":"1970-01-01T00:00:00.012Z","ended_at":"1970-01-01T00:01:01.000Z","end":"exited","exit_code":3,"signal":null,"cpu_seconds":1.23,"peak_memory_mb":2.5,"oom_killed":null}"#,
     );
     run.end = Some(RunEnd::Signaled(9));
     let json = serde_json::to_string(&run).unwrap();
@@ -134,9 +135,9 @@ fn run_json_states_how_it_ended() {
         assert!(json.contains(&expected), "{json}");
     }
     (run.version, run.started_at, run.ended_at) = (None, None, None);
-    (run.end, run.cpu_time) = (None, None);
+    (run.end, run.cpu_time, run.peak_memory_bytes) = (None, None, None);
     assert_json(
         &run,
-        r#"{"id":3,"pid":4711,"version":null,"started_at":null,"reported_at":"1970-01-01T00:00:00.012Z","ended_at":null,"end":null,"exit_code":null,"signal":null,"cpu_seconds":null,"oom_killed":null}"#,
+        r#"{"id":3,"pid":4711,"version":null,"started_at":null,"reported_at":"1970-01-01T00:00:00.012Z","ended_at":null,"end":null,"exit_code":null,"signal":null,"cpu_seconds":null,"peak_memory_mb":null,"oom_killed":null}"#,
     );
 }

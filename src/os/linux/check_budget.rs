@@ -1,8 +1,8 @@
-//! How often idle processes are checked for suspension.
+//! A limit on readings that are not needed in every tick.
 
 use crate::time::MonoNanos;
 
-/// Checks a second. Each reads `/proc/PID/stat`, about 6 us: at most 0.006 % of a core.
+/// Checks a second. Each opens and reads a file of `/proc`, about 6 us: at most 0.006 % of a core.
 const CHECKS_PER_SECOND: u64 = 10;
 
 /// The most checks that are saved up while none is needed: those of one poll interval of 5 s.
