@@ -73,11 +73,14 @@
 //! client accepts nothing of a response, and when a whole response has taken sixty seconds. Bodies
 //! that are the same for all clients are made once for each revision.
 
+mod accept_encoding;
 pub(crate) mod access;
 mod api;
 mod body;
 mod cache;
+mod compression;
 mod config;
+mod content;
 mod dashboard;
 mod error;
 mod event_rate;
