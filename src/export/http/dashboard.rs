@@ -20,6 +20,7 @@ mod sparklines;
 mod time_range;
 mod work_budget;
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use askama::Template;
@@ -84,17 +85,16 @@ pub(super) fn routes() -> Router<Arc<AppState>> {
         .route("/favicon.svg", file("image/svg+xml", ICON))
 }
 
-/// The prefix of links on the page of all plugins. A browser resolves them against the requested
-/// path, which may or may not end in a slash where the router is mounted.
-fn link_base(path: &str) -> String {
+/// The prefix of links on the page of all plugins. A browser resolves relative links against the
+/// requested path, which may or may not end in a slash where the router is mounted.
+fn index_link_base<'a>(state: &'a AppState, path: &str) -> Cow<'a, str> {
     match path.rsplit('/').next() {
-        None | Some("") => BASE.to_owned(),
-        Some(segment) => format!("./{segment}/"),
+        Some(segment) if state.base_path.is_empty() && !segment.is_empty() => {
+            format!("./{segment}/").into()
+        }
+        _ => Cow::Borrowed(&state.link_base),
     }
 }
-
-/// The prefix of links on all other pages.
-const BASE: &str = "./";
 
 // -- the page of all plugins ---------------------------------------------------------------------
 
@@ -104,10 +104,10 @@ async fn index_page(
     OriginalUri(uri): OriginalUri,
 ) -> Response {
     let snapshot = state.reader.snapshot();
-    let base = link_base(uri.path());
+    let base = index_link_base(&state, uri.path());
     let make = render_index_rest(&snapshot, &state.thresholds, &base);
     // Links depend on whether the requested path ends in a slash; only that variant is cached.
-    let rest = if base == BASE {
+    let rest = if base == state.link_base {
         state.cache.get(&snapshot, CacheKey::IndexPage, make).await
     } else {
         Content::new(make.await)
@@ -261,7 +261,7 @@ async fn plugin_page(
     let (name, window) = (query.text("name")?.unwrap_or_default(), query.window()?);
     let snapshot = state.reader.snapshot();
     let Some(view) = snapshot.plugin(&name) else {
-        let page = MissingPage { base: BASE, name: &name }.render().expect(RENDER);
+        let page = MissingPage { base: &state.link_base, name: &name }.render().expect(RENDER);
         let mut response = response(HTML, page.into());
         *response.status_mut() = StatusCode::NOT_FOUND;
         return Ok(response);
@@ -270,7 +270,7 @@ async fn plugin_page(
     let choices = time_range::window_choices(&snapshot, window);
     let chosen = choices.iter().find(|choice| choice.is_chosen);
     let page = PluginPage {
-        base: BASE,
+        base: &state.link_base,
         header: PageHeader::new(&snapshot),
         title: format!("{} \u{2013} plugmeter", view.name()),
         name: view.name(),

@@ -2,6 +2,7 @@
 //! server, start and stop.
 #![allow(clippy::unwrap_used)] // a test fails by panicking
 
+mod base_path;
 mod compression;
 #[cfg(target_os = "linux")]
 mod fork;
