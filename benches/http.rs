@@ -38,7 +38,12 @@ impl Asked {
 
     /// The length of the answer.
     fn get(&self, target: &str) -> u64 {
-        self.body(target).size_hint().exact().expect("the body is there")
+        self.get_in(target, "identity")
+    }
+
+    /// The length of the answer in this coding.
+    fn get_in(&self, target: &str, coding: &str) -> u64 {
+        self.body_in(target, coding).size_hint().exact().expect("the body is there")
     }
 
     /// How many points of a history are answered with.
@@ -50,7 +55,12 @@ impl Asked {
     }
 
     fn body(&self, target: &str) -> Body {
-        let request = Request::get(target).header("host", "localhost").body(Body::empty());
+        self.body_in(target, "identity")
+    }
+
+    fn body_in(&self, target: &str, coding: &str) -> Body {
+        let request = Request::get(target).header("host", "localhost");
+        let request = request.header("accept-encoding", coding).body(Body::empty());
         let answer = self.service.call(request.expect("the request is good"));
         let answer = self.runtime.block_on(answer).expect("it is infallible");
         assert_eq!(answer.status(), StatusCode::OK);
@@ -154,6 +164,33 @@ fn metrics(c: &mut Criterion) {
     group.finish();
 }
 
+/// The page of all plugins and the exposition, as gzip and uncompressed: of a new revision for each
+/// request, and of the same for all.
+fn gzip(c: &mut Criterion) {
+    let mut group = c.benchmark_group("http_gzip");
+    for (label, target) in [("page", "/"), ("exposition", "/metrics")] {
+        for plugins in [10, 1_000] {
+            let mut full = Full::new(plugins, HOUR);
+            let asked = Asked::new(full.sim.reader());
+            for coding in ["identity", "gzip"] {
+                let id = BenchmarkId::new(format!("{label}, {coding}, new revision"), plugins);
+                group.bench_function(id, |b| {
+                    b.iter_batched(
+                        || full.tick(),
+                        |()| black_box(asked.get_in(target, coding)),
+                        BatchSize::PerIteration,
+                    );
+                });
+                let id = BenchmarkId::new(format!("{label}, {coding}, same revision"), plugins);
+                group.bench_function(id, |b| {
+                    b.iter(|| black_box(asked.get_in(target, coding)));
+                });
+            }
+        }
+    }
+    group.finish();
+}
+
 /// One plugin of a hundred, its history in 720 points.
 fn plugin(c: &mut Criterion) {
     let mut group = c.benchmark_group("http_plugin");
@@ -180,5 +217,5 @@ fn plugin(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, metrics, plugin);
+criterion_group!(benches, metrics, gzip, plugin);
 criterion_main!(benches);
