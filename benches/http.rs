@@ -38,7 +38,12 @@ impl Service {
 
     /// Returns the length of the body.
     fn get(&self, target: &str) -> u64 {
-        self.body(target).size_hint().exact().expect("the body is there")
+        self.get_in(target, "identity")
+    }
+
+    /// Returns the length of the body in this content coding.
+    fn get_in(&self, target: &str, coding: &str) -> u64 {
+        self.body_in(target, coding).size_hint().exact().expect("the body is there")
     }
 
     /// Returns the number of points in the history of the response.
@@ -50,7 +55,12 @@ impl Service {
     }
 
     fn body(&self, target: &str) -> Body {
-        let request = Request::get(target).header("host", "localhost").body(Body::empty());
+        self.body_in(target, "identity")
+    }
+
+    fn body_in(&self, target: &str, coding: &str) -> Body {
+        let request = Request::get(target).header("host", "localhost");
+        let request = request.header("accept-encoding", coding).body(Body::empty());
         let response = self.service.call(request.expect("the request is valid"));
         let response = self.runtime.block_on(response).expect("it is infallible");
         assert_eq!(response.status(), StatusCode::OK);
@@ -154,6 +164,33 @@ fn metrics(c: &mut Criterion) {
     group.finish();
 }
 
+/// The page of all plugins and the exposition, compressed and not, with a new revision for each
+/// request, and with the same revision for all requests.
+fn gzip(c: &mut Criterion) {
+    let mut group = c.benchmark_group("http_gzip");
+    for (label, target) in [("page", "/"), ("exposition", "/metrics")] {
+        for plugins in [10, 1_000] {
+            let mut full = Full::new(plugins, HOUR);
+            let service = Service::new(full.sim.reader());
+            for coding in ["identity", "gzip"] {
+                let id = BenchmarkId::new(format!("{label}, {coding}, new revision"), plugins);
+                group.bench_function(id, |b| {
+                    b.iter_batched(
+                        || full.tick(),
+                        |()| black_box(service.get_in(target, coding)),
+                        BatchSize::PerIteration,
+                    );
+                });
+                let id = BenchmarkId::new(format!("{label}, {coding}, same revision"), plugins);
+                group.bench_function(id, |b| {
+                    b.iter(|| black_box(service.get_in(target, coding)));
+                });
+            }
+        }
+    }
+    group.finish();
+}
+
 /// One of a hundred plugins, with its history in 720 points.
 fn plugin(c: &mut Criterion) {
     let mut group = c.benchmark_group("http_plugin");
@@ -180,5 +217,5 @@ fn plugin(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, metrics, plugin);
+criterion_group!(benches, metrics, gzip, plugin);
 criterion_main!(benches);

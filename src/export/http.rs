@@ -65,6 +65,20 @@
 //! [token](HttpConfig::token) if one is set (else 401; `/health` does not require it). No CORS
 //! headers are sent, so other origins cannot read responses. For TLS use a reverse proxy.
 //!
+//! # Compression
+//!
+//! Documents of 1 KiB or more are compressed with gzip for clients that accept it
+//! (`Accept-Encoding`, with its weights). For 1,000 plugins that is 30 kB instead of 1.7 MB for the
+//! dashboard's page, and 55 kB instead of 900 kB for `/metrics`. A document that is the same for all
+//! clients is compressed once for each revision, and in chunks, between which other requests are
+//! answered. Errors are not compressed.
+//!
+//! # Behind a proxy
+//!
+//! Links are relative, so a proxy that removes its prefix from the path needs no setting. For one
+//! that forwards the path unchanged, set the prefix as [base path](HttpConfig::base_path). Several
+//! slashes in a path count as one, as from a proxy that adds its own.
+//!
 //! # Limits
 //!
 //! A server started by [`serve`] allows 256 connections by default (further ones are closed
@@ -73,11 +87,15 @@
 //! client accepts nothing of a response, and when a whole response has taken sixty seconds. Bodies
 //! that are the same for all clients are made once for each revision.
 
+mod accept_encoding;
 pub(crate) mod access;
 mod api;
+mod base_path;
 mod body;
 mod cache;
+mod compression;
 mod config;
+mod content;
 mod dashboard;
 mod error;
 mod event_rate;

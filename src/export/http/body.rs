@@ -1,4 +1,4 @@
-//! A response body of two parts: one of this response, and one that is shared by several.
+//! A response body of several parts, of which some are shared by several responses.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -11,16 +11,13 @@ use hyper::body::{Body as HttpBody, Frame, SizeHint};
 /// keep the thread from the others.
 const CHUNK_BYTES: usize = 64 * 1_024;
 
-/// `head`, then `rest`.
+/// The parts in their order. Each may be empty.
 #[derive(Debug)]
-pub(super) struct SharedBody {
-    head: Bytes,
-    rest: Bytes,
-}
+pub(super) struct SharedBody([Bytes; 3]);
 
 impl SharedBody {
-    pub(super) fn body(head: impl Into<Bytes>, rest: Bytes) -> Body {
-        Body::new(Self { head: head.into(), rest })
+    pub(super) fn body(parts: [Bytes; 3]) -> Body {
+        Body::new(Self(parts))
     }
 }
 
@@ -32,18 +29,16 @@ impl HttpBody for SharedBody {
         mut self: Pin<&mut Self>,
         _: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        let Self { head, rest } = &mut *self;
-        let from = if head.is_empty() { rest } else { head };
-        let chunk = from.split_to(from.len().min(CHUNK_BYTES));
-        Poll::Ready((!chunk.is_empty()).then(|| Ok(Frame::data(chunk))))
+        let part = self.0.iter_mut().find(|part| !part.is_empty());
+        Poll::Ready(part.map(|part| Ok(Frame::data(part.split_to(part.len().min(CHUNK_BYTES))))))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.head.is_empty() && self.rest.is_empty()
+        self.0.iter().all(Bytes::is_empty)
     }
 
     fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact((self.head.len() + self.rest.len()) as u64)
+        SizeHint::with_exact(self.0.iter().map(|part| part.len() as u64).sum())
     }
 }
 
@@ -52,10 +47,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn chunks_are_head_and_rest_without_copy() {
+    fn chunks_are_the_parts_without_copy() {
         let rest = Bytes::from(vec![7; CHUNK_BYTES * 2 + 1]);
-        let mut body = SharedBody { head: Bytes::from_static(b"head"), rest: rest.clone() };
-        assert_eq!(body.size_hint().exact(), Some(4 + rest.len() as u64));
+        let (head, tail) = (Bytes::from_static(b"head"), Bytes::from_static(b"tail."));
+        let mut body = SharedBody([head, rest.clone(), tail]);
+        assert_eq!(body.size_hint().exact(), Some(9 + rest.len() as u64));
         let mut context = Context::from_waker(std::task::Waker::noop());
         let mut chunks = Vec::new();
         while let Poll::Ready(Some(Ok(frame))) = Pin::new(&mut body).poll_frame(&mut context) {
@@ -64,7 +60,7 @@ mod tests {
         assert!(body.is_end_stream());
         assert_eq!(
             chunks.iter().map(Bytes::len).collect::<Vec<_>>(),
-            [4, CHUNK_BYTES, CHUNK_BYTES, 1]
+            [4, CHUNK_BYTES, CHUNK_BYTES, 1, 5]
         );
         assert_eq!(chunks[1].as_ptr(), rest.as_ptr());
     }

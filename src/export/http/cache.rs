@@ -1,4 +1,4 @@
-//! Response bodies that are the same for every client, made once for each revision.
+//! Response bodies that are the same for every client, made and compressed once for each revision.
 //!
 //! A page of 10,000 plugins is megabytes: a hundred slow clients share one copy.
 
@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use axum::body::Bytes;
 use tokio::sync::OnceCell;
 
+use super::content::Content;
 use crate::Snapshot;
 
 /// A cached body.
@@ -27,7 +28,7 @@ const KEYS: usize = 5;
 #[derive(Debug)]
 struct Revision {
     number: u64,
-    bodies: [OnceCell<Bytes>; KEYS],
+    bodies: [OnceCell<Content>; KEYS],
 }
 
 /// The bodies of the newest requested revision.
@@ -42,9 +43,10 @@ impl Cache {
         snapshot: &Snapshot,
         key: CacheKey,
         make: impl Future<Output = Bytes>,
-    ) -> Bytes {
+    ) -> Content {
         let revision = self.revision(snapshot.revision());
-        revision.bodies[key as usize].get_or_init(|| make).await.clone()
+        let make = async || Content::new(make.await);
+        revision.bodies[key as usize].get_or_init(make).await.clone()
     }
 
     /// The lock is not held while a body is made.

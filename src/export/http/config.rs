@@ -13,9 +13,9 @@ use crate::findings::Thresholds;
 /// [`router`](super::router) validate it.
 ///
 /// In JSON it is `{"enabled": true, "host": "127.0.0.1", "port": 8080, "allowed_hosts": [],
-/// "token": null, "warn_cpu_percent": 50, "warn_memory_mb": 100, "max_connections": 256}`; a missing
-/// key has its default; an unknown key is an error; `"host"` also accepts `"localhost"`, which is
-/// 127.0.0.1. `Debug` does not show the token; JSON does.
+/// "token": null, "warn_cpu_percent": 50, "warn_memory_mb": 100, "max_connections": 256,
+/// "base_path": ""}`; a missing key has its default; an unknown key is an error; `"host"` also accepts
+/// `"localhost"`, which is 127.0.0.1. `Debug` does not show the token; JSON does.
 ///
 /// ```
 /// use plugmeter::http::HttpConfig;
@@ -40,6 +40,7 @@ pub struct HttpConfig {
     #[serde(serialize_with = "write_number")]
     warn_memory_mb: f64,
     max_connections: usize,
+    base_path: String,
 }
 
 impl Default for HttpConfig {
@@ -54,6 +55,7 @@ impl Default for HttpConfig {
             warn_cpu_percent: cpu_percent,
             warn_memory_mb: memory_mb,
             max_connections: 256,
+            base_path: String::new(),
         }
     }
 }
@@ -120,6 +122,22 @@ impl HttpConfig {
         self
     }
 
+    /// The path under which all routes are served: empty by default. It is for a reverse proxy that
+    /// forwards the path of a request unchanged: with `"/plugins"` the dashboard is at `/plugins/`, to
+    /// which `/plugins` redirects, and the health check is at `/plugins/health`. Requests for other
+    /// paths are answered with 404. A proxy that removes its prefix needs no base path, because links
+    /// are relative.
+    ///
+    /// It must begin with a slash, and may end with one. Its segments must not be empty, `.` or `..`,
+    /// and consist of the characters of a URL's path, others percent-encoded.
+    ///
+    /// A [`router`](super::router) that is mounted under a path does not expect it, because the
+    /// host's router has removed that path; there it replaces the start of links.
+    pub fn base_path(mut self, path: &str) -> Self {
+        path.clone_into(&mut self.base_path);
+        self
+    }
+
     /// Validates every setting.
     pub(super) fn validate(&self) -> Result<HttpSettings, HttpError> {
         Ok(HttpSettings {
@@ -131,6 +149,7 @@ impl HttpConfig {
                 memory_mb: settings::threshold("warn_memory_mb", self.warn_memory_mb)?,
             },
             max_connections: settings::max_connections(self.max_connections)?,
+            base_path: settings::base_path(&self.base_path)?,
             token: settings::token(self.token.as_deref())?,
         })
     }
@@ -148,6 +167,7 @@ impl fmt::Debug for HttpConfig {
             .field("warn_cpu_percent", &self.warn_cpu_percent)
             .field("warn_memory_mb", &self.warn_memory_mb)
             .field("max_connections", &self.max_connections)
+            .field("base_path", &self.base_path)
             .finish()
     }
 }

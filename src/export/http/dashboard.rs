@@ -20,6 +20,7 @@ mod sparklines;
 mod time_range;
 mod work_budget;
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use askama::Template;
@@ -39,10 +40,11 @@ use self::row::Row;
 use self::sparklines::Sparklines;
 use self::time_range::WindowChoice;
 use self::work_budget::WorkBudget;
-use super::body::SharedBody;
+use super::accept_encoding::Encoding;
 use super::cache::CacheKey;
+use super::content::Content;
 use super::query::{Query, QueryError};
-use super::response::{JSON, error, response};
+use super::response::{JSON, document, error, response};
 use super::state::AppState;
 use super::to_json::to_json;
 use crate::Snapshot;
@@ -69,7 +71,8 @@ pub(super) fn routes() -> Router<Arc<AppState>> {
     );
     const ICON: &str = include_str!("dashboard/favicon.svg");
     let file = |content_type, text: &'static str| {
-        routing::get(async move || response(content_type, text.into()))
+        let content = Content::new(text);
+        routing::get(async move |encoding| document(content_type, "", content, encoding).await)
     };
     Router::new()
         .route("/", routing::get(index_page))
@@ -82,31 +85,34 @@ pub(super) fn routes() -> Router<Arc<AppState>> {
         .route("/favicon.svg", file("image/svg+xml", ICON))
 }
 
-/// The prefix of links on the page of all plugins. A browser resolves them against the requested
-/// path, which may or may not end in a slash where the router is mounted.
-fn link_base(path: &str) -> String {
+/// The prefix of links on the page of all plugins. A browser resolves relative links against the
+/// requested path, which may or may not end in a slash where the router is mounted.
+fn index_link_base<'a>(state: &'a AppState, path: &str) -> Cow<'a, str> {
     match path.rsplit('/').next() {
-        None | Some("") => BASE.to_owned(),
-        Some(segment) => format!("./{segment}/"),
+        Some(segment) if state.base_path.is_empty() && !segment.is_empty() => {
+            format!("./{segment}/").into()
+        }
+        _ => Cow::Borrowed(&state.link_base),
     }
 }
 
-/// The prefix of links on all other pages.
-const BASE: &str = "./";
-
 // -- the page of all plugins ---------------------------------------------------------------------
 
-async fn index_page(State(state): State<Arc<AppState>>, OriginalUri(uri): OriginalUri) -> Response {
+async fn index_page(
+    State(state): State<Arc<AppState>>,
+    encoding: Encoding,
+    OriginalUri(uri): OriginalUri,
+) -> Response {
     let snapshot = state.reader.snapshot();
-    let base = link_base(uri.path());
+    let base = index_link_base(&state, uri.path());
     let make = render_index_rest(&snapshot, &state.thresholds, &base);
     // Links depend on whether the requested path ends in a slash; only that variant is cached.
-    let rest = if base == BASE {
+    let rest = if base == state.link_base {
         state.cache.get(&snapshot, CacheKey::IndexPage, make).await
     } else {
-        make.await
+        Content::new(make.await)
     };
-    response(HTML, SharedBody::body(render_index_top(&snapshot, &base), rest))
+    document(HTML, render_index_top(&snapshot, &base), rest, encoding).await
 }
 
 /// The part that changes within a revision.
@@ -195,18 +201,23 @@ fn is_current(query: &Query<'_>, snapshot: &Snapshot) -> Result<bool, QueryError
     Ok(is_same_start && query.since()? == Some(snapshot.revision()))
 }
 
-async fn index_data(State(state): State<Arc<AppState>>, uri: Uri) -> Result<Response, Response> {
+async fn index_data(
+    State(state): State<Arc<AppState>>,
+    encoding: Encoding,
+    uri: Uri,
+) -> Result<Response, Response> {
     let snapshot = state.reader.snapshot();
     if is_current(&Query::new(uri.query()), &snapshot)? {
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
     let make = index_data::rest(&snapshot, &state.thresholds);
     let rest = state.cache.get(&snapshot, CacheKey::IndexData, make).await;
-    Ok(response(JSON, SharedBody::body(index_data::head(&snapshot), rest)))
+    Ok(document(JSON, index_data::head(&snapshot), rest, encoding).await)
 }
 
 async fn sparkline_data(
     State(state): State<Arc<AppState>>,
+    encoding: Encoding,
     uri: Uri,
 ) -> Result<Response, Response> {
     let indexes = Query::new(uri.query()).text("at")?.unwrap_or_default();
@@ -214,7 +225,7 @@ async fn sparkline_data(
     let indexes: Vec<usize> = indexes.map_while(|index| index.parse().ok()).collect();
     let snapshot = state.reader.snapshot();
     let lines = index_data::sparklines(&snapshot, &state.thresholds, &indexes).await;
-    Ok(response(JSON, SharedBody::body(Bytes::new(), lines)))
+    Ok(document(JSON, "", Content::new(lines), encoding).await)
 }
 
 // -- the page of one plugin ----------------------------------------------------------------------
@@ -241,12 +252,16 @@ struct MissingPage<'a> {
     name: &'a str,
 }
 
-async fn plugin_page(State(state): State<Arc<AppState>>, uri: Uri) -> Result<Response, Response> {
+async fn plugin_page(
+    State(state): State<Arc<AppState>>,
+    encoding: Encoding,
+    uri: Uri,
+) -> Result<Response, Response> {
     let query = Query::new(uri.query());
     let (name, window) = (query.text("name")?.unwrap_or_default(), query.window()?);
     let snapshot = state.reader.snapshot();
     let Some(view) = snapshot.plugin(&name) else {
-        let page = MissingPage { base: BASE, name: &name }.render().expect(RENDER);
+        let page = MissingPage { base: &state.link_base, name: &name }.render().expect(RENDER);
         let mut response = response(HTML, page.into());
         *response.status_mut() = StatusCode::NOT_FOUND;
         return Ok(response);
@@ -255,7 +270,7 @@ async fn plugin_page(State(state): State<Arc<AppState>>, uri: Uri) -> Result<Res
     let choices = time_range::window_choices(&snapshot, window);
     let chosen = choices.iter().find(|choice| choice.is_chosen);
     let page = PluginPage {
-        base: BASE,
+        base: &state.link_base,
         header: PageHeader::new(&snapshot),
         title: format!("{} \u{2013} plugmeter", view.name()),
         name: view.name(),
@@ -266,10 +281,14 @@ async fn plugin_page(State(state): State<Arc<AppState>>, uri: Uri) -> Result<Res
         detail,
     };
     let page = page.render().expect(RENDER);
-    Ok(response(HTML, SharedBody::body(Bytes::new(), page.into())))
+    Ok(document(HTML, "", Content::new(page), encoding).await)
 }
 
-async fn plugin_data(State(state): State<Arc<AppState>>, uri: Uri) -> Result<Response, Response> {
+async fn plugin_data(
+    State(state): State<Arc<AppState>>,
+    encoding: Encoding,
+    uri: Uri,
+) -> Result<Response, Response> {
     #[derive(serde::Serialize)]
     struct Document<'a> {
         age: f64,
@@ -290,7 +309,7 @@ async fn plugin_data(State(state): State<Arc<AppState>>, uri: Uri) -> Result<Res
     if is_current(&query, &snapshot)? {
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
-    let document = Document {
+    let data = Document {
         age: snapshot.age().as_secs_f64(),
         started: unix_millis(snapshot.started_at()),
         revision: snapshot.revision(),
@@ -299,5 +318,5 @@ async fn plugin_data(State(state): State<Arc<AppState>>, uri: Uri) -> Result<Res
         stopped: snapshot.is_stopped(),
         detail: PluginDetail::new(view, &state.thresholds, window),
     };
-    Ok(response(JSON, SharedBody::body(Bytes::new(), to_json(&document).into())))
+    Ok(document(JSON, "", Content::new(to_json(&data)), encoding).await)
 }

@@ -1,32 +1,41 @@
-//! What applies to every response: access checks, security headers, and panics of handlers.
+//! What applies to every request and response: access checks, the base path, security headers, and
+//! panics of handlers.
 
 use std::any::Any;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::{Request, State};
+use axum::extract::{OriginalUri, Request, State};
 use axum::http::header::{
-    ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, HeaderName, REFERRER_POLICY, WWW_AUTHENTICATE,
-    X_CONTENT_TYPE_OPTIONS,
+    ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, HeaderName, LOCATION, REFERRER_POLICY,
+    WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
 };
-use axum::http::{HeaderValue, StatusCode};
+use axum::http::uri::PathAndQuery;
+use axum::http::{HeaderValue, StatusCode, Uri};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::Response;
 use tower_http::catch_panic::CatchPanicLayer;
 
 use super::access::{self, Rejection};
+use super::base_path::{BasePath, Target};
 use super::response::error;
 use super::state::AppState;
 
 /// Puts the middleware before every route and before the response to unknown paths.
 pub(super) fn with_middleware(routes: Router<Arc<AppState>>, state: Arc<AppState>) -> Router {
-    routes
-        .fallback(async || error(StatusCode::NOT_FOUND, "no such route"))
+    let routes = routes.fallback(async || no_such_route()).with_state(Arc::clone(&state));
+    // The layers of a router run after it has selected a route. These can change the path, because
+    // the outer router has no routes.
+    Router::new()
+        .fallback_service(routes)
         // The layer that is added last runs first.
-        .layer(from_fn_with_state(Arc::clone(&state), check_access))
+        .layer(from_fn_with_state(state, admit))
         .layer(CatchPanicLayer::custom(handler_panicked))
         .layer(from_fn(add_headers))
-        .with_state(state)
+}
+
+fn no_such_route() -> Response {
+    error(StatusCode::NOT_FOUND, "no such route")
 }
 
 /// Allows this server's own scripts, styles and images only, and no embedding in a frame.
@@ -55,22 +64,63 @@ fn handler_panicked(_: Box<dyn Any + Send>) -> Response {
     error(StatusCode::INTERNAL_SERVER_ERROR, "the handler of this request panicked")
 }
 
-/// Checks host, method and token, in this order.
-async fn check_access(
-    State(state): State<Arc<AppState>>,
-    request: Request,
-    next: Next,
-) -> Response {
+/// Checks host, method and token, in this order, and replaces the path by the one of the route.
+async fn admit(State(state): State<Arc<AppState>>, mut request: Request, next: Next) -> Response {
     let (uri, headers) = (request.uri(), request.headers());
+    let target = base_path(&state, &request).resolve(uri.path());
     // A supervisor can check the health without the token.
-    let token = state.token.as_ref().filter(|_| uri.path() != "/health");
+    let is_health = matches!(&target, Target::Route(path) if path == "/health");
+    let token = state.token.as_ref().filter(|_| !is_health);
     let access = access::check_host(request.version(), uri, headers, &state.allowed_hosts)
         .and_then(|()| access::check_method(request.method()))
         .and_then(|()| access::check_token(headers, token));
-    match access {
-        Ok(()) => next.run(request).await,
-        Err(rejection) => reject(&rejection),
+    if let Err(rejection) = access {
+        return reject(&rejection);
     }
+    match target {
+        Target::Outside => no_such_route(),
+        Target::Bare => redirect(&path_with_query(&format!("{}/", state.base_path), uri)),
+        Target::Route(path) => {
+            if path != uri.path() {
+                let Some(uri) = with_path(uri, &path) else {
+                    return no_such_route();
+                };
+                *request.uri_mut() = uri;
+            }
+            next.run(request).await
+        }
+    }
+}
+
+/// The base path that the path of the request still has. A host's router that has removed a prefix
+/// has removed it too.
+fn base_path<'a>(state: &'a AppState, request: &Request) -> &'a BasePath {
+    const NONE: &BasePath = &BasePath::ROOT;
+    let original = request.extensions().get::<OriginalUri>();
+    let is_mounted = original.is_some_and(|original| original.0.path() != request.uri().path());
+    if is_mounted { NONE } else { &state.base_path }
+}
+
+fn path_with_query(path: &str, uri: &Uri) -> String {
+    uri.query().map_or_else(|| path.to_owned(), |query| format!("{path}?{query}"))
+}
+
+fn with_path(uri: &Uri, path: &str) -> Option<Uri> {
+    let mut parts = uri.clone().into_parts();
+    parts.path_and_query = Some(path_with_query(path, uri).parse::<PathAndQuery>().ok()?);
+    Uri::from_parts(parts).ok()
+}
+
+/// `target` begins with the base path, so it has one slash at its start: with two, a browser would
+/// take the first segment as a host.
+fn redirect(target: &str) -> Response {
+    let Ok(location) = HeaderValue::from_str(target) else {
+        return no_such_route();
+    };
+    let mut response = Response::default();
+    *response.status_mut() = StatusCode::TEMPORARY_REDIRECT;
+    response.headers_mut().insert(LOCATION, location);
+    response
 }
 
 fn reject(rejection: &Rejection) -> Response {

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use axum::body::Bytes;
 use axum::extract::rejection::RawPathParamsRejection;
 use axum::extract::{RawPathParams, State};
 use axum::http::header::{ACCEPT, VARY};
@@ -11,11 +10,12 @@ use axum::response::{IntoResponse as _, Response};
 use axum::{Router, routing};
 use serde::Serialize;
 
-use super::body::SharedBody;
+use super::accept_encoding::Encoding;
 use super::cache::CacheKey;
+use super::content::Content;
 use super::health::HealthProblem;
 use super::query::Query;
-use super::response::{JSON, error, json, response};
+use super::response::{JSON, document, error, json};
 use super::settings::HttpSettings;
 use super::state::AppState;
 use super::{api, dashboard, middleware};
@@ -37,7 +37,11 @@ fn routes() -> Router<Arc<AppState>> {
         .route("/health", routing::get(health))
 }
 
-async fn api_metrics(State(state): State<Arc<AppState>>, uri: Uri) -> Result<Response, Response> {
+async fn api_metrics(
+    State(state): State<Arc<AppState>>,
+    encoding: Encoding,
+    uri: Uri,
+) -> Result<Response, Response> {
     let since = Query::new(uri.query()).since()?;
     let snapshot = state.reader.snapshot();
     if since == Some(snapshot.revision()) {
@@ -45,41 +49,52 @@ async fn api_metrics(State(state): State<Arc<AppState>>, uri: Uri) -> Result<Res
     }
     let make = api::metrics_rest(&snapshot, &state.thresholds);
     let rest = state.cache.get(&snapshot, CacheKey::ApiMetrics, make).await;
-    Ok(response(JSON, SharedBody::body(api::metrics_head(&snapshot), rest)))
+    Ok(document(JSON, api::metrics_head(&snapshot), rest, encoding).await)
 }
 
 async fn api_plugin_by_query(
     State(state): State<Arc<AppState>>,
+    encoding: Encoding,
     uri: Uri,
 ) -> Result<Response, Response> {
     let query = Query::new(uri.query());
     let name = query.text("name")?;
     let name = name.ok_or_else(|| error(StatusCode::BAD_REQUEST, "name is missing"))?;
-    api_plugin(&state, &name, &query).await
+    api_plugin(&state, &name, &query, encoding).await
 }
 
 async fn api_plugin_by_path(
     State(state): State<Arc<AppState>>,
     path: Result<RawPathParams, RawPathParamsRejection>,
+    encoding: Encoding,
     uri: Uri,
 ) -> Result<Response, Response> {
     let path = path.map_err(|_| error(StatusCode::BAD_REQUEST, "the name is not UTF-8"))?;
     // If the router is mounted under a path with parameters, those come first.
     let name = path.iter().last().map(|(_, name)| name).unwrap_or_default();
-    api_plugin(&state, name, &Query::new(uri.query())).await
+    api_plugin(&state, name, &Query::new(uri.query()), encoding).await
 }
 
-async fn api_plugin(state: &AppState, name: &str, query: &Query<'_>) -> Result<Response, Response> {
+async fn api_plugin(
+    state: &AppState,
+    name: &str,
+    query: &Query<'_>,
+    encoding: Encoding,
+) -> Result<Response, Response> {
     let (window, points) = (query.window()?, query.points()?);
     let snapshot = state.reader.snapshot();
     let view = snapshot.plugin(name).ok_or_else(|| {
         error(StatusCode::NOT_FOUND, &format!("no plugin is registered as {name:?}"))
     })?;
-    let document = api::plugin(view, &state.thresholds, window, points).await;
-    Ok(response(JSON, SharedBody::body(Bytes::new(), document)))
+    let content = Content::new(api::plugin(view, &state.thresholds, window, points).await);
+    Ok(document(JSON, "", content, encoding).await)
 }
 
-async fn exposition(State(state): State<Arc<AppState>>, headers: HeaderMap) -> Response {
+async fn exposition(
+    State(state): State<Arc<AppState>>,
+    encoding: Encoding,
+    headers: HeaderMap,
+) -> Response {
     let snapshot = state.reader.snapshot();
     if snapshot.is_stopped() {
         // Values that no longer change would look like those of an idle plugin.
@@ -93,8 +108,8 @@ async fn exposition(State(state): State<Arc<AppState>>, headers: HeaderMap) -> R
     };
     let make = async { render_in_steps(&snapshot, format, tokio::task::yield_now).await.into() };
     let text = state.cache.get(&snapshot, key, make).await;
-    let mut response = response(format.content_type(), SharedBody::body(Bytes::new(), text));
-    response.headers_mut().insert(VARY, HeaderValue::from_static("Accept"));
+    let mut response = document(format.content_type(), "", text, encoding).await;
+    response.headers_mut().insert(VARY, HeaderValue::from_static("Accept, Accept-Encoding"));
     response
 }
 

@@ -83,6 +83,7 @@ impl HttpServer {
         };
         let (stop, stopped) = watch::channel(false);
         let max_connections = settings.max_connections;
+        let base_path = settings.base_path.clone();
         let body = move || {
             let router = routes::router(reader, settings);
             let server = Server { listener, router, max_connections, limits, stopped };
@@ -93,7 +94,7 @@ impl HttpServer {
         };
         let worker =
             Worker::spawn("plugmeter-http", request_stop, body).map_err(HttpError::Thread)?;
-        log::info!("serving http://{address}/");
+        log::info!("serving http://{address}{base_path}/");
         Ok(Self { running: Some(Running { address, worker }) })
     }
 

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 
 use super::access::{Secret, comparable_host};
+use super::base_path::BasePath;
 use super::error::HttpError;
 use crate::findings::Thresholds;
 
@@ -17,6 +18,7 @@ pub(super) struct HttpSettings {
     pub token: Option<Secret>,
     pub thresholds: Thresholds,
     pub max_connections: NonZeroUsize,
+    pub base_path: BasePath,
 }
 
 fn invalid<T>(setting: &'static str, reason: impl Into<String>) -> Result<T, HttpError> {
@@ -52,6 +54,10 @@ pub(super) fn threshold(setting: &'static str, value: f64) -> Result<f64, HttpEr
 pub(super) fn max_connections(connections: usize) -> Result<NonZeroUsize, HttpError> {
     NonZeroUsize::new(connections)
         .map_or_else(|| invalid("max_connections", "0 is less than 1"), Ok)
+}
+
+pub(super) fn base_path(path: &str) -> Result<BasePath, HttpError> {
+    BasePath::parse(path).or_else(|reason| invalid("base_path", reason))
 }
 
 pub(super) fn token(token: Option<&str>) -> Result<Option<Secret>, HttpError> {

@@ -23,6 +23,9 @@ fn invalid_setting_error_names_setting_and_value() {
     for bad in ["", ".", "bot.example:80", "http://bot", "a/b", "bö.example", "a b", "u@h", "*"] {
         assert_invalid(&config().allow_host(bad), "allowed_hosts", &format!("{bad:?}"));
     }
+    for bad in ["plugins", "//", "/a//b", "/a?b", "/a/../b", "/%2e%2e", "/b\u{f6}t", "/\\evil"] {
+        assert_invalid(&config().base_path(bad), "base_path", &format!("{bad:?}"));
+    }
     for good in ["bot", "Bot.Example.", "xn--bt-fka.example", "[::1]", "under_score"] {
         assert!(config().allow_host(good).validate().is_ok(), "{good}");
     }
@@ -39,7 +42,7 @@ fn config_round_trips_through_json() {
     let json = serde_json::to_string(&HttpConfig::default()).unwrap();
     assert_eq!(
         json,
-        r#"{"enabled":true,"host":"127.0.0.1","port":8080,"allowed_hosts":[],"token":null,"warn_cpu_percent":50,"warn_memory_mb":100,"max_connections":256}"#
+        r#"{"enabled":true,"host":"127.0.0.1","port":8080,"allowed_hosts":[],"token":null,"warn_cpu_percent":50,"warn_memory_mb":100,"max_connections":256,"base_path":""}"#
     );
     let config = HttpConfig::default()
         .enabled(false)
@@ -49,7 +52,8 @@ fn config_round_trips_through_json() {
         .token("s3cret")
         .warn_cpu_percent(12.5)
         .warn_memory_mb(0.0)
-        .max_connections(3);
+        .max_connections(3)
+        .base_path("/plugins/");
     let json = serde_json::to_string(&config).unwrap();
     assert_eq!(serde_json::from_str::<HttpConfig>(&json).unwrap(), config, "{json}");
 }

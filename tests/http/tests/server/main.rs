@@ -2,6 +2,8 @@
 //! server, start and stop, and the host's signals.
 #![allow(clippy::unwrap_used)] // a test fails by panicking
 
+mod base_path;
+mod compression;
 #[cfg(target_os = "linux")]
 mod fork;
 mod mounted;

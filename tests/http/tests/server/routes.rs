@@ -366,7 +366,7 @@ fn exposition_follows_accept_header() {
             let response = get_with_headers(address, "/metrics", accept);
             assert_eq!(response.text(), prometheus::render(&sim.snapshot(), format));
             assert_eq!(response.header("content-type").as_deref(), Some(format.content_type()));
-            assert_eq!(response.header("vary").as_deref(), Some("Accept"));
+            assert_eq!(response.header("vary").as_deref(), Some("Accept, Accept-Encoding"));
         }
         sim.tick(|_| None);
     }
