@@ -164,6 +164,9 @@ fn wait_until_zombie(child: &ChildGuard) {
 #[cfg(not(target_os = "linux"))]
 fn wait_until_zombie(_child: &ChildGuard) {}
 
+/// A crash that only the sampler has detected is counted after this time.
+const CRASH_GRACE_PERIOD: Duration = Duration::from_secs(1);
+
 /// Longer than any test takes.
 const HOUR: Duration = Duration::from_secs(3_600);
 
@@ -186,8 +189,9 @@ pub fn ticking_collector(probe: ProbeKind, interval: Duration) -> Collector {
 /// Waits past the crash grace period of every process that has exited so far.
 ///
 /// Registers a marker whose process exits now and waits until its unreported crash is counted. Every
-/// crash before it has been counted by then, if it is ever counted. If the probe does not report the
-/// status of the marker, which is not reaped, it reports none, and no crash is pending.
+/// crash before it has been counted by then, if it is ever counted. Where the marker's status is
+/// unknown, because the probe does not read statuses or another thread has reaped it, this waits for
+/// the length of the period.
 pub fn wait_past_crash_grace(collector: &Collector) {
     // Detects earlier exits before the marker's. Where only a tick detects an exit, an earlier crash
     // would otherwise become due after the marker's.
@@ -195,10 +199,12 @@ pub fn wait_past_crash_grace(collector: &Collector) {
     let marker = collector.register("marker").unwrap();
     let mut child = sleeper();
     marker.started(child.pid(), "");
+    // Attaches it: otherwise its status could be unknown.
+    collector.sample_now().unwrap();
     child.kill();
     wait_until_zombie(&child);
     let mut attempts = 0;
-    wait_for("the marker's crash to be counted", || {
+    let is_counted = wait_for("the end of the marker to be counted", || {
         // Without exit notifications a tick detects the exit.
         let snapshot = collector.sample_now().unwrap();
         let view = snapshot.plugin("marker").unwrap();
@@ -207,7 +213,13 @@ pub fn wait_past_crash_grace(collector: &Collector) {
             // Without pidfds and with a foreign `/proc` an exit shows when the process is reaped.
             child.wait();
         }
-        (view.crash_count() + view.unknown_end_count() == 1).then_some(())
+        let ends = view.crash_count() + view.unknown_end_count();
+        (ends == 1).then_some(view.crash_count() == 1)
     });
+    if !is_counted {
+        let start = Instant::now();
+        wait_for("the grace period", || (start.elapsed() > CRASH_GRACE_PERIOD).then_some(()));
+        collector.sample_now().unwrap();
+    }
     marker.remove();
 }
