@@ -215,10 +215,7 @@ impl<'a> PluginView<'a> {
     pub fn current(&self) -> Option<Sample<'a>> {
         let packed = self.rows.newest_packed()?;
         let newest = self.rows.inner.timeline.newest;
-        let sample = self.rows.unpack(newest, packed, self.rows.counters()?, &mut None)?;
-        let is_active = self.run().is_some_and(|run| sample.run == Some(run.id));
-        let is_suspended = if is_active { self.record().is_suspended } else { None };
-        Some(Sample { is_suspended, ..sample })
+        self.rows.unpack(newest, packed, self.rows.counters()?, &mut None)
     }
 
     /// CPU, memory and uptime of the process that is running now. After a publication between ticks

@@ -92,6 +92,13 @@ impl<'a> PluginRows<'a> {
         sum
     }
 
+    /// Whether the process of `run` was suspended at `tick`: known of the newest tick only.
+    fn is_suspended_at(&self, tick: u64, run: Option<&RunRecord>) -> Option<bool> {
+        let active = self.record.active_run()?;
+        let is_current = tick == self.inner.timeline.newest && run?.number == active.number;
+        self.record.is_suspended.filter(|_| is_current)
+    }
+
     /// Unpacks a sample. `last_run` caches the run of the previous call: usually it is the same.
     pub(super) fn unpack(
         &self,
@@ -120,7 +127,7 @@ impl<'a> PluginRows<'a> {
             state,
             cpu_percent: packed.cpu().map(CpuShare::percent),
             memory_bytes: packed.resident(),
-            is_suspended: None,
+            is_suspended: self.is_suspended_at(tick, run),
             // Where two clocks disagree, a process may seem to start in the future.
             uptime: process_start.map(|start| at.boot.saturating_sub(start)),
             event_count: counters.events,

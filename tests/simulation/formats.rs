@@ -51,7 +51,7 @@ fn json_combines_tick_values_and_current_state() {
             "plugins": [{
                 "timestamp": null, "plugin_name": "dice", "version": "1.0", "pid": null,
                 "state": "CRASHED", "cpu_percent": null, "memory_mb": null,
-                "uptime_seconds": null, "event_count": 7, "crash_count": 1,
+                "suspended": null, "uptime_seconds": null, "event_count": 7, "crash_count": 1,
             }],
             "system": {
                 "uptime_seconds": 5.0, "uptime_human": "5s", "total_plugins": 1,

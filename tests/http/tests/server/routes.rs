@@ -33,6 +33,7 @@ fn row(snapshot: &Snapshot, view: PluginView<'_>, status: &str) -> Value {
     row["state_since"] = time(view.state_since()).into();
     row["read_error"] = view.read_error().map(ToString::to_string).into();
     row["last_crash"] = view.last_crash().map(time).into();
+    row["unknown_end_count"] = view.unknown_end_count().into();
     row["restart_count"] = view.restart_count().into();
     let aggregates = view.aggregates(Window::All);
     let crashes = aggregates.map_or(view.crash_count(), |aggregates| aggregates.crashes);
