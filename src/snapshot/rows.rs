@@ -93,10 +93,13 @@ impl<'a> PluginRows<'a> {
     }
 
     /// Whether the process of `run` was suspended at `tick`: known of the newest tick only.
+    #[inline]
     fn is_suspended_at(&self, tick: u64, run: Option<&RunRecord>) -> Option<bool> {
+        if tick != self.inner.timeline.newest {
+            return None;
+        }
         let active = self.record.active_run()?;
-        let is_current = tick == self.inner.timeline.newest && run?.number == active.number;
-        self.record.is_suspended.filter(|_| is_current)
+        self.record.is_suspended.filter(|_| run.is_some_and(|run| run.number == active.number))
     }
 
     /// Unpacks a sample. `last_run` caches the run of the previous call: usually it is the same.
