@@ -1,4 +1,4 @@
-//! Children of [`tokio::process`](::tokio::process), waited for by a task. Feature `tokio`.
+//! Children of `tokio::process`, waited for by a task. Feature `tokio`.
 //!
 //! The functions and methods are those of [`Plugin::spawn`], [`Plugin::attach`] and
 //! [`PluginChild`](crate::PluginChild). None waits for the sampler.
@@ -99,7 +99,7 @@ pub fn attach(plugin: &Plugin, child: Child, version: &str) -> PluginChild {
     PluginChild::new(plugin, child, version, first)
 }
 
-/// A child process of a plugin: [`tokio::process::Child`](::tokio::process::Child), with reports of
+/// A child process of a plugin: a [`Child`] of tokio, with reports of
 /// how it ends.
 ///
 /// Created by [`spawn`] and [`attach`]. The first [`wait`](Self::wait),
