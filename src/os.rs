@@ -31,7 +31,7 @@ use crate::time::{MonoNanos, TimePoint};
 
 /// A source of readings: the operating system, or a script in a simulation.
 pub(crate) trait Probe {
-    /// What is held open of an attached process.
+    /// The state kept for an attached process, such as open files.
     type Process;
 
     /// Attaches the process `pid` and reads it once. A process that started after `reported_at` is

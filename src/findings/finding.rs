@@ -65,7 +65,7 @@ impl Onset {
     }
 }
 
-/// What was found, with its evidence.
+/// The condition of a finding, with its evidence.
 ///
 /// ```
 /// use plugmeter::findings::FindingKind;
@@ -199,7 +199,7 @@ pub struct Finding {
     pub severity: Severity,
     /// When the condition began. For crashes: the last one.
     pub since: Onset,
-    /// What was found, with its evidence.
+    /// The condition, with its evidence.
     pub kind: FindingKind,
     /// For a plugin that is down: whether the kernel's OOM killer has killed its newest process; see
     /// [`Run::oom_killed`](crate::Run::oom_killed).
