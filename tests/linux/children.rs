@@ -6,9 +6,9 @@
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use nix::sys::resource::{UsageWho, getrusage};
 use plugmeter::{Collector, Plugin, PluginChild, PluginState, RunEnd};
 use plugmeter_test_support::isolated_process::enter_isolated;
+use plugmeter_test_support::reaped::{assert_reaped_cpu_time, reaped_cpu_time};
 use plugmeter_test_support::{manual_collector, probes, ticking_collector, wait_for};
 
 use crate::sampler_gate;
@@ -25,15 +25,6 @@ fn busy(plugin: &Plugin) -> PluginChild {
     plugin.spawn(&mut command, "1.0").unwrap()
 }
 
-/// CPU time of the children that this process has reaped so far, by the kernel.
-fn reaped_cpu_time() -> Duration {
-    let usage = getrusage(UsageWho::RUSAGE_CHILDREN).unwrap();
-    let micros = |time: nix::sys::time::TimeVal| {
-        Duration::new(time.tv_sec() as u64, time.tv_usec() as u32 * 1_000)
-    };
-    micros(usage.user_time()) + micros(usage.system_time())
-}
-
 /// Asserts that the plugin's CPU time, and that of its runs, is `expected`.
 #[track_caller]
 fn assert_cpu_time(collector: &Collector, runs: usize, expected: Duration) {
@@ -42,11 +33,7 @@ fn assert_cpu_time(collector: &Collector, runs: usize, expected: Duration) {
     assert_eq!((view.runs().count(), view.crash_count()), (runs, runs as u64));
     let of_runs: Duration = view.runs().map(|run| run.cpu_time.unwrap()).sum();
     assert_eq!(view.cpu_time(), of_runs);
-    // The kernel reports microseconds, of user time and of system time.
-    let tolerance = Duration::from_micros(2) * (runs as u32 + 1) + expected / 1_000;
-    let difference = of_runs.abs_diff(expected);
-    println!("{runs} runs: {of_runs:?} of {expected:?}, off by {difference:?}");
-    assert!(difference <= tolerance, "{of_runs:?}, and the kernel's {expected:?}");
+    assert_reaped_cpu_time(of_runs, runs, expected);
 }
 
 #[test]

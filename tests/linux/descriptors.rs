@@ -11,6 +11,8 @@ use plugmeter_test_support::{
     ChildGuard, manual_collector, probes, shell, sleeper, wait_for, wait_for_plugin,
 };
 
+use crate::test_child::kill_and_wait_for_end;
+
 fn is_open_for_process(name: &str) -> bool {
     name.contains("pidfd") || name.ends_with("/statm")
 }
@@ -177,23 +179,8 @@ fn plugins_survive_exhausted_descriptors() {
     assert_all_have_values(&collector, &plugins, "with none free");
     // An exit is still detected, by a tick at the latest, whether the process was reaped or not.
     for reap in [false, true] {
-        let mut last = children.pop().unwrap();
-        last.kill();
-        if reap {
-            last.wait();
-        }
-        wait_for("its exit", || {
-            let snapshot = collector.sample_now().unwrap();
-            let view = snapshot.plugin(plugins[children.len()].name()).unwrap();
-            let end = view.runs().last().unwrap().end?;
-            let expected = match end {
-                RunEnd::Signaled(9) => PluginState::Crashed,
-                RunEnd::Unknown if reap => PluginState::Stopped,
-                _ => panic!("{end:?}"),
-            };
-            assert_eq!(view.state(), expected);
-            Some(())
-        });
+        let last = children.pop().unwrap();
+        kill_and_wait_for_end(&collector, plugins[children.len()].name(), last, reap);
     }
     drop((taken, rest));
     assert_all_have_values(&collector, &plugins[..children.len()], "with free descriptors again");

@@ -21,5 +21,6 @@ mod readings;
 mod reaped_elsewhere;
 mod refused_clocks;
 mod sampler_gate;
+mod seccomp;
 mod test_child;
 mod unreadable;

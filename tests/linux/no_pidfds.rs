@@ -1,9 +1,9 @@
 //! A kernel or a sandbox without pidfds.
 
-#![allow(unsafe_code)] // there is no safe way to install a seccomp filter
-
 use plugmeter::{PluginState, ProbeKind, RunEnd};
 use plugmeter_test_support::{ChildGuard, manual_collector, shell, sleeper, wait_for};
+
+use crate::seccomp;
 
 /// From now on pidfd_open(2) fails with `errno` in this thread and in threads that it starts.
 fn forbid_pidfds(errno: i32) {
@@ -15,13 +15,7 @@ fn forbid_pidfds(errno: i32) {
         line(libc::BPF_RET | libc::BPF_K, 0, libc::SECCOMP_RET_ERRNO | errno as u32),
         line(libc::BPF_RET | libc::BPF_K, 0, libc::SECCOMP_RET_ALLOW),
     ];
-    let program = libc::sock_fprog { len: filter.len() as u16, filter: filter.as_mut_ptr() };
-    // SAFETY: the kernel copies the program before the call returns.
-    unsafe {
-        assert_eq!(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
-        let mode = libc::SECCOMP_MODE_FILTER;
-        assert_eq!(libc::prctl(libc::PR_SET_SECCOMP, mode, &raw const program), 0);
-    }
+    seccomp::install(&mut filter);
 }
 
 #[test]

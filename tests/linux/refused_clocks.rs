@@ -1,12 +1,11 @@
 //! A sandbox that refuses the CPU clocks of other processes.
 
-#![allow(unsafe_code)] // there is no safe way to install a seccomp filter
-
 use std::time::Duration;
 
 use plugmeter::ProbeKind;
 use plugmeter_test_support::{manual_collector, wait_for};
 
+use crate::seccomp;
 use crate::test_child::{TestChild, resident_pages};
 
 /// From now on clock_gettime(2) and clock_getres(2) fail with EINVAL for CPU clocks of processes, in
@@ -28,13 +27,7 @@ fn refuse_process_clocks() {
         line(answer, 0, 0, libc::SECCOMP_RET_ERRNO | libc::EINVAL as u32),
         line(answer, 0, 0, libc::SECCOMP_RET_ALLOW),
     ];
-    let program = libc::sock_fprog { len: filter.len() as u16, filter: filter.as_mut_ptr() };
-    // SAFETY: the kernel copies the program before the call returns.
-    unsafe {
-        assert_eq!(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
-        let mode = libc::SECCOMP_MODE_FILTER;
-        assert_eq!(libc::prctl(libc::PR_SET_SECCOMP, mode, &raw const program), 0);
-    }
+    seccomp::install(&mut filter);
 }
 
 #[test]

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use nix::time::ClockId;
 use nix::unistd::Pid;
+use plugmeter::{Collector, PluginState, RunEnd};
 use plugmeter_test_support::{ChildGuard, wait_for};
 
 const ROLE: &str = "PLUGMETER_TEST_ROLE";
@@ -231,4 +232,30 @@ pub(crate) fn tasks(pid: u32) -> Vec<u32> {
 pub(crate) fn resident_pages(pid: u32) -> u64 {
     let statm = std::fs::read_to_string(format!("/proc/{pid}/statm")).unwrap();
     statm.split(' ').nth(1).unwrap().parse().unwrap()
+}
+
+/// Kills `child`, reaps it or not, and waits until a tick has found its end. The end of a process
+/// that was reaped may be unknown.
+#[track_caller]
+pub(crate) fn kill_and_wait_for_end(
+    collector: &Collector,
+    name: &str,
+    mut child: ChildGuard,
+    reap: bool,
+) {
+    child.kill();
+    if reap {
+        child.wait();
+    }
+    wait_for("the end of a killed process", || {
+        let snapshot = collector.sample_now().unwrap();
+        let view = snapshot.plugin(name).unwrap();
+        let expected = match view.runs().last().unwrap().end? {
+            RunEnd::Signaled(9) => PluginState::Crashed,
+            RunEnd::Unknown if reap => PluginState::Stopped,
+            end => panic!("{end:?}"),
+        };
+        assert_eq!(view.state(), expected);
+        Some(())
+    });
 }

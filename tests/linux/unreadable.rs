@@ -3,14 +3,14 @@
 use std::os::unix::process::parent_id;
 use std::process::Command;
 
-use plugmeter::{PluginState, ProbeKind, ReadError, RunEnd};
+use plugmeter::{PluginState, ProbeKind, ReadError};
 use plugmeter_test_support::isolated_process::{AS_NOBODY, enter_isolated, lacks_root};
 use plugmeter_test_support::{
     ChildGuard, manual_collector, probes, sleeper, wait_for, wait_for_plugin,
 };
 
 use crate::descriptors::open_all;
-use crate::test_child::{TestChild, signal, tasks};
+use crate::test_child::{TestChild, kill_and_wait_for_end, signal, tasks};
 
 #[test]
 fn thread_id_is_invalid_pid() {
@@ -244,23 +244,8 @@ fn exits_are_found_without_proc_or_open_files() {
         assert!(denied.count() >= 5, "processes without descriptors cannot be read");
     }
     for reap in [false, true] {
-        let mut last = children.pop().unwrap();
-        last.kill();
-        if reap {
-            last.wait();
-        }
-        wait_for("the exit of a process without descriptors", || {
-            let snapshot = collector.sample_now().unwrap();
-            let view = snapshot.plugin(&name(children.len())).unwrap();
-            let end = view.runs().last().unwrap().end?;
-            let expected = match end {
-                RunEnd::Signaled(9) => PluginState::Crashed,
-                RunEnd::Unknown if reap => PluginState::Stopped,
-                _ => panic!("{end:?}"),
-            };
-            assert_eq!(view.state(), expected);
-            Some(())
-        });
+        let last = children.pop().unwrap();
+        kill_and_wait_for_end(&collector, &name(children.len()), last, reap);
     }
 
     mount(&["umount", "/proc"]);

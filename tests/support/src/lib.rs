@@ -10,6 +10,8 @@ pub mod isolated_process;
 pub mod names;
 pub mod prometheus_server;
 #[cfg(target_os = "linux")]
+pub mod reaped;
+#[cfg(target_os = "linux")]
 pub mod signals;
 
 use std::io::{Write as _, stderr};

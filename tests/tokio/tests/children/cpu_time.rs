@@ -4,9 +4,9 @@ use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 
-use nix::sys::resource::{UsageWho, getrusage};
 use plugmeter::{Collector, Plugin};
 use plugmeter_test_support::isolated_process::enter_isolated;
+use plugmeter_test_support::reaped::{assert_reaped_cpu_time, reaped_cpu_time};
 use plugmeter_test_support::{probes, ticking_collector};
 use tokio::process::Command;
 use tokio::runtime::{Builder, Runtime};
@@ -18,28 +18,16 @@ async fn run_busy_child(plugin: &Plugin) {
     assert_eq!(child.wait().await.unwrap().code(), Some(3));
 }
 
-/// CPU time of the children that this process has reaped so far, by the kernel.
-fn reaped_cpu_time() -> Duration {
-    let usage = getrusage(UsageWho::RUSAGE_CHILDREN).unwrap();
-    let micros = |time: nix::sys::time::TimeVal| {
-        Duration::new(time.tv_sec() as u64, time.tv_usec() as u32 * 1_000)
-    };
-    micros(usage.user_time()) + micros(usage.system_time())
-}
-
 /// Asserts that the CPU time of all plugins, and that of their runs, is `expected`.
 #[track_caller]
-fn assert_cpu_time(collector: &Collector, runs: u32, expected: Duration) {
+fn assert_cpu_time(collector: &Collector, runs: usize, expected: Duration) {
     let snapshot = collector.sample_now().unwrap();
     let all: Vec<_> = snapshot.plugins().flat_map(|view| view.runs()).collect();
-    assert_eq!(all.len(), runs as usize);
+    assert_eq!(all.len(), runs);
     let of_runs: Duration = all.iter().map(|run| run.cpu_time.unwrap()).sum();
     let of_plugins: Duration = snapshot.plugins().map(|view| view.cpu_time()).sum();
     assert_eq!(of_plugins, of_runs);
-    // The kernel reports microseconds, of user time and of system time.
-    let tolerance = Duration::from_micros(2) * (runs + 1) + expected / 1_000;
-    println!("{runs} runs: {of_runs:?} of {expected:?}");
-    assert!(of_runs.abs_diff(expected) <= tolerance, "{of_runs:?}, and the kernel's {expected:?}");
+    assert_reaped_cpu_time(of_runs, runs, expected);
 }
 
 fn runtimes() -> [Runtime; 2] {
