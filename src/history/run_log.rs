@@ -84,9 +84,13 @@ impl RunLog {
 
     /// The run with this key, which is the run's number under `mask`. Samples refer to runs by it.
     pub(crate) fn by_key(&self, key: u32, mask: u32) -> Option<&RunRecord> {
-        let newest = self.last()?.number;
+        let last = self.last()?;
         // The newest number with these bits: a window has far fewer than 2^29 runs.
-        let number = newest.checked_sub((newest.wrapping_sub(u64::from(key))) & u64::from(mask))?;
+        let behind = last.number.wrapping_sub(u64::from(key)) & u64::from(mask);
+        if behind == 0 {
+            return Some(last); // the usual case: a query of the current values
+        }
+        let number = last.number.checked_sub(behind)?;
         let chunk = self.chunks.partition_point(|chunk| chunk[0].number <= number);
         let chunk = &self.chunks[chunk.checked_sub(1)?];
         let at = chunk.binary_search_by_key(&number, |record| record.number).ok()?;

@@ -98,8 +98,9 @@ impl<'a> PluginRows<'a> {
         if tick != self.inner.timeline.newest {
             return None;
         }
+        let is_suspended = self.record.is_suspended?;
         let active = self.record.active_run()?;
-        self.record.is_suspended.filter(|_| run.is_some_and(|run| run.number == active.number))
+        run.is_some_and(|run| run.number == active.number).then_some(is_suspended)
     }
 
     /// Unpacks a sample. `last_run` caches the run of the previous call: usually it is the same.

@@ -50,12 +50,26 @@ impl Bracket {
     }
 }
 
-/// Takes samples `interval` apart until `wanted` of them had narrow brackets, and checks all of
-/// them.
-fn check_share(probe: ProbeKind, interval: Duration, wanted: usize) {
+/// The load of a sample's interval.
+#[derive(Clone, Copy, Debug)]
+enum Load {
+    /// 3.3 ms of CPU time in 10 ms, also during the reading.
+    Steady,
+    /// This much CPU time, used up before the reading. The bounds are then closer together, because
+    /// the CPU time at the reading is a single value: other load on the machine, which makes the
+    /// bracket longer, hardly matters.
+    Burst(u64),
+}
+
+/// Takes samples at least `interval` apart until `wanted` of them had narrow bounds, and checks all
+/// of them.
+fn check_share(probe: ProbeKind, kind: Load, interval: Duration, wanted: usize) {
     let collector = manual_collector(probe);
     let plugin = collector.register("busy").unwrap();
-    let mut load = TestChild::start("share 3300 6700");
+    let mut load = TestChild::start(match kind {
+        Load::Steady => "share 3300 6700",
+        Load::Burst(_) => "idle",
+    });
     let pid = load.pid();
     let own_before = load.own_cpu_time();
     plugin.started(pid, "");
@@ -76,8 +90,13 @@ fn check_share(probe: ProbeKind, interval: Duration, wanted: usize) {
     let slack = 0.01 + 100.0 * step.as_secs_f64() / interval.as_secs_f64();
     // The start of the interval is known precisely from the second sample on.
     let (mut first, mut narrow) = (true, 0);
-    wait_for("samples with narrow brackets", || {
-        thread::sleep(interval);
+    wait_for("samples with narrow bounds", || {
+        if let Load::Burst(millis) = kind {
+            load.request(&format!("burn {millis}"));
+            // Its last CPU time is accounted when it waits for the next request.
+            wait_for_state(pid, 'S');
+        }
+        thread::sleep(interval.saturating_sub(last.end.elapsed()));
         let (bracket, snapshot) = Bracket::around(pid, || collector.sample_now().unwrap());
         let sample = snapshot.plugin("busy").unwrap().current().unwrap();
         let Some(cpu) = sample.cpu_percent else {
@@ -88,7 +107,7 @@ fn check_share(probe: ProbeKind, interval: Duration, wanted: usize) {
         if !first {
             let allowed = low - slack..=high + slack;
             assert!(allowed.contains(&cpu), "{probe}: {cpu} % is not in {low}..={high}");
-            // Wide brackets come from the load of the machine, which also delays the sampler.
+            // Wide bounds come from the load of the machine, which also delays the sampler.
             narrow += usize::from(high - low < 0.5);
         }
         (first, last) = (false, bracket);
@@ -106,14 +125,14 @@ fn check_share(probe: ProbeKind, interval: Duration, wanted: usize) {
 #[test]
 fn cpu_percent_of_known_load_is_right_at_100_ms() {
     for probe in probes() {
-        check_share(probe, Duration::from_millis(101), 10);
+        check_share(probe, Load::Burst(10), Duration::from_millis(101), 10);
     }
 }
 
 #[test]
 fn cpu_percent_of_known_load_is_right_at_1_s() {
     for probe in probes() {
-        check_share(probe, Duration::from_secs(1), 2);
+        check_share(probe, Load::Steady, Duration::from_secs(1), 2);
     }
 }
 

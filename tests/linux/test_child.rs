@@ -144,6 +144,11 @@ fn child_runs_its_role() {
                 }
                 respond("done");
             }
+            // Uses milliseconds of CPU time, then waits for the next request.
+            "burn" => {
+                burn(Duration::from_millis(number));
+                respond("done");
+            }
             // Uses milliseconds of CPU time in its last thread and exits.
             "burn-and-exit-3" => {
                 burn(Duration::from_millis(number));
