@@ -58,11 +58,12 @@ pub(crate) trait Probe {
         process: &mut Self::Process,
     ) -> Result<Option<Reading>, ReadFailure>;
 
-    /// The status of a process whose exit was detected with an unknown status; still unknown if the
-    /// kernel does not report it (yet).
-    fn late_status(&mut self, process: &Self::Process) -> ProcessExit {
+    /// The status of a process whose exit was detected with an unknown status. `None` if it was not
+    /// reaped yet, so that the kernel may still report a status; [`ProcessExit::Unknown`] if it never
+    /// will.
+    fn late_status(&mut self, process: &Self::Process) -> Option<ProcessExit> {
         let _: &Self::Process = process;
-        ProcessExit::Unknown
+        Some(ProcessExit::Unknown)
     }
 
     /// Whether the OOM killer has killed the process, which signal 9 has terminated; `None` if the

@@ -5,6 +5,7 @@
 mod attach;
 mod bookkeeping;
 mod exit_ordering;
+mod late_status;
 mod panics;
 mod suspension;
 mod threads;

@@ -9,6 +9,7 @@ pub(crate) mod active_run;
 mod exit;
 pub(crate) mod record;
 mod start;
+pub(crate) mod unreported;
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -57,7 +58,7 @@ pub(crate) struct PluginTracker<P> {
     min_interval: Duration,
     /// Whether the process of the active run is suspended; `None` if unknown.
     is_suspended: Option<bool>,
-    /// [`TrackerDetails::unreported`] holds a process.
+    /// [`TrackerDetails::unreported`] holds processes.
     awaits_status: bool,
     details: Box<TrackerDetails<P>>,
 }
@@ -86,9 +87,9 @@ struct TrackerDetails<P> {
     /// Children whose exit was detected before the host's report of it, oldest first. The report
     /// has their last reading.
     exited_children: Vec<(RunId, ReadingSpan)>,
-    /// The process of the newest run that exited without a known status, while the kernel may still
-    /// report one.
-    unreported: Option<(RunId, P)>,
+    /// The processes of runs that have exited without a known status, oldest first, while the kernel
+    /// may still report one.
+    unreported: Vec<(RunId, P)>,
 }
 
 impl<P> PluginTracker<P> {
@@ -125,7 +126,7 @@ impl<P> PluginTracker<P> {
             logged: Vec::new(),
             last_crash: None,
             exited_children: Vec::new(),
-            unreported: None,
+            unreported: Vec::new(),
         };
         Self {
             active: None,

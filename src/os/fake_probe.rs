@@ -32,7 +32,7 @@ pub(crate) struct FakeProcess {
     /// The shortest interval that gives a CPU share.
     pub min_interval: Duration,
     /// The kernel's answers after its exit.
-    pub late_status: ProcessExit,
+    pub late_status: Option<ProcessExit>,
     pub oom_killed: Option<bool>,
 }
 
@@ -46,7 +46,7 @@ impl Default for FakeProcess {
             cpu_per_reading: Duration::ZERO,
             is_suspended: None,
             min_interval: Duration::from_millis(1),
-            late_status: ProcessExit::Unknown,
+            late_status: None,
             oom_killed: None,
         }
     }
@@ -174,9 +174,9 @@ impl FakeProcesses {
         self.with(|script| change(script.process(pid)));
     }
 
-    /// From now on the kernel reports this status of the process, which was reaped.
+    /// From now on the kernel reports this status of the process, which was reaped; or never one.
     pub(crate) fn set_late_status(&self, pid: u32, exit: ProcessExit) {
-        self.update(pid, |process| process.late_status = exit);
+        self.update(pid, |process| process.late_status = Some(exit));
     }
 
     /// The number of attached processes that were not released.
@@ -328,7 +328,7 @@ impl Probe for FakeProbe {
         self.processes.with(|script| script.read(process.pid)).map(Some)
     }
 
-    fn late_status(&mut self, process: &AttachedProcess) -> ProcessExit {
+    fn late_status(&mut self, process: &AttachedProcess) -> Option<ProcessExit> {
         self.processes.enter(Call::LateStatus(process.pid));
         self.processes.with(|script| script.process(process.pid).late_status)
     }

@@ -32,7 +32,7 @@ use self::check_budget::CheckBudget;
 use self::epoll::Epoll;
 use self::fds::{FdBudget, OpenError, ProcessFds, exit_status, has_exited};
 use self::oom::OomCounter;
-use super::pid::{FOREIGN_PROC, is_proc_foreign};
+use super::pid::{self, FOREIGN_PROC, is_proc_foreign};
 use super::reading::Reading;
 use super::{Attach, ExitWaiter, FoundProcess, Identity, Probe, ReadFailure, clock, procfs};
 use crate::history::units::{CpuTime, ResidentBytes};
@@ -424,8 +424,17 @@ impl Probe for NativeProbe {
         self.read_process(process).map(Some)
     }
 
-    fn late_status(&mut self, process: &AttachedProcess) -> ProcessExit {
-        process.fds.as_ref().map_or(ProcessExit::Unknown, |fds| exit_status(&fds.pidfd))
+    fn late_status(&mut self, process: &AttachedProcess) -> Option<ProcessExit> {
+        let Some(fds) = &process.fds else { return Some(ProcessExit::Unknown) };
+        match exit_status(&fds.pidfd) {
+            // Not reaped yet. If it was reaped and its pid is in use again, this waits for the end of
+            // that process too, which changes nothing.
+            ProcessExit::Unknown if pid::exists(process.pid) => None,
+            // It may have been reaped after the first request. A kernel that reports the status does
+            // so before it releases the pid.
+            ProcessExit::Unknown => Some(exit_status(&fds.pidfd)),
+            exit => Some(exit),
+        }
     }
 
     fn was_oom_killed(&self, process: &AttachedProcess) -> Option<bool> {

@@ -1,16 +1,14 @@
-//! Exits whose status is unknown when they are detected: they are no crashes. A status that arrives
+//! Exits whose status is unknown when they are detected: they are no crashes. A report that arrives
 //! later decides.
 
-use std::time::Duration;
-
-use super::{Harness, PLUGIN, SECOND, dice, started};
-use crate::os::fake_probe::{Call, Condition};
+use super::{Harness, SECOND, dice, started};
+use crate::os::fake_probe::Condition;
 use crate::snapshot::run::{ProcessExit, Run, RunEnd, RunId};
 use crate::snapshot::state::PluginState;
-use crate::sync::command::{Command, PluginUpdate};
+use crate::sync::command::PluginUpdate;
 use crate::sync::counter::next_run_id;
 
-const CLEAN: [ProcessExit; 8] = [
+pub(super) const CLEAN: [ProcessExit; 8] = [
     ProcessExit::Exited(0),
     ProcessExit::Signaled(15),
     ProcessExit::Exited(129),
@@ -21,7 +19,7 @@ const CLEAN: [ProcessExit; 8] = [
     ProcessExit::Exited(75),
     ProcessExit::Signaled(1),
 ];
-const UNCLEAN: [ProcessExit; 4] = [
+pub(super) const UNCLEAN: [ProcessExit; 4] = [
     ProcessExit::Exited(3),
     ProcessExit::Signaled(9),
     ProcessExit::Exited(137),
@@ -29,7 +27,7 @@ const UNCLEAN: [ProcessExit; 4] = [
 ];
 
 /// A process that a tick has found to be gone, without a status.
-fn unknown_end() -> (Harness, RunId) {
+pub(super) fn unknown_end() -> (Harness, RunId) {
     let mut harness = Harness::new();
     let run = harness.start_and_tick(1);
     harness.processes.set_condition(1, Condition::Gone);
@@ -39,15 +37,15 @@ fn unknown_end() -> (Harness, RunId) {
 
 /// The public values that an end changes.
 #[derive(Debug, PartialEq, Eq)]
-struct Ends {
-    state: PluginState,
-    crashes: u64,
-    unknown: u64,
-    detected: u64,
-    first: Option<RunEnd>,
+pub(super) struct Ends {
+    pub state: PluginState,
+    pub crashes: u64,
+    pub unknown: u64,
+    pub detected: u64,
+    pub first: Option<RunEnd>,
 }
 
-fn ends(harness: &Harness) -> Ends {
+pub(super) fn ends(harness: &Harness) -> Ends {
     let snapshot = harness.snapshot();
     let view = dice(&snapshot);
     Ends {
@@ -59,11 +57,11 @@ fn ends(harness: &Harness) -> Ends {
     }
 }
 
-fn first_run(harness: &Harness) -> Run {
+pub(super) fn first_run(harness: &Harness) -> Run {
     dice(&harness.snapshot()).runs().next().unwrap().clone()
 }
 
-const UNKNOWN: Ends = Ends {
+pub(super) const UNKNOWN: Ends = Ends {
     state: PluginState::Stopped,
     crashes: 0,
     unknown: 1,
@@ -176,102 +174,7 @@ fn late_report_without_status_classifies() {
     assert_eq!(ends(&harness), Ends { first: Some(RunEnd::Exited(3)), ..expected });
 }
 
-#[test]
-fn late_clean_status_of_kernel_is_no_crash() {
-    for exit in CLEAN {
-        let (mut harness, _) = unknown_end();
-        harness.processes.set_late_status(1, exit);
-        harness.tick();
-        let expected = Ends { unknown: 0, first: Some(exit.run_end()), ..UNKNOWN };
-        assert_eq!(ends(&harness), expected);
-        harness.advance(SECOND);
-        harness.tick();
-        assert_eq!(ends(&harness), expected);
-    }
-}
-
-/// It is shown immediately and counted after the grace period, as if it were detected now.
-#[test]
-fn late_unclean_status_of_kernel_is_a_crash() {
-    for exit in UNCLEAN {
-        let (mut harness, _) = unknown_end();
-        let ended_at = first_run(&harness).ended_at;
-        harness.tick();
-        harness.processes.set_late_status(1, exit);
-        harness.tick();
-        let state = PluginState::Crashed;
-        let pending =
-            Ends { state, crashes: 0, unknown: 0, detected: 1, first: Some(exit.run_end()) };
-        assert_eq!(ends(&harness), pending);
-        let due = harness.env.now.after(SECOND).mono;
-        assert_eq!(harness.engine.next_crash_due(), Some(due));
-        harness.advance(SECOND - Duration::from_nanos(1));
-        harness.apply();
-        assert_eq!(ends(&harness), pending);
-        harness.advance(Duration::from_nanos(1));
-        harness.apply();
-        assert_eq!(ends(&harness), Ends { crashes: 1, ..pending });
-        assert_eq!(dice(&harness.snapshot()).last_crash(), ended_at);
-    }
-}
-
-#[test]
-fn report_in_grace_period_of_late_status_decides() {
-    let reports: [fn(RunId) -> PluginUpdate; 2] =
-        [|_| PluginUpdate::Stopped, |run| PluginUpdate::Exited(run, ProcessExit::Exited(0))];
-    for report in reports {
-        let (mut harness, run) = unknown_end();
-        harness.processes.set_late_status(1, ProcessExit::Signaled(9));
-        harness.tick();
-        harness.report(report(run));
-        harness.advance(SECOND);
-        harness.tick();
-        let first = Some(RunEnd::Signaled(9));
-        assert_eq!(ends(&harness), Ends { unknown: 0, first, ..UNKNOWN });
-    }
-}
-
-/// The report was sent before the tick that receives the kernel's status, or during it.
-#[test]
-fn report_before_late_status_is_applied_first() {
-    for in_tick in [false, true] {
-        let (mut harness, run) = unknown_end();
-        harness.processes.set_late_status(1, ProcessExit::Exited(3));
-        let report = PluginUpdate::Exited(run, ProcessExit::Exited(0));
-        if in_tick {
-            let sender = harness.sender.clone();
-            harness.processes.once_in(Call::LateStatus(1), move || {
-                sender.send(Command::Update(PLUGIN, report));
-            });
-        } else {
-            harness.queue(report);
-        }
-        harness.tick();
-        harness.advance(SECOND);
-        harness.tick();
-        assert_eq!(ends(&harness), Ends { unknown: 0, first: Some(RunEnd::Exited(0)), ..UNKNOWN });
-    }
-}
-
-#[test]
-fn late_status_keeps_state_reported_since() {
-    let (mut harness, _) = unknown_end();
-    harness.report(PluginUpdate::State(PluginState::Failed));
-    harness.processes.set_late_status(1, ProcessExit::Exited(3));
-    harness.tick();
-    assert_eq!(ends(&harness).state, PluginState::Failed);
-}
-
-#[test]
-fn unknown_crash_pending_at_finish_is_counted() {
-    let (mut harness, _) = unknown_end();
-    harness.processes.set_late_status(1, ProcessExit::Exited(3));
-    harness.tick();
-    harness.engine.finish(crate::snapshot::system::CollectorStatus::Stopped, &mut harness.env);
-    assert_eq!(ends(&harness).crashes, 1);
-}
-
-const NOT_UNKNOWN: Ends = Ends { unknown: 0, detected: 0, ..UNKNOWN };
+pub(super) const NOT_UNKNOWN: Ends = Ends { unknown: 0, detected: 0, ..UNKNOWN };
 
 #[test]
 fn announced_unknown_exit_is_not_counted() {
@@ -342,75 +245,6 @@ fn announced_exit_before_restart_is_not_unknown() {
     harness.processes.set_condition(1, Condition::Gone);
     harness.start_and_tick(2);
     assert_eq!(ends(&harness), Ends { state: PluginState::Running, ..NOT_UNKNOWN });
-}
-
-#[test]
-fn process_without_status_is_held_until_it_has_one() {
-    let (mut harness, _) = unknown_end();
-    harness.tick();
-    assert_eq!(harness.processes.attached_count(), 1);
-    assert!(harness.processes.tick_pids().is_empty(), "it is not read any more");
-    harness.processes.set_late_status(1, ProcessExit::Exited(0));
-    harness.tick();
-    assert_eq!(harness.processes.attached_count(), 0);
-}
-
-#[test]
-fn process_with_status_is_released_immediately() {
-    let mut harness = Harness::new();
-    harness.start_and_tick(1);
-    harness.processes.set_zombie(1, SECOND, ProcessExit::Exited(3));
-    harness.tick();
-    assert_eq!(harness.processes.attached_count(), 0);
-}
-
-#[test]
-fn report_or_removal_releases_held_process() {
-    let (mut harness, run) = unknown_end();
-    harness.report(PluginUpdate::Exited(run, ProcessExit::Exited(0)));
-    assert_eq!(harness.processes.attached_count(), 0);
-
-    let (mut harness, _) = unknown_end();
-    harness.report(PluginUpdate::Exited(next_run_id(), ProcessExit::Exited(0)));
-    assert_eq!(harness.processes.attached_count(), 1, "another run");
-
-    let (mut harness, _) = unknown_end();
-    harness.processes.set_late_status(1, ProcessExit::Exited(3));
-    harness.sender.send(Command::Remove(PLUGIN));
-    harness.apply();
-    assert_eq!(harness.processes.attached_count(), 0);
-    assert!(harness.tick().plugin("dice").is_none());
-}
-
-/// Its status is requested once more before that.
-#[test]
-fn next_start_releases_held_process() {
-    for (exit, crashes) in [(ProcessExit::Unknown, 0), (ProcessExit::Exited(3), 1)] {
-        let (mut harness, _) = unknown_end();
-        harness.processes.set_alive(2, Duration::ZERO);
-        harness.processes.set_late_status(1, exit);
-        harness.start(2);
-        assert_eq!(harness.processes.attached_count(), 1, "the next process");
-        harness.processes.set_late_status(1, ProcessExit::Signaled(11));
-        harness.tick();
-        harness.tick();
-        let (state, first) = (PluginState::Running, Some(exit.run_end()));
-        let expected = Ends { state, crashes, unknown: 1 - crashes, first, ..UNKNOWN };
-        assert_eq!(ends(&harness), expected);
-    }
-}
-
-#[test]
-fn panicking_late_status_is_unknown() {
-    let (mut harness, _) = unknown_end();
-    harness.processes.set_late_status(1, ProcessExit::Exited(3));
-    harness.processes.set_panics_in(Some(Call::LateStatus(1)));
-    let snapshot = harness.tick();
-    assert_eq!(snapshot.sampler().failed_reads, 0);
-    assert_eq!(ends(&harness), UNKNOWN);
-    harness.processes.set_panics_in(None);
-    harness.tick();
-    assert_eq!(ends(&harness).first, Some(RunEnd::Exited(3)));
 }
 
 #[test]

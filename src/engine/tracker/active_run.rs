@@ -62,6 +62,13 @@ pub(crate) enum Liveness {
     AlreadyExited,
 }
 
+impl Liveness {
+    /// Whether it has exited, and the status is unknown or only known to the queued exit.
+    pub(super) const fn has_exited_without_status(&self) -> bool {
+        matches!(self, Self::Exited(ProcessExit::Unknown) | Self::AlreadyExited)
+    }
+}
+
 /// Calls the probe, and turns a panic into a failed read.
 pub(crate) fn catch_probe_panic<T>(call: impl FnOnce() -> T) -> Result<T, ReadError> {
     catch_unwind(AssertUnwindSafe(call)).map_err(|_| ReadError::UNKNOWN)

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use super::active_run::{ActiveRun, Liveness, catch_probe_panic, oom_kill};
+use super::active_run::{ActiveRun, Liveness};
 use super::{PluginTracker, TrackerContext, TrackerDetails};
 use crate::engine::cpu_meter::ReadingSpan;
 use crate::engine::effects::{Effects, PendingCrash, PendingExit};
@@ -56,9 +56,7 @@ impl<P> PluginTracker<P> {
             self.details.surviving_process = None;
         }
         if self.awaits_status {
-            self.record_late_oom_kill(run, exit, context.probe);
-            self.details.unreported.take_if(|(held, _)| *held == run);
-            self.awaits_status = self.details.unreported.is_some();
+            self.on_unreported_exit(run, exit, context.probe);
         }
         let record = match self.active.take_if(|active| active.about.run == run) {
             Some(mut active) => {
@@ -185,6 +183,9 @@ impl<P> PluginTracker<P> {
         if let Liveness::Alive = liveness {
             self.details.surviving_process = active.identity(context.probe);
         }
+        if liveness.has_exited_without_status() {
+            self.hold_unreported(active.about.run, active.process.take());
+        }
         let record = self.finish_run(active, context.now, context.tick);
         record.classified = true;
         record.update_end(end);
@@ -261,13 +262,14 @@ impl<P> PluginTracker<P> {
         clean_exit_codes: &[i32],
     ) {
         let class = pending.exit.class(clean_exit_codes);
+        if self.awaits_status && class != ExitClass::Unknown {
+            self.release_unreported(pending.run);
+        }
         let is_announced = self.state() == PluginState::Stopping;
         if let Some(mut active) = self.active.take_if(|active| active.about.run == pending.run) {
             self.set_state(self.state().after_exit(class), pending.at.wall);
             if class == ExitClass::Unknown {
-                let process = active.process.take();
-                self.details.unreported = process.map(|process| (pending.run, process));
-                self.awaits_status = self.details.unreported.is_some();
+                self.hold_unreported(pending.run, active.process.take());
             }
             self.finish_run(active, pending.at, tick).classified = is_announced;
         } else if class == ExitClass::Unclean
@@ -297,43 +299,5 @@ impl<P> PluginTracker<P> {
             let crash = PendingCrash { due, plugin: self.details.id, run: pending.run };
             effects.pending_crashes.push_back(crash);
         }
-    }
-
-    /// Asks the probe for the status of a process whose exit was detected without one, and queues
-    /// it. The kernel has it once the process is reaped.
-    pub(super) fn request_late_status<Pr: Probe<Process = P>>(
-        &mut self,
-        context: &mut TrackerContext<'_, Pr>,
-    ) {
-        let Some((run, process)) = &self.details.unreported else { return };
-        let exit = catch_probe_panic(|| context.probe.late_status(process));
-        if let (run, Ok(exit @ (ProcessExit::Exited(_) | ProcessExit::Signaled(_)))) = (*run, exit)
-        {
-            self.record_late_oom_kill(run, exit, context.probe);
-            self.queue_exit(run, exit, context);
-            self.forget_unreported();
-        }
-    }
-
-    /// Finds out whether an exit whose status arrives late was a kill by the OOM killer.
-    fn record_late_oom_kill<Pr: Probe<Process = P>>(
-        &mut self,
-        run: RunId,
-        exit: ProcessExit,
-        probe: &Pr,
-    ) {
-        let held = self.details.unreported.as_ref().filter(|(held, _)| *held == run);
-        let oom_killed = held.and_then(|(_, process)| oom_kill(exit, process, probe));
-        if oom_killed.is_some()
-            && let Some(record) = self.run_mut(run)
-        {
-            record.run.oom_killed = oom_killed;
-        }
-    }
-
-    /// Releases the process whose status is still unknown.
-    pub(super) fn forget_unreported(&mut self) {
-        self.details.unreported = None;
-        self.awaits_status = false;
     }
 }

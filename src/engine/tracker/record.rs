@@ -55,7 +55,7 @@ impl<P> PluginTracker<P> {
         recorder: &mut TickRecorder<'_>,
     ) {
         if self.awaits_status {
-            self.request_late_status(context);
+            self.request_late_statuses(context);
         }
         let mut memory = Memory::Unknown;
         let mut cpu = None;

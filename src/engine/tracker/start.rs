@@ -51,9 +51,8 @@ impl<P> PluginTracker<P> {
         context: &mut TrackerContext<'_, Pr>,
     ) {
         if self.awaits_status {
-            // The last request: the host does not report on that process any more.
-            self.request_late_status(context);
-            self.forget_unreported();
+            // Between two ticks more runs may begin than are held.
+            self.request_late_statuses(context);
         }
         let number = next_run_number(self.run_number);
         let attach = active.attach(context.probe);
@@ -134,6 +133,9 @@ impl<P> PluginTracker<P> {
         if let Liveness::Alive = liveness {
             // For the run after the next, in case the reported process is rejected.
             self.details.surviving_process = old.identity(context.probe);
+        }
+        if liveness.has_exited_without_status() {
+            self.hold_unreported(run, old.process.take());
         }
         let record = self.finish_run(old, context.now, context.tick);
         match liveness {
