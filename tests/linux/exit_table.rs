@@ -7,12 +7,13 @@ use std::time::{Duration, Instant};
 
 use plugmeter::{Collector, Plugin, PluginState, ProbeKind, RunEnd, RunId};
 use plugmeter_test_support::isolated_process::enter_isolated;
+use plugmeter_test_support::reaped::has_late_status;
 use plugmeter_test_support::{
     ChildGuard, manual_collector, probes, sleeper, wait_for, wait_past_crash_grace,
 };
 
 use crate::sampler_gate;
-use crate::test_child::{has_late_status, release, signal, wait_for_state, waiting_shell};
+use crate::test_child::{release, signal, wait_for_state, waiting_shell};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Cause {

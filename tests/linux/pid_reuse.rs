@@ -6,13 +6,14 @@ use plugmeter::{Collector, Plugin, PluginState, ProbeKind, ReadError, RunEnd, Wi
 use plugmeter_test_support::isolated_process::{
     OWN_PID_NAMESPACE, enter_isolated, lacks_root, own_descriptors,
 };
+use plugmeter_test_support::reaped::has_late_status;
 use plugmeter_test_support::{
     ChildGuard, manual_collector, probes, sleeper, ticking_collector, wait_for,
     wait_past_crash_grace,
 };
 
 use crate::sampler_gate;
-use crate::test_child::{HEAVY_BYTES, TestChild, cpu_time, has_late_status};
+use crate::test_child::{HEAVY_BYTES, TestChild, cpu_time};
 
 /// How many PIDs are reused.
 const REUSED_PIDS: usize = 100;

@@ -8,15 +8,17 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use nix::sys::wait::waitpid;
+use nix::sys::wait::{WaitPidFlag, waitpid};
 use plugmeter::{Collector, Plugin, PluginState, ProbeKind, RunEnd, RunId};
 use plugmeter_test_support::isolated_process::{OWN_PID_NAMESPACE, enter_isolated, lacks_root};
+use plugmeter_test_support::reaped::has_late_status;
+use plugmeter_test_support::signals::reap_children_in_handler;
 use plugmeter_test_support::{
-    ChildGuard, SetOnDrop, manual_collector, probes, ticking_collector, wait_for,
+    ChildGuard, SetOnDrop, manual_collector, probes, sleeper, ticking_collector, wait_for,
     wait_past_crash_grace,
 };
 
-use crate::test_child::{TestChild, has_late_status, release, waiting_shell};
+use crate::test_child::{TestChild, release, wait_for_state, waiting_shell};
 
 /// Numbers of processes, and the codes with which they exit.
 const GROUPS: [(usize, i32); 2] = [(40, 0), (10, 3)];
@@ -119,6 +121,17 @@ fn child_waited_for_without_report_is_no_crash() {
     });
 }
 
+/// A handler interrupts the host's own threads, and reaps before anything else can.
+#[test]
+fn child_reaped_in_sigchld_handler_is_no_crash() {
+    if enter_isolated(child_reaped_in_sigchld_handler_is_no_crash, &[]) {
+        reap_children_in_handler();
+        check_children(|_| ());
+        let left = waitpid(None, Some(WaitPidFlag::WNOHANG));
+        assert_eq!(left, Err(Errno::ECHILD), "the handler reaps all");
+    }
+}
+
 #[test]
 fn child_reaped_by_loop_is_no_crash() {
     if enter_isolated(child_reaped_by_loop_is_no_crash, &[]) {
@@ -174,6 +187,50 @@ fn grandchild_reaped_late_has_its_status() {
             assert!(snapshot.plugins().all(|view| view.unknown_ends_detected() == 1), "{probe}");
         }
     }
+}
+
+/// The next process is reported while the one before is a zombie of another parent.
+#[test]
+fn replaced_grandchild_has_its_status_when_reaped() {
+    for probe in probes() {
+        for (count, code) in GROUPS {
+            let collector = manual_collector(probe);
+            let mut parent = TestChild::start(&format!("parent {count} {code}"));
+            let pids = parent.request("pids");
+            let pids: Vec<u32> = pids.split(' ').map(|pid| pid.parse().unwrap()).collect();
+            let runs = start_all(&collector, pids.iter().copied());
+            parent.request("release");
+            pids.iter().for_each(|&pid| wait_for_state(pid, 'Z'));
+            let next = sleeper();
+            for (plugin, _) in &runs {
+                plugin.started(next.pid(), "2.0");
+            }
+            wait_for_first_ends(&collector, RunEnd::Unknown);
+            let snapshot = collector.sample_now().unwrap();
+            assert!(snapshot.plugins().all(|view| view.unknown_end_count() == 1), "{probe}");
+
+            parent.request("reap");
+            let is_known = is_status_known(probe);
+            let end = if is_known { RunEnd::Exited(code) } else { RunEnd::Unknown };
+            wait_for_first_ends(&collector, end);
+            wait_past_crash_grace(&collector);
+            let snapshot = collector.sample_now().unwrap();
+            let expected = (u64::from(is_known && code != 0), u64::from(!is_known));
+            for view in snapshot.plugins() {
+                assert_eq!((view.state(), view.pid()), (PluginState::Running, Some(next.pid())));
+                assert_eq!((view.crash_count(), view.unknown_end_count()), expected, "{probe}");
+            }
+        }
+    }
+}
+
+/// Waits until the first run of every plugin has this end.
+fn wait_for_first_ends(collector: &Collector, end: RunEnd) {
+    wait_for("the ends of the first runs", || {
+        let snapshot = collector.sample_now().unwrap();
+        let mut ends = snapshot.plugins().map(|view| view.runs().next().unwrap().end);
+        ends.all(|found| found == Some(end)).then_some(())
+    });
 }
 
 /// Later than the crash grace period.

@@ -199,14 +199,6 @@ pub(crate) fn signal(pid: u32, name: &str) {
     assert!(status.unwrap().success());
 }
 
-/// Whether the kernel reports the exit status of a reaped process by its pidfd: from Linux 6.15 on.
-pub(crate) fn has_late_status() -> bool {
-    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
-    let mut numbers = release.split(|c: char| !c.is_ascii_digit());
-    let mut next = || numbers.next().unwrap().parse::<u32>().unwrap();
-    (next(), next()) >= (6, 15)
-}
-
 /// State of a process or thread: the letter in `/proc/PID/stat`.
 pub(crate) fn state_letter(pid: u32) -> Option<char> {
     let stat = std::fs::read(format!("/proc/{pid}/stat")).ok()?;

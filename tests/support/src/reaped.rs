@@ -1,4 +1,4 @@
-//! CPU time of reaped children, by the kernel.
+//! What the kernel reports of reaped processes: CPU time and exit status.
 
 use std::time::Duration;
 
@@ -21,4 +21,13 @@ pub fn assert_reaped_cpu_time(used: Duration, runs: usize, expected: Duration) {
     let difference = used.abs_diff(expected);
     println!("{runs} runs: {used:?} of {expected:?}, off by {difference:?}");
     assert!(difference <= tolerance, "{used:?}, and the kernel's {expected:?}");
+}
+
+/// Returns whether the kernel reports the exit status of a reaped process by its pidfd: from Linux 6.15
+/// on.
+pub fn has_late_status() -> bool {
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit());
+    let mut next = || numbers.next().unwrap().parse::<u32>().unwrap();
+    (next(), next()) >= (6, 15)
 }

@@ -1,4 +1,4 @@
-//! The calls by which a host receives a signal that its threads block.
+//! The calls by which a host receives a signal that its threads block, and a handler of SIGCHLD.
 #![allow(unsafe_code)] // there is no safe way to install a signal handler
 
 use nix::errno::Errno;
@@ -6,6 +6,7 @@ use nix::poll::ppoll;
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, kill, sigaction};
 use nix::sys::signalfd::SignalFd;
 use nix::sys::time::TimeSpec;
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
 use crate::HANG_TIMEOUT;
@@ -57,3 +58,22 @@ impl ReceiveBy {
 }
 
 extern "C" fn do_nothing(_signal: i32) {}
+
+/// Installs a handler of SIGCHLD that reaps every child of this process which has exited.
+///
+/// # Panics
+///
+/// If the operating system rejects it.
+pub fn reap_children_in_handler() {
+    let handler = SigHandler::Handler(reap_children);
+    let action = SigAction::new(handler, SaFlags::SA_RESTART, SigSet::empty());
+    // SAFETY: the handler calls waitpid only, which is async-signal-safe, and restores `errno`.
+    unsafe { sigaction(Signal::SIGCHLD, &action) }.unwrap();
+}
+
+extern "C" fn reap_children(_signal: i32) {
+    let errno = Errno::last_raw();
+    // Several signals that are pending at a time are one signal.
+    while waitpid(None, Some(WaitPidFlag::WNOHANG)).is_ok_and(|it| it != WaitStatus::StillAlive) {}
+    Errno::set_raw(errno);
+}

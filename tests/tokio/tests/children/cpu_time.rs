@@ -30,7 +30,7 @@ fn assert_cpu_time(collector: &Collector, runs: usize, expected: Duration) {
     assert_reaped_cpu_time(of_runs, runs, expected);
 }
 
-fn runtimes() -> [Runtime; 2] {
+pub(super) fn runtimes() -> [Runtime; 2] {
     [Builder::new_current_thread(), Builder::new_multi_thread()]
         .map(|mut builder| builder.enable_all().build().unwrap())
 }

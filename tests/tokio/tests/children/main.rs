@@ -5,6 +5,8 @@
 
 #[cfg(target_os = "linux")]
 mod cpu_time;
+#[cfg(target_os = "linux")]
+mod unreported;
 
 use std::io;
 use std::os::unix::process::ExitStatusExt as _;
