@@ -234,6 +234,11 @@ pub struct Run {
     /// includes peaks between ticks, as of the newest reading of it. It is read in every tick of up to
     /// fifty processes at a poll interval of 5 s, and at most ten times a second. `None` without a
     /// reading of memory.
+    ///
+    /// A process that has exited has no memory to read, also if it was not reaped: a peak between the
+    /// newest reading and the exit is missing, and a run that ends before its second reading may have
+    /// only the size with which it began. The kernel's own value at the wait, `ru_maxrss` of
+    /// getrusage(2), includes that, but is only available to the caller that reaps the process.
     pub peak_memory_bytes: Option<u64>,
     /// Whether the kernel's OOM killer has killed the process: it was terminated by signal 9, and the
     /// number of OOM kills of its cgroup has risen since it was reported. `None` after any other end,

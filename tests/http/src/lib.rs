@@ -93,11 +93,39 @@ pub fn exchange(stream: &mut TcpStream, request: &[u8]) -> io::Result<Response> 
     let headers = headers.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
     let mut response = Response { status, headers, body: Vec::new() };
     let length = response.header("content-length").map_or(0, |length| length.parse().unwrap());
-    if !request.starts_with(b"HEAD ") {
+    if request.starts_with(b"HEAD ") {
+        return Ok(response);
+    }
+    if response.header("transfer-encoding").as_deref() == Some("chunked") {
+        response.body = read_chunks(stream)?;
+    } else {
         response.body.resize(length, 0);
         stream.read_exact(&mut response.body)?;
     }
     Ok(response)
+}
+
+/// Reads a chunked body without trailers. A proxy sends one where it decodes the server's body.
+fn read_chunks(stream: &mut TcpStream) -> io::Result<Vec<u8>> {
+    let mut body = Vec::new();
+    loop {
+        let mut size = Vec::new();
+        while !size.ends_with(b"\r\n") {
+            let mut byte = [0];
+            stream.read_exact(&mut byte)?;
+            size.extend(byte);
+        }
+        let size = std::str::from_utf8(&size).expect("the size of a chunk is text");
+        let size = usize::from_str_radix(size.trim_end(), 16).expect("it is hexadecimal");
+        let start = body.len();
+        body.resize(start + size + 2, 0);
+        stream.read_exact(&mut body[start..])?;
+        assert!(body.ends_with(b"\r\n"));
+        body.truncate(start + size);
+        if size == 0 {
+            return Ok(body);
+        }
+    }
 }
 
 /// Sends `request` on a new connection and returns the response.

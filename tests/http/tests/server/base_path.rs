@@ -43,9 +43,10 @@ fn attributes(page: &str, name: &str) -> Vec<String> {
     values.filter(|value| !value.ends_with("name=")).collect()
 }
 
-/// Follows all links from the page at `root`, each of which must begin with `base`. Returns them.
+/// Follows all links from the page at `root`, each of which must begin with `base`, which leads to
+/// `root`. Returns their targets.
 #[track_caller]
-fn follow_links(server: SocketAddr, root: &str, base: &str) -> Vec<String> {
+pub(super) fn follow_links(server: SocketAddr, root: &str, base: &str) -> Vec<String> {
     let mut visited = vec![root.to_owned()];
     let mut next = 0;
     while next < visited.len() {
@@ -60,8 +61,9 @@ fn follow_links(server: SocketAddr, root: &str, base: &str) -> Vec<String> {
         let script = attributes(page, "data-base").into_iter().map(|base| base + "page/rows");
         for link in [attributes(page, "href"), attributes(page, "src"), script.collect()].concat() {
             assert!(link.starts_with(base), "{link}, from {target}");
-            if !visited.contains(&link) {
-                visited.push(link);
+            let next = link.replacen(base, root, 1);
+            if !visited.contains(&next) {
+                visited.push(next);
             }
         }
     }

@@ -17,11 +17,11 @@ use tokio::runtime::Builder;
 
 use super::{simulation, usage};
 
-const GZIP: &str = "Accept-Encoding: gzip, deflate, br";
+pub(super) const GZIP: &str = "Accept-Encoding: gzip, deflate, br";
 const OPENMETRICS: &str = "Accept: application/openmetrics-text";
 
 /// Every route with a document that can be larger than the minimum, with the `Accept` of the request.
-const DOCUMENTS: [(&str, &str); 12] = [
+pub(super) const DOCUMENTS: [(&str, &str); 12] = [
     ("/", "*/*"),
     ("/plugin?name=plugin%207", "*/*"),
     ("/page/rows", "*/*"),
@@ -37,7 +37,7 @@ const DOCUMENTS: [(&str, &str); 12] = [
 ];
 
 /// Running plugins with a history of `ticks`.
-fn full(plugins: u32, ticks: u64) -> Simulation {
+pub(super) fn full(plugins: u32, ticks: u64) -> Simulation {
     let mut sim = simulation();
     for index in 0..plugins {
         sim.register(&format!("plugin {index}")).unwrap().started(index + 1, "1.2.3");
@@ -50,7 +50,7 @@ fn full(plugins: u32, ticks: u64) -> Simulation {
 
 /// The document of a gzip response, which is one member, as browsers require.
 #[track_caller]
-fn decode(response: &Response) -> Vec<u8> {
+pub(super) fn decode(response: &Response) -> Vec<u8> {
     assert_eq!(response.header("content-encoding").as_deref(), Some("gzip"));
     let mut decoder = GzDecoder::new(&response.body[..]);
     let mut document = Vec::new();

@@ -1,5 +1,5 @@
 //! The feature `http`: every route and parameter, rejected requests, the router in a host's own
-//! server, start and stop, and the host's signals.
+//! server, the server behind other proxies, start and stop, and the host's signals.
 #![allow(clippy::unwrap_used)] // a test fails by panicking
 
 mod base_path;
@@ -11,6 +11,7 @@ mod mounted;
 mod prometheus;
 mod public_api;
 mod rejections;
+mod reverse_proxy;
 mod routes;
 #[cfg(target_os = "linux")]
 mod signals;
