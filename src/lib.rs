@@ -128,9 +128,11 @@
 //! `signalfd` or `ppoll`.
 //!
 //! An exit status is known from the host's report; on Linux also for a child of the host that was
-//! not reaped yet, and from Linux 6.15 on for every process, also after it was reaped. On older
-//! kernels the end of a process is unknown if it is not the host's child, or if the host reaps it
-//! before the sampler reads its status.
+//! not reaped yet, and from Linux 6.15 on for every process once it was reaped, by any parent. Until
+//! then the end of a process of another parent is unknown; up to sixty-four such runs of a plugin are
+//! completed when they are reaped, also after the next run has begun. On older kernels the end of a
+//! process is unknown if it is not the host's child, or if the host reaps it before the sampler reads
+//! its status.
 //!
 //! # Features
 //!
