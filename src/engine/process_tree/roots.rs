@@ -279,12 +279,23 @@ impl<M> ProcessTrees<M> {
         &mut self,
         id: TreeId,
         source: &mut S,
-        read_root: &mut dyn FnMut() -> RootReading,
+        read_root: &mut dyn FnMut(&mut S) -> RootReading,
     ) {
-        let Some(tree) = self.index_of(id).and_then(|tree| self.trees[tree].as_mut()) else {
+        self.release(id, source, read_root);
+        if let Some(tree) = self.index_of(id).and_then(|tree| self.trees[tree].as_mut()) {
+            tree.reaped_root = None;
+        }
+    }
+
+    fn release<S: TreeSource<Member = M>>(
+        &mut self,
+        id: TreeId,
+        source: &mut S,
+        read_root: &mut dyn FnMut(&mut S) -> RootReading,
+    ) {
+        let Some(tree) = self.index_of(id).and_then(|tree| self.trees[tree].as_ref()) else {
             return;
         };
-        tree.reaped_root = None;
         let taken_at = tree.taken_at;
         let Some(at) = tree.root else { return };
         let Some(pid) = self.members.get(at).map(|member| member.pid) else { return };
@@ -292,7 +303,7 @@ impl<M> ProcessTrees<M> {
             self.remove_reaped(at);
             return;
         };
-        let is_alive = match read_root() {
+        let is_alive = match read_root(source) {
             RootReading::Alive { .. } => true,
             RootReading::Zombie { .. } => false,
             RootReading::Reaped | RootReading::Failed => {
@@ -323,7 +334,7 @@ impl<M> ProcessTrees<M> {
         &mut self,
         id: TreeId,
         source: &mut S,
-        read_root: &mut dyn FnMut() -> RootReading,
+        read_root: &mut dyn FnMut(&mut S) -> RootReading,
     ) {
         let Some(tree) = self.index_of(id) else { return };
         let is_enclosed = self.members.iter().any(|(_, member)| {
