@@ -1,5 +1,7 @@
 //! Random cases: made from a seed, and reduced if they fail.
 
+use std::fmt;
+
 use super::kernel::{Event, EventKind, KernelSettings};
 
 /// What the driver does.
@@ -94,6 +96,22 @@ impl Weights {
         let who = random.below(1 << 16) as u16;
         let amount = random.below(self.largest_run) as u32;
         Event { kind, who, amount }
+    }
+}
+
+impl fmt::Display for Case {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{:?}", self.settings)?;
+        for (number, Step { before, call, during }) in self.steps.iter().enumerate() {
+            for Event { kind, who, amount } in before {
+                writeln!(f, "    {kind:?} {who} {amount}")?;
+            }
+            writeln!(f, "{number}: {call:?}")?;
+            for (after, Event { kind, who, amount }) in during {
+                writeln!(f, "    after {after} calls: {kind:?} {who} {amount}")?;
+            }
+        }
+        Ok(())
     }
 }
 

@@ -50,6 +50,9 @@ impl Driver {
             for &event in &step.before {
                 driver.kernel.happen(event);
             }
+            if std::env::var_os("PLUGMETER_TREE_TRACE").is_some() {
+                println!("step {number}: {:?}", step.call);
+            }
             driver.kernel.during = step.during.iter().copied().collect();
             driver.call(step.call, case.settings.is_polite);
             driver.kernel.during.clear();
@@ -129,6 +132,7 @@ impl Driver {
     }
 
     pub(super) fn tick(&mut self) {
+        self.kernel.be_born();
         self.kernel.refill_forks();
         self.kernel.can_fail = true;
         self.trees.begin_pass(&mut self.kernel);

@@ -285,6 +285,15 @@ impl Kernel {
         }
     }
 
+    /// For the analysis of a failed case.
+    fn trace(&self, what: impl std::fmt::Debug, at: usize) {
+        if std::env::var_os("PLUGMETER_TREE_TRACE").is_some() {
+            let process = &self.processes[at];
+            let parent = self.processes[process.parent].pid;
+            println!("{what:?}: parent {parent}, {process:?}");
+        }
+    }
+
     fn release(&mut self, at: usize) {
         self.processes[at].state = State::Gone;
         self.present.retain(|&other| other != at);
@@ -294,6 +303,7 @@ impl Kernel {
     pub(super) fn wait_for(&mut self, at: usize) {
         let Process { user, system, children_user, children_system, parent, .. } =
             self.processes[at];
+        self.trace("wait for", at);
         self.processes[at].state = State::Dying;
         let parent = &mut self.processes[parent];
         parent.children_user += user + children_user;
@@ -318,6 +328,7 @@ impl Kernel {
     }
 
     fn act(&mut self, at: usize, event: Event) {
+        self.trace(event.kind, at);
         let pid = self.processes[at].pid;
         match event.kind {
             EventKind::Fork => {
@@ -351,13 +362,11 @@ impl Kernel {
         }
     }
 
-    /// All that have a pid become processes, and those that were waited for are gone.
-    pub(super) fn come_to_rest(&mut self) {
-        for at in self.present.clone() {
-            match self.processes[at].state {
-                State::Unborn => self.processes[at].state = State::Alive,
-                State::Dying => self.release(at),
-                State::Alive | State::Zombie | State::Gone => {}
+    /// All that have a pid become processes: that takes less than the time between two ticks.
+    pub(super) fn be_born(&mut self) {
+        for &at in &self.present {
+            if self.processes[at].state == State::Unborn {
+                self.processes[at].state = State::Alive;
             }
         }
     }
