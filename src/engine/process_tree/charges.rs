@@ -1,7 +1,7 @@
 //! The end of a pass: what was read is counted, and the members that were reaped leave charges.
 
 use super::ProcessTrees;
-use super::members::{Member, MemberIndex, Seen};
+use super::members::{Member, MemberIndex, Seen, pay};
 use super::tree::{HIDDEN_NANOS, ReapedRoot};
 
 impl<M> ProcessTrees<M> {
@@ -11,12 +11,14 @@ impl<M> ProcessTrees<M> {
         }
         self.check_proofs();
         self.count_own();
+        self.mark_uncertain();
         self.charge_reaped();
         self.update_links();
         self.remove_leaving();
         self.count_children();
         for tree in self.trees.iter_mut().flatten().filter(|tree| tree.is_in_pass) {
-            if self.is_full && !tree.has_unread && tree.reaped_root.is_none() {
+            if self.is_full && !tree.has_unread && !tree.is_uncertain && tree.reaped_root.is_none()
+            {
                 tree.charges.end_pass(tree.has_reaped, tree.members.len() + 1);
             }
         }
@@ -94,6 +96,28 @@ impl<M> ProcessTrees<M> {
         }
     }
 
+    /// Marks the trees that may have waited for a member that was not read.
+    fn mark_uncertain(&mut self) {
+        for at in 0..self.members.slots() {
+            let Some(member) = self.members.get(at) else { continue };
+            if member.seen != Seen::Unread || !self.is_in_pass(member) {
+                continue;
+            }
+            let charge = member.charge();
+            let mut last = None;
+            for above in self.members.chain(Some(at)) {
+                let tree = self.members.get(above).map(|above| above.tree);
+                if tree != last
+                    && let Some(tree) = tree.and_then(|tree| self.trees[tree].as_mut())
+                {
+                    tree.is_uncertain = true;
+                    tree.uncertain_charge = tree.uncertain_charge.saturating_add(charge);
+                }
+                last = tree;
+            }
+        }
+    }
+
     /// Whoever may have waited for the members that were reaped is charged.
     fn charge_reaped(&mut self) {
         // A process that has exited waits for nobody, and its children are an ancestor's.
@@ -130,8 +154,10 @@ impl<M> ProcessTrees<M> {
         let Some(member) = self.members.get_mut(at) else { return };
         let (tree, parent) = (member.tree, member.parent);
         if let Some(children_cpu) = member.final_children.take() {
-            let growth = member.count_children(children_cpu);
+            let mut growth = member.count_children(children_cpu);
             if let Some(tree) = self.trees[tree].as_mut() {
+                // There is no later reading.
+                pay(&mut growth, &mut tree.uncertain_charge);
                 tree.count_growth(growth);
             }
         } else if member.is_root()
@@ -229,6 +255,10 @@ impl<M> ProcessTrees<M> {
             let tree = self.trees[member.tree].as_mut();
             let Some(tree) = tree.filter(|tree| tree.is_in_pass) else { continue };
             let Some(stat) = member.stat.take() else { continue };
+            if tree.is_uncertain {
+                member.clock_at_stat = None;
+                continue;
+            }
             let growth = member.count_children(stat.children_cpu);
             // What this reading has not paid is not in it.
             member.old_charge = member.old_charge.min(HIDDEN_NANOS);

@@ -218,6 +218,7 @@ impl<M> ProcessTrees<M> {
     ) -> bool {
         let mut unplaced = std::mem::take(&mut self.discovery.unplaced);
         unplaced.clear();
+        let known = self.members.len();
         let mut is_gone = false;
         for pid in pids.drain(..) {
             // Also opened twice, if a lap is shorter than the new pids.
@@ -253,6 +254,9 @@ impl<M> ProcessTrees<M> {
             }
         }
         self.discovery.unplaced = unplaced;
+        if self.members.len() > known {
+            self.link_waiting();
+        }
         is_gone
     }
 
@@ -347,7 +351,7 @@ impl<M> ProcessTrees<M> {
             if let Some(LastReading { at, cpu_time, .. }) = member.reading {
                 (member.taken_at, member.counted) = (at, Some(cpu_time));
             }
-            member.children_counted = Some(stat.children_cpu);
+            member.set_children_baseline(stat.children_cpu);
             // Only a pass proves.
             member.seen = Seen::Unread;
         }
@@ -355,20 +359,20 @@ impl<M> ProcessTrees<M> {
         if let Some(tree) = self.trees[place.tree].as_mut() {
             tree.members.push(at);
         }
-        self.link_children_of(at);
     }
 
-    /// Roots that were added before a process above them was known.
-    pub(super) fn link_children_of(&mut self, at: MemberIndex) {
-        let Some(pid) = self.members.get(at).map(|member| member.pid) else { return };
-        for tree in 0..self.trees.len() {
-            let Some(root) = self.trees[tree].as_ref().and_then(|tree| tree.root) else { continue };
-            let Some(member) = self.members.get(root) else { continue };
-            let (parent, is_orphan) = (member.parent, member.is_orphan);
-            let is_child = root != at && member.parent_pid == pid;
+    /// Links members that were known before their parent was.
+    pub(super) fn link_waiting(&mut self) {
+        for at in 0..self.members.slots() {
+            let Some(member) = self.members.get(at) else { continue };
+            if member.parent.is_some() && !member.is_orphan {
+                continue;
+            }
+            let (parent, found) = (member.parent, self.members.with_pid(member.parent_pid));
+            let is_above = |up: MemberIndex| self.members.chain(found).any(|above| above == up);
             // Marked as an orphan, until `stat` confirms it.
-            if is_child && (parent.is_none() || is_orphan) {
-                self.members.link(root, Some(at), true);
+            if found.is_some() && found != parent && parent.is_none_or(is_above) {
+                self.members.link(at, found, true);
             }
         }
     }

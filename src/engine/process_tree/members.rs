@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::tree::TreeIndex;
+use super::tree::{HIDDEN_NANOS, TreeIndex};
 use crate::history::units::{CpuShare, CpuTime, ResidentBytes};
 use crate::os::tree::{CommandName, ProcessStat};
 use crate::time::MonoNanos;
@@ -158,9 +158,18 @@ impl<M> Member<M> {
         after.0 - before.0
     }
 
+    /// What `children_cpu` contains now does not count, nor what it does not show of that yet.
+    pub(super) fn set_children_baseline(&mut self, children_cpu: CpuTime) {
+        self.children_counted = self.children_counted.max(Some(children_cpu));
+        self.old_charge = self.old_charge.max(HIDDEN_NANOS);
+    }
+
     /// Counts a reading of `children_cpu`, and returns the growth that its own charges leave.
     pub(super) fn count_children(&mut self, children_cpu: CpuTime) -> u64 {
-        let before = self.children_counted.unwrap_or(children_cpu);
+        let Some(before) = self.children_counted else {
+            self.set_children_baseline(children_cpu);
+            return 0;
+        };
         let after = children_cpu.max(before);
         self.children_counted = Some(after);
         let mut growth = after.0 - before.0;

@@ -56,6 +56,8 @@ impl<M> ProcessTrees<M> {
             tree.is_in_pass = false;
             tree.has_reaped = false;
             tree.has_unread = false;
+            tree.is_uncertain = false;
+            tree.uncertain_charge = 0;
         }
     }
 
@@ -123,13 +125,12 @@ impl<M> ProcessTrees<M> {
             let Some(tree) = trees[member.tree].as_ref().filter(|tree| tree.is_in_pass) else {
                 continue;
             };
-            let has_charge = member.old_charge > 0 || member.young_charge > 0;
             let stat = match &member.hold {
                 Hold::Tracker => {
                     let clock = member.counted;
                     let is_quiet = clock.is_some()
                         && clock == member.clock_at_stat
-                        && !has_charge
+                        && member.young_charge == 0
                         && tree.charges.is_empty()
                         && !tree.has_reaped;
                     let should_read = match which {

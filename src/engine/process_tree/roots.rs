@@ -177,10 +177,11 @@ impl<M> ProcessTrees<M> {
         if let Some(stat) = stat {
             member.set_stat(&stat);
             member.leads_group = stat.group == pid;
-            member.children_counted = Some(stat.children_cpu);
+            member.set_children_baseline(stat.children_cpu);
         }
         let age = if root.counts_from_start { Age::Newborn } else { Age::Existing };
         if root.counts_from_start {
+            member.old_charge = 0;
             member.counted = Some(CpuTime::default());
             member.children_counted = Some(CpuTime::default());
         }
@@ -198,7 +199,7 @@ impl<M> ProcessTrees<M> {
                 Age::Existing => Some(added_after),
             };
         }
-        self.link_children_of(at);
+        self.link_waiting();
         self.take_in_descendants(tree, found, is_listed, age, source);
         counts_from
     }
@@ -241,8 +242,8 @@ impl<M> ProcessTrees<M> {
                 Hold::Tracker => source.stat_of(member.pid),
                 Hold::Trees(held) => source.stat(held),
             };
-            if let (Some(before), Some(stat)) = (member.children_counted, stat) {
-                member.children_counted = Some(before.max(stat.children_cpu));
+            if let Some(stat) = stat {
+                member.set_children_baseline(stat.children_cpu);
             }
         }
     }

@@ -37,8 +37,13 @@ pub(super) struct Tree {
     pub is_in_pass: bool,
     /// In this pass, of its members or of those of an enclosed tree.
     pub has_reaped: bool,
-    /// A member of it was not read in this pass.
+    /// The `children_cpu` of a member was not read in this pass.
     pub has_unread: bool,
+    /// A member of it or of an enclosed tree was not read in this pass. It may have been reaped, so the
+    /// `children_cpu` of this pass may have it, and do not count.
+    pub is_uncertain: bool,
+    /// What of those members is counted.
+    pub uncertain_charge: u64,
     /// A member was not taken in, because there were too many.
     pub is_over_limit: bool,
     /// CPU time since the last share that no living member accounts for.
@@ -67,6 +72,8 @@ impl Tree {
             is_in_pass: false,
             has_reaped: false,
             has_unread: false,
+            is_uncertain: false,
+            uncertain_charge: 0,
             is_over_limit: false,
             loose_busy: 0,
             taken_at: now,

@@ -56,6 +56,9 @@ impl Driver {
             driver.kernel.during = step.during.iter().copied().collect();
             driver.call(step.call, case.settings.is_polite);
             driver.kernel.during.clear();
+            if std::env::var_os("PLUGMETER_TREE_TRACE").is_some() {
+                println!("{:#?}", driver.trees);
+            }
             driver.check().map_err(|error| format!("step {number}: {error}"))?;
         }
         Ok(driver)
