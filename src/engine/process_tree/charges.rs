@@ -167,7 +167,10 @@ impl<M> ProcessTrees<M> {
             let children_counted = member.children_counted.filter(|_| parent.is_none());
             tree.reaped_root = Some(ReapedRoot { children_counted });
         }
-        let (charge, is_orphan) = (member.charge(), member.is_orphan);
+        let (mut charge, is_orphan) = (member.charge(), member.is_orphan);
+        // Of the shared charges it may hide some as well, and then whoever has waited for it shows them.
+        let hidden = self.trees[tree].as_ref().map_or(0, |tree| tree.charges.hidden());
+        charge = charge.saturating_add(hidden.min(HIDDEN_NANOS));
         for above in self.members.chain(Some(at)) {
             let tree = self.members.get(above).and_then(|above| self.trees[above.tree].as_mut());
             if let Some(tree) = tree {
@@ -244,7 +247,10 @@ impl<M> ProcessTrees<M> {
             let Some(member) = self.members.get(at).filter(|member| member.is_leaving) else {
                 continue;
             };
-            self.discovery.retry_if_assigned(member.pid);
+            match member.seen {
+                Seen::Reaped | Seen::Final => self.discovery.retry_if_assigned(member.pid),
+                Seen::Unread | Seen::Alive | Seen::Zombie => {}
+            }
             self.remove_member(at);
         }
     }
@@ -260,8 +266,6 @@ impl<M> ProcessTrees<M> {
                 continue;
             }
             let growth = member.count_children(stat.children_cpu);
-            // What this reading has not paid is not in it.
-            member.old_charge = member.old_charge.min(HIDDEN_NANOS);
             tree.count_growth(growth);
         }
     }

@@ -69,6 +69,9 @@ impl Window {
 pub(super) enum Age {
     /// It was born since the last pass.
     Newborn,
+    /// It was not known, although all processes were listed in the last pass. If its parent was, it
+    /// is a newborn one.
+    Unlisted,
     /// It existed when the root was added.
     Existing,
 }
@@ -95,7 +98,10 @@ impl Discovery {
 
     pub(super) fn start<S: TreeSource>(&mut self, source: &mut S) {
         if self.cursor == Cursor::Unset {
-            self.cursor = source.last_pid().map_or(Cursor::Unknown, Cursor::At);
+            let last = source.last_pid();
+            self.cursor = last.map_or(Cursor::Unknown, Cursor::At);
+            let recent = last.map(|last| last.saturating_sub(RETRIED_PIDS) + 1..=last);
+            self.retries.extend(recent.into_iter().flatten());
         }
     }
 
@@ -183,7 +189,8 @@ impl<M> ProcessTrees<M> {
                 self.discovery.retries.extend(window.pids().skip(skipped));
             }
             pids.sort_unstable_by_key(|&pid| self.discovery.window.position(pid));
-            self.adopt(source, &mut pids, Age::Newborn, false);
+            let age = if window.is_some() { Age::Newborn } else { Age::Unlisted };
+            self.adopt(source, &mut pids, age, false);
         }
         if retries.capacity() > self.discovery.retries.capacity() {
             retries.clear();
@@ -324,17 +331,19 @@ impl<M> ProcessTrees<M> {
         let Some(place) = self.place(pid, &stat) else { return };
         let Some(tree) = self.trees[place.tree].as_mut() else { return };
         let window = self.discovery.window;
-        let is_newborn = age == Age::Newborn
-            && match tree.added_after {
-                None => true,
-                Some(AddedAfter::Unknown) => false,
-                Some(AddedAfter::Pid(last)) => {
-                    window.contains(pid) && window.position(pid) > window.position(last)
-                }
-            };
+        let parent = place.parent.and_then(|parent| self.members.get(parent));
+        let is_newborn = match (age, tree.added_after) {
+            (Age::Newborn, Some(AddedAfter::Pid(last))) => {
+                window.contains(pid) && window.position(pid) > window.position(last)
+            }
+            (Age::Newborn, None) => true,
+            (Age::Unlisted, None) => parent.is_some_and(|parent| !parent.is_old_find),
+            (Age::Newborn | Age::Unlisted, Some(_)) | (Age::Existing, _) => false,
+        };
         let mut member = Member::new(pid, Hold::Trees(held), place.tree, tree.taken_at);
         member.set_stat(&stat);
         member.stat = Some(stat);
+        member.is_old_find = !is_newborn;
         (member.parent, member.proofs) = (place.parent, place.proofs);
         if is_newborn {
             member.counted = Some(CpuTime::default());

@@ -69,7 +69,9 @@ pub(super) struct Member<M> {
     pub counted: Option<CpuTime>,
     /// The same for `children_cpu`.
     pub children_counted: Option<CpuTime>,
-    /// Charges that a reading of `children_cpu` since the end of the child could have paid.
+    /// Charges that `children_cpu` contains without showing it, at most.
+    pub hidden_charge: u64,
+    /// Charges of children of which the end was known when `children_cpu` was read in this pass.
     pub old_charge: u64,
     /// Charges of children of which the end is known only since the last such reading.
     pub young_charge: u64,
@@ -77,6 +79,8 @@ pub(super) struct Member<M> {
     pub clock_at_stat: Option<CpuTime>,
     /// A root that has run, although its `stat` was left out of a full pass for not having run.
     pub owes_stat: bool,
+    /// It was taken in since the last pass, and is older.
+    pub is_old_find: bool,
     /// Read in this pass.
     pub stat: Option<ProcessStat>,
     pub seen: Seen,
@@ -110,10 +114,12 @@ impl<M> Member<M> {
             is_alive: true,
             counted: None,
             children_counted: None,
+            hidden_charge: 0,
             old_charge: 0,
             young_charge: 0,
             clock_at_stat: None,
             owes_stat: false,
+            is_old_find: false,
             stat: None,
             seen: Seen::Unread,
             final_children: None,
@@ -145,7 +151,9 @@ impl<M> Member<M> {
     /// count. All that there may be, if that is not known.
     pub(super) fn charge(&self) -> u64 {
         match (self.counted, self.children_counted) {
-            (Some(own), Some(children)) => own.0.saturating_add(children.0),
+            (Some(own), Some(children)) => {
+                own.0.saturating_add(children.0).saturating_add(self.hidden_charge)
+            }
             (None, Some(_)) | (Some(_) | None, None) => u64::MAX,
         }
     }
@@ -161,7 +169,7 @@ impl<M> Member<M> {
     /// What `children_cpu` contains now does not count, nor what it does not show of that yet.
     pub(super) fn set_children_baseline(&mut self, children_cpu: CpuTime) {
         self.children_counted = self.children_counted.max(Some(children_cpu));
-        self.old_charge = self.old_charge.max(HIDDEN_NANOS);
+        self.hidden_charge = HIDDEN_NANOS;
     }
 
     /// Counts a reading of `children_cpu`, and returns the growth that its own charges leave.
@@ -173,9 +181,13 @@ impl<M> Member<M> {
         let after = children_cpu.max(before);
         self.children_counted = Some(after);
         let mut growth = after.0 - before.0;
-        for charge in [&mut self.old_charge, &mut self.young_charge] {
+        let charges = [&mut self.old_charge, &mut self.young_charge, &mut self.hidden_charge];
+        for charge in charges {
             pay(&mut growth, charge);
         }
+        // What this reading has not paid is not in it, or hidden.
+        let hidden = self.hidden_charge.saturating_add(std::mem::take(&mut self.old_charge));
+        self.hidden_charge = hidden.min(HIDDEN_NANOS);
         growth
     }
 }

@@ -51,6 +51,7 @@ impl<M> ProcessTrees<M> {
             member.seen = Seen::Unread;
             member.stat = None;
             member.final_children = None;
+            member.is_old_find = false;
         }
         for tree in self.trees.iter_mut().flatten() {
             tree.is_in_pass = false;

@@ -181,7 +181,7 @@ impl<M> ProcessTrees<M> {
         }
         let age = if root.counts_from_start { Age::Newborn } else { Age::Existing };
         if root.counts_from_start {
-            member.old_charge = 0;
+            member.hidden_charge = 0;
             member.counted = Some(CpuTime::default());
             member.children_counted = Some(CpuTime::default());
         }
@@ -196,7 +196,7 @@ impl<M> ProcessTrees<M> {
             (tree.root, tree.above) = (Some(at), above);
             tree.added_after = match age {
                 Age::Newborn => None,
-                Age::Existing => Some(added_after),
+                Age::Unlisted | Age::Existing => Some(added_after),
             };
         }
         self.link_waiting();
@@ -362,7 +362,7 @@ impl<M> ProcessTrees<M> {
         self.share_own_charges(at);
         self.charge(at);
         if let Some(member) = self.members.get_mut(at) {
-            member.is_leaving = true;
+            (member.seen, member.is_leaving) = (Seen::Reaped, true);
         }
         self.remove_leaving();
     }

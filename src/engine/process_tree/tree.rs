@@ -121,6 +121,11 @@ impl SharedCharges {
         self.depth = self.depth.max(depth);
     }
 
+    /// What the members may hide of forgiven charges, in all.
+    pub(super) fn hidden(&self) -> u64 {
+        self.hidden
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.posted == 0 && self.waiting.is_empty()
     }
