@@ -121,12 +121,12 @@ impl<M> ProcessTrees<M> {
     }
 
     fn read_children_cpu<S: TreeSource<Member = M>>(&mut self, source: &mut S, which: Stats) {
-        let trees = &self.trees;
+        let trees = &mut self.trees;
         for (_, member) in self.members.iter_mut() {
-            let Some(tree) = trees[member.tree].as_ref().filter(|tree| tree.is_in_pass) else {
+            let Some(tree) = trees[member.tree].as_mut().filter(|tree| tree.is_in_pass) else {
                 continue;
             };
-            let stat = match &member.hold {
+            let (clock, stat) = match &member.hold {
                 Hold::Tracker => {
                     let clock = member.counted;
                     let is_quiet = clock.is_some()
@@ -142,9 +142,8 @@ impl<M> ProcessTrees<M> {
                     if !should_read {
                         continue;
                     }
-                    member.clock_at_stat = clock;
                     member.owes_stat = false;
-                    source.stat_of(member.pid)
+                    (clock, source.stat_of(member.pid))
                 }
                 Hold::Trees(held) => {
                     if which == Stats::Owed {
@@ -155,16 +154,19 @@ impl<M> ProcessTrees<M> {
                     if is_quiet && member.young_charge == 0 {
                         continue;
                     }
-                    member.clock_at_stat = clock;
-                    source.stat(held)
+                    (clock, source.stat(held))
                 }
             };
-            // Only if it was read: what is young stays so otherwise.
-            if stat.is_some() {
-                member.old_charge =
-                    member.old_charge.saturating_add(std::mem::take(&mut member.young_charge));
-                member.stat = stat;
-            }
+            let Some(stat) = stat else {
+                // What is young stays so.
+                member.clock_at_stat = None;
+                tree.has_unread = true;
+                continue;
+            };
+            let young = std::mem::take(&mut member.young_charge);
+            member.old_charge = member.old_charge.saturating_add(young);
+            member.clock_at_stat = clock;
+            member.stat = Some(stat);
         }
     }
 
