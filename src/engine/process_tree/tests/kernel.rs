@@ -29,7 +29,7 @@ pub(super) struct Process {
     pub parent: usize,
     born_of: usize,
     pub state: State,
-    group: u32,
+    pub group: u32,
     session: u32,
     user: u64,
     system: u64,
@@ -85,7 +85,7 @@ pub(super) struct KernelSettings {
     pub fails_every: Option<u32>,
 }
 
-pub(super) const MAX_PROCESSES: usize = 45;
+const MAX_PROCESSES: usize = 45;
 
 #[derive(Debug)]
 pub(super) struct Kernel {
@@ -102,6 +102,10 @@ pub(super) struct Kernel {
     pub immortal: Vec<usize>,
     pub forks_left: u32,
     pub can_fail: bool,
+    pub can_list: bool,
+    pub has_memory: bool,
+    pub panics_at_open: bool,
+    pub max_processes: usize,
     calls: u32,
     pub counts: Counts,
 }
@@ -144,6 +148,10 @@ impl Kernel {
             immortal: vec![INIT, HOST],
             forks_left: 0,
             can_fail: false,
+            can_list: true,
+            has_memory: true,
+            panics_at_open: false,
+            max_processes: MAX_PROCESSES,
             calls: 0,
             counts: Counts::default(),
         };
@@ -164,7 +172,7 @@ impl Kernel {
     }
 
     pub(super) fn fork(&mut self, parent: usize) -> Option<usize> {
-        if self.present.len() >= MAX_PROCESSES || self.forks_left == 0 {
+        if self.present.len() >= self.max_processes || self.forks_left == 0 {
             return None;
         }
         self.forks_left -= 1;
@@ -431,6 +439,9 @@ impl TreeSource for Kernel {
     fn list(&mut self, pids: &mut Vec<u32>) -> Result<(), ReadError> {
         self.meanwhile();
         self.counts.lists += 1;
+        if !self.can_list {
+            return Err(ReadError::UNKNOWN);
+        }
         let visible = self.present.iter().map(|&at| &self.processes[at]);
         let visible = visible.filter(|process| process.state != State::Unborn);
         pids.extend(visible.map(|process| process.pid));
@@ -451,6 +462,7 @@ impl TreeSource for Kernel {
     fn open(&mut self, pid: u32, is_wanted: &mut dyn FnMut(&ProcessStat) -> bool) -> Open<usize> {
         self.meanwhile();
         self.counts.opens += 1;
+        assert!(!self.panics_at_open, "as required by the test");
         let Some(at) = self.find(pid) else { return Open::Gone };
         let stat = self.stat_at(at);
         self.meanwhile();
@@ -494,7 +506,7 @@ impl TreeSource for Kernel {
             (State::Alive, Some(cpu)) => MemberReading::Alive {
                 at,
                 cpu_time: CpuTime(cpu),
-                resident: ResidentBytes::new(4_096),
+                resident: ResidentBytes::new(4_096).filter(|_| self.has_memory),
             },
             (State::Zombie, Some(cpu)) => MemberReading::Zombie { at, cpu_time: CpuTime(cpu) },
             (State::Dying | State::Gone, _) => MemberReading::Reaped,
