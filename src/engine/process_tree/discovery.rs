@@ -58,9 +58,10 @@ impl Window {
 
     fn pids(&self) -> impl Iterator<Item = u32> + use<> {
         let Self { before, last, first_of_lap, last_of_lap } = *self;
-        let (end, rest) =
-            if last >= before { (last, 1..=0) } else { (last_of_lap, first_of_lap..=last) };
-        (before.saturating_add(1)..=end).chain(rest)
+        let is_lap_over = last < before;
+        let end = if is_lap_over { last_of_lap } else { last };
+        let next_lap = is_lap_over.then_some(first_of_lap..=last);
+        (before.saturating_add(1)..=end).chain(next_lap.into_iter().flatten())
     }
 }
 

@@ -43,12 +43,10 @@ impl<M> ProcessTrees<M> {
                     let other = tree.and_then(|tree| self.trees[tree].as_ref()?.id);
                     return AddedRoot::RootOf(other.unwrap_or(id));
                 }
-                Some(Hold::Trees(held)) => {
-                    if source.read(held) == MemberReading::Reaped {
-                        self.remove_reaped(at);
-                    }
+                Some(Hold::Trees(held)) if source.read(held) == MemberReading::Reaped => {
+                    self.remove_reaped(at);
                 }
-                None => {}
+                Some(Hold::Trees(_)) | None => {}
             }
         }
         let tree = self.tree_for(id, now);
