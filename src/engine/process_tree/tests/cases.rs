@@ -151,7 +151,7 @@ impl Case {
         let random = &mut Random::new(seed);
         let settings = KernelSettings {
             last_pid_of_lap: 30_000,
-            reports_last_pid: seed % 5 != 0,
+            reports_last_pid: !seed.is_multiple_of(5),
             lists_children: true,
             is_polite: true,
             fails_every: None,
