@@ -378,7 +378,13 @@ impl<M> ProcessTrees<M> {
             if member.parent.is_some() && !member.is_orphan {
                 continue;
             }
-            let (parent, found) = (member.parent, self.members.with_pid(member.parent_pid));
+            let parent = member.parent;
+            let tree = self.trees[member.tree].as_ref();
+            // An orphan may have gone to any of those above the root: its pid is not read again before
+            // it runs.
+            let above = tree.into_iter().flat_map(|tree| &tree.above).copied();
+            let mut pids = std::iter::once(member.parent_pid).chain(above);
+            let found = pids.find_map(|pid| self.members.with_pid(pid));
             let is_above = |up: MemberIndex| self.members.chain(found).any(|above| above == up);
             // Marked as an orphan, until `stat` confirms it.
             if found.is_some() && found != parent && parent.is_none_or(is_above) {
