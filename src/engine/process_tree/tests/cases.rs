@@ -22,7 +22,7 @@ pub(super) enum Call {
     RegisterHost {
         slot: u8,
     },
-    /// The exit of a root is detected, if it has exited; the host waits for it if `is_waited_for`.
+    /// The exit of a root is detected, of this plugin or the next one with such a root; the host waits for it if `is_waited_for`.
     Exited {
         slot: u8,
         is_waited_for: bool,
@@ -119,7 +119,7 @@ impl Case {
     pub(super) fn new(seed: u64) -> Self {
         let random = &mut Random::new(seed);
         let settings = KernelSettings {
-            last_pid_of_lap: random.pick(&[120, 400, 30_000]),
+            last_pid_of_lap: random.pick(&[50, 120, 400, 30_000]),
             reports_last_pid: random.chance(850),
             lists_children: random.chance(700),
             is_polite: random.chance(150),

@@ -194,12 +194,17 @@ impl Driver {
     }
 
     fn exited(&mut self, slot: u8, is_waited_for: bool, has_children_cpu: bool) {
+        let is_exited = |&slot: &u8| {
+            self.tracker(slot).is_some_and(|tracker| {
+                match self.kernel.processes[tracker.process].state {
+                    State::Unborn | State::Alive => false,
+                    State::Zombie | State::Dying | State::Gone => true,
+                }
+            })
+        };
+        let Some(slot) = (slot..slot + 5).map(|slot| slot % 5).find(is_exited) else { return };
         let Some(Tracker { process, .. }) = self.tracker(slot) else { return };
-        let state = self.kernel.processes[process].state;
-        let is_zombie = state == State::Zombie;
-        if state == State::Alive || state == State::Unborn {
-            return;
-        }
+        let is_zombie = self.kernel.processes[process].state == State::Zombie;
         let id = TreeId(slot.into());
         self.kernel.can_fail = true;
         if is_waited_for && is_zombie && self.kernel.processes[process].parent == HOST {

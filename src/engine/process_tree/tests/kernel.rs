@@ -151,7 +151,7 @@ impl Kernel {
             can_list: true,
             has_memory: true,
             panics_at_open: false,
-            max_processes: MAX_PROCESSES,
+            max_processes: MAX_PROCESSES.min(settings.last_pid_of_lap as usize * 2 / 5),
             calls: 0,
             counts: Counts::default(),
         };

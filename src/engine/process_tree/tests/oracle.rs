@@ -25,7 +25,7 @@ fn check(seeds: std::ops::Range<u64>, new: fn(u64) -> Case, run: fn(&Case) -> Re
 
 #[test]
 fn total_never_exceeds_used_time_or_decreases() {
-    check(seeds(3_000), Case::new, |case| Driver::run(case).map(drop));
+    check(seeds(5_000), Case::new, |case| Driver::run(case).map(drop));
 }
 
 #[test]
