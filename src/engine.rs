@@ -4,6 +4,9 @@
 pub(crate) mod cpu_meter;
 pub(crate) mod effects;
 pub(crate) mod pass;
+// Temporarily: the sampler does not use it yet.
+#[allow(dead_code)]
+pub(crate) mod process_tree;
 mod slots;
 #[cfg(test)]
 mod tests;

@@ -15,6 +15,7 @@ pub(crate) mod reading;
 pub(crate) mod signals;
 #[cfg(feature = "portable")]
 pub(crate) mod sysinfo;
+pub(crate) mod tree;
 
 #[cfg(not(any(target_os = "linux", feature = "portable")))]
 compile_error!("on this platform plugmeter needs its feature `portable`");

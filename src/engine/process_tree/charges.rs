@@ -1,0 +1,272 @@
+//! The end of a pass: what was read is counted, and the members that were reaped leave charges.
+
+use super::ProcessTrees;
+use super::members::{Member, MemberIndex, Seen, pay};
+use super::tree::{HIDDEN_NANOS, ReapedRoot};
+
+impl<M> ProcessTrees<M> {
+    pub(super) fn settle(&mut self) {
+        for tree in self.trees.iter_mut().flatten() {
+            tree.has_reaped = false;
+        }
+        self.check_proofs();
+        self.count_own();
+        self.mark_uncertain();
+        self.charge_reaped();
+        self.update_links();
+        self.remove_leaving();
+        self.count_children();
+        for tree in self.trees.iter_mut().flatten().filter(|tree| tree.is_in_pass) {
+            if self.is_full && !tree.has_unread && !tree.is_uncertain && tree.reaped_root.is_none()
+            {
+                tree.charges.end_pass(tree.has_reaped, tree.members.len() + 1);
+            }
+        }
+    }
+
+    fn is_in_pass(&self, member: &Member<M>) -> bool {
+        self.trees[member.tree].as_ref().is_some_and(|tree| tree.is_in_pass)
+    }
+
+    /// New members belong to the tree if a proof was seen; not if all of them are reaped.
+    fn check_proofs(&mut self) {
+        loop {
+            let mut is_changed = false;
+            for at in 0..self.members.slots() {
+                let Some(member) = self.members.get(at) else { continue };
+                if member.is_proven() || member.is_leaving || !self.is_in_pass(member) {
+                    continue;
+                }
+                let proofs = member.proofs.into_iter().flatten();
+                let mut proofs = proofs.map(|proof| self.members.get(proof));
+                let is_proven = proofs
+                    .clone()
+                    .flatten()
+                    .any(|proof| proof.is_proven() && proof.seen.is_proof() && !proof.is_leaving);
+                let is_disproven = proofs.all(|proof| {
+                    proof.is_none_or(|proof| proof.is_leaving || proof.seen == Seen::Reaped)
+                });
+                let is_reaped = member.seen == Seen::Reaped;
+                let Some(member) = self.members.get_mut(at) else { continue };
+                if is_proven {
+                    member.proofs = [None, None];
+                    is_changed = true;
+                } else if is_disproven && !is_reaped {
+                    member.is_leaving = true;
+                    is_changed = true;
+                }
+            }
+            if !is_changed {
+                break;
+            }
+        }
+        self.remove_leaving();
+    }
+
+    /// Counts the CPU clocks, and marks the members that were reaped.
+    fn count_own(&mut self) {
+        self.reaped.clear();
+        for at in 0..self.members.slots() {
+            let Some(member) = self.members.get_mut(at) else { continue };
+            let tree = self.trees[member.tree].as_mut();
+            let Some(tree) = tree.filter(|tree| tree.is_in_pass) else { continue };
+            let has_stat = member.stat.is_some();
+            match member.seen {
+                Seen::Unread => (member.stat, member.clock_at_stat) = (None, None),
+                Seen::Alive | Seen::Zombie => member.is_alive = member.seen == Seen::Alive,
+                Seen::Reaped | Seen::Final => {
+                    (member.is_alive, member.is_leaving) = (false, true);
+                    self.reaped.push(at);
+                    continue;
+                }
+            }
+            if member.seen == Seen::Unread || !member.is_proven() {
+                tree.has_unread = true;
+                (member.stat, member.clock_at_stat) = (None, None);
+                continue;
+            }
+            if member.is_root() {
+                let has_moved = member.counted != member.clock_at_stat;
+                member.owes_stat |= self.is_full && !has_stat && has_moved;
+            } else if let Some(reading) = member.reading {
+                let growth = member.count_own(reading.cpu_time);
+                member.busy += growth;
+                tree.count(growth);
+            }
+        }
+    }
+
+    /// Marks the trees that may have waited for a member that was not read.
+    fn mark_uncertain(&mut self) {
+        for at in 0..self.members.slots() {
+            let Some(member) = self.members.get(at) else { continue };
+            if member.seen != Seen::Unread || !self.is_in_pass(member) {
+                continue;
+            }
+            let charge = member.charge();
+            let mut last = None;
+            for above in self.members.chain(Some(at)) {
+                let tree = self.members.get(above).map(|above| above.tree);
+                if tree != last
+                    && let Some(tree) = tree.and_then(|tree| self.trees[tree].as_mut())
+                {
+                    tree.is_uncertain = true;
+                    tree.uncertain_charge = tree.uncertain_charge.saturating_add(charge);
+                }
+                last = tree;
+            }
+        }
+    }
+
+    /// Whoever may have waited for the members that were reaped is charged.
+    fn charge_reaped(&mut self) {
+        // A process that has exited waits for nobody, and its children are an ancestor's.
+        for at in 0..self.members.slots() {
+            let Some(member) = self.members.get(at) else { continue };
+            let has_charge = member.old_charge > 0 || member.young_charge > 0;
+            if has_charge && !member.is_alive && self.is_in_pass(member) {
+                self.share_own_charges(at);
+            }
+        }
+        let mut reaped = std::mem::take(&mut self.reaped);
+        // Those with last times come last: these may have others in them, and are counted here.
+        for is_final in [false, true] {
+            for &at in &reaped {
+                let seen = self.members.get(at).map(|member| member.seen);
+                if (seen == Some(Seen::Final)) == is_final {
+                    self.charge(at);
+                }
+            }
+        }
+        reaped.clear();
+        self.reaped = reaped;
+    }
+
+    pub(super) fn share_own_charges(&mut self, at: MemberIndex) {
+        let Some(member) = self.members.get_mut(at) else { return };
+        let old = std::mem::take(&mut member.old_charge);
+        let charge = old.saturating_add(std::mem::take(&mut member.young_charge));
+        self.post(Some(at), charge);
+    }
+
+    /// Charges what was counted of a member that was reaped.
+    pub(super) fn charge(&mut self, at: MemberIndex) {
+        let Some(member) = self.members.get_mut(at) else { return };
+        let (tree, parent) = (member.tree, member.parent);
+        if let Some(children_cpu) = member.final_children.take() {
+            let mut growth = member.count_children(children_cpu);
+            if let Some(tree) = self.trees[tree].as_mut() {
+                // There is no later reading.
+                pay(&mut growth, &mut tree.uncertain_charge);
+                tree.count_growth(growth);
+            }
+        } else if member.is_root()
+            && let Some(tree) = self.trees[tree].as_mut()
+        {
+            // What a member of an enclosing tree has waited for is counted there.
+            let children_counted = member.children_counted.filter(|_| parent.is_none());
+            tree.reaped_root = Some(ReapedRoot { children_counted });
+        }
+        let (mut charge, is_orphan) = (member.charge(), member.is_orphan);
+        // Of the shared charges it may hide some as well, and then whoever has waited for it shows them.
+        let hidden = self.trees[tree].as_ref().map_or(0, |tree| tree.charges.hidden());
+        charge = charge.saturating_add(hidden.min(HIDDEN_NANOS));
+        for above in self.members.chain(Some(at)) {
+            let tree = self.members.get(above).and_then(|above| self.trees[above.tree].as_mut());
+            if let Some(tree) = tree {
+                tree.has_reaped = true;
+            }
+        }
+        match parent.and_then(|parent| self.members.get_mut(parent)) {
+            // Nobody else can have waited for it.
+            Some(parent) if !is_orphan && parent.seen == Seen::Alive => {
+                parent.young_charge = parent.young_charge.saturating_add(charge);
+            }
+            Some(_) | None => self.post(parent, charge),
+        }
+    }
+
+    /// Charges all trees of `at` and of those above it.
+    fn post(&mut self, at: Option<MemberIndex>, charge: u64) {
+        let depth = self.members.chain(at).count();
+        let depth = u32::try_from(depth).unwrap_or(u32::MAX).saturating_add(1);
+        let mut last = None;
+        for above in self.members.chain(at) {
+            let tree = self.members.get(above).map(|above| above.tree);
+            // A tree can be left and entered again: it is charged again then, which loses at most.
+            if tree != last
+                && let Some(tree) = tree.and_then(|tree| self.trees[tree].as_mut())
+            {
+                tree.charges.post(charge, depth);
+            }
+            last = tree;
+        }
+    }
+
+    /// Who is whose parent, as read in this pass.
+    fn update_links(&mut self) {
+        for at in 0..self.members.slots() {
+            let Some(member) = self.members.get_mut(at) else { continue };
+            let Some(stat) = member.stat else { continue };
+            if member.is_leaving {
+                continue;
+            }
+            member.set_stat(&stat);
+            let (tree, parent, is_orphan) = (member.tree, member.parent, member.is_orphan);
+            let found = self.members.with_pid(stat.parent).filter(|&up| up != at);
+            if found == parent && found.is_some() && !is_orphan {
+                continue;
+            }
+            match found.and_then(|up| self.members.get(up)) {
+                // Reaped in this pass: an ancestor of it takes the orphan.
+                Some(up) if up.is_leaving => {}
+                Some(up) => {
+                    let is_unsure = !up.seen.is_proof();
+                    self.members.link(at, found, is_unsure);
+                }
+                None => {
+                    let tree = self.trees[tree].as_ref();
+                    if tree.is_some_and(|tree| tree.above.contains(&stat.parent)) {
+                        self.members.link(at, None, false);
+                    } else {
+                        // An unknown process, so one of those above may take it.
+                        self.members.link(at, parent, parent.is_some());
+                    }
+                }
+            }
+        }
+    }
+
+    /// Removes the marked members.
+    pub(super) fn remove_leaving(&mut self) {
+        if !self.members.iter().any(|(_, member)| member.is_leaving) {
+            return;
+        }
+        self.members.lift_children();
+        for at in 0..self.members.slots() {
+            let Some(member) = self.members.get(at).filter(|member| member.is_leaving) else {
+                continue;
+            };
+            match member.seen {
+                Seen::Reaped | Seen::Final => self.discovery.retry_if_assigned(member.pid),
+                Seen::Unread | Seen::Alive | Seen::Zombie => {}
+            }
+            self.remove_member(at);
+        }
+    }
+
+    /// Counts the growth of each `children_cpu`, without what pays charges.
+    fn count_children(&mut self) {
+        for (_, member) in self.members.iter_mut() {
+            let tree = self.trees[member.tree].as_mut();
+            let Some(tree) = tree.filter(|tree| tree.is_in_pass) else { continue };
+            let Some(stat) = member.stat.take() else { continue };
+            if tree.is_uncertain {
+                member.clock_at_stat = None;
+                continue;
+            }
+            let growth = member.count_children(stat.children_cpu);
+            tree.count_growth(growth);
+        }
+    }
+}

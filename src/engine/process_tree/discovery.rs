@@ -1,0 +1,395 @@
+//! New members: the processes of the pids that were assigned since the last pass.
+
+use super::members::{Hold, LastReading, Member, MemberIndex, Seen};
+use super::tree::{AddedAfter, TreeIndex};
+use super::{MAX_MEMBERS, MAX_TREE_MEMBERS, ProcessTrees};
+use crate::history::units::CpuTime;
+use crate::os::tree::{MemberReading, Open, ProcessStat, TreeSource};
+
+/// For more new pids, a list of all processes costs less than opening each.
+const MAX_OPENED_PIDS: u32 = 1_000;
+
+/// For more new pids, the processes are not opened one by one even if they cannot be listed.
+const MAX_NEW_PIDS: u32 = 16_384;
+
+/// The pids that may not be a process yet, if so many were assigned that the list was read.
+const RETRIED_PIDS: u32 = 64;
+
+/// The pid that was assigned last.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Cursor {
+    /// No pass has begun since the first root was added.
+    #[default]
+    Unset,
+    /// The operating system does not report it, or processes were missed.
+    Unknown,
+    At(u32),
+}
+
+/// Consecutively assigned pids, across the end of a lap if there is one.
+#[derive(Clone, Copy, Debug, Default)]
+struct Window {
+    /// The last pid before them.
+    before: u32,
+    last: u32,
+    /// The pids of a lap.
+    first_of_lap: u32,
+    last_of_lap: u32,
+}
+
+impl Window {
+    /// The position of a pid, from 1 on. Pids beyond the end of a lap come last.
+    fn position(&self, pid: u32) -> u32 {
+        if pid > self.before {
+            pid - self.before
+        } else {
+            let rest = self.last_of_lap.saturating_sub(self.before);
+            rest.saturating_add(1 + pid.saturating_sub(self.first_of_lap))
+        }
+    }
+
+    fn len(&self) -> u32 {
+        if self.before == self.last { 0 } else { self.position(self.last) }
+    }
+
+    fn contains(&self, pid: u32) -> bool {
+        pid != self.before && self.position(pid) <= self.len()
+    }
+
+    fn pids(&self) -> impl Iterator<Item = u32> + use<> {
+        let Self { before, last, first_of_lap, last_of_lap } = *self;
+        let is_lap_over = last < before;
+        let end = if is_lap_over { last_of_lap } else { last };
+        let next_lap = is_lap_over.then_some(first_of_lap..=last);
+        (before.saturating_add(1)..=end).chain(next_lap.into_iter().flatten())
+    }
+}
+
+/// Whether all CPU time of a new member counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Age {
+    /// It was born since the last pass.
+    Newborn,
+    /// It was not known, although all processes were listed in the last pass. If its parent was, it
+    /// is a newborn one.
+    Unlisted,
+    /// It existed when the root was added.
+    Existing,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Discovery {
+    cursor: Cursor,
+    window: Window,
+    /// New pids without a process: a pid is assigned a moment before there is a process.
+    retries: Vec<u32>,
+    /// Processes could not be listed although that was needed.
+    has_failed: bool,
+    pids: Vec<u32>,
+    unplaced: Vec<(u32, ProcessStat)>,
+}
+
+impl Discovery {
+    /// Without trees, pids are not followed.
+    pub(super) fn reset(&mut self) {
+        self.cursor = Cursor::Unset;
+        self.window = Window::default();
+        self.retries.clear();
+    }
+
+    pub(super) fn start<S: TreeSource>(&mut self, source: &mut S) {
+        if self.cursor == Cursor::Unset {
+            let last = source.last_pid();
+            self.cursor = last.map_or(Cursor::Unknown, Cursor::At);
+            let recent = last.map(|last| last.saturating_sub(RETRIED_PIDS) + 1..=last);
+            self.retries.extend(recent.into_iter().flatten());
+        }
+    }
+
+    pub(super) fn is_incomplete(&self) -> bool {
+        self.has_failed
+    }
+
+    pub(super) fn set_failed(&mut self) {
+        self.has_failed = true;
+        self.cursor = Cursor::Unknown;
+    }
+
+    /// A reaped member's pid may have been assigned again in the window, and was not opened then.
+    pub(super) fn retry_if_assigned(&mut self, pid: u32) {
+        if self.window.contains(pid) && !self.retries.contains(&pid) {
+            self.retries.push(pid);
+        }
+    }
+
+    /// The pids that were assigned since the last pass. `None` if that is not known.
+    fn advance<S: TreeSource>(&mut self, source: &mut S) -> Option<Window> {
+        let before = std::mem::replace(&mut self.cursor, Cursor::Unknown);
+        let last = source.last_pid()?;
+        match before {
+            Cursor::Unset | Cursor::Unknown => {
+                self.cursor = Cursor::At(last);
+                None
+            }
+            Cursor::At(before) if before == last => {
+                self.cursor = Cursor::At(last);
+                Some(Window { before, last, ..self.window })
+            }
+            Cursor::At(before) => {
+                let (first_of_lap, last_of_lap) = source.pid_range();
+                self.cursor = Cursor::At(last);
+                Some(Window { before, last, first_of_lap, last_of_lap })
+            }
+        }
+    }
+}
+
+/// Where a process belongs.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    tree: TreeIndex,
+    parent: Option<MemberIndex>,
+    proofs: [Option<MemberIndex>; 2],
+}
+
+impl<M> ProcessTrees<M> {
+    /// Takes in the new processes of all trees. `true` if some of the new pids are no process any
+    /// more: a member may have waited for it.
+    pub(super) fn discover<S: TreeSource<Member = M>>(&mut self, source: &mut S) -> bool {
+        let window = self.discovery.advance(source);
+        // If the source panics, the next pass lists all processes.
+        let cursor = std::mem::replace(&mut self.discovery.cursor, Cursor::Unknown);
+        let mut pids = std::mem::take(&mut self.discovery.pids);
+        let mut retries = std::mem::take(&mut self.discovery.retries);
+        pids.clear();
+        let mut is_gone = false;
+        let mut is_listed = true;
+        if let Some(window) = window
+            && window.len() <= MAX_OPENED_PIDS
+        {
+            self.discovery.window = window;
+            self.forget_assigned_ancestors(window);
+            pids.extend(window.pids());
+            is_gone |= self.adopt(source, &mut retries, Age::Newborn, false);
+            is_gone |= self.adopt(source, &mut pids, Age::Newborn, true);
+        } else {
+            is_gone = true;
+            self.discovery.window = Window::default();
+            is_listed = source.list(&mut pids).is_ok();
+            if let Some(window) = window {
+                self.discovery.window = window;
+                self.forget_assigned_ancestors(window);
+                if is_listed {
+                    pids.retain(|&pid| window.contains(pid) || retries.contains(&pid));
+                } else if window.len() <= MAX_NEW_PIDS {
+                    pids.clear();
+                    pids.extend(window.pids());
+                    is_listed = true;
+                }
+                let skipped = window.len().saturating_sub(RETRIED_PIDS) as usize;
+                self.discovery.retries.extend(window.pids().skip(skipped));
+            }
+            pids.sort_unstable_by_key(|&pid| self.discovery.window.position(pid));
+            let age = if window.is_some() { Age::Newborn } else { Age::Unlisted };
+            self.adopt(source, &mut pids, age, false);
+        }
+        if retries.capacity() > self.discovery.retries.capacity() {
+            retries.clear();
+            retries.append(&mut self.discovery.retries);
+            self.discovery.retries = retries;
+        }
+        self.discovery.pids = pids;
+        self.discovery.has_failed = !is_listed;
+        self.discovery.cursor = if is_listed { cursor } else { Cursor::Unknown };
+        for tree in self.trees.iter_mut().flatten() {
+            tree.added_after = None;
+        }
+        is_gone
+    }
+
+    /// An ancestor of a root that was reaped, and whose pid was assigned again, takes no orphans.
+    fn forget_assigned_ancestors(&mut self, window: Window) {
+        if window.len() > 0 {
+            for tree in self.trees.iter_mut().flatten() {
+                tree.above.retain(|&pid| !window.contains(pid));
+            }
+        }
+    }
+
+    /// Takes in the processes that belong to a tree. `true` if some of them do not exist.
+    pub(super) fn adopt<S: TreeSource<Member = M>>(
+        &mut self,
+        source: &mut S,
+        pids: &mut Vec<u32>,
+        age: Age,
+        should_retry: bool,
+    ) -> bool {
+        let mut unplaced = std::mem::take(&mut self.discovery.unplaced);
+        unplaced.clear();
+        let known = self.members.len();
+        let mut is_gone = false;
+        for pid in pids.drain(..) {
+            // Also opened twice, if a lap is shorter than the new pids.
+            if self.members.with_pid(pid).is_some() {
+                continue;
+            }
+            match self.open(source, pid) {
+                Open::Held(stat, held) => self.take_in(source, pid, stat, held, age),
+                Open::NotWanted(stat) => unplaced.push((pid, stat)),
+                Open::Gone => {
+                    is_gone = true;
+                    if should_retry {
+                        self.discovery.retries.push(pid);
+                    }
+                }
+                Open::Unreadable => {}
+            }
+        }
+        // Parents have lower pids than their children, but for the end of a lap.
+        loop {
+            let before = unplaced.len();
+            unplaced.retain(|&(pid, stat)| {
+                if self.members.with_pid(pid).is_some() || self.place(pid, &stat).is_none() {
+                    return self.members.with_pid(pid).is_none();
+                }
+                if let Open::Held(stat, held) = self.open(source, pid) {
+                    self.take_in(source, pid, stat, held, age);
+                }
+                false
+            });
+            if unplaced.len() == before || unplaced.is_empty() {
+                break;
+            }
+        }
+        self.discovery.unplaced = unplaced;
+        if self.members.len() > known {
+            self.link_waiting();
+        }
+        is_gone
+    }
+
+    fn open<S: TreeSource<Member = M>>(&mut self, source: &mut S, pid: u32) -> Open<M> {
+        let mut full_tree = None;
+        let opened = source.open(pid, &mut |stat| {
+            let place = self.place(pid, stat);
+            full_tree = place.map(|place| place.tree).filter(|&tree| !self.has_room(tree));
+            place.is_some() && full_tree.is_none()
+        });
+        if let Some(tree) = full_tree
+            && let Some(tree) = self.trees[tree].as_mut()
+        {
+            self.is_limit_unreported |= !tree.is_over_limit;
+            tree.is_over_limit = true;
+            return Open::Unreadable;
+        }
+        opened
+    }
+
+    fn has_room(&self, tree: TreeIndex) -> bool {
+        let tree = self.trees[tree].as_ref();
+        self.members.len() < MAX_MEMBERS
+            && tree.is_some_and(|tree| tree.members.len() < MAX_TREE_MEMBERS)
+    }
+
+    /// Below the member that is its parent, or in the tree of the leader of its session or group.
+    ///
+    /// No process joins a session, and a pid is not assigned as long as a session or group goes by it. So
+    /// a process in the session of a living leader was born below the leader. A group can be
+    /// joined by siblings of its leader: the children of the root's own parent are no proof.
+    fn place(&self, pid: u32, stat: &ProcessStat) -> Option<Place> {
+        let leader_of = |number: u32, is_leader: fn(&Member<M>) -> bool| {
+            let leader = self.members.with_pid(number).filter(|_| number != pid)?;
+            let member = self.members.get(leader).filter(|member| is_leader(member))?;
+            Some((leader, member.tree))
+        };
+        let by_session = leader_of(stat.session, |member| member.leads_session);
+        let by_group = leader_of(stat.group, |member| member.is_root() && member.leads_group);
+        if let Some(parent) = self.members.with_pid(stat.parent) {
+            let tree = self.members.get(parent)?.tree;
+            let leader = by_session.filter(|&(_, other)| other == tree).map(|(leader, _)| leader);
+            return Some(Place { tree, parent: Some(parent), proofs: [Some(parent), leader] });
+        }
+        // A true orphan. A parent that lives and is not known may wait for it unnoticed.
+        let is_above = |tree: TreeIndex, from: usize| {
+            let above =
+                self.trees[tree].as_ref().map(|tree| &tree.above[from.min(tree.above.len())..]);
+            above.is_some_and(|above| above.contains(&stat.parent))
+        };
+        let by_session = by_session.filter(|&(_, tree)| is_above(tree, 0));
+        let by_group = by_group.filter(|&(_, tree)| is_above(tree, 1));
+        let (leader, tree) = by_session.or(by_group)?;
+        Some(Place { tree, parent: None, proofs: [Some(leader), None] })
+    }
+
+    fn take_in<S: TreeSource<Member = M>>(
+        &mut self,
+        source: &mut S,
+        pid: u32,
+        stat: ProcessStat,
+        held: M,
+        age: Age,
+    ) {
+        let Some(place) = self.place(pid, &stat) else { return };
+        let Some(tree) = self.trees[place.tree].as_mut() else { return };
+        let window = self.discovery.window;
+        let parent = place.parent.and_then(|parent| self.members.get(parent));
+        let is_newborn = match (age, tree.added_after) {
+            (Age::Newborn, Some(AddedAfter::Pid(last))) => {
+                window.contains(pid) && window.position(pid) > window.position(last)
+            }
+            (Age::Newborn, None) => true,
+            (Age::Unlisted, None) => parent.is_some_and(|parent| !parent.is_old_find),
+            (Age::Newborn | Age::Unlisted, Some(_)) | (Age::Existing, _) => false,
+        };
+        let mut member = Member::new(pid, Hold::Trees(held), place.tree, tree.taken_at);
+        member.set_stat(&stat);
+        member.stat = Some(stat);
+        member.is_old_find = !is_newborn;
+        (member.parent, member.proofs) = (place.parent, place.proofs);
+        if is_newborn {
+            member.counted = Some(CpuTime::default());
+            member.children_counted = Some(CpuTime::default());
+        } else {
+            let Hold::Trees(held) = &member.hold else { return };
+            let reading = source.read(held);
+            // Its time is in the `children_cpu` of its parent, which is read after this.
+            if reading == MemberReading::Reaped {
+                return;
+            }
+            member.is_alive = !matches!(reading, MemberReading::Zombie { .. });
+            member.set_reading(reading);
+            if let Some(LastReading { at, cpu_time, .. }) = member.reading {
+                (member.taken_at, member.counted) = (at, Some(cpu_time));
+            }
+            member.set_children_baseline(stat.children_cpu);
+            // Only a pass proves.
+            member.seen = Seen::Unread;
+        }
+        let at = self.members.insert(member);
+        if let Some(tree) = self.trees[place.tree].as_mut() {
+            tree.members.push(at);
+        }
+    }
+
+    /// Links members that were known before their parent was.
+    pub(super) fn link_waiting(&mut self) {
+        for at in 0..self.members.slots() {
+            let Some(member) = self.members.get(at) else { continue };
+            if member.parent.is_some() && !member.is_orphan {
+                continue;
+            }
+            let parent = member.parent;
+            let tree = self.trees[member.tree].as_ref();
+            // An orphan may have gone to any of those above the root: its pid is not read again before
+            // it runs.
+            let above = tree.into_iter().flat_map(|tree| &tree.above).copied();
+            let mut pids = std::iter::once(member.parent_pid).chain(above);
+            let found = pids.find_map(|pid| self.members.with_pid(pid));
+            let is_above = |up: MemberIndex| self.members.chain(found).any(|above| above == up);
+            // Marked as an orphan, until `stat` confirms it.
+            if found.is_some() && found != parent && parent.is_none_or(is_above) {
+                self.members.link(at, found, true);
+            }
+        }
+    }
+}

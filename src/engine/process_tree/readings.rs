@@ -1,0 +1,191 @@
+//! The readings of a pass, in the order that keeps time from counting twice.
+
+use super::ProcessTrees;
+use super::members::{Hold, LastReading, Member, Seen};
+use super::tree::TreeIndex;
+use crate::os::tree::{MemberReading, TreeSource};
+
+/// Which `children_cpu` a pass reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stats {
+    /// Those that a full pass has left out, of roots that had run after all.
+    Owed,
+    /// Those of all members that have run since their last such reading.
+    OfMoved,
+    /// Roots may have run since the tracker's last reading.
+    OfMovedAndRoots,
+}
+
+impl<M> Member<M> {
+    pub(super) fn set_reading(&mut self, reading: MemberReading) {
+        (self.seen, self.reading) = match reading {
+            MemberReading::Alive { at, cpu_time, resident } => {
+                (Seen::Alive, Some(LastReading { at, cpu_time, resident }))
+            }
+            MemberReading::Zombie { at, cpu_time } => {
+                (Seen::Zombie, Some(LastReading { at, cpu_time, resident: None }))
+            }
+            MemberReading::Reaped => (Seen::Reaped, self.reading),
+            // Its memory is not known any more.
+            MemberReading::Failed => {
+                let last = self.reading;
+                (Seen::Unread, last.map(|reading| LastReading { resident: None, ..reading }))
+            }
+        };
+    }
+
+    fn has_ended(&self) -> bool {
+        match self.seen {
+            Seen::Reaped | Seen::Final => true,
+            Seen::Zombie => self.is_alive,
+            Seen::Alive | Seen::Unread => false,
+        }
+    }
+}
+
+impl<M> ProcessTrees<M> {
+    /// Removes what the last pass has read.
+    pub(super) fn clear_pass(&mut self) {
+        self.is_full = false;
+        for (_, member) in self.members.iter_mut() {
+            member.seen = Seen::Unread;
+            member.stat = None;
+            member.final_children = None;
+            member.is_old_find = false;
+        }
+        for tree in self.trees.iter_mut().flatten() {
+            tree.is_in_pass = false;
+            tree.has_reaped = false;
+            tree.has_unread = false;
+            tree.is_uncertain = false;
+            tree.uncertain_charge = 0;
+        }
+    }
+
+    /// Marks a tree and all those that are nested in it or around it.
+    pub(super) fn mark_connected(&mut self, tree: TreeIndex) {
+        if let Some(tree) = self.trees[tree].as_mut() {
+            tree.is_in_pass = true;
+        }
+        loop {
+            let mut is_changed = false;
+            for (_, member) in self.members.iter() {
+                let Some(parent) = member.parent.and_then(|parent| self.members.get(parent)) else {
+                    continue;
+                };
+                let is_marked = |trees: &[Option<super::Tree>], at: TreeIndex| {
+                    trees[at].as_ref().is_some_and(|tree| tree.is_in_pass)
+                };
+                let pair = [member.tree, parent.tree];
+                let [one, other] = pair.map(|at| is_marked(&self.trees, at));
+                if one != other {
+                    is_changed = true;
+                    for at in pair {
+                        if let Some(tree) = self.trees[at].as_mut() {
+                            tree.is_in_pass = true;
+                        }
+                    }
+                }
+            }
+            if !is_changed {
+                break;
+            }
+        }
+    }
+
+    /// The readings of a tick's pass.
+    pub(super) fn read_pass<S: TreeSource<Member = M>>(&mut self, source: &mut S, is_gone: bool) {
+        // Only a reading of `children_cpu` tells whether these are paid.
+        let has_young = self.members.iter().any(|(_, member)| member.young_charge > 0);
+        self.read_children_cpu(source, Stats::Owed);
+        self.is_full = is_gone || has_young;
+        if !self.is_full {
+            self.is_full = self.read_members(source);
+            if !self.is_full {
+                return;
+            }
+            // These readings are older than the `children_cpu` that follow.
+            for (_, member) in self.members.iter_mut() {
+                member.seen = Seen::Unread;
+            }
+        }
+        self.read_children_cpu(source, Stats::OfMoved);
+        self.read_members(source);
+    }
+
+    /// The readings of a pass after the exit of a root.
+    pub(super) fn read_exit_pass<S: TreeSource<Member = M>>(&mut self, source: &mut S) {
+        self.is_full = true;
+        self.read_children_cpu(source, Stats::OfMovedAndRoots);
+        self.read_members(source);
+    }
+
+    fn read_children_cpu<S: TreeSource<Member = M>>(&mut self, source: &mut S, which: Stats) {
+        let trees = &mut self.trees;
+        for (_, member) in self.members.iter_mut() {
+            let Some(tree) = trees[member.tree].as_mut().filter(|tree| tree.is_in_pass) else {
+                continue;
+            };
+            let (clock, stat) = match &member.hold {
+                Hold::Tracker => {
+                    let clock = member.counted;
+                    let is_quiet = clock.is_some()
+                        && clock == member.clock_at_stat
+                        && member.young_charge == 0
+                        && tree.charges.is_empty()
+                        && !tree.has_reaped;
+                    let should_read = match which {
+                        Stats::Owed => member.owes_stat,
+                        Stats::OfMoved => !is_quiet,
+                        Stats::OfMovedAndRoots => true,
+                    };
+                    if !should_read {
+                        continue;
+                    }
+                    member.owes_stat = false;
+                    (clock, source.stat_of(member.pid))
+                }
+                Hold::Trees(held) => {
+                    if which == Stats::Owed {
+                        continue;
+                    }
+                    let clock = source.cpu_clock(held);
+                    let is_quiet = clock.is_some() && clock == member.clock_at_stat;
+                    if is_quiet && member.young_charge == 0 {
+                        continue;
+                    }
+                    (clock, source.stat(held))
+                }
+            };
+            let Some(stat) = stat else {
+                // What is young stays so.
+                member.clock_at_stat = None;
+                tree.has_unread = true;
+                continue;
+            };
+            let young = std::mem::take(&mut member.young_charge);
+            member.old_charge = member.old_charge.saturating_add(young);
+            member.clock_at_stat = clock;
+            member.stat = Some(stat);
+        }
+    }
+
+    /// `true` if a member has ended since the last pass.
+    fn read_members<S: TreeSource<Member = M>>(&mut self, source: &mut S) -> bool {
+        let trees = &mut self.trees;
+        let mut has_ended = false;
+        for (_, member) in self.members.iter_mut() {
+            let Hold::Trees(held) = &member.hold else { continue };
+            let Some(tree) = trees[member.tree].as_mut().filter(|tree| tree.is_in_pass) else {
+                continue;
+            };
+            let reading = source.read(held);
+            member.set_reading(reading);
+            if member.has_ended() {
+                has_ended = true;
+                tree.has_reaped = true;
+            }
+        }
+        has_ended
+    }
+}

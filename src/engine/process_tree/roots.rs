@@ -1,0 +1,367 @@
+//! Roots: when the host reports a start, an end, or removes a plugin.
+
+use super::discovery::Age;
+use super::members::{Hold, Member, MemberIndex, Seen};
+use super::tree::{AddedAfter, Tree, TreeIndex};
+use super::{AddedRoot, ProcessTrees, RootReading, TreeId};
+use crate::history::units::CpuTime;
+use crate::os::tree::{MemberReading, Open, TreeSource};
+use crate::time::MonoNanos;
+
+/// Ancestors of a root that are considered.
+const MAX_ANCESTORS: usize = 64;
+
+/// A process that becomes the root of a tree.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct NewRoot {
+    pub pid: u32,
+    /// As the tracker has read it.
+    pub cpu_time: Option<CpuTime>,
+    /// The host has just spawned it: all that it uses counts, and all that its descendants use.
+    pub counts_from_start: bool,
+}
+
+impl<M> ProcessTrees<M> {
+    /// Adds the root of a plugin's run, with the descendants that it has. The tracker must hold it
+    /// already.
+    ///
+    /// If it is a member of a tree, what it and its descendants have used until now counts there, and
+    /// from now on here.
+    pub(crate) fn add_root<S: TreeSource<Member = M>>(
+        &mut self,
+        id: TreeId,
+        root: NewRoot,
+        now: MonoNanos,
+        source: &mut S,
+    ) -> AddedRoot {
+        self.discovery.start(source);
+        if let Some(at) = self.members.with_pid(root.pid) {
+            let member = self.members.get(at);
+            match member.map(|member| &member.hold) {
+                Some(Hold::Tracker) => {
+                    let tree = member.map(|member| member.tree);
+                    let other = tree.and_then(|tree| self.trees[tree].as_ref()?.id);
+                    return AddedRoot::RootOf(other.unwrap_or(id));
+                }
+                Some(Hold::Trees(held)) if source.read(held) == MemberReading::Reaped => {
+                    self.remove_reaped(at);
+                }
+                Some(Hold::Trees(_)) | None => {}
+            }
+        }
+        let tree = self.tree_for(id, now);
+        if let Some(old) = self.trees[tree].as_mut().and_then(|tree| tree.root) {
+            self.remove_reaped(old);
+        }
+        if let Some(tree) = self.trees[tree].as_mut() {
+            tree.reaped_root = None;
+        }
+        let counts_from = match self.members.with_pid(root.pid) {
+            Some(member) => self.promote(member, tree, &root, source),
+            None => self.insert_root(tree, &root, source),
+        };
+        AddedRoot::Followed { counts_from }
+    }
+
+    fn tree_for(&mut self, id: TreeId, now: MonoNanos) -> TreeIndex {
+        if let Some(tree) = self.index_of(id) {
+            return tree;
+        }
+        let free = self.trees.iter().position(Option::is_none);
+        let at = free.unwrap_or_else(|| {
+            self.trees.push(None);
+            self.trees.len() - 1
+        });
+        self.trees[at] = Some(Tree::new(id, now));
+        let slot = id.0 as usize;
+        if self.by_id.len() <= slot {
+            self.by_id.resize(slot + 1, None);
+        }
+        self.by_id[slot] = Some(at);
+        at
+    }
+
+    /// A member becomes a root, and what is below it in its tree moves with it.
+    fn promote<S: TreeSource<Member = M>>(
+        &mut self,
+        at: MemberIndex,
+        tree: TreeIndex,
+        root: &NewRoot,
+        source: &mut S,
+    ) -> Option<CpuTime> {
+        let stat = source.stat_of(root.pid);
+        let member = self.members.get_mut(at)?;
+        let from = member.tree;
+        let mut growth = 0;
+        if !root.counts_from_start
+            && let Some(cpu_time) = root.cpu_time
+        {
+            growth = member.count_own(cpu_time);
+            if !member.is_proven() {
+                growth = 0;
+            }
+        }
+        let counts_from = member.counted;
+        let busy = growth + std::mem::take(&mut member.busy);
+        member.hold = Hold::Tracker;
+        member.proofs = [None, None];
+        member.clock_at_stat = None;
+        if let Some(stat) = stat {
+            member.set_stat(&stat);
+            member.leads_group = stat.group == root.pid;
+        }
+        let parent_pid = member.parent_pid;
+        let above = self.ancestors(parent_pid, source);
+        if let Some(old) = self.trees[from].as_mut() {
+            old.count(growth);
+            old.loose_busy += busy;
+            old.members.retain(|&other| other != at);
+        }
+        if let Some(new) = self.trees[tree].as_mut() {
+            (new.root, new.above) = (Some(at), above);
+        }
+        if from != tree {
+            self.move_subtree(at, from, tree);
+        }
+        counts_from
+    }
+
+    fn move_subtree(&mut self, root: MemberIndex, from: TreeIndex, to: TreeIndex) {
+        // They take the charges along that may be in their `children_cpu`; these stay as well.
+        let charges = self.trees[from].as_ref().map(|tree| tree.charges.clone());
+        if let (Some(charges), Some(tree)) = (charges, self.trees[to].as_mut()) {
+            tree.charges.add(&charges);
+        }
+        let is_of = |&at: &MemberIndex| {
+            self.members.get(at).is_some_and(|member| member.tree == from && !member.is_root())
+        };
+        let is_below = |&at: &MemberIndex| {
+            at == root || self.members.chain(Some(at)).find(|up| !is_of(up)) == Some(root)
+        };
+        let moved: Vec<MemberIndex> = (0..self.members.slots()).filter(is_below).collect();
+        for at in moved {
+            let Some(member) = self.members.get_mut(at) else { continue };
+            member.tree = to;
+            let busy = std::mem::take(&mut member.busy);
+            if let Some(tree) = self.trees[from].as_mut() {
+                tree.loose_busy += busy;
+                tree.members.retain(|&other| other != at);
+            }
+            if at != root
+                && let Some(tree) = self.trees[to].as_mut()
+            {
+                tree.members.push(at);
+            }
+        }
+        self.drop_if_done(from);
+    }
+
+    /// A process that is in no tree becomes a root.
+    fn insert_root<S: TreeSource<Member = M>>(
+        &mut self,
+        tree: TreeIndex,
+        root: &NewRoot,
+        source: &mut S,
+    ) -> Option<CpuTime> {
+        let pid = root.pid;
+        let added_after = source.last_pid().map_or(AddedAfter::Unknown, AddedAfter::Pid);
+        // Children first: of those that are not in the list, all time is in `children_cpu` then.
+        let mut found = Vec::new();
+        let is_listed = source.children(pid, &mut found);
+        let stat = source.stat_of(pid);
+        let taken_at = self.trees[tree].as_ref()?.taken_at;
+        let mut member = Member::new(pid, Hold::Tracker, tree, taken_at);
+        member.counted = root.cpu_time;
+        if let Some(stat) = stat {
+            member.set_stat(&stat);
+            member.leads_group = stat.group == pid;
+            member.set_children_baseline(stat.children_cpu);
+        }
+        let age = if root.counts_from_start { Age::Newborn } else { Age::Existing };
+        if root.counts_from_start {
+            member.hidden_charge = 0;
+            member.counted = Some(CpuTime::default());
+            member.children_counted = Some(CpuTime::default());
+        }
+        let counts_from = member.counted;
+        let above = self.ancestors(member.parent_pid, source);
+        let mut known = above.iter().filter_map(|&pid| self.members.with_pid(pid));
+        member.parent = known.next();
+        // Perhaps not the parent, which may be too young to be known.
+        member.is_orphan = above.first().and_then(|&pid| self.members.with_pid(pid)).is_none();
+        let at = self.members.insert(member);
+        if let Some(tree) = self.trees[tree].as_mut() {
+            (tree.root, tree.above) = (Some(at), above);
+            tree.added_after = match age {
+                Age::Newborn => None,
+                Age::Unlisted | Age::Existing => Some(added_after),
+            };
+        }
+        self.link_waiting();
+        self.take_in_descendants(tree, found, is_listed, age, source);
+        counts_from
+    }
+
+    /// Takes in what is below a new root: `found` are its children.
+    fn take_in_descendants<S: TreeSource<Member = M>>(
+        &mut self,
+        tree: TreeIndex,
+        mut found: Vec<u32>,
+        mut is_listed: bool,
+        age: Age,
+        source: &mut S,
+    ) {
+        let mut next = 0;
+        loop {
+            self.remove_reused(&found, source);
+            self.adopt(source, &mut found, age, false);
+            let member = self.trees[tree].as_ref().and_then(|tree| tree.members.get(next));
+            let Some(pid) = member.and_then(|&at| self.members.get(at)).map(|member| member.pid)
+            else {
+                break;
+            };
+            next += 1;
+            is_listed &= source.children(pid, &mut found);
+        }
+        if !is_listed {
+            match source.list(&mut found) {
+                Ok(()) => {
+                    self.adopt(source, &mut found, age, false);
+                }
+                Err(_) => self.discovery.set_failed(),
+            }
+        }
+        if age == Age::Newborn {
+            return;
+        }
+        // Children that were reaped meanwhile are in these.
+        for (_, member) in self.members.iter_mut().filter(|(_, member)| member.tree == tree) {
+            let stat = match &member.hold {
+                Hold::Tracker => source.stat_of(member.pid),
+                Hold::Trees(held) => source.stat(held),
+            };
+            if let Some(stat) = stat {
+                member.set_children_baseline(stat.children_cpu);
+            }
+        }
+    }
+
+    /// Removes reaped members whose pids are those of children now.
+    fn remove_reused<S: TreeSource<Member = M>>(&mut self, pids: &[u32], source: &mut S) {
+        for &pid in pids {
+            let Some(at) = self.members.with_pid(pid) else { continue };
+            if let Some(Hold::Trees(held)) = self.members.get(at).map(|member| &member.hold)
+                && source.read(held) == MemberReading::Reaped
+            {
+                self.remove_reaped(at);
+            }
+        }
+    }
+
+    fn ancestors<S: TreeSource<Member = M>>(&self, parent: u32, source: &mut S) -> Vec<u32> {
+        let mut above = Vec::new();
+        let mut pid = parent;
+        while pid != 0 && above.len() < MAX_ANCESTORS && !above.contains(&pid) {
+            above.push(pid);
+            // One that is not visible may be below the first process.
+            pid = source.stat_of(pid).map_or(1, |stat| stat.parent);
+        }
+        above
+    }
+
+    /// The run has ended, by a report or because it was replaced. All that the tracker has counted must
+    /// have been stored by [`set_root_reading`](Self::set_root_reading).
+    ///
+    /// A root that lives, or is a zombie, continues as an ordinary member. `read_root` reads it through
+    /// the tracker: called after the process was opened by its pid, which proves that it is the same.
+    pub(crate) fn release_root<S: TreeSource<Member = M>>(
+        &mut self,
+        id: TreeId,
+        source: &mut S,
+        read_root: &mut dyn FnMut(&mut S) -> RootReading,
+    ) {
+        self.release(id, source, read_root);
+        if let Some(tree) = self.index_of(id).and_then(|tree| self.trees[tree].as_mut()) {
+            tree.reaped_root = None;
+        }
+    }
+
+    fn release<S: TreeSource<Member = M>>(
+        &mut self,
+        id: TreeId,
+        source: &mut S,
+        read_root: &mut dyn FnMut(&mut S) -> RootReading,
+    ) {
+        let Some(tree) = self.index_of(id).and_then(|tree| self.trees[tree].as_ref()) else {
+            return;
+        };
+        let taken_at = tree.taken_at;
+        let Some(at) = tree.root else { return };
+        let Some(pid) = self.members.get(at).map(|member| member.pid) else { return };
+        let Open::Held(_, held) = source.open(pid, &mut |_| true) else {
+            self.remove_reaped(at);
+            return;
+        };
+        let is_alive = match read_root(source) {
+            RootReading::Alive { .. } => true,
+            RootReading::Zombie { .. } => false,
+            RootReading::Reaped | RootReading::Failed => {
+                self.remove_reaped(at);
+                return;
+            }
+        };
+        let Some(member) = self.members.get_mut(at) else { return };
+        member.hold = Hold::Trees(held);
+        member.is_alive = is_alive;
+        member.leads_group = false;
+        member.clock_at_stat = None;
+        member.taken_at = taken_at;
+        if !is_alive {
+            member.seen = Seen::Zombie;
+        }
+        if let Some(tree) = self.trees[member.tree].as_mut() {
+            tree.root = None;
+            tree.members.push(at);
+        }
+    }
+
+    /// Removes the tree of a plugin that was removed.
+    ///
+    /// Trees of other plugins in it continue. If it is itself inside of another one, its processes are
+    /// followed until they end, so that what they have used does not count in the outer tree.
+    pub(crate) fn remove_tree<S: TreeSource<Member = M>>(
+        &mut self,
+        id: TreeId,
+        source: &mut S,
+        read_root: &mut dyn FnMut(&mut S) -> RootReading,
+    ) {
+        let Some(tree) = self.index_of(id) else { return };
+        let is_enclosed = self.members.iter().any(|(_, member)| {
+            let parent = member.parent.and_then(|parent| self.members.get(parent));
+            member.tree == tree && parent.is_some_and(|parent| parent.tree != tree)
+        });
+        if is_enclosed {
+            self.release_root(id, source, read_root);
+        } else {
+            for (_, member) in self.members.iter_mut().filter(|(_, member)| member.tree == tree) {
+                member.is_leaving = true;
+            }
+            self.remove_leaving();
+        }
+        self.by_id[id.0 as usize] = None;
+        if let Some(tree) = self.trees[tree].as_mut() {
+            tree.id = None;
+        }
+        self.drop_if_done(tree);
+    }
+
+    /// Charges and removes a member that was reaped between two passes.
+    fn remove_reaped(&mut self, at: MemberIndex) {
+        self.share_own_charges(at);
+        self.charge(at);
+        if let Some(member) = self.members.get_mut(at) {
+            (member.seen, member.is_leaving) = (Seen::Reaped, true);
+        }
+        self.remove_leaving();
+    }
+}

@@ -1,0 +1,7 @@
+//! The rule on a made-up kernel.
+
+mod cases;
+mod driver;
+mod edges;
+mod kernel;
+mod oracle;

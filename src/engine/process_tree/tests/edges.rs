@@ -1,0 +1,329 @@
+//! Single rules.
+
+use std::time::Duration;
+
+use super::driver::Driver;
+use super::kernel::{Counts, HOST, Kernel, KernelSettings, State};
+use crate::engine::process_tree::roots::NewRoot;
+use crate::engine::process_tree::{AddedRoot, FinalRoot, RootReading, TreeId};
+use crate::engine::process_tree::{MAX_TREE_MEMBERS, ProcessTrees, TreeUsage};
+use crate::history::units::{CpuShare, CpuTime};
+use crate::os::tree::TreeSource;
+use crate::time::MonoNanos;
+
+const MS: u64 = 1_000_000;
+const SETTINGS: KernelSettings = KernelSettings {
+    last_pid_of_lap: 30_000,
+    reports_last_pid: true,
+    lists_children: true,
+    is_polite: false,
+    fails_every: None,
+};
+
+/// A kernel with one registered plugin in slot 0.
+fn one_plugin() -> (Driver, usize) {
+    let mut driver = Driver::new(Kernel::new(SETTINGS));
+    let root = driver.kernel.spawn(true).unwrap();
+    driver.add(0, root, true);
+    driver.tick();
+    (driver, root)
+}
+
+fn child(driver: &mut Driver, of: usize) -> usize {
+    let child = driver.kernel.fork(of).unwrap();
+    driver.kernel.be_born();
+    child
+}
+
+fn usage(driver: &Driver) -> TreeUsage {
+    driver.trees.usage(TreeId(0)).unwrap()
+}
+
+fn others_ms(driver: &Driver) -> u64 {
+    usage(driver).others_cpu.0 / MS
+}
+
+fn wait_for(driver: &mut Driver, child: usize) {
+    let parent = driver.kernel.processes[child].parent;
+    driver.kernel.run(parent, 1);
+    driver.kernel.wait_for(child);
+}
+
+#[test]
+fn quiet_root_costs_one_last_pid_a_pass() {
+    let (mut driver, _) = one_plugin();
+    driver.tick();
+    driver.kernel.counts = Counts::default();
+    driver.trees.begin_pass(&mut driver.kernel);
+    driver.trees.set_root_reading(TreeId(0), RootReading::Alive { cpu_time: Some(CpuTime(0)) });
+    driver.trees.finish_pass();
+    assert_eq!(driver.kernel.counts, Counts { last_pids: 1, ..Counts::default() });
+}
+
+#[test]
+fn no_tree_needs_no_source() {
+    let mut kernel = Kernel::new(SETTINGS);
+    let mut trees = ProcessTrees::new();
+    trees.begin_pass(&mut kernel);
+    trees.finish_pass();
+    assert_eq!(kernel.counts, Counts::default());
+    assert_eq!(trees.usage(TreeId(0)), None);
+}
+
+#[test]
+fn foreign_fork_reads_no_sleeping_root() {
+    let (mut driver, _) = one_plugin();
+    driver.tick();
+    let stranger = child(&mut driver, HOST);
+    driver.kernel.exit(stranger);
+    driver.kernel.wait_for(stranger);
+    driver.kernel.be_born();
+    driver.kernel.counts = Counts::default();
+    driver.tick();
+    assert_eq!(driver.kernel.counts.stats, 0);
+}
+
+#[test]
+fn child_counts_once_alive_and_waited_for() {
+    let (mut driver, root) = one_plugin();
+    let worker = child(&mut driver, root);
+    driver.kernel.run(worker, 300 * MS);
+    driver.tick();
+    assert_eq!((others_ms(&driver), usage(&driver).processes), (300, 1));
+    driver.kernel.run(worker, 200 * MS);
+    driver.kernel.exit(worker);
+    driver.tick();
+    assert_eq!((others_ms(&driver), usage(&driver).processes), (500, 0));
+    wait_for(&mut driver, worker);
+    for _ in 0..3 {
+        driver.tick();
+    }
+    assert_eq!(others_ms(&driver), 500);
+}
+
+#[test]
+fn unseen_child_counts_when_waited_for() {
+    let (mut driver, root) = one_plugin();
+    let job = child(&mut driver, root);
+    driver.kernel.run(job, 300 * MS);
+    driver.kernel.exit(job);
+    wait_for(&mut driver, job);
+    driver.tick();
+    driver.tick();
+    assert!((280..=300).contains(&others_ms(&driver)), "{:?}", usage(&driver));
+}
+
+#[test]
+fn existing_descendants_count_from_registration() {
+    let mut driver = Driver::new(Kernel::new(SETTINGS));
+    let root = driver.kernel.spawn(false).unwrap();
+    let middle = child(&mut driver, root);
+    let leaf = child(&mut driver, middle);
+    driver.kernel.run(leaf, 500 * MS);
+    driver.add(0, root, false);
+    driver.kernel.run(leaf, 70 * MS);
+    driver.tick();
+    assert_eq!((others_ms(&driver), usage(&driver).processes), (70, 2));
+}
+
+#[test]
+fn spawned_root_counts_descendants_from_start() {
+    let mut driver = Driver::new(Kernel::new(SETTINGS));
+    let root = driver.kernel.spawn(false).unwrap();
+    let leaf = child(&mut driver, root);
+    driver.kernel.run(leaf, 500 * MS);
+    driver.add(0, root, true);
+    driver.tick();
+    assert_eq!(others_ms(&driver), 500);
+}
+
+#[test]
+fn orphan_in_roots_session_is_taken_in() {
+    let (mut driver, root) = one_plugin();
+    let middle = child(&mut driver, root);
+    let daemon = child(&mut driver, middle);
+    driver.kernel.exit(middle);
+    driver.kernel.run(daemon, 40 * MS);
+    driver.tick();
+    assert_eq!((others_ms(&driver), usage(&driver).processes), (40, 1));
+}
+
+#[test]
+fn sibling_in_roots_group_is_not_taken_in() {
+    let (mut driver, root) = one_plugin();
+    let sibling = child(&mut driver, HOST);
+    driver.kernel.processes[sibling].group = driver.kernel.processes[root].pid;
+    driver.tick();
+    assert_eq!(usage(&driver).processes, 0);
+}
+
+#[test]
+fn surviving_root_counts_in_its_tree() {
+    let (mut driver, root) = one_plugin();
+    driver.kernel.run(root, 100 * MS);
+    driver.tick();
+    driver.release(0, true);
+    driver.kernel.run(root, 30 * MS);
+    driver.tick();
+    assert_eq!((others_ms(&driver), usage(&driver).processes), (30, 1));
+    let next = driver.kernel.spawn(true).unwrap();
+    driver.add(0, next, true);
+    driver.tick();
+    assert_eq!(usage(&driver).processes, 1);
+}
+
+#[test]
+fn member_that_becomes_root_moves_with_subtree() {
+    let (mut driver, root) = one_plugin();
+    let inner = child(&mut driver, root);
+    let leaf = child(&mut driver, inner);
+    driver.kernel.run(leaf, 100 * MS);
+    driver.tick();
+    driver.add(1, inner, false);
+    driver.kernel.run(leaf, 50 * MS);
+    driver.tick();
+    assert_eq!((others_ms(&driver), usage(&driver).processes), (100, 0));
+    let inner_usage = driver.trees.usage(TreeId(1)).unwrap();
+    assert_eq!((inner_usage.others_cpu.0, inner_usage.processes), (50 * MS, 1));
+}
+
+#[test]
+fn same_process_in_two_plugins_is_reported() {
+    let (mut driver, root) = one_plugin();
+    let pid = driver.kernel.processes[root].pid;
+    let new = NewRoot { pid, cpu_time: None, counts_from_start: false };
+    let added = driver.trees.add_root(TreeId(1), new, MonoNanos(1), &mut driver.kernel);
+    assert_eq!(added, AddedRoot::RootOf(TreeId(0)));
+}
+
+#[test]
+fn final_children_cpu_of_reaped_root_counts() {
+    for is_found_reaped in [false, true] {
+        let (mut driver, root) = one_plugin();
+        let job = child(&mut driver, root);
+        driver.kernel.run(job, 300 * MS);
+        driver.kernel.exit(job);
+        wait_for(&mut driver, job);
+        driver.kernel.exit(root);
+        let children_cpu = Some(driver.kernel.children_cpu(root));
+        driver.kernel.wait_for(root);
+        if is_found_reaped {
+            driver.tick();
+            assert_eq!(others_ms(&driver), 0);
+        }
+        let last = FinalRoot { cpu_time: CpuTime(1), children_cpu };
+        driver.trees.exit_pass(TreeId(0), &mut driver.kernel, Some(last));
+        assert!((280..=300).contains(&others_ms(&driver)), "{:?}", usage(&driver));
+    }
+}
+
+#[test]
+fn zombie_root_counts_children_in_exit_pass() {
+    let (mut driver, root) = one_plugin();
+    let job = child(&mut driver, root);
+    driver.kernel.run(job, 300 * MS);
+    driver.kernel.exit(job);
+    wait_for(&mut driver, job);
+    driver.kernel.exit(root);
+    driver.trees.begin_exit_pass(TreeId(0), &mut driver.kernel, None);
+    driver.trees.set_root_reading(TreeId(0), RootReading::Zombie { cpu_time: None });
+    driver.trees.finish_pass();
+    assert!((280..=300).contains(&others_ms(&driver)), "{:?}", usage(&driver));
+}
+
+#[test]
+fn removed_tree_is_forgotten() {
+    let (mut driver, root) = one_plugin();
+    child(&mut driver, root);
+    driver.tick();
+    driver.trees.remove_tree(TreeId(0), &mut driver.kernel, &mut |_| RootReading::Failed);
+    assert_eq!(driver.trees.usage(TreeId(0)), None);
+    driver.kernel.counts = Counts::default();
+    driver.trees.begin_pass(&mut driver.kernel);
+    driver.trees.finish_pass();
+    assert_eq!(driver.kernel.counts, Counts::default());
+}
+
+#[test]
+fn shares_are_summed_by_member_and_interval() {
+    let (mut driver, root) = one_plugin();
+    let worker = child(&mut driver, root);
+    driver.tick();
+    let trees = &mut driver.trees;
+    let first_at = trees.members.iter().find_map(|(_, member)| member.reading).unwrap().at;
+    assert_eq!(trees.take_share(TreeId(0), MonoNanos(500), Duration::from_nanos(500)), None);
+    let share = trees.take_share(TreeId(0), first_at, Duration::ZERO);
+    assert_eq!(share, Some(CpuShare(0)));
+    driver.kernel.run(worker, 1_000);
+    driver.tick();
+    let list: Vec<_> = driver.trees.processes(TreeId(0)).collect();
+    assert_eq!((list.len(), list[0].cpu), (1, Some(CpuShare(0))));
+    let at = driver.trees.members.iter().find_map(|(_, member)| member.reading).unwrap().at;
+    let wall = at.0 - first_at.0;
+    let share = driver.trees.take_share(TreeId(0), at, Duration::ZERO);
+    assert_eq!(share, CpuShare::from_times(CpuTime(1_000), wall));
+    assert_eq!(driver.trees.processes(TreeId(0)).next().unwrap().cpu, share);
+}
+
+#[test]
+fn limit_of_members_is_reported_once() {
+    let (mut driver, root) = one_plugin();
+    driver.kernel.max_processes = 2 * MAX_TREE_MEMBERS;
+    let workers: Vec<usize> = (0..=MAX_TREE_MEMBERS).map(|_| child(&mut driver, root)).collect();
+    driver.kernel.counts = Counts::default();
+    driver.tick();
+    assert_eq!(driver.kernel.counts.lists, 1);
+    assert_eq!(usage(&driver).processes as usize, MAX_TREE_MEMBERS);
+    assert!(!usage(&driver).is_complete);
+    assert!(driver.trees.take_limit_warning() && !driver.trees.take_limit_warning());
+    driver.kernel.exit(workers[0]);
+    wait_for(&mut driver, workers[0]);
+    driver.tick();
+    assert!(usage(&driver).is_complete);
+}
+
+#[test]
+fn panic_in_source_keeps_trees_usable() {
+    let (mut driver, root) = one_plugin();
+    let worker = child(&mut driver, root);
+    driver.kernel.run(worker, 50 * MS);
+    driver.kernel.panics_at_open = true;
+    let pass = std::panic::AssertUnwindSafe(|| driver.trees.begin_pass(&mut driver.kernel));
+    assert!(std::panic::catch_unwind(pass).is_err());
+    driver.trees.finish_pass();
+    driver.kernel.panics_at_open = false;
+    driver.tick();
+    driver.check().unwrap();
+    assert_eq!((others_ms(&driver), usage(&driver).processes), (50, 1));
+}
+
+#[test]
+fn unknown_memory_of_member_makes_sum_unknown() {
+    let (mut driver, root) = one_plugin();
+    let worker = child(&mut driver, root);
+    driver.tick();
+    assert_eq!(usage(&driver).resident, Some(4_096));
+    driver.kernel.has_memory = false;
+    driver.tick();
+    assert_eq!(usage(&driver).resident, None);
+    driver.kernel.exit(worker);
+    driver.tick();
+    assert_eq!(usage(&driver).resident, Some(0));
+    assert_eq!(driver.kernel.processes[worker].state, State::Zombie);
+}
+
+#[test]
+fn failed_list_makes_usage_incomplete() {
+    let (mut driver, root) = one_plugin();
+    driver.kernel.settings.reports_last_pid = false;
+    driver.kernel.can_list = false;
+    child(&mut driver, root);
+    driver.tick();
+    assert!(!usage(&driver).is_complete);
+    driver.kernel.can_list = true;
+    driver.tick();
+    assert!(usage(&driver).is_complete && usage(&driver).processes == 1);
+    let mut pids = Vec::new();
+    driver.kernel.list(&mut pids).unwrap();
+    assert_eq!(pids.len(), 4);
+}
