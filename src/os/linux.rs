@@ -217,7 +217,7 @@ impl NativeProbe {
                 let MonoNanos(before) = clock::mono();
                 let stat = std::fs::read(format!("/proc/{pid}/stat"));
                 let MonoNanos(after) = clock::mono();
-                let ticks = stat.ok().and_then(|stat| procfs::cpu_ticks(&stat));
+                let ticks = stat.ok().and_then(|stat| Some(procfs::process_stat(&stat)?.cpu_ticks));
                 let cpu_time = ticks.map(|ticks| CpuTime::from(self.ticks_to_time(ticks)));
                 (MonoNanos(before + (after - before) / 2), cpu_time)
             }
@@ -255,7 +255,8 @@ impl NativeProbe {
         } else if self.suspension_checks.take(reading.at) {
             let path = format!("/proc/{}/stat", process.pid);
             let stat = self.budget.with_reserve_fd(|| Ok(std::fs::read(&path)?));
-            let is_stopped = stat.ok().and_then(|stat| procfs::is_stopped(&stat));
+            let is_stopped =
+                stat.ok().and_then(|stat| Some(procfs::process_stat(&stat)?.is_stopped()));
             // The file was opened by pid: it counts if the process still lives after that.
             let lives = process.fds.as_ref().is_some_and(|fds| !has_exited(&fds.pidfd));
             reading.is_suspended = is_stopped.filter(|_| lives);
@@ -271,7 +272,7 @@ impl NativeProbe {
     fn read_start(&mut self, pid: u32) -> Option<u64> {
         let path = format!("/proc/{pid}/stat");
         let stat = self.budget.with_reserve_fd(|| Ok(std::fs::read(&path)?)).ok()?;
-        procfs::start_time(&stat)
+        Some(procfs::process_stat(&stat)?.start_ticks)
     }
 
     /// Attaches without `/proc`, whose pids belong to other processes: detects an exit only.

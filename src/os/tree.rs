@@ -75,9 +75,16 @@ pub(crate) enum Open<M> {
 /// A reading of a member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum MemberReading {
-    Alive { at: MonoNanos, cpu_time: CpuTime, resident: Option<ResidentBytes> },
+    Alive {
+        at: MonoNanos,
+        cpu_time: CpuTime,
+        resident: Option<ResidentBytes>,
+    },
     /// Nobody has waited for it yet: its final CPU time.
-    Zombie { at: MonoNanos, cpu_time: CpuTime },
+    Zombie {
+        at: MonoNanos,
+        cpu_time: CpuTime,
+    },
     /// Its parent has waited for it, or is doing so.
     Reaped,
     Failed,
