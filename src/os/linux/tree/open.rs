@@ -1,0 +1,147 @@
+//! Finds a process by its pid.
+//!
+//! A pidfd refers to one process, whatever happens to its pid, and shows whether that process was
+//! reaped: it is readable and hung up then, and only readable while it is a zombie. If the pidfd was
+//! opened first and the process was not reaped at the end, everything that was opened and read by pid
+//! in between belongs to it.
+//!
+//! Without pidfds (before Linux 5.3, or in a sandbox), and while no descriptor is free, two readings
+//! of the start time take the place of the pidfd. They are equal for two processes only if the first
+//! one was reaped between the two readings, all other pids were assigned in that time, and the second
+//! one has started in the same clock tick as the first, usually a hundredth of a second.
+
+use std::fs::File;
+use std::os::fd::OwnedFd;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+
+use super::path::ProcPath;
+use super::stat::{NoStat, Stat};
+use super::{NativeTreeSource, TreeMember};
+use crate::os::linux::cpu_source::CpuSource;
+use crate::os::linux::fds::OpenError;
+use crate::os::pid::{exists, is_thread};
+use crate::os::tree::{Open, ProcessStat};
+
+/// What a pid belongs to.
+#[derive(Debug)]
+pub(super) enum Found {
+    Process(OwnedFd),
+    /// Something has the pid, and no pidfd is available: a process or a thread.
+    Unknown,
+    /// A process, and no descriptor is free.
+    Exhausted,
+    Thread,
+    Nothing,
+}
+
+type IsWanted<'a> = &'a mut dyn FnMut(&ProcessStat) -> bool;
+
+impl NativeTreeSource {
+    pub(super) fn find(pid: u32) -> Found {
+        let Some(raw) = i32::try_from(pid).ok().and_then(Pid::from_raw) else {
+            return Found::Nothing;
+        };
+        let open = || pidfd_open(raw, PidfdFlags::empty());
+        let is_no_leader = |errno| matches!(errno, Errno::INVAL | Errno::NOENT);
+        let mut opened = open();
+        // A thread; before Linux 6.15 also a pid that was assigned and whose process is not complete
+        // yet, or one that is being reaped. What exists now was complete before the second attempt.
+        if matches!(opened, Err(errno) if is_no_leader(errno)) {
+            opened = if exists(pid) { open() } else { Err(Errno::SRCH) };
+        }
+        match opened {
+            Ok(pidfd) => Found::Process(pidfd),
+            Err(Errno::SRCH) => Found::Nothing,
+            Err(errno) if is_no_leader(errno) => Found::Thread,
+            // The kernel has found a process before it looked for a free descriptor.
+            Err(Errno::MFILE | Errno::NFILE) => Found::Exhausted,
+            Err(_) if exists(pid) => Found::Unknown,
+            Err(_) => Found::Nothing,
+        }
+    }
+
+    pub(super) fn open_found(
+        &mut self,
+        pid: u32,
+        found: Found,
+        is_wanted: IsWanted<'_>,
+    ) -> Open<TreeMember> {
+        match found {
+            Found::Nothing => Open::Gone,
+            Found::Thread => Open::Unreadable,
+            Found::Process(pidfd) => match self.read_stat(pid) {
+                Ok(stat) => self.open_by_pidfd(pid, &pidfd, stat, is_wanted),
+                Err(NoStat::Exhausted) => {
+                    drop(pidfd);
+                    self.open_by_pid(pid, is_wanted)
+                }
+                // A `/proc` that is mounted with `hidepid` shows no processes of other users.
+                Err(NoStat::Reaped | NoStat::Failed) if self.is_reaped(&pidfd) => Open::Gone,
+                Err(NoStat::Reaped | NoStat::Failed) => Open::Unreadable,
+            },
+            Found::Unknown if is_thread(pid) => Open::Unreadable,
+            Found::Unknown | Found::Exhausted => self.open_by_pid(pid, is_wanted),
+        }
+    }
+
+    fn open_by_pidfd(
+        &mut self,
+        pid: u32,
+        pidfd: &OwnedFd,
+        stat: Stat,
+        is_wanted: IsWanted<'_>,
+    ) -> Open<TreeMember> {
+        let member = is_wanted(&stat.process).then(|| self.open_member(pid, &stat));
+        if self.is_reaped(pidfd) {
+            return Open::Gone;
+        }
+        match member {
+            Some(member) => Open::Held(stat.process, member),
+            None => Open::NotWanted(stat.process),
+        }
+    }
+
+    fn open_by_pid(&mut self, pid: u32, is_wanted: IsWanted<'_>) -> Open<TreeMember> {
+        let stat = match self.read_stat(pid) {
+            Ok(stat) => stat,
+            Err(NoStat::Reaped) => return Open::Gone,
+            Err(NoStat::Exhausted | NoStat::Failed) => return Open::Unreadable,
+        };
+        if !is_wanted(&stat.process) {
+            return Open::NotWanted(stat.process);
+        }
+        let member = self.open_member(pid, &stat);
+        match self.read_stat(pid) {
+            Ok(after) if after.start_ticks == stat.start_ticks => Open::Held(stat.process, member),
+            Ok(_) | Err(NoStat::Reaped) => Open::Gone,
+            Err(NoStat::Exhausted | NoStat::Failed) => Open::Unreadable,
+        }
+    }
+
+    fn open_member(&mut self, pid: u32, stat: &Stat) -> TreeMember {
+        let statm = self.has_capacity().then(|| self.open_statm(pid).ok()).flatten();
+        let statm = statm.map(|statm| self.budget.hold_member(statm));
+        let cpu = CpuSource::of_process(pid);
+        TreeMember { pid, cpu, start_ticks: stat.start_ticks, statm: statm.into() }
+    }
+
+    pub(super) fn open_statm(&mut self, pid: u32) -> Result<File, OpenError> {
+        let path = ProcPath::of_process(pid, "statm");
+        self.budget.with_reserve_fd(|| Ok(File::open(&path)?))
+    }
+
+    /// Before Linux 6.9 a pidfd does not show whether a zombie was reaped: then all zombies count as
+    /// reaped.
+    fn is_reaped(&self, pidfd: &OwnedFd) -> bool {
+        let no_wait = Timespec { tv_sec: 0, tv_nsec: 0 };
+        let mut fds = [PollFd::new(pidfd, PollFlags::IN)];
+        match poll(&mut fds, Some(&no_wait)) {
+            Ok(0) => false,
+            Ok(_) => !self.has_hangups || fds[0].revents().contains(PollFlags::HUP),
+            Err(_) => true,
+        }
+    }
+}
