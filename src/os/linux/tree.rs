@@ -178,7 +178,8 @@ impl TreeSource for NativeTreeSource {
         pid: u32,
         is_wanted: &mut dyn FnMut(&ProcessStat) -> bool,
     ) -> Open<TreeMember> {
-        self.open_found(pid, Self::find(pid), is_wanted)
+        let found = self.find(pid);
+        self.open_found(pid, found, is_wanted)
     }
 
     fn cpu_clock(&mut self, member: &TreeMember) -> Option<CpuTime> {

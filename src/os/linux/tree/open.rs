@@ -31,36 +31,49 @@ pub(super) enum Found {
     Process(OwnedFd),
     /// Something has the pid, and no pidfd is available: a process or a thread.
     Unknown,
-    /// A process, and no descriptor is free.
-    Exhausted,
-    Thread,
+    /// A thread, or no descriptor is free.
+    Unreadable,
     Nothing,
+}
+
+/// Whether pidfd_open(2) has found no process, but possibly a thread. Which of the two errors it is
+/// depends on the version of the kernel.
+const fn is_no_leader(errno: Errno) -> bool {
+    matches!(errno, Errno::INVAL | Errno::NOENT)
 }
 
 type IsWanted<'a> = &'a mut dyn FnMut(&ProcessStat) -> bool;
 
 impl NativeTreeSource {
-    pub(super) fn find(pid: u32) -> Found {
+    pub(super) fn find(&mut self, pid: u32) -> Found {
         let Some(raw) = i32::try_from(pid).ok().and_then(Pid::from_raw) else {
             return Found::Nothing;
         };
-        let open = || pidfd_open(raw, PidfdFlags::empty());
-        let is_no_leader = |errno| matches!(errno, Errno::INVAL | Errno::NOENT);
-        let mut opened = open();
+        let mut opened = self.open_pidfd(raw);
         // A thread; before Linux 6.15 also a pid that was assigned and whose process is not complete
         // yet, or one that is being reaped. What exists now was complete before the second attempt.
         if matches!(opened, Err(errno) if is_no_leader(errno)) {
-            opened = if exists(pid) { open() } else { Err(Errno::SRCH) };
+            opened = if exists(pid) { self.open_pidfd(raw) } else { Err(Errno::SRCH) };
         }
         match opened {
             Ok(pidfd) => Found::Process(pidfd),
             Err(Errno::SRCH) => Found::Nothing,
-            Err(errno) if is_no_leader(errno) => Found::Thread,
-            // The kernel has found a process before it looked for a free descriptor.
-            Err(Errno::MFILE | Errno::NFILE) => Found::Exhausted,
+            Err(Errno::MFILE | Errno::NFILE) => Found::Unreadable,
+            Err(errno) if is_no_leader(errno) => Found::Unreadable,
             Err(_) if exists(pid) => Found::Unknown,
             Err(_) => Found::Nothing,
         }
+    }
+
+    fn open_pidfd(&mut self, pid: Pid) -> Result<OwnedFd, Errno> {
+        let mut last = Errno::MFILE;
+        let opened = self.budget.with_reserve_fd(|| {
+            pidfd_open(pid, PidfdFlags::empty()).map_err(|errno| {
+                last = errno;
+                OpenError::NoPidfd(errno.into())
+            })
+        });
+        opened.map_err(|_| last)
     }
 
     pub(super) fn open_found(
@@ -71,7 +84,7 @@ impl NativeTreeSource {
     ) -> Open<TreeMember> {
         match found {
             Found::Nothing => Open::Gone,
-            Found::Thread => Open::Unreadable,
+            Found::Unreadable => Open::Unreadable,
             Found::Process(pidfd) => match self.read_stat(pid) {
                 Ok(stat) => self.open_by_pidfd(pid, &pidfd, stat, is_wanted),
                 Err(NoStat::Exhausted) => {
@@ -83,7 +96,7 @@ impl NativeTreeSource {
                 Err(NoStat::Reaped | NoStat::Failed) => Open::Unreadable,
             },
             Found::Unknown if is_thread(pid) => Open::Unreadable,
-            Found::Unknown | Found::Exhausted => self.open_by_pid(pid, is_wanted),
+            Found::Unknown => self.open_by_pid(pid, is_wanted),
         }
     }
 
