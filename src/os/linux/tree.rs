@@ -101,11 +101,6 @@ impl NativeTreeSource {
         Stat::read(&mut self.budget, self.units, pid)
     }
 
-    /// Whether one more member may be held.
-    fn has_capacity(&self) -> bool {
-        self.budget.member_capacity(self.member_limit) > 0
-    }
-
     fn read_last_pid(&mut self) -> Option<u32> {
         if let Cursor::NotChecked = self.cursor {
             match PidCursor::find() {

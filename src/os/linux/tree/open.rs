@@ -21,7 +21,7 @@ use super::path::ProcPath;
 use super::stat::{NoStat, Stat};
 use super::{NativeTreeSource, TreeMember};
 use crate::os::linux::cpu_source::CpuSource;
-use crate::os::linux::fds::OpenError;
+use crate::os::linux::fds::{MemberFd, OpenError};
 use crate::os::pid::{exists, is_thread};
 use crate::os::tree::{Open, ProcessStat};
 
@@ -127,7 +127,8 @@ impl NativeTreeSource {
             return Open::NotWanted(stat.process);
         }
         let member = self.open_member(pid, &stat);
-        match self.read_stat(pid) {
+        let after = self.read_stat_beside(pid, &mut member.statm.borrow_mut());
+        match after {
             Ok(after) if after.start_ticks == stat.start_ticks => Open::Held(stat.process, member),
             Ok(_) | Err(NoStat::Reaped) => Open::Gone,
             Err(NoStat::Exhausted | NoStat::Failed) => Open::Unreadable,
@@ -135,15 +136,33 @@ impl NativeTreeSource {
     }
 
     fn open_member(&mut self, pid: u32, stat: &Stat) -> TreeMember {
-        let statm = self.has_capacity().then(|| self.open_statm(pid).ok()).flatten();
-        let statm = statm.map(|statm| self.budget.hold_member(statm));
+        let statm = self.hold_statm(pid);
         let cpu = CpuSource::of_process(pid);
         TreeMember { pid, cpu, start_ticks: stat.start_ticks, statm: statm.into() }
     }
 
-    pub(super) fn open_statm(&mut self, pid: u32) -> Result<File, OpenError> {
-        let path = ProcPath::of_process(pid, "statm");
-        self.budget.with_reserve_fd(|| Ok(File::open(&path)?))
+    /// Opens a file that is held from now on. `None` without capacity, and if only the reserve is
+    /// left.
+    pub(super) fn hold_statm(&self, pid: u32) -> Option<MemberFd> {
+        if self.budget.member_capacity(self.member_limit) <= 0 {
+            return None;
+        }
+        let statm = File::open(ProcPath::of_process(pid, "statm")).ok()?;
+        Some(self.budget.hold_member(statm))
+    }
+
+    /// Reads `stat` beside a file that was just opened. The file may have taken the last descriptor:
+    /// then it is closed.
+    pub(super) fn read_stat_beside(
+        &mut self,
+        pid: u32,
+        fd: &mut Option<MemberFd>,
+    ) -> Result<Stat, NoStat> {
+        let stat = self.read_stat(pid);
+        if stat.is_err_and(|error| error == NoStat::Exhausted) && fd.take().is_some() {
+            return self.read_stat(pid);
+        }
+        stat
     }
 
     /// Before Linux 6.9 a pidfd does not show whether a zombie was reaped: then all zombies count as

@@ -8,6 +8,9 @@
 //! the clock tick, usually a hundredth of a second, in which the member has started: the member must
 //! have exited and all other pids must have been assigned within it.
 
+use std::fs::File;
+
+use super::path::ProcPath;
 use super::stat::{NoStat, is_reaped};
 use super::{NativeTreeSource, TreeMember};
 use crate::history::units::CpuTime;
@@ -55,11 +58,13 @@ impl NativeTreeSource {
         member: &TreeMember,
     ) -> (MemberReading, Option<MemberFd>) {
         let (at, cpu_time) = self.read_cpu(member);
-        let statm = self.open_statm(member.pid).ok();
-        let pages = statm.as_ref().and_then(|statm| resident_pages(statm).ok());
-        // A file that is not kept is closed here: it may be the only free descriptor.
-        let statm = statm.filter(|_| self.has_capacity());
-        let (stat, cpu_time) = match (self.read_stat(member.pid), cpu_time) {
+        let mut fd = self.hold_statm(member.pid);
+        let pages = match &fd {
+            Some(fd) => resident_pages(&fd.statm).ok(),
+            None => self.read_pages(member.pid),
+        };
+        let stat = self.read_stat_beside(member.pid, &mut fd);
+        let (stat, cpu_time) = match (stat, cpu_time) {
             (Err(NoStat::Reaped), _) => return (MemberReading::Reaped, None),
             (Ok(stat), _) if stat.start_ticks != member.start_ticks => {
                 return (MemberReading::Reaped, None);
@@ -69,7 +74,6 @@ impl NativeTreeSource {
                 return (MemberReading::Failed, None);
             }
         };
-        let fd = statm.map(|statm| self.budget.hold_member(statm));
         let reading = if stat.is_zombie {
             self.read_zombie_not_held(member)
         } else {
@@ -77,6 +81,11 @@ impl NativeTreeSource {
             MemberReading::Alive { at, cpu_time, resident }
         };
         (reading, fd)
+    }
+
+    fn read_pages(&mut self, pid: u32) -> Option<u64> {
+        let path = ProcPath::of_process(pid, "statm");
+        self.budget.with_reserve_fd(|| Ok(resident_pages(&File::open(&path)?)?)).ok()
     }
 
     /// Reads the final CPU time, and then again that it is the member's.
