@@ -13,10 +13,11 @@ pub fn procfs(bytes: &[u8]) -> Vec<u64> {
     let pids = [procfs::thread_group(bytes), procfs::last_pid(bytes), procfs::number(bytes)];
     numbers.extend(pids.into_iter().flatten().map(u64::from));
     if let Some((major, minor)) = procfs::kernel_release(bytes) {
-        numbers.extend([major.into(), minor.into()]);
+        numbers.extend([major, minor].map(u64::from));
     }
     if let Some(stat) = procfs::process_stat(bytes) {
-        numbers.extend([stat.parent.into(), stat.threads.into(), stat.start_ticks]);
+        numbers.extend([stat.parent, stat.threads].map(u64::from));
+        numbers.push(stat.start_ticks);
         // Zero stands for -1 as well.
         numbers.extend([stat.group, stat.session].into_iter().filter(|id| *id != 0).map(u64::from));
     }

@@ -36,9 +36,12 @@ pub(super) struct MemberFd {
 /// Descriptors in a [`ProcessFds`].
 const FDS_PER_PROCESS: u64 = 2;
 
-/// Descriptors of the probe itself: epoll, eventfd, and the reserve. Of its reading of process
-/// trees: the file of the pid that was assigned last, and the reserve.
-const PROBE_FDS: u64 = 3 + 2;
+/// Descriptors of the probe itself: epoll, eventfd, and the reserve.
+const PROBE_FDS: u64 = 3;
+
+/// Descriptors of the reading of process trees, if it shares the budget: the file of the pid that was
+/// assigned last, and the reserve.
+const TREE_FDS: u64 = 2;
 
 /// The share of the budget that descendants leave free, so that processes that are attached between
 /// two readings of the descendants can be held at once: an eighth.
@@ -105,25 +108,30 @@ impl FdBudget {
         getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX) / 2
     }
 
-    /// Whether one more process may be held.
-    pub(super) fn has_capacity(&self) -> bool {
+    /// The descriptors in use.
+    fn used_fds(&self) -> u64 {
+        let shares = Arc::strong_count(&self.permits) as u64 - 1;
         let held = self.permits.process_fds() + self.permits.member_fds();
-        held + FDS_PER_PROCESS + PROBE_FDS <= Self::max_fds()
+        PROBE_FDS + shares * TREE_FDS + held
     }
 
-    /// The largest number of held descriptors, of processes and of members, beyond which members
-    /// close theirs.
+    /// Whether one more process may be held.
+    pub(super) fn has_capacity(&self) -> bool {
+        self.used_fds() + FDS_PER_PROCESS <= Self::max_fds()
+    }
+
+    /// The number of descriptors in use beyond which members close theirs.
     pub(super) fn member_limit() -> u64 {
         let max = Self::max_fds();
         let kept_free = (max / MEMBERS_LEAVE_FREE).max(FDS_PER_PROCESS);
-        max.saturating_sub(kept_free + PROBE_FDS)
+        max.saturating_sub(kept_free)
     }
 
     /// How many more members may be held within a [`member_limit`](Self::member_limit); negative if
     /// members have to close their descriptors.
     pub(super) fn member_capacity(&self, limit: u64) -> i64 {
-        let held = self.permits.process_fds() + self.permits.member_fds();
-        i64::try_from(limit).unwrap_or(i64::MAX) - i64::try_from(held).unwrap_or(i64::MAX)
+        let signed = |fds: u64| i64::try_from(fds).unwrap_or(i64::MAX);
+        signed(limit) - signed(self.used_fds())
     }
 
     pub(super) fn hold_member(&self, statm: File) -> MemberFd {
