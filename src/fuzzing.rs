@@ -3,14 +3,25 @@
 
 use crate::os::procfs;
 
-/// Runs every parser of the kernel's files on the same bytes: resident pages, start time, thread group.
+/// Runs every parser of the kernel's files on the same bytes, and returns the numbers that are
+/// copied from the bytes.
 #[must_use]
-pub fn procfs(bytes: &[u8]) -> [Option<u64>; 3] {
-    [
-        procfs::resident_pages(bytes),
-        procfs::start_time(bytes),
-        procfs::thread_group(bytes).map(u64::from),
-    ]
+pub fn procfs(bytes: &[u8]) -> Vec<u64> {
+    let mut numbers: Vec<u64> = procfs::pids(bytes).map(u64::from).collect();
+    numbers.extend(procfs::resident_pages(bytes));
+    numbers.extend(procfs::cgroup_cpu_micros(bytes));
+    let pids = [procfs::thread_group(bytes), procfs::last_pid(bytes), procfs::number(bytes)];
+    numbers.extend(pids.into_iter().flatten().map(u64::from));
+    if let Some((major, minor)) = procfs::kernel_release(bytes) {
+        numbers.extend([major, minor].map(u64::from));
+    }
+    if let Some(stat) = procfs::process_stat(bytes) {
+        numbers.extend([stat.parent, stat.threads].map(u64::from));
+        numbers.push(stat.start_ticks);
+        // Zero stands for -1 as well.
+        numbers.extend([stat.group, stat.session].into_iter().filter(|id| *id != 0).map(u64::from));
+    }
+    numbers
 }
 
 /// Whether a request with this `Host` is accepted if these hosts are allowed; `None` if the config

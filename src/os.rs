@@ -15,6 +15,7 @@ pub(crate) mod reading;
 pub(crate) mod signals;
 #[cfg(feature = "portable")]
 pub(crate) mod sysinfo;
+#[allow(dead_code)] // no code of the crate reads process trees yet
 pub(crate) mod tree;
 
 #[cfg(not(any(target_os = "linux", feature = "portable")))]

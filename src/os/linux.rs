@@ -12,29 +12,38 @@
 //! read *first*, and its value counts only if the held `statm` can be read *after* it: that proves
 //! that the pid still belonged to the same process.
 
+#[allow(dead_code)] // no code of the crate reads cgroups yet
+mod cgroup_cpu;
 mod check_budget;
+mod cpu_source;
 mod epoll;
 mod fds;
 mod oom;
 mod pidfd_info;
 #[cfg(test)]
 mod tests;
+#[allow(dead_code)] // no code of the crate reads process trees yet
+mod tree;
+mod units;
 
+use std::cell::OnceCell;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::time::Duration;
 
-use nix::time::ClockId;
-use nix::unistd::Pid;
+pub(super) use self::cpu_source::cpu_time;
 
 use self::check_budget::CheckBudget;
+use self::cpu_source::CpuSource;
 use self::epoll::Epoll;
 use self::fds::{FdBudget, OpenError, ProcessFds, exit_status, has_exited};
 use self::oom::OomCounter;
+use self::tree::NativeTreeSource;
+use self::units::Units;
 use super::pid::{self, FOREIGN_PROC, is_proc_foreign};
 use super::reading::Reading;
-use super::{Attach, ExitWaiter, FoundProcess, Identity, Probe, ReadFailure, clock, procfs};
+use super::{Attach, ExitWaiter, FoundProcess, Identity, Probe, ReadFailure, procfs};
 use crate::history::units::{CpuTime, ResidentBytes};
 use crate::snapshot::read_error::ReadError;
 use crate::snapshot::run::ProcessExit;
@@ -45,23 +54,13 @@ use crate::time::{MonoNanos, TimePoint};
 pub(crate) struct NativeProbe {
     budget: FdBudget,
     epoll: Epoll,
-    page_size: u64,
-    /// Clock ticks in a second: the unit of start times in `/proc/PID/stat`.
-    ticks_per_second: u64,
+    units: Units,
     /// The pids in `/proc` belong to another PID namespace: see [`is_proc_foreign`].
     is_foreign: bool,
     suspension_checks: CheckBudget,
     peak_checks: CheckBudget,
-}
-
-/// Where the CPU time of a process comes from.
-#[derive(Clone, Copy, Debug)]
-enum CpuSource {
-    /// The process's CPU clock.
-    Clock(ClockId),
-    /// `/proc/PID/stat`, in clock ticks: where the clocks of other processes are refused, as some
-    /// sandboxes do.
-    Stat,
+    /// Created at the first use; `None` if process trees cannot be read.
+    trees: OnceCell<Option<NativeTreeSource>>,
 }
 
 /// An attached process.
@@ -86,27 +85,24 @@ impl NativeProbe {
         let probe = Self {
             budget: FdBudget::new(),
             epoll,
-            page_size: rustix::param::page_size() as u64,
-            ticks_per_second: rustix::param::clock_ticks_per_second().max(1),
+            units: Units::new(),
             is_foreign: is_proc_foreign(),
             suspension_checks: CheckBudget::default(),
             peak_checks: CheckBudget::default(),
+            trees: OnceCell::new(),
         };
         Ok((probe, wake))
     }
 
-    /// The start of a process on the boot clock.
-    fn process_start(&self, start_ticks: u64) -> Duration {
-        self.ticks_to_time(start_ticks)
-    }
-
-    fn ticks_to_time(&self, ticks: u64) -> Duration {
-        let nanos = u128::from(ticks) * 1_000_000_000 / u128::from(self.ticks_per_second);
-        Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
-    }
-
-    fn resident(&self, pages: u64) -> Option<ResidentBytes> {
-        ResidentBytes::new(pages.saturating_mul(self.page_size))
+    /// Reads process trees. `None` if that is not possible: `/proc` belongs to another PID namespace,
+    /// or is not there.
+    #[allow(dead_code)] // no code of the crate reads process trees yet
+    pub(crate) fn tree_source(&mut self) -> Option<&mut NativeTreeSource> {
+        if self.is_foreign {
+            return None;
+        }
+        self.trees.get_or_init(|| NativeTreeSource::new(self.budget.share(), self.units));
+        self.trees.get_mut()?.as_mut()
     }
 
     /// Reads the clock, then the held file: see the module's documentation.
@@ -128,7 +124,7 @@ impl NativeProbe {
                 last.ok_or(ReadFailure::Failed(ReadError::UNKNOWN))
             }
             (Ok(pages), cpu_time) => {
-                let resident = self.resident(pages);
+                let resident = self.units.resident(pages);
                 Ok(Reading { at, cpu_time, resident, peak: None, is_suspended: None })
             }
             // The held file of a reaped process cannot be read.
@@ -188,7 +184,7 @@ impl NativeProbe {
             return Err(ReadFailure::Exited(ProcessExit::Unknown, None));
         }
         if let (&Ok(pages @ 1..), Some(cpu_time)) = (&pages, cpu_time) {
-            return Ok(Reading::new(at, cpu_time, self.resident(pages)));
+            return Ok(Reading::new(at, cpu_time, self.units.resident(pages)));
         }
         // Whether it has exited shows at a pidfd; for a child of the host, by waitid(2) too.
         let last = cpu_time.filter(|_| pages.is_ok());
@@ -211,27 +207,10 @@ impl NativeProbe {
     }
 
     fn read_cpu_time(&self, pid: u32, source: CpuSource) -> (MonoNanos, Option<CpuTime>) {
-        match source {
-            CpuSource::Clock(clock) => cpu_time(clock),
-            CpuSource::Stat => {
-                let MonoNanos(before) = clock::mono();
-                let stat = std::fs::read(format!("/proc/{pid}/stat"));
-                let MonoNanos(after) = clock::mono();
-                let ticks = stat.ok().and_then(|stat| procfs::cpu_ticks(&stat));
-                let cpu_time = ticks.map(|ticks| CpuTime::from(self.ticks_to_time(ticks)));
-                (MonoNanos(before + (after - before) / 2), cpu_time)
-            }
-        }
-    }
-
-    /// The CPU source of a living process: its clock, unless that is refused.
-    fn cpu_source(pid: u32) -> CpuSource {
-        let raw = i32::try_from(pid).map(Pid::from_raw);
-        let clock = raw.ok().and_then(|pid| nix::time::clock_getcpuclockid(pid).ok());
-        match clock.filter(|clock| clock.now().is_ok()) {
-            Some(clock) => CpuSource::Clock(clock),
-            None => CpuSource::Stat,
-        }
+        source.read(self.units, || {
+            let stat = std::fs::read(format!("/proc/{pid}/stat")).ok()?;
+            Some(procfs::process_stat(&stat)?.cpu_ticks)
+        })
     }
 
     /// The kernel's high-water mark of the resident size.
@@ -255,7 +234,8 @@ impl NativeProbe {
         } else if self.suspension_checks.take(reading.at) {
             let path = format!("/proc/{}/stat", process.pid);
             let stat = self.budget.with_reserve_fd(|| Ok(std::fs::read(&path)?));
-            let is_stopped = stat.ok().and_then(|stat| procfs::is_stopped(&stat));
+            let is_stopped =
+                stat.ok().and_then(|stat| Some(procfs::process_stat(&stat)?.is_stopped()));
             // The file was opened by pid: it counts if the process still lives after that.
             let lives = process.fds.as_ref().is_some_and(|fds| !has_exited(&fds.pidfd));
             reading.is_suspended = is_stopped.filter(|_| lives);
@@ -271,7 +251,7 @@ impl NativeProbe {
     fn read_start(&mut self, pid: u32) -> Option<u64> {
         let path = format!("/proc/{pid}/stat");
         let stat = self.budget.with_reserve_fd(|| Ok(std::fs::read(&path)?)).ok()?;
-        procfs::start_time(&stat)
+        Some(procfs::process_stat(&stat)?.start_ticks)
     }
 
     /// Attaches without `/proc`, whose pids belong to other processes: detects an exit only.
@@ -285,32 +265,6 @@ impl NativeProbe {
             }
         }
     }
-}
-
-/// Reads a CPU clock and the time at which it was read.
-///
-/// If this thread is preempted between the two reads, they do not belong together, and a busy
-/// process would seem to have used more CPU time than has passed. Then they are repeated.
-pub(super) fn cpu_time(clock: ClockId) -> (MonoNanos, Option<CpuTime>) {
-    /// Ten times the duration of the two system calls.
-    const MAX_READ_NANOS: u64 = 5_000;
-    const ATTEMPTS: usize = 3;
-    let MonoNanos(mut before) = clock::mono();
-    for _ in 0..ATTEMPTS {
-        let time = clock.now();
-        let MonoNanos(after) = clock::mono();
-        let elapsed = after - before;
-        if elapsed < MAX_READ_NANOS {
-            return (MonoNanos(before + elapsed / 2), time.ok().and_then(to_cpu_time));
-        }
-        before = after;
-    }
-    (MonoNanos(before), clock.now().ok().and_then(to_cpu_time))
-}
-
-fn to_cpu_time(time: nix::sys::time::TimeSpec) -> Option<CpuTime> {
-    let (secs, nanos) = (u64::try_from(time.tv_sec()), u64::try_from(time.tv_nsec()));
-    Some(CpuTime(secs.ok()?.checked_mul(1_000_000_000)?.checked_add(nanos.ok()?)?))
 }
 
 fn resident_pages(statm: &File) -> io::Result<u64> {
@@ -354,7 +308,7 @@ impl Probe for NativeProbe {
             self.budget.warn_once(error.filter(|error| !error.is_exhausted()).as_ref());
         }
         let start_ticks = self.read_start(pid);
-        let cpu = Self::cpu_source(pid);
+        let cpu = CpuSource::of_process(pid);
         let oom = OomCounter::of_process(pid);
         // After everything was opened: if the process lives now, all of it is its own.
         match &fds {
@@ -369,7 +323,7 @@ impl Probe for NativeProbe {
                 Ok(_) | Err(OpenError::NoPidfd(_) | OpenError::Other(_)) => {}
             },
         }
-        let process_start = start_ticks.map(|ticks| self.process_start(ticks));
+        let process_start = start_ticks.map(|ticks| self.units.ticks_to_time(ticks));
         if let (Some(process_start), Some(reported_at)) = (process_start, reported_at)
             && process_start > reported_at.boot
         {
@@ -389,7 +343,7 @@ impl Probe for NativeProbe {
         // sleep advances by the scheduler tick, whose length the kernel does not report.
         let min_interval = match cpu {
             CpuSource::Clock(_) => Duration::from_millis(1),
-            CpuSource::Stat => self.ticks_to_time(10),
+            CpuSource::Stat => self.units.ticks_to_time(10),
         };
         Attach::Found(FoundProcess { process, process_start, min_interval, reading })
     }
@@ -442,7 +396,7 @@ impl Probe for NativeProbe {
     }
 
     fn identity(&self, process: &AttachedProcess) -> Option<Identity> {
-        let process_start = self.process_start(process.start_ticks?);
+        let process_start = self.units.ticks_to_time(process.start_ticks?);
         Some(Identity { pid: process.pid, process_start })
     }
 }

@@ -2,49 +2,112 @@
 //!
 //! Sources: proc(5), and Documentation/filesystems/proc.rst of the kernel.
 
+use std::str::FromStr;
+
 /// The number after `key` at the beginning of a line.
 fn number_after(text: &[u8], key: &[u8]) -> Option<u64> {
     let line = text.split(|&byte| byte == b'\n').find_map(|line| line.strip_prefix(key))?;
-    std::str::from_utf8(line.trim_ascii()).ok()?.parse().ok()
+    parse(line.trim_ascii())
 }
 
 /// Resident pages: the second number of `/proc/PID/statm`.
 pub(crate) fn resident_pages(statm: &[u8]) -> Option<u64> {
-    let number = statm.split(|&byte| byte == b' ').nth(1)?;
-    std::str::from_utf8(number.trim_ascii_end()).ok()?.parse().ok()
+    parse(statm.split(|&byte| byte == b' ').nth(1)?.trim_ascii_end())
 }
 
-/// The start of the process in clock ticks since the start of the machine: `starttime`, the 22nd
-/// field of `/proc/PID/stat`. The second field is the command's name in parentheses and may contain
-/// spaces and parentheses, so fields are counted from the *last* `)`.
-pub(crate) fn start_time(stat: &[u8]) -> Option<u64> {
-    parse(stat_fields(stat)?.nth(22 - 3)?)
+/// `/proc/PID/stat` (proc(5)).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct StatFields<'a> {
+    /// `comm`, with newlines and backslashes escaped.
+    pub name: &'a [u8],
+    pub state: u8,
+    /// 0 if the parent is in another PID namespace.
+    pub parent: u32,
+    /// 0 if it is unknown: of another PID namespace, or of a process that is being reaped.
+    pub group: u32,
+    /// The same.
+    pub session: u32,
+    /// `utime` + `stime`, in clock ticks.
+    pub cpu_ticks: u64,
+    /// `cutime` + `cstime`, in clock ticks.
+    pub children_ticks: u64,
+    pub threads: u32,
+    /// `starttime`, in clock ticks since the start of the machine.
+    pub start_ticks: u64,
 }
 
-/// The fields of `/proc/PID/stat` after the command's name, which may contain spaces and
-/// parentheses: from the third, the state, on.
-fn stat_fields(stat: &[u8]) -> Option<impl Iterator<Item = &[u8]>> {
-    let name_end = stat.iter().rposition(|&byte| byte == b')')?;
-    Some(stat[name_end + 1..].trim_ascii().split(|&byte| byte == b' '))
-}
-
-fn parse(field: &[u8]) -> Option<u64> {
-    std::str::from_utf8(field).ok()?.parse().ok()
-}
-
-/// Whether the process is stopped: `state`, the third field of `/proc/PID/stat`, is `T` (stopped by
-/// a signal) or `t` (by a debugger).
-pub(crate) fn is_stopped(stat: &[u8]) -> Option<bool> {
-    match stat_fields(stat)?.next()? {
-        [state] if state.is_ascii_alphabetic() => Some(matches!(state, b'T' | b't')),
-        _ => None,
+impl StatFields<'_> {
+    /// Whether it is stopped, by a signal or by a debugger.
+    pub(crate) const fn is_stopped(&self) -> bool {
+        matches!(self.state, b'T' | b't')
     }
 }
 
-/// CPU time in clock ticks: `utime` and `stime`, the fields 14 and 15 of `/proc/PID/stat`.
-pub(crate) fn cpu_ticks(stat: &[u8]) -> Option<u64> {
-    let mut fields = stat_fields(stat)?.skip(14 - 3);
-    parse(fields.next()?)?.checked_add(parse(fields.next()?)?)
+/// Parses `/proc/PID/stat`. The second field is the command's name in parentheses and may contain
+/// spaces and parentheses, so the other fields are counted from the *last* `)`.
+pub(crate) fn process_stat(stat: &[u8]) -> Option<StatFields<'_>> {
+    let name_start = stat.iter().position(|&byte| byte == b'(')? + 1;
+    let name_end = stat.iter().rposition(|&byte| byte == b')')?;
+    let name = stat.get(name_start..name_end)?;
+    let mut fields = stat[name_end + 1..].trim_ascii().split(|&byte| byte == b' ');
+    let state = match fields.next()? {
+        &[state] if state.is_ascii_alphabetic() => state,
+        _ => return None,
+    };
+    let parent = parse(fields.next()?)?;
+    let group = parse_id(fields.next()?)?;
+    let session = parse_id(fields.next()?)?;
+    let cpu_ticks = parse::<u64>(fields.nth(14 - 7)?)?.checked_add(parse(fields.next()?)?)?;
+    let children_ticks = parse::<u64>(fields.next()?)?.checked_add(parse(fields.next()?)?)?;
+    let threads = parse(fields.nth(20 - 18)?)?;
+    let start_ticks = parse(fields.nth(22 - 21)?)?;
+    Some(StatFields {
+        name,
+        state,
+        parent,
+        group,
+        session,
+        cpu_ticks,
+        children_ticks,
+        threads,
+        start_ticks,
+    })
+}
+
+fn parse<T: FromStr>(field: &[u8]) -> Option<T> {
+    std::str::from_utf8(field).ok()?.parse().ok()
+}
+
+/// The kernel writes -1 for the group and the session of a process that is being reaped.
+fn parse_id(field: &[u8]) -> Option<u32> {
+    if field == b"-1" { Some(0) } else { parse(field) }
+}
+
+/// The pid that was assigned last: the fifth field of `/proc/loadavg`.
+pub(crate) fn last_pid(loadavg: &[u8]) -> Option<u32> {
+    parse(loadavg.trim_ascii().split(|&byte| byte == b' ').nth(4)?)
+}
+
+/// A file of one number, such as those in `/proc/sys/kernel`.
+pub(crate) fn number(text: &[u8]) -> Option<u32> {
+    parse(text.trim_ascii())
+}
+
+/// The pids in `/proc/PID/task/TID/children`.
+pub(crate) fn pids(children: &[u8]) -> impl Iterator<Item = u32> {
+    children.split(|byte| byte.is_ascii_whitespace()).filter_map(parse)
+}
+
+/// The release of the kernel, such as 6.9, in `/proc/sys/kernel/osrelease`.
+pub(crate) fn kernel_release(text: &[u8]) -> Option<(u32, u32)> {
+    let mut numbers = text.split(|byte| !byte.is_ascii_digit());
+    Some((parse(numbers.next()?)?, parse(numbers.next()?)?))
+}
+
+/// The CPU time of a cgroup of version 2 in microseconds: `usage_usec` of its `cpu.stat`
+/// (Documentation/admin-guide/cgroup-v2.rst).
+pub(crate) fn cgroup_cpu_micros(cpu_stat: &[u8]) -> Option<u64> {
+    number_after(cpu_stat, b"usage_usec ")
 }
 
 /// The memory cgroup of cgroup v1, other than the root, and the cgroup of v2 in `/proc/PID/cgroup`
@@ -80,7 +143,7 @@ pub(crate) fn oom_kills(events: &[u8]) -> Option<u64> {
 /// The largest resident size in bytes: `VmHWM` of `/proc/PID/status`, in KiB there.
 pub(crate) fn peak_resident(status: &[u8]) -> Option<u64> {
     let line = status.split(|&byte| byte == b'\n').find_map(|l| l.strip_prefix(b"VmHWM:"))?;
-    parse(line.trim_ascii().strip_suffix(b" kB")?.trim_ascii())?.checked_mul(1_024)
+    parse::<u64>(line.trim_ascii().strip_suffix(b" kB")?.trim_ascii())?.checked_mul(1_024)
 }
 
 /// The process to which a thread belongs: `Tgid` of `/proc/PID/status`.
@@ -102,38 +165,121 @@ mod tests {
         }
     }
 
+    /// The fields of a process after its name, from the state on.
+    fn stat(name: &str, state: char) -> String {
+        format!(
+            "99 ({name}) {state} 4 5 6 7 -1 9 10 11 12 13 700 11 160 17 20 -19 3 0 4711 23 24 25\n"
+        )
+    }
+
     #[test]
-    fn start_time_is_found_after_any_command_name() {
-        let rest = " S 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 4711 20 21\n";
+    fn stat_is_parsed_after_any_command_name() {
         for name in ["sh", "a b", "a) R 1 2 (b", ")))", "(", ""] {
-            let stat = format!("99 ({name}){rest}");
-            assert_eq!(start_time(stat.as_bytes()), Some(4_711), "{name:?}");
+            let text = stat(name, 'S');
+            let fields = StatFields {
+                name: name.as_bytes(),
+                state: b'S',
+                parent: 4,
+                group: 5,
+                session: 6,
+                cpu_ticks: 711,
+                children_ticks: 177,
+                threads: 3,
+                start_ticks: 4_711,
+            };
+            assert_eq!(process_stat(text.as_bytes()), Some(fields), "{name:?}");
         }
-        assert_eq!(
-            start_time(b"1 (\xff\xfe) S 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 7 0"),
-            Some(7)
-        );
-        for bad in [&b""[..], b"99 (sh", b"99 (sh) S 1 2 3", b")"] {
-            assert_eq!(start_time(bad), None);
+        let shortest = b"1 (\xff\xfe) S 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 7";
+        let shortest = process_stat(shortest).unwrap();
+        assert_eq!((shortest.name, shortest.start_ticks), (&b"\xff\xfe"[..], 7));
+    }
+
+    #[test]
+    fn stat_gives_state() {
+        for (state, stopped) in [('T', true), ('t', true), ('S', false), ('R', false), ('Z', false)]
+        {
+            let text = stat("a) T 1 (", state);
+            let fields = process_stat(text.as_bytes()).unwrap();
+            assert_eq!((fields.state, fields.is_stopped()), (state as u8, stopped));
         }
     }
 
     #[test]
-    fn stat_gives_state_and_cpu_ticks() {
-        let stat = |state| {
-            format!(
-                "99 (a) T 1 ({state} 1 2 3 4 5 6 7 8 9 10 11 12 13) {state} 1 2 3 4 5 6 7 8 9 10 700 11 0"
-            )
-        };
-        for (state, stopped) in [("T", true), ("t", true), ("S", false), ("R", false), ("Z", false)]
-        {
-            assert_eq!(is_stopped(stat(state).as_bytes()), Some(stopped), "{state}");
-            assert_eq!(cpu_ticks(stat(state).as_bytes()), Some(711), "{state}");
+    fn truncated_stat_is_none() {
+        let text = stat("sh", 'S');
+        let start_end = text.find(" 23 24").unwrap();
+        let start = start_end - "4711".len();
+        for len in 0..=start {
+            assert_eq!(process_stat(&text.as_bytes()[..len]), None, "{len}");
         }
-        let overflow = format!("1 (a) S 1 2 3 4 5 6 7 8 9 10 {} 1 0", u64::MAX);
-        assert_eq!(cpu_ticks(overflow.as_bytes()), None);
-        for bad in [&b""[..], b"1 (a", b"1 (a)", b"1 (a) ", b"1 (a) 7 8"] {
-            assert_eq!((is_stopped(bad), cpu_ticks(bad)), (None, None));
+        assert!(process_stat(&text.as_bytes()[..start_end]).is_some());
+        for bad in [&b""[..], b"99 (sh", b"99 (sh) S 1 2 3", b")", b")(", b"1 (a)", b"1 (a) 7 8"] {
+            assert_eq!(process_stat(bad), None);
+        }
+    }
+
+    #[test]
+    fn stat_numbers_out_of_range_are_none() {
+        let with = |old: &str, new: &str| {
+            let text = stat("sh", 'S').replacen(old, new, 1);
+            process_stat(text.as_bytes()).map(|fields| (fields.group, fields.session))
+        };
+        assert_eq!(with("4 5 6", "4 5 6"), Some((5, 6)));
+        assert_eq!(with("4 5 6", "0 0 0"), Some((0, 0)));
+        assert_eq!(with("4 5 6", "4 -1 -1"), Some((0, 0)), "it is being reaped");
+        for (old, new) in [
+            ("4 5 6", "-4 5 6"),
+            ("4 5 6", "4 -2 6"),
+            ("4 5 6", "4294967296 5 6"),
+            ("700 11", "18446744073709551615 11"),
+            ("700 11", "-700 11"),
+            ("160 17", "160 18446744073709551600"),
+            ("160 17", "160 x"),
+            ("160 17", "160  17"),
+            ("4711", "18446744073709551616"),
+        ] {
+            assert_eq!(with(old, new), None, "{new}");
+        }
+    }
+
+    #[test]
+    fn last_pid_is_fifth_field() {
+        assert_eq!(last_pid(b"0.20 0.18 0.12 1/80 11206\n"), Some(11_206));
+        assert_eq!(last_pid(b"0.20 0.18 0.12 1/80 11206"), Some(11_206));
+        for bad in [&b""[..], b"0.20 0.18 0.12 1/80", b"1 2 3 4 -1\n", b"1 2 3 4 4294967296\n"] {
+            assert_eq!(last_pid(bad), None);
+        }
+    }
+
+    #[test]
+    fn number_is_the_whole_file() {
+        assert_eq!(number(b"4194304\n"), Some(4_194_304));
+        for bad in [&b""[..], b"\n", b"1 2\n", b"-1\n", b"4294967296\n"] {
+            assert_eq!(number(bad), None);
+        }
+    }
+
+    #[test]
+    fn children_are_separated_by_spaces() {
+        assert_eq!(pids(b"11 4711 4194303 ").collect::<Vec<_>>(), [11, 4_711, 4_194_303]);
+        assert_eq!(pids(b"").count() + pids(b" ").count() + pids(b"-1 x\n").count(), 0);
+    }
+
+    #[test]
+    fn kernel_release_is_two_numbers() {
+        assert_eq!(kernel_release(b"6.18.44-fc-v657\n"), Some((6, 18)));
+        assert_eq!(kernel_release(b"6.9-rc1\n"), Some((6, 9)));
+        for bad in [&b""[..], b"6\n", b"six.nine", b"6.", b"-6.9"] {
+            assert_eq!(kernel_release(bad), None);
+        }
+    }
+
+    #[test]
+    fn cgroup_cpu_is_usage() {
+        let text = b"usage_usec 4711\nuser_usec 4000\nsystem_usec 711\nnr_periods 0\n";
+        assert_eq!(cgroup_cpu_micros(text), Some(4_711));
+        for bad in [&b""[..], b"user_usec 4000\n", b"usage_usec \n", b"usage_usec -1\n"] {
+            assert_eq!(cgroup_cpu_micros(bad), None);
         }
     }
 

@@ -25,21 +25,58 @@ pub(super) struct ProcessFds {
     _permit: Arc<()>,
 }
 
+/// The held descriptor of one descendant of such a process.
+#[derive(Debug)]
+pub(super) struct MemberFd {
+    pub statm: File,
+    /// Counts this descriptor in the budget while it is held.
+    _permit: Arc<()>,
+}
+
 /// Descriptors in a [`ProcessFds`].
 const FDS_PER_PROCESS: u64 = 2;
 
 /// Descriptors of the probe itself: epoll, eventfd, and the reserve.
 const PROBE_FDS: u64 = 3;
 
+/// Descriptors of the reading of process trees, if it shares the budget: the file of the pid that was
+/// assigned last, and the reserve.
+const TREE_FDS: u64 = 2;
+
+/// The share of the budget that descendants leave free, so that processes that are attached between
+/// two readings of the descendants can be held at once: an eighth.
+const MEMBERS_LEAVE_FREE: u64 = 8;
+
 /// Opens descriptors of processes, and leaves enough of them to the host.
+///
+/// The attached processes have the first claim: their descriptors are also needed for the detection
+/// of exits. Descendants use what is left, apart from a part that they keep free. When attached
+/// processes use this part, each descendant that is read after that closes its descriptor, until the
+/// part is free again.
 #[derive(Debug)]
 pub(super) struct FdBudget {
-    /// Has one clone for each held process.
-    permits: Arc<()>,
+    permits: Arc<Permits>,
     /// A descriptor that is closed to make room for a short-lived one when all are in use.
     reserve: Option<File>,
     /// The warning that processes are not held was logged.
     is_warned: bool,
+}
+
+/// What is held within the budget: each has one clone for each holder.
+#[derive(Debug, Default)]
+struct Permits {
+    processes: Arc<()>,
+    members: Arc<()>,
+}
+
+impl Permits {
+    fn process_fds(&self) -> u64 {
+        (Arc::strong_count(&self.processes) as u64 - 1) * FDS_PER_PROCESS
+    }
+
+    fn member_fds(&self) -> u64 {
+        Arc::strong_count(&self.members) as u64 - 1
+    }
 }
 
 /// Why a process could not be opened.
@@ -56,15 +93,49 @@ pub(super) enum OpenError {
 
 impl FdBudget {
     pub(super) fn new() -> Self {
-        Self { permits: Arc::new(()), reserve: open_reserve(), is_warned: false }
+        Self { permits: Arc::default(), reserve: open_reserve(), is_warned: false }
     }
 
-    /// Whether one more process may be held: all of them use at most half of the soft limit.
+    /// The same budget with a reserve of its own.
+    pub(super) fn share(&self) -> Self {
+        Self { permits: Arc::clone(&self.permits), reserve: open_reserve(), is_warned: false }
+    }
+
+    /// The largest number of descriptors in use: half of the soft limit.
+    ///
+    /// The host may change the limit at any time; reading it costs a quarter of a microsecond.
+    fn max_fds() -> u64 {
+        getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX) / 2
+    }
+
+    /// The descriptors in use.
+    fn used_fds(&self) -> u64 {
+        let shares = Arc::strong_count(&self.permits) as u64 - 1;
+        let held = self.permits.process_fds() + self.permits.member_fds();
+        PROBE_FDS + shares * TREE_FDS + held
+    }
+
+    /// Whether one more process may be held.
     pub(super) fn has_capacity(&self) -> bool {
-        let held = Arc::strong_count(&self.permits) as u64 - 1;
-        // The host may change the limit at any time; reading it costs a quarter of a microsecond.
-        let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
-        (held + 1) * FDS_PER_PROCESS + PROBE_FDS <= limit / 2
+        self.used_fds() + FDS_PER_PROCESS <= Self::max_fds()
+    }
+
+    /// The number of descriptors in use beyond which members close theirs.
+    pub(super) fn member_limit() -> u64 {
+        let max = Self::max_fds();
+        let kept_free = (max / MEMBERS_LEAVE_FREE).max(FDS_PER_PROCESS);
+        max.saturating_sub(kept_free)
+    }
+
+    /// How many more members may be held within a [`member_limit`](Self::member_limit); negative if
+    /// members have to close their descriptors.
+    pub(super) fn member_capacity(&self, limit: u64) -> i64 {
+        let signed = |fds: u64| i64::try_from(fds).unwrap_or(i64::MAX);
+        signed(limit) - signed(self.used_fds())
+    }
+
+    pub(super) fn hold_member(&self, statm: File) -> MemberFd {
+        MemberFd { statm, _permit: Arc::clone(&self.permits.members) }
     }
 
     /// Opens the descriptors of the process `pid`: first the pidfd, then `statm`. If the pidfd
@@ -76,7 +147,7 @@ impl FdBudget {
             Err(_) if has_exited(&pidfd) => return Err(OpenError::Exited(exit_status(&pidfd))),
             Err(error) => return Err(OpenError::Other(error)),
         };
-        Ok(ProcessFds { pidfd, statm, _permit: Arc::clone(&self.permits) })
+        Ok(ProcessFds { pidfd, statm, _permit: Arc::clone(&self.permits.processes) })
     }
 
     /// Calls `open`, which uses one descriptor briefly. If none is free, the reserve is closed for

@@ -2,8 +2,12 @@
 //! them.
 
 use std::process::Command;
+use std::time::Duration;
+
+use nix::time::ClockId;
 
 use super::*;
+use crate::os::clock;
 
 fn sleeper() -> std::process::Child {
     Command::new("sleep").arg("1000").spawn().unwrap()

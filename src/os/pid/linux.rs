@@ -41,6 +41,6 @@ pub(in crate::os) fn has_exited_as_zombie(pid: u32) -> bool {
 #[cfg(feature = "portable")]
 pub(in crate::os) fn start_in_seconds(pid: u32) -> std::io::Result<Option<u64>> {
     let stat = std::fs::read(format!("/proc/{pid}/stat"))?;
-    let start = procfs::start_time(&stat).ok_or(std::io::ErrorKind::InvalidData)?;
-    Ok(Some(start / rustix::param::clock_ticks_per_second().max(1)))
+    let stat = procfs::process_stat(&stat).ok_or(std::io::ErrorKind::InvalidData)?;
+    Ok(Some(stat.start_ticks / rustix::param::clock_ticks_per_second().max(1)))
 }

@@ -1,0 +1,157 @@
+//! The CPU time of a cgroup of version 2: of all processes that are or were in it and in the cgroups
+//! below it, in `cpu.stat` (Documentation/admin-guide/cgroup-v2.rst).
+//!
+//! The file exists in every cgroup, with or without the controller `cpu`.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt as _;
+use std::path::Path;
+
+use rustix::fs::{Mode, OFlags, fstatfs, open, openat};
+use rustix::io::Errno;
+
+use crate::history::units::CpuTime;
+use crate::os::{clock, procfs};
+use crate::time::MonoNanos;
+
+/// `CGROUP2_SUPER_MAGIC`: statfs(2).
+const CGROUP2_MAGIC: u64 = 0x6367_7270;
+
+/// The held `cpu.stat` of a cgroup. It refers to the same cgroup even if another one of the same name
+/// is created later.
+#[derive(Debug)]
+pub(crate) struct CgroupCpu {
+    cpu_stat: File,
+}
+
+/// Why the CPU time of a folder cannot be read.
+#[derive(Debug)]
+pub(crate) enum CgroupError {
+    /// It is not a folder of a cgroup2 file system.
+    NotCgroup2,
+    /// The kernel does not count the CPU time of cgroups (before Linux 4.15).
+    NoCpuStat,
+    Io(io::Error),
+}
+
+/// Why there is no reading.
+#[derive(Debug)]
+pub(crate) enum CgroupReadError {
+    /// The cgroup was removed.
+    Gone,
+    Io(io::Error),
+}
+
+impl CgroupCpu {
+    pub(crate) fn open(folder: &Path) -> Result<Self, CgroupError> {
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+        // `DIRECTORY` also prevents a wait for the other end of a named pipe.
+        let folder = match open(folder, flags | OFlags::DIRECTORY, Mode::empty()) {
+            Ok(folder) => folder,
+            Err(Errno::NOTDIR) => return Err(CgroupError::NotCgroup2),
+            Err(errno) => return Err(CgroupError::Io(errno.into())),
+        };
+        let file_system = fstatfs(&folder).map_err(|errno| CgroupError::Io(errno.into()))?;
+        if u64::try_from(file_system.f_type).ok() != Some(CGROUP2_MAGIC) {
+            return Err(CgroupError::NotCgroup2);
+        }
+        match openat(&folder, "cpu.stat", flags, Mode::empty()) {
+            Ok(cpu_stat) => Ok(Self { cpu_stat: cpu_stat.into() }),
+            Err(Errno::NOENT) => Err(CgroupError::NoCpuStat),
+            Err(errno) => Err(CgroupError::Io(errno.into())),
+        }
+    }
+
+    /// Reads the CPU time, with the time at which it was read.
+    pub(crate) fn read(&self) -> Result<(MonoNanos, CpuTime), CgroupReadError> {
+        // `usage_usec` is the first line.
+        let mut text = [0; 256];
+        let MonoNanos(before) = clock::mono();
+        let read = self.cpu_stat.read_at(&mut text, 0);
+        let MonoNanos(after) = clock::mono();
+        let len = read.map_err(|error| match error.raw_os_error() {
+            Some(errno) if errno == Errno::NODEV.raw_os_error() => CgroupReadError::Gone,
+            _ => CgroupReadError::Io(error),
+        })?;
+        let cpu_time = procfs::cgroup_cpu_micros(&text[..len])
+            .and_then(|micros| micros.checked_mul(1_000))
+            .map(CpuTime);
+        let cpu_time =
+            cpu_time.ok_or_else(|| CgroupReadError::Io(io::ErrorKind::InvalidData.into()))?;
+        Ok((MonoNanos(before + (after - before) / 2), cpu_time))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+    use std::process::{Command, Stdio};
+
+    use plugmeter_test_support::report_skipped;
+
+    use super::*;
+
+    /// A cgroup that is removed at the end.
+    struct Cgroup(PathBuf);
+
+    impl Cgroup {
+        fn new(test: &str) -> Option<Self> {
+            let name = format!("plugmeter-{test}-{}", std::process::id());
+            let created = ["/sys/fs/cgroup/unified", "/sys/fs/cgroup"].iter().find_map(|mount| {
+                Path::new(mount).join("cgroup.controllers").exists().then_some(())?;
+                let folder = Path::new(mount).join(&name);
+                std::fs::create_dir(&folder).ok().map(|()| Self(folder))
+            });
+            if created.is_none() {
+                report_skipped("no cgroup of version 2 can be created here", test);
+            }
+            created
+        }
+    }
+
+    impl Drop for Cgroup {
+        fn drop(&mut self) {
+            let _ = std::fs::remove_dir(&self.0);
+        }
+    }
+
+    #[test]
+    fn cgroup_counts_ended_processes_until_removed() {
+        let Some(cgroup) = Cgroup::new("cgroup_counts_ended_processes") else { return };
+        let cpu = CgroupCpu::open(&cgroup.0).unwrap();
+        let before = clock::mono();
+        let (at, idle) = cpu.read().unwrap();
+        assert!(before <= at && at <= clock::mono());
+        assert_eq!(idle, CpuTime(0));
+        // The shell enters the cgroup, then counts up and reports what it has used.
+        let script = "echo $$ > \"$0/cgroup.procs\"; i=0; \
+                      while [ $i -lt 200000 ]; do i=$((i+1)); done; times";
+        let mut shell = Command::new("sh");
+        let output = shell.args(["-c", script]).arg(&cgroup.0).stderr(Stdio::inherit()).output();
+        let output = output.unwrap();
+        assert!(output.status.success(), "{output:?}");
+        let (_, used) = cpu.read().unwrap();
+        assert!(used > CpuTime(10_000_000), "{used:?}: {output:?}");
+        std::fs::remove_dir(&cgroup.0).unwrap();
+        std::fs::create_dir(&cgroup.0).unwrap();
+        let read = cpu.read();
+        assert!(matches!(read, Err(CgroupReadError::Gone)), "{read:?}");
+    }
+
+    #[test]
+    fn folder_of_no_cgroup2_is_refused() {
+        for path in ["/proc", "/tmp", "/proc/self/stat", "/sys/fs/cgroup/cpuacct"] {
+            if Path::new(path).exists() {
+                let opened = CgroupCpu::open(Path::new(path));
+                assert!(matches!(opened, Err(CgroupError::NotCgroup2)), "{path}: {opened:?}");
+            }
+        }
+        let opened = CgroupCpu::open(Path::new("/proc/no such folder"));
+        assert!(matches!(opened, Err(CgroupError::Io(_))), "{opened:?}");
+        let Some(cgroup) = Cgroup::new("folder_of_no_cgroup2_is_refused") else { return };
+        let file = cgroup.0.join("cgroup.procs");
+        let opened = CgroupCpu::open(&file);
+        assert!(matches!(opened, Err(CgroupError::NotCgroup2)), "{opened:?}");
+    }
+}
