@@ -23,8 +23,9 @@ compile_error!("on this platform plugmeter needs its feature `portable`");
 use std::io;
 use std::time::Duration;
 
-use self::reading::Reading;
+use self::reading::{Reading, TreeReading};
 use crate::config::ProbeKind;
+use crate::history::command_name::CommandName;
 use crate::snapshot::read_error::ReadError;
 use crate::snapshot::run::ProcessExit;
 use crate::sync::command::Wake;
@@ -51,6 +52,14 @@ pub(crate) trait Probe {
 
     /// Reads a process in a tick.
     fn read(&mut self, process: &mut Self::Process) -> Result<Reading, ReadFailure>;
+
+    /// The process tree as of the last [`read`](Self::read) of its process. `None` without
+    /// descendants, and for a probe whose trees are not read process by process.
+    #[inline]
+    fn tree(&self, process: &Self::Process) -> Option<TreeReading> {
+        let _: &Self::Process = process;
+        None
+    }
 
     /// Reads a process between ticks, because its run is about to end. `Ok(None)` if it lives and
     /// there is no source for a reading.
@@ -106,6 +115,8 @@ pub(crate) struct FoundProcess<P> {
     /// The shortest time between two readings that gives a CPU share: 1 ms, or ten steps of the
     /// clock that CPU time comes from.
     pub min_interval: Duration,
+    /// `None` if it was not read.
+    pub name: Option<CommandName>,
     pub reading: Result<Reading, ReadError>,
 }
 

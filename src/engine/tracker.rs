@@ -16,8 +16,10 @@ use std::time::{Duration, SystemTime};
 use self::active_run::{ActiveRun, MIN_CPU_INTERVAL};
 use super::cpu_meter::{CpuMeter, ReadingSpan};
 use super::effects::{Effects, PendingCrash, Warning};
+use super::tree_meter::TreeMeter;
 use crate::history::plugin_record::PluginRecord;
 use crate::history::run_log::RunRecord;
+use crate::history::units::CpuTime;
 use crate::os::{Identity, Probe};
 use crate::snapshot::read_error::ReadError;
 use crate::snapshot::run::RunId;
@@ -59,6 +61,10 @@ pub(crate) struct PluginTracker<P> {
     is_suspended: Option<bool>,
     /// [`TrackerDetails::unreported`] holds a process.
     awaits_status: bool,
+    /// Readings of a process have come with readings of its tree.
+    has_tree_readings: bool,
+    /// CPU time of the descendants of all runs, as of the newest tick that had their values.
+    others_cpu: CpuTime,
     details: Box<TrackerDetails<P>>,
 }
 
@@ -89,6 +95,8 @@ struct TrackerDetails<P> {
     /// The process of the newest run that exited without a known status, while the kernel may still
     /// report one.
     unreported: Option<(RunId, P)>,
+    /// Used where readings of a process come with readings of its tree.
+    tree: TreeMeter,
 }
 
 impl<P> PluginTracker<P> {
@@ -126,6 +134,7 @@ impl<P> PluginTracker<P> {
             last_crash: None,
             exited_children: Vec::new(),
             unreported: None,
+            tree: TreeMeter::default(),
         };
         Self {
             active: None,
@@ -140,6 +149,8 @@ impl<P> PluginTracker<P> {
             min_interval: MIN_CPU_INTERVAL,
             is_suspended: None,
             awaits_status: false,
+            has_tree_readings: false,
+            others_cpu: CpuTime::default(),
             details: Box::new(details),
         }
     }

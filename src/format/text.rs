@@ -134,6 +134,8 @@ mod tests {
             time_span: Duration::ZERO,
             cpu: Some(Summary { count: 1, avg: 12.5, min: 1.0, max: 120.0, p95: 99.999 }),
             memory: None,
+            tree_cpu: None,
+            tree_memory: None,
             events: 3,
             events_per_second: 0.0,
             crashes: 2,

@@ -264,14 +264,13 @@ impl NativeProbe {
 
     /// Whether the start time proves that the pid belongs to another process.
     fn is_start_different(&mut self, process: &AttachedProcess) -> bool {
-        let now = self.read_start(process.pid);
+        let now = self.read_stat(process.pid).and_then(|stat| procfs::start_time(&stat));
         process.start_ticks.is_some_and(|start| now.is_some_and(|now| now != start))
     }
 
-    fn read_start(&mut self, pid: u32) -> Option<u64> {
+    fn read_stat(&mut self, pid: u32) -> Option<Vec<u8>> {
         let path = format!("/proc/{pid}/stat");
-        let stat = self.budget.with_reserve_fd(|| Ok(std::fs::read(&path)?)).ok()?;
-        procfs::start_time(&stat)
+        self.budget.with_reserve_fd(|| Ok(std::fs::read(&path)?)).ok()
     }
 
     /// Attaches without `/proc`, whose pids belong to other processes: detects an exit only.
@@ -353,7 +352,9 @@ impl Probe for NativeProbe {
         if fds.is_none() {
             self.budget.warn_once(error.filter(|error| !error.is_exhausted()).as_ref());
         }
-        let start_ticks = self.read_start(pid);
+        let stat = self.read_stat(pid);
+        let start_ticks = stat.as_deref().and_then(procfs::start_time);
+        let name = stat.as_deref().and_then(procfs::command_name);
         let cpu = Self::cpu_source(pid);
         let oom = OomCounter::of_process(pid);
         // After everything was opened: if the process lives now, all of it is its own.
@@ -391,7 +392,7 @@ impl Probe for NativeProbe {
             CpuSource::Clock(_) => Duration::from_millis(1),
             CpuSource::Stat => self.ticks_to_time(10),
         };
-        Attach::Found(FoundProcess { process, process_start, min_interval, reading })
+        Attach::Found(FoundProcess { process, process_start, min_interval, name, reading })
     }
 
     fn begin_tick<'p>(&mut self, _processes: impl Iterator<Item = &'p AttachedProcess>) {}

@@ -2,6 +2,8 @@
 //!
 //! Sources: proc(5), and Documentation/filesystems/proc.rst of the kernel.
 
+use crate::history::command_name::CommandName;
+
 /// The number after `key` at the beginning of a line.
 fn number_after(text: &[u8], key: &[u8]) -> Option<u64> {
     let line = text.split(|&byte| byte == b'\n').find_map(|line| line.strip_prefix(key))?;
@@ -19,6 +21,13 @@ pub(crate) fn resident_pages(statm: &[u8]) -> Option<u64> {
 /// spaces and parentheses, so fields are counted from the *last* `)`.
 pub(crate) fn start_time(stat: &[u8]) -> Option<u64> {
     parse(stat_fields(stat)?.nth(22 - 3)?)
+}
+
+/// The command's name: the second field of `/proc/PID/stat`, without its parentheses.
+pub(crate) fn command_name(stat: &[u8]) -> Option<CommandName> {
+    let start = stat.iter().position(|&byte| byte == b'(')? + 1;
+    let end = stat.iter().rposition(|&byte| byte == b')')?;
+    stat.get(start..end).map(CommandName::new)
 }
 
 /// The fields of `/proc/PID/stat` after the command's name, which may contain spaces and
@@ -116,6 +125,18 @@ mod tests {
         for bad in [&b""[..], b"99 (sh", b"99 (sh) S 1 2 3", b")"] {
             assert_eq!(start_time(bad), None);
         }
+    }
+
+    #[test]
+    fn command_name_is_between_outer_parentheses() {
+        let name =
+            |stat: &str| command_name(stat.as_bytes()).map(|name| name.to_text().into_owned());
+        assert_eq!(name("99 (sh) S 1 2").as_deref(), Some("sh"));
+        assert_eq!(name("99 (a) (b c)) S 1 2").as_deref(), Some("a) (b c)"));
+        assert_eq!(
+            [name(""), name("99 sh S"), name("99 )("), name("99 (")],
+            [None, None, None, None]
+        );
     }
 
     #[test]

@@ -51,12 +51,14 @@ fn json_combines_tick_values_and_current_state() {
             "plugins": [{
                 "timestamp": null, "plugin_name": "dice", "version": "1.0", "pid": null,
                 "state": "CRASHED", "cpu_percent": null, "memory_mb": null,
+                "process_count": null, "tree_cpu_percent": null, "tree_memory_mb": null,
                 "suspended": null, "uptime_seconds": null, "event_count": 7, "crash_count": 1,
             }],
             "system": {
                 "uptime_seconds": 5.0, "uptime_human": "5s", "total_plugins": 1,
                 "plugins_running": 0, "plugins_crashed": 1, "total_events": 7,
                 "total_memory_mb": 2.1,
+                "total_tree_memory_mb": 2.1, "cpu_percent": 29.84, "process_count": 1,
             },
             "sampler": {
                 "ticks": 1, "missed_ticks": 0, "failed_reads": 0, "last_tick_seconds": 0.0,

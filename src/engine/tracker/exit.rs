@@ -205,6 +205,9 @@ impl<P> PluginTracker<P> {
             // It may have ended before a tick could read it.
             self.min_interval = active.min_interval;
         }
+        if self.has_tree_readings {
+            self.details.tree.end_run();
+        }
         if let Some(span) = active.span_before_report() {
             self.details.keep_exited_child(active.about.run, span);
         }

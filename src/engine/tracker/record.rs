@@ -2,10 +2,15 @@
 
 use super::active_run::{NoReading, TickReading};
 use super::{PluginTracker, TrackerContext};
+use crate::engine::cpu_meter::ReadingSpan;
+use crate::engine::tree_meter::TreeTick;
 use crate::history::frame::TickTotals;
+use crate::history::metric::Metric;
 use crate::history::packed::{Memory, PackedSample};
+use crate::history::tree_row::{ProcessRow, TreeRow};
 use crate::history::units::CpuTime;
 use crate::os::Probe;
+use crate::os::reading::TreeReading;
 use crate::snapshot::read_error::ReadError;
 
 /// The samples and totals of a tick, filled plugin by plugin.
@@ -13,6 +18,10 @@ use crate::snapshot::read_error::ReadError;
 pub(crate) struct TickRecorder<'a> {
     pub samples: &'a mut Vec<PackedSample>,
     pub totals: &'a mut Vec<TickTotals>,
+    /// By slot, of the plugins whose tree has other values than its root.
+    pub trees: &'a mut Vec<TreeRow>,
+    /// By slot, the root first, of the plugins that have such a row.
+    pub processes: &'a mut Vec<ProcessRow>,
     /// Some plugin differs from its published record.
     pub is_changed: bool,
 }
@@ -22,6 +31,20 @@ impl TickRecorder<'_> {
     pub(crate) fn skip(&mut self) {
         self.samples.push(PackedSample::MISSING);
         self.totals.push(TickTotals::default());
+    }
+
+    /// Records the tree of `slot`, whose sample was recorded before. Slots come in ascending order.
+    ///
+    /// Returns whether it has a row: only then, its processes are listed.
+    pub(crate) fn record_tree(&mut self, slot: u32, tree: &TreeTick) -> bool {
+        let at = slot as usize;
+        let (Some(&own), Some(totals)) = (self.samples.get(at), self.totals.get_mut(at)) else {
+            return false;
+        };
+        totals.others_cpu = tree.others_cpu;
+        let row = tree.row(own).map(|values| TreeRow { slot, values });
+        self.trees.extend(row);
+        row.is_some()
     }
 }
 
@@ -59,11 +82,18 @@ impl<P> PluginTracker<P> {
         }
         let mut memory = Memory::Unknown;
         let mut cpu = None;
+        let mut tree = None;
         if let (Some(active), Some(reading)) = (&mut self.active, reading) {
             match reading {
                 Ok(TickReading { reading, attached_now }) => {
                     memory = reading.resident.map_or(Memory::Unknown, Memory::Resident);
                     self.min_interval = active.min_interval;
+                    tree = active.process.as_ref().and_then(|process| context.probe.tree(process));
+                    if tree.is_some() || self.has_tree_readings {
+                        self.has_tree_readings = true;
+                        let since = active.span.as_ref().map_or(reading.at, ReadingSpan::first_at);
+                        self.details.tree.push(tree.as_ref(), reading.at, since);
+                    }
                     cpu = self.meter.take(active.span.as_mut(), self.min_interval);
                     if let Some(is_suspended) = reading.is_suspended {
                         self.set_suspended(Some(is_suspended), context.now.wall);
@@ -108,8 +138,42 @@ impl<P> PluginTracker<P> {
             unrecorded_events: unrecorded,
             crashes: self.crash_count,
             run_cpu,
+            others_cpu: self.others_cpu,
         };
         recorder.totals.push(totals);
+        if self.has_tree_readings {
+            self.record_tree_reading(tree.as_ref(), recorder);
+        }
         recorder.is_changed |= self.is_changed;
+    }
+
+    /// Records the tree of a plugin whose readings come with readings of the tree.
+    #[cold]
+    fn record_tree_reading(&mut self, tree: Option<&TreeReading>, recorder: &mut TickRecorder<'_>) {
+        let Some(&own) = recorder.samples.last() else { return };
+        let tick = self.details.tree.take(own, tree, self.min_interval);
+        if !self.record_tree(&tick, recorder) {
+            return;
+        }
+        // Such readings do not list the descendants.
+        if let Some(about) = self.active.as_ref().map(|active| &active.about) {
+            recorder.processes.push(ProcessRow {
+                slot: self.details.record.slot,
+                pid: about.pid,
+                parent: 0,
+                cpu: own.get(Metric::Cpu),
+                kib: own.get(Metric::Memory),
+                name: about.name,
+            });
+        }
+    }
+
+    /// Records the tree's values of the tick whose sample was recorded before; returns whether they
+    /// are others than those of the process, so that the processes are to be listed.
+    pub(crate) fn record_tree(&mut self, tree: &TreeTick, recorder: &mut TickRecorder<'_>) -> bool {
+        // Also kept for the ticks in which there is no tree.
+        self.others_cpu = self.others_cpu.max(tree.others_cpu);
+        let tree = TreeTick { others_cpu: self.others_cpu, ..*tree };
+        recorder.record_tree(self.details.record.slot, &tree)
     }
 }
