@@ -53,8 +53,11 @@ pub(crate) trait Probe {
     /// Reads a process in a tick.
     fn read(&mut self, process: &mut Self::Process) -> Result<Reading, ReadFailure>;
 
-    /// The process tree as of the last [`read`](Self::read) of its process. `None` without
-    /// descendants, and for a probe whose trees are not read process by process.
+    /// Whether readings of a process come with readings of its tree.
+    const READS_TREES: bool = false;
+
+    /// The process tree as of the last [`read`](Self::read) of its process; `None` without
+    /// descendants.
     #[inline]
     fn tree(&self, process: &Self::Process) -> Option<TreeReading> {
         let _: &Self::Process = process;

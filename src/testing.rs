@@ -1,23 +1,21 @@
 //! A simulated collector, for the tests of hosts.
 
+mod probe;
+
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use self::probe::{SimulatedProbe, SimulatedProcess};
 use crate::collector::Plugin;
 use crate::collector::registry::Registry;
 use crate::config::Config;
 use crate::engine::Engine;
 use crate::engine::pass::{Environment, TickCost};
 use crate::error::{ConfigError, RegisterError};
-use crate::history::units::{CpuTime, ResidentBytes};
-use crate::os::reading::{Reading, TreeReading};
-use crate::os::{Attach, FoundProcess, Identity, Probe, ReadFailure};
 use crate::sampler::collector_info;
 use crate::snapshot::Snapshot;
 use crate::snapshot::inner::SnapshotInner;
-use crate::snapshot::read_error::ReadError;
-use crate::snapshot::run::ProcessExit;
 use crate::snapshot::system::CollectorStatus;
 use crate::sync::command::{Command, CommandReceiver, CommandSender};
 use crate::sync::publish::{Publisher, Reader};
@@ -238,7 +236,12 @@ impl Simulation {
             pass,
             commands: &self.commands,
             publisher: &mut self.publisher,
-            probe: SimulatedProbe { now: self.now, process_trees: self.process_trees, observe },
+            probe: SimulatedProbe {
+                now: self.now,
+                process_trees: self.process_trees,
+                tree: None,
+                observe,
+            },
         };
         // No handle of a simulation sends Stop or SampleNow, so the result is empty.
         self.engine.run_pass(&mut env);
@@ -315,94 +318,5 @@ impl<'a> Environment for SimulatedEnvironment<'a> {
 
     fn publish(&mut self, next: Arc<SnapshotInner>, _now: MonoNanos) -> Arc<SnapshotInner> {
         self.publisher.publish(next)
-    }
-}
-
-/// A process that consists of a pid.
-#[derive(Debug)]
-struct SimulatedProcess {
-    pid: u32,
-    /// Of the last reading.
-    tree: Option<TreeReading>,
-}
-
-/// The probe of a simulation.
-struct SimulatedProbe<'a> {
-    now: TimePoint,
-    process_trees: bool,
-    observe: &'a mut dyn FnMut(u32) -> Observed,
-}
-
-impl SimulatedProbe<'_> {
-    fn reading(&self, usage: Usage) -> Reading {
-        let resident = ResidentBytes::new(usage.memory_bytes);
-        Reading::new(self.now.mono, usage.cpu_time.into(), resident)
-    }
-}
-
-fn tree_reading(main: Usage, tree: Usage, processes: u32) -> TreeReading {
-    let resident = match (main.memory_bytes, tree.memory_bytes) {
-        (0, _) | (_, 0) => 0,
-        (main, tree) => tree.max(main),
-    };
-    TreeReading {
-        others_cpu: tree.cpu_time.saturating_sub(main.cpu_time).into(),
-        resident: ResidentBytes::new(resident),
-        processes: processes.max(1),
-    }
-}
-
-impl Probe for SimulatedProbe<'_> {
-    type Process = SimulatedProcess;
-
-    fn attach(
-        &mut self,
-        pid: u32,
-        _reported_at: Option<&TimePoint>,
-        _token: u64,
-    ) -> Attach<FoundProcess<SimulatedProcess>> {
-        let (at, cpu_time) = (self.now.mono, CpuTime::default());
-        Attach::Found(FoundProcess {
-            process: SimulatedProcess { pid, tree: None },
-            process_start: Some(self.now.boot),
-            min_interval: Duration::from_millis(1),
-            name: None,
-            reading: Ok(Reading::new(at, cpu_time, None)),
-        })
-    }
-
-    fn begin_tick<'p>(&mut self, _processes: impl Iterator<Item = &'p SimulatedProcess>) {}
-
-    #[inline]
-    fn read(&mut self, process: &mut SimulatedProcess) -> Result<Reading, ReadFailure> {
-        let exited = |exit| Err(ReadFailure::Exited(exit, None));
-        process.tree = None;
-        match (self.observe)(process.pid) {
-            Observed::Running(usage) => Ok(self.reading(usage)),
-            Observed::RunningTree { main, tree, processes } => {
-                process.tree = self.process_trees.then(|| tree_reading(main, tree, processes));
-                Ok(self.reading(main))
-            }
-            Observed::Exited(code) => exited(ProcessExit::Exited(code)),
-            Observed::Signaled(signal) => exited(ProcessExit::Signaled(signal)),
-            Observed::Gone => exited(ProcessExit::Unknown),
-            Observed::Denied => Err(ReadFailure::Failed(ReadError::PermissionDenied)),
-        }
-    }
-
-    fn tree(&self, process: &SimulatedProcess) -> Option<TreeReading> {
-        process.tree
-    }
-
-    fn read_between_ticks(
-        &mut self,
-        _process: &mut SimulatedProcess,
-    ) -> Result<Option<Reading>, ReadFailure> {
-        Ok(None)
-    }
-
-    fn identity(&self, _process: &SimulatedProcess) -> Option<Identity> {
-        // A process that is reported without an active run has just started.
-        None
     }
 }

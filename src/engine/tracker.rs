@@ -85,18 +85,30 @@ struct TrackerDetails<P> {
     published: Option<Arc<PluginRecord>>,
     /// Identity of a process that lives on although its run ended by a report of the host.
     surviving_process: Option<Identity>,
-    /// Read errors that were logged.
-    logged: Vec<ReadError>,
     /// When the newest run that counted as a crash ended.
     last_crash: Option<MonoNanos>,
-    /// Children whose exit was detected before the host's report of it, oldest first. The report
-    /// has their last reading.
-    exited_children: Vec<(RunId, ReadingSpan)>,
     /// The process of the newest run that exited without a known status, while the kernel may still
     /// report one.
     unreported: Option<(RunId, P)>,
+    rare: Option<Box<RareDetails>>,
+}
+
+/// The parts of a tracker that most plugins never need.
+#[derive(Debug, Default)]
+struct RareDetails {
+    /// Read errors that were logged.
+    logged: Vec<ReadError>,
+    /// Children whose exit was detected before the host's report of it, oldest first. The report
+    /// has their last reading.
+    exited_children: Vec<(RunId, ReadingSpan)>,
     /// Used where readings of a process come with readings of its tree.
     tree: TreeMeter,
+}
+
+impl<P> TrackerDetails<P> {
+    fn rare(&mut self) -> &mut RareDetails {
+        self.rare.get_or_insert_default()
+    }
 }
 
 impl<P> PluginTracker<P> {
@@ -130,11 +142,9 @@ impl<P> PluginTracker<P> {
             record,
             published: None,
             surviving_process: None,
-            logged: Vec::new(),
             last_crash: None,
-            exited_children: Vec::new(),
             unreported: None,
-            tree: TreeMeter::default(),
+            rare: None,
         };
         Self {
             active: None,
@@ -231,9 +241,9 @@ impl<P> PluginTracker<P> {
         self.read_error = error;
         self.is_changed = true;
         if let Some(error) = error
-            && !self.details.logged.contains(&error)
+            && !self.details.rare().logged.contains(&error)
         {
-            self.details.logged.push(error);
+            self.details.rare().logged.push(error);
             effects.warnings.push(Warning { plugin: Arc::clone(self.name()), error });
         }
     }

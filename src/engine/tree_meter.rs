@@ -60,6 +60,8 @@ pub(crate) struct TreeMeter {
     meter: CpuMeter,
     /// Of the active run: the CPU time of its descendants.
     span: Option<ReadingSpan>,
+    /// The tick's reading, until the tick's values are taken.
+    newest: Option<TreeReading>,
     others_cpu: CpuTime,
 }
 
@@ -78,12 +80,13 @@ impl TreeMeter {
     }
 
     /// Adds a reading of the active run's tree, taken at `at`; `None` if the process has no
-    /// descendants. `since` is when the CPU share of the process last began: at a run's first reading
-    /// with descendants, they are younger than the reading before.
-    pub(crate) fn push(&mut self, tree: Option<&TreeReading>, at: MonoNanos, since: MonoNanos) {
+    /// descendants. `since` is when the CPU share of the process began before this reading: at a run's
+    /// first reading with descendants, these are younger than that.
+    pub(crate) fn push(&mut self, tree: Option<TreeReading>, at: MonoNanos, since: MonoNanos) {
         let none = Reading::new(since, CpuTime::default(), None);
         self.span = self.span.or_else(|| ReadingSpan::starting_with(&none));
         let Some(span) = &mut self.span else { return };
+        self.newest = tree;
         let cpu_time = tree.map_or(CpuTime::default(), |tree| tree.others_cpu);
         // Never less than before, also without descendants: those that have ended were counted.
         let CpuTime(more) = span.push_last(&Reading::new(at, cpu_time, None));
@@ -92,19 +95,16 @@ impl TreeMeter {
 
     /// The tree's values of a tick. `own` is the sample of the process, whose share begins anew if it
     /// has one: then that of the descendants does too.
-    pub(crate) fn take(
-        &mut self,
-        own: PackedSample,
-        tree: Option<&TreeReading>,
-        min_interval: Duration,
-    ) -> TreeTick {
+    pub(crate) fn take(&mut self, own: PackedSample, min_interval: Duration) -> TreeTick {
+        let tree = self.newest.take();
         let others_share = match (own.run(), own.cpu()) {
             // The interval continues, as that of the process does.
             (Some(_), None) => None,
             (Some(_), Some(_)) => self.meter.take(self.span.as_mut(), min_interval),
             (None, _) => self.meter.take(None, min_interval),
         };
-        let own_resident = own.resident().and_then(ResidentBytes::new);
+        // A size below 1 KiB is recorded as 0, and known.
+        let own_resident = own.resident().and_then(|bytes| ResidentBytes::new(bytes.max(1)));
         let is_known = own.cpu().is_some() || own_resident.is_some();
         let processes = match (own.run(), tree) {
             (None, _) => Some(0),
@@ -212,8 +212,8 @@ mod tests {
         };
         let mut meter = TreeMeter::default();
         let take = |meter: &mut TreeMeter, reading: Option<TreeReading>, seconds| {
-            meter.push(reading.as_ref(), at(seconds), at(seconds - 1));
-            let tick = meter.take(own(Some(0), 1, 1), reading.as_ref(), Duration::from_millis(1));
+            meter.push(reading, at(seconds), at(seconds - 1));
+            let tick = meter.take(own(Some(0), 1, 1), Duration::from_millis(1));
             (tick.others_share.map(|share| share.0), tick.others_cpu.0 / 1_000_000_000)
         };
         assert_eq!(take(&mut meter, Some(reading(1)), 11), (Some(100_000), 1));

@@ -23,14 +23,14 @@ impl CommandName {
     }
 
     /// Bytes that are not UTF-8 become U+FFFD.
-    pub(crate) fn to_text(&self) -> Cow<'_, str> {
+    pub(crate) fn text(&self) -> Cow<'_, str> {
         String::from_utf8_lossy(self.as_bytes())
     }
 }
 
 impl fmt::Debug for CommandName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?}", self.to_text())
+        write!(f, "{:?}", self.text())
     }
 }
 
@@ -42,12 +42,12 @@ mod tests {
     fn command_name_is_cut_to_fifteen_bytes() {
         let name = CommandName::new(b"a-long-command-name");
         assert_eq!(name.as_bytes(), b"a-long-command-");
-        assert_eq!(CommandName::new(b"sh").to_text(), "sh");
-        assert_eq!(CommandName::default().to_text(), "");
+        assert_eq!(CommandName::new(b"sh").text(), "sh");
+        assert_eq!(CommandName::default().text(), "");
     }
 
     #[test]
     fn command_name_that_is_not_utf8_is_shown_with_replacement() {
-        assert_eq!(CommandName::new(b"a\xffb").to_text(), "a\u{fffd}b");
+        assert_eq!(CommandName::new(b"a\xffb").text(), "a\u{fffd}b");
     }
 }

@@ -129,8 +129,7 @@ mod tests {
 
     #[test]
     fn command_name_is_between_outer_parentheses() {
-        let name =
-            |stat: &str| command_name(stat.as_bytes()).map(|name| name.to_text().into_owned());
+        let name = |stat: &str| command_name(stat.as_bytes()).map(|name| name.text().into_owned());
         assert_eq!(name("99 (sh) S 1 2").as_deref(), Some("sh"));
         assert_eq!(name("99 (a) (b c)) S 1 2").as_deref(), Some("a) (b c)"));
         assert_eq!(

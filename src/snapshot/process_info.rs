@@ -46,7 +46,7 @@ impl<'a> From<&'a ProcessRow> for ProcessInfo<'a> {
         Self {
             pid: row.pid,
             parent: Some(row.parent).filter(|&parent| parent != 0),
-            name: row.name.to_text(),
+            name: row.name.text(),
             cpu_percent: row.cpu().map(CpuShare::percent),
             memory_bytes: row.resident(),
         }
@@ -71,7 +71,7 @@ impl<'a> PluginRows<'a> {
             Some(ProcessInfo {
                 pid: run.run.pid,
                 parent: None,
-                name: run.name.to_text(),
+                name: run.name.text(),
                 cpu_percent: sample.cpu_percent,
                 memory_bytes: sample.memory_bytes,
             })

@@ -1,6 +1,6 @@
 //! Records one plugin's sample of a tick.
 
-use super::active_run::{NoReading, TickReading};
+use super::active_run::{ActiveRun, NoReading, TickReading};
 use super::{PluginTracker, TrackerContext};
 use crate::engine::cpu_meter::ReadingSpan;
 use crate::engine::tree_meter::TreeTick;
@@ -10,8 +10,8 @@ use crate::history::packed::{Memory, PackedSample};
 use crate::history::tree_row::{ProcessRow, TreeRow};
 use crate::history::units::CpuTime;
 use crate::os::Probe;
-use crate::os::reading::TreeReading;
 use crate::snapshot::read_error::ReadError;
+use crate::time::MonoNanos;
 
 /// The samples and totals of a tick, filled plugin by plugin.
 #[derive(Debug)]
@@ -56,7 +56,12 @@ impl<P> PluginTracker<P> {
         context: &mut TrackerContext<'_, Pr>,
         recorder: &mut TickRecorder<'_>,
     ) {
+        let began = |active: &ActiveRun<P>| active.span.as_ref().map(ReadingSpan::first_at);
+        let since = if Pr::READS_TREES { self.active.as_ref().and_then(began) } else { None };
         let reading = self.active.as_mut().map(|active| active.read(context.probe));
+        if Pr::READS_TREES {
+            self.push_tree_reading(&reading, since, context.probe);
+        }
         self.record_sample(reading, context, recorder);
     }
 
@@ -82,18 +87,11 @@ impl<P> PluginTracker<P> {
         }
         let mut memory = Memory::Unknown;
         let mut cpu = None;
-        let mut tree = None;
         if let (Some(active), Some(reading)) = (&mut self.active, reading) {
             match reading {
                 Ok(TickReading { reading, attached_now }) => {
                     memory = reading.resident.map_or(Memory::Unknown, Memory::Resident);
                     self.min_interval = active.min_interval;
-                    tree = active.process.as_ref().and_then(|process| context.probe.tree(process));
-                    if tree.is_some() || self.has_tree_readings {
-                        self.has_tree_readings = true;
-                        let since = active.span.as_ref().map_or(reading.at, ReadingSpan::first_at);
-                        self.details.tree.push(tree.as_ref(), reading.at, since);
-                    }
                     cpu = self.meter.take(active.span.as_mut(), self.min_interval);
                     if let Some(is_suspended) = reading.is_suspended {
                         self.set_suspended(Some(is_suspended), context.now.wall);
@@ -141,17 +139,35 @@ impl<P> PluginTracker<P> {
             others_cpu: self.others_cpu,
         };
         recorder.totals.push(totals);
-        if self.has_tree_readings {
-            self.record_tree_reading(tree.as_ref(), recorder);
+        if Pr::READS_TREES && self.has_tree_readings {
+            self.record_tree_reading(recorder);
         }
         recorder.is_changed |= self.is_changed;
     }
 
+    /// Adds the reading of the tree that comes with a reading of its process. `since` is when the
+    /// share of the process began before this reading.
+    #[inline]
+    fn push_tree_reading<Pr: Probe<Process = P>>(
+        &mut self,
+        reading: &Option<Result<TickReading, NoReading>>,
+        since: Option<MonoNanos>,
+        probe: &Pr,
+    ) {
+        let Some(Ok(TickReading { reading, .. })) = reading else { return };
+        let process = self.active.as_ref().and_then(|active| active.process.as_ref());
+        let tree = process.and_then(|process| probe.tree(process));
+        if tree.is_some() || self.has_tree_readings {
+            self.has_tree_readings = true;
+            self.details.rare().tree.push(tree, reading.at, since.unwrap_or(reading.at));
+        }
+    }
+
     /// Records the tree of a plugin whose readings come with readings of the tree.
     #[cold]
-    fn record_tree_reading(&mut self, tree: Option<&TreeReading>, recorder: &mut TickRecorder<'_>) {
+    fn record_tree_reading(&mut self, recorder: &mut TickRecorder<'_>) {
         let Some(&own) = recorder.samples.last() else { return };
-        let tick = self.details.tree.take(own, tree, self.min_interval);
+        let tick = self.details.rare().tree.take(own, self.min_interval);
         if !self.record_tree(&tick, recorder) {
             return;
         }

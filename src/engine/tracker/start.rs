@@ -85,8 +85,8 @@ impl<P> PluginTracker<P> {
         if self.run_number != 0 && !is_same_process {
             self.change().restart_count += 1;
         }
-        if !is_same_process {
-            self.details.tree.begin_run();
+        if !is_same_process && let Some(rare) = &mut self.details.rare {
+            rare.tree.begin_run();
         }
         self.run_number = number;
         let now = context.now;

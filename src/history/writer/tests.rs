@@ -43,7 +43,7 @@ impl Harness {
         frame.samples.resize(slots, sample);
         newest.totals.resize(slots, TickTotals { events: tick, ..TickTotals::default() });
         // A tree in half of the ticks.
-        if tick % 2 == 0 {
+        if tick.is_multiple_of(2) {
             let values = TreeValues::new(Some(tick as u32 + 1), None, Some(2));
             frame.trees.push(TreeRow { slot: 0, values });
         }
