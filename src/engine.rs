@@ -146,7 +146,7 @@ impl<P> Engine<P> {
         self.trackers.truncate(self.slots.end() as usize);
         // The totals are the tick's, over the plugins that are still registered.
         if let Some(newest) = self.history.newest(slot, tracker.first_tick()) {
-            self.sums.subtract(&newest, self.info.process_trees);
+            self.sums.remove(&newest, self.info.process_trees);
             self.sums.write_to(&mut self.system);
         }
         (self.is_changed, self.is_set_changed) = (true, true);

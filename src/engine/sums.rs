@@ -1,6 +1,6 @@
 //! Sums of a tick's values over all plugins.
 
-use crate::history::frame::{Frame, NewestTick, TickTotals};
+use crate::history::frame::{Frame, NewestTick};
 use crate::history::packed::PackedSample;
 use crate::history::tree_row::TreeValues;
 use crate::history::units::CpuShare;
@@ -21,30 +21,26 @@ pub(super) struct TickSums {
 impl TickSums {
     pub(super) fn of(frame: &Frame, newest: &NewestTick, has_trees: bool) -> Self {
         let mut sums = Self::default();
-        let mut trees = frame.trees.iter().peekable();
-        for (slot, (&sample, totals)) in (0..).zip(frame.samples.iter().zip(&newest.totals)) {
-            let values = match trees.next_if(|row| row.slot == slot) {
-                Some(row) => row.values,
-                None => TreeValues::of_root(sample),
-            };
-            sums.add(&Self::of_plugin(sample, values, totals, has_trees));
+        // Two simple loops over all plugins; trees are few, and correct the sums afterwards.
+        for totals in &newest.totals {
+            sums.events = sums.events.wrapping_add(totals.events);
+        }
+        for &sample in &frame.samples {
+            // Of a slot without a plugin all values are zero.
+            sums.add(&Self::of_plugin(sample, TreeValues::of_root(sample), 0));
+        }
+        for row in frame.trees.iter().filter(|_| has_trees) {
+            let sample = frame.sample(row.slot);
+            sums.subtract(&Self::of_plugin(sample, TreeValues::of_root(sample), 0));
+            sums.add(&Self::of_plugin(sample, row.values, 0));
         }
         sums
     }
 
-    fn of_plugin(
-        sample: PackedSample,
-        tree: TreeValues,
-        totals: &TickTotals,
-        has_trees: bool,
-    ) -> Self {
-        if sample.state().is_none() {
-            return Self::default();
-        }
-        // Without the values of trees, the reported processes are all that is known.
-        let tree = if has_trees { tree } else { TreeValues::of_root(sample) };
+    #[inline]
+    fn of_plugin(sample: PackedSample, tree: TreeValues, events: u64) -> Self {
         Self {
-            events: totals.events,
+            events,
             memory: sample.resident().unwrap_or(0),
             cpu: tree.cpu().map_or(0, |share| share.0.into()),
             tree_memory: tree.resident().unwrap_or(0),
@@ -53,10 +49,15 @@ impl TickSums {
     }
 
     /// Takes out the values of a plugin that is removed.
-    pub(super) fn subtract(&mut self, newest: &NewestValues, has_trees: bool) {
-        let NewestValues { sample, tree, totals } = newest;
-        let Self { events, memory, cpu, tree_memory, processes } =
-            Self::of_plugin(*sample, *tree, totals, has_trees);
+    pub(super) fn remove(&mut self, newest: &NewestValues, has_trees: bool) {
+        let &NewestValues { sample, tree, totals } = newest;
+        // Without the values of trees, the reported processes are all that is known.
+        let tree = if has_trees { tree } else { TreeValues::of_root(sample) };
+        self.subtract(&Self::of_plugin(sample, tree, totals.events));
+    }
+
+    fn subtract(&mut self, other: &Self) {
+        let Self { events, memory, cpu, tree_memory, processes } = *other;
         self.events = self.events.wrapping_sub(events);
         self.memory -= memory;
         self.cpu -= cpu;
@@ -64,6 +65,7 @@ impl TickSums {
         self.processes -= processes;
     }
 
+    #[inline]
     fn add(&mut self, other: &Self) {
         let Self { events, memory, cpu, tree_memory, processes } = *other;
         self.events = self.events.wrapping_add(events);
