@@ -5,6 +5,7 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::ser::SerializeStruct;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::error::ConfigError;
@@ -18,11 +19,13 @@ const MAX_SAMPLES: u64 = 1_048_576;
 
 /// The configuration of a collector. [`Collector::start`](crate::Collector::start) checks it.
 ///
-/// Default: enabled, a poll interval of 5 seconds, a history of one hour, and the native probe.
+/// Default: enabled, a poll interval of 5 seconds, a history of one hour, the native probe, and
+/// process trees.
 ///
 /// Its serde form is `{"enabled": true, "poll_interval": 5, "history_duration": 3600, "probe":
-/// "native", "clean_exit_codes": []}`: times are in seconds, whole or fractional; a missing key takes its default; an
-/// unknown key is an error. The format must be self-describing, as JSON and TOML are.
+/// "native", "process_trees": true, "clean_exit_codes": []}`: times are in seconds, whole or
+/// fractional; a missing key takes its default; an unknown key is an error. The format must be
+/// self-describing, as JSON and TOML are.
 ///
 /// ```
 /// use plugmeter::Config;
@@ -35,15 +38,18 @@ const MAX_SAMPLES: u64 = 1_048_576;
 /// # assert_eq!(json.unwrap(), config);
 /// ```
 #[must_use = "a config does nothing until a collector is started with it"]
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
     enabled: bool,
-    #[serde(serialize_with = "write_seconds", deserialize_with = "read_seconds")]
+    #[serde(deserialize_with = "read_seconds")]
     poll_interval: Duration,
-    #[serde(serialize_with = "write_seconds", deserialize_with = "read_seconds")]
+    #[serde(deserialize_with = "read_seconds")]
     history_duration: Duration,
     probe: ProbeKind,
+    /// `None`: as the probe's default.
+    #[serde(deserialize_with = "read_choice")]
+    process_trees: Option<bool>,
     clean_exit_codes: Vec<i32>,
 }
 
@@ -54,6 +60,7 @@ impl Default for Config {
             poll_interval: Duration::from_secs(5),
             history_duration: Duration::from_secs(60 * 60),
             probe: ProbeKind::Native,
+            process_trees: None,
             clean_exit_codes: Vec::new(),
         }
     }
@@ -86,6 +93,36 @@ impl Config {
         self
     }
 
+    /// Whether samples have the values of process trees: those of the reported process and its
+    /// descendants together, beside those of the process alone.
+    ///
+    /// Default: on with the native probe, off with the portable one. Without them
+    /// [`Sample::process_count`](crate::Sample::process_count) and the other values of trees are
+    /// `None`.
+    ///
+    /// ```
+    /// use plugmeter::{Config, ProbeKind};
+    ///
+    /// // The default of a probe, made explicit.
+    /// let native = Config::default();
+    /// assert_eq!(native, native.clone().process_trees(true));
+    /// let portable = Config::default().probe(ProbeKind::Portable);
+    /// assert_eq!(portable, portable.clone().process_trees(false));
+    /// ```
+    pub const fn process_trees(mut self, process_trees: bool) -> Self {
+        self.process_trees = Some(process_trees);
+        self
+    }
+
+    /// The value that is in effect.
+    const fn has_process_trees(&self) -> bool {
+        match (self.process_trees, self.probe) {
+            (Some(chosen), _) => chosen,
+            (None, ProbeKind::Native) => true,
+            (None, ProbeKind::Portable) => false,
+        }
+    }
+
     /// Exit codes that count as a clean end, besides 0 and the codes by which shells and runtimes
     /// report the signals HUP, INT, PIPE and TERM (129, 130, 141, 143). For plugins that use other
     /// codes for an intended exit.
@@ -104,7 +141,7 @@ impl Config {
 
     /// Checks all values, once: settings cannot be invalid.
     pub(crate) fn validate(&self) -> Result<Settings, ConfigError> {
-        let &Self { enabled, poll_interval, history_duration, probe, ref clean_exit_codes } = self;
+        let &Self { enabled, poll_interval, history_duration, probe, .. } = self;
         if !(MIN_POLL_INTERVAL..=MAX_POLL_INTERVAL).contains(&poll_interval) {
             return Err(ConfigError::PollInterval {
                 value: poll_interval,
@@ -123,8 +160,52 @@ impl Config {
         if !crate::os::is_built(probe) {
             return Err(ConfigError::ProbeNotBuilt(probe));
         }
-        let clean_exit_codes = Arc::from(clean_exit_codes.as_slice());
-        Ok(Settings { enabled, poll_interval, history_duration, samples, probe, clean_exit_codes })
+        Ok(Settings {
+            enabled,
+            poll_interval,
+            history_duration,
+            samples,
+            probe,
+            process_trees: self.has_process_trees(),
+            clean_exit_codes: Arc::from(self.clean_exit_codes.as_slice()),
+        })
+    }
+}
+
+/// Two configs are equal if they have the same effect: a default is equal to the same value chosen
+/// explicitly.
+impl PartialEq for Config {
+    fn eq(&self, other: &Self) -> bool {
+        let Self {
+            enabled,
+            poll_interval,
+            history_duration,
+            probe,
+            process_trees: _,
+            clean_exit_codes,
+        } = self;
+        *enabled == other.enabled
+            && *poll_interval == other.poll_interval
+            && *history_duration == other.history_duration
+            && *probe == other.probe
+            && self.has_process_trees() == other.has_process_trees()
+            && *clean_exit_codes == other.clean_exit_codes
+    }
+}
+
+impl Eq for Config {}
+
+/// Every key, with the value that is in effect.
+impl Serialize for Config {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut out = serializer.serialize_struct("Config", 6)?;
+        out.serialize_field("enabled", &self.enabled)?;
+        out.serialize_field("poll_interval", &Seconds(self.poll_interval))?;
+        out.serialize_field("history_duration", &Seconds(self.history_duration))?;
+        out.serialize_field("probe", &self.probe)?;
+        out.serialize_field("process_trees", &self.has_process_trees())?;
+        out.serialize_field("clean_exit_codes", &self.clean_exit_codes)?;
+        out.end()
     }
 }
 
@@ -140,6 +221,7 @@ pub(crate) struct Settings {
     pub samples: NonZeroUsize,
     /// Part of this build.
     pub probe: ProbeKind,
+    pub process_trees: bool,
     /// Besides the usual ones.
     pub clean_exit_codes: Arc<[i32]>,
 }
@@ -173,17 +255,26 @@ impl fmt::Display for ProbeKind {
 }
 
 /// Seconds: whole ones as an integer, so that a value written by hand is read back unchanged.
-fn write_seconds<S: Serializer>(time: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
-    match time.subsec_nanos() {
-        0 => serializer.serialize_u64(time.as_secs()),
-        _ => serializer.serialize_f64(time.as_secs_f64()),
+struct Seconds(Duration);
+
+impl Serialize for Seconds {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0.subsec_nanos() {
+            0 => serializer.serialize_u64(self.0.as_secs()),
+            _ => serializer.serialize_f64(self.0.as_secs_f64()),
+        }
     }
 }
 
-fn read_seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-    struct Seconds;
+/// A key that is present has a value: `null` is an error, as for the other keys.
+fn read_choice<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<bool>, D::Error> {
+    bool::deserialize(deserializer).map(Some)
+}
 
-    impl de::Visitor<'_> for Seconds {
+fn read_seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    struct SecondsVisitor;
+
+    impl de::Visitor<'_> for SecondsVisitor {
         type Value = Duration;
 
         fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -205,112 +296,8 @@ fn read_seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, 
         }
     }
 
-    deserializer.deserialize_any(Seconds)
+    deserializer.deserialize_any(SecondsVisitor)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const DAY: Duration = Duration::from_secs(86_400);
-
-    fn config(poll_interval: Duration, history_duration: Duration) -> Config {
-        Config::default().poll_interval(poll_interval).history_duration(history_duration)
-    }
-
-    #[test]
-    fn the_default_is_an_hour_at_five_seconds() {
-        let settings = Config::default().validate().unwrap();
-        assert!(settings.enabled);
-        assert_eq!(settings.samples.get(), 720);
-    }
-
-    #[test]
-    fn a_poll_interval_is_ten_milliseconds_to_a_day_and_the_error_names_value_and_bounds() {
-        for good in [MIN_POLL_INTERVAL, MAX_POLL_INTERVAL] {
-            assert!(config(good, good).validate().is_ok());
-        }
-        let ns = Duration::from_nanos(1);
-        for bad in [Duration::ZERO, MIN_POLL_INTERVAL - ns, MAX_POLL_INTERVAL + ns, Duration::MAX] {
-            let error = config(bad, Duration::MAX).validate().unwrap_err();
-            let expected = ConfigError::PollInterval {
-                value: bad,
-                min: MIN_POLL_INTERVAL,
-                max: MAX_POLL_INTERVAL,
-            };
-            assert_eq!(error, expected);
-            assert!(error.to_string().contains(&format!("{bad:?}")), "{error}");
-        }
-    }
-
-    #[test]
-    fn a_history_holds_one_sample_at_least() {
-        let second = Duration::from_secs(1);
-        for (length, samples) in [(second, 1), (second * 2 - Duration::from_nanos(1), 1)] {
-            assert_eq!(config(second, length).validate().unwrap().samples.get(), samples);
-        }
-        for value in [Duration::ZERO, Duration::from_millis(999)] {
-            assert_eq!(
-                config(second, value).validate().unwrap_err(),
-                ConfigError::HistoryTooShort { value, poll_interval: second }
-            );
-        }
-    }
-
-    #[test]
-    fn a_history_holds_a_mebi_of_samples_at_most() {
-        let most = 1_048_576u32;
-        assert_eq!(config(DAY, DAY * most).validate().unwrap().samples.get(), most as usize);
-        for (length, samples) in
-            [(MIN_POLL_INTERVAL * (most + 1), u64::from(most) + 1), (Duration::MAX, u64::MAX)]
-        {
-            assert_eq!(
-                config(MIN_POLL_INTERVAL, length).validate().unwrap_err(),
-                ConfigError::HistoryTooLong { samples, max: u64::from(most) }
-            );
-        }
-    }
-
-    #[test]
-    fn a_config_is_checked_also_if_it_is_disabled() {
-        assert!(config(Duration::ZERO, DAY).enabled(false).validate().is_err());
-    }
-
-    #[test]
-    fn json_goes_both_ways() {
-        let json = serde_json::to_string(&Config::default()).unwrap();
-        assert_eq!(
-            json,
-            r#"{"enabled":true,"poll_interval":5,"history_duration":3600,"probe":"native","clean_exit_codes":[]}"#
-        );
-        for config in [
-            Config::default(),
-            config(Duration::from_millis(250), Duration::from_micros(10_000_001)),
-            Config::default().enabled(false).probe(ProbeKind::Portable).clean_exit_codes(&[3, -1]),
-        ] {
-            let json = serde_json::to_string(&config).unwrap();
-            assert_eq!(serde_json::from_str::<Config>(&json).unwrap(), config, "{json}");
-        }
-    }
-
-    #[test]
-    fn json_takes_defaults_for_what_is_missing_and_refuses_what_it_does_not_know() {
-        let read = serde_json::from_str::<Config>;
-        assert_eq!(read("{}").unwrap(), Config::default());
-        let half = read(r#"{"poll_interval": 0.5}"#).unwrap();
-        assert_eq!(half, Config::default().poll_interval(Duration::from_millis(500)));
-        for (bad, said) in [
-            (r#"{"poll_intervall": 5}"#, "unknown field"),
-            (r#"{"poll_interval": -5}"#, "non-negative"),
-            (r#"{"poll_interval": -0.5}"#, "non-negative"),
-            (r#"{"poll_interval": 1e300}"#, "non-negative"),
-            (r#"{"poll_interval": "5s"}"#, "number of seconds"),
-            (r#"{"poll_interval": null}"#, "number of seconds"),
-            (r#"{"probe": "magic"}"#, "unknown variant"),
-            (r#"{"enabled": 1}"#, "boolean"),
-        ] {
-            let error = read(bad).unwrap_err().to_string();
-            assert!(error.contains(said), "{bad}: {error}");
-        }
-    }
-}
+mod tests;

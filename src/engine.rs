@@ -8,15 +8,18 @@ pub(crate) mod pass;
 #[allow(dead_code)]
 pub(crate) mod process_tree;
 mod slots;
+mod sums;
 #[cfg(test)]
 mod tests;
 pub(crate) mod tracker;
+pub(crate) mod tree_meter;
 
 use std::sync::Arc;
 
 use self::effects::{Effects, Warning};
 use self::pass::TickCost;
 use self::slots::SlotAllocator;
+use self::sums::TickSums;
 use self::tracker::active_run::catch_probe_panic;
 use self::tracker::record::TickRecorder;
 use self::tracker::{PluginTracker, TrackerContext};
@@ -47,6 +50,8 @@ pub(crate) struct Engine<P> {
     is_changed: bool,
     /// Plugins were registered or removed since the table was built.
     is_set_changed: bool,
+    /// Of the newest tick, over the plugins that are still registered.
+    sums: TickSums,
     /// Totals as they are published, except for the uptime.
     system: SystemMetrics,
     stats: SamplerStats,
@@ -69,6 +74,7 @@ impl<P> Engine<P> {
             revision: 0,
             is_changed: false,
             is_set_changed: false,
+            sums: TickSums::default(),
             system: SystemMetrics::default(),
             stats: SamplerStats::default(),
             early_requests: Vec::new(),
@@ -142,10 +148,9 @@ impl<P> Engine<P> {
         self.name_order.remove(position);
         self.trackers.truncate(self.slots.end() as usize);
         // The totals are the tick's, over the plugins that are still registered.
-        if let Some((sample, totals)) = self.history.newest(slot, tracker.first_tick()) {
-            let events = self.system.total_events.wrapping_sub(totals.events);
-            self.system.total_events = events;
-            self.system.total_memory_bytes -= sample.resident().unwrap_or(0);
+        if let Some(newest) = self.history.newest(slot, tracker.first_tick()) {
+            self.sums.remove(&newest, self.info.process_trees);
+            self.sums.write_to(&mut self.system);
         }
         (self.is_changed, self.is_set_changed) = (true, true);
     }
@@ -306,16 +311,21 @@ impl<P> Engine<P> {
 
     /// Reads every process once and records a sample of every plugin.
     fn tick<Pr: Probe<Process = P>>(&mut self, now: TimePoint, probe: &mut Pr) {
-        let Self { trackers, effects, history, system, stats, clean_exit_codes, .. } = self;
+        let Self { trackers, effects, history, sums, system, stats, clean_exit_codes, .. } = self;
         let processes = trackers.iter().flatten().filter_map(PluginTracker::process);
         // If this panics, the reads that follow fail, and each is counted.
         let _: Result<(), _> = catch_probe_panic(|| probe.begin_tick(processes));
         let mut pending = history.begin_tick(now, trackers.len());
-        let (frame, totals) = pending.parts();
+        let (frame, newest) = pending.parts();
         let tick = history.tick();
         let mut context = TrackerContext { probe, effects, now, tick, clean_exit_codes };
-        let samples = &mut frame.samples;
-        let mut recorder = TickRecorder { samples, totals, is_changed: false };
+        let mut recorder = TickRecorder {
+            samples: &mut frame.samples,
+            totals: &mut newest.totals,
+            trees: &mut frame.trees,
+            processes: &mut newest.processes,
+            is_changed: false,
+        };
         loop {
             let done = catch_probe_panic(|| {
                 for tracker in &mut trackers[recorder.samples.len()..] {
@@ -335,10 +345,8 @@ impl<P> Engine<P> {
             }
         }
         self.is_changed |= recorder.is_changed;
-        let events = totals.iter().fold(0, |sum: u64, totals| sum.wrapping_add(totals.events));
-        system.total_events = events;
-        system.total_memory_bytes =
-            frame.samples.iter().filter_map(|sample| sample.resident()).sum();
+        *sums = TickSums::of(frame, newest, self.info.process_trees);
+        sums.write_to(system);
         stats.failed_reads += std::mem::take(&mut context.effects.failed_reads);
         stats.ticks += 1;
         history.commit(pending);

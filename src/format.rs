@@ -3,4 +3,5 @@
 pub(crate) mod display;
 pub(crate) mod json;
 pub(crate) mod number;
+pub(crate) mod shown;
 pub(crate) mod text;

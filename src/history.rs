@@ -1,6 +1,7 @@
 //! How the history is stored: packed samples, frames, blocks, and their reuse. Values only.
 
 pub(crate) mod block;
+pub(crate) mod command_name;
 pub(crate) mod frame;
 pub(crate) mod metric;
 pub(crate) mod packed;
@@ -8,5 +9,6 @@ pub(crate) mod plugin_record;
 mod pool;
 pub(crate) mod run_log;
 pub(crate) mod timeline;
+pub(crate) mod tree_row;
 pub(crate) mod units;
 pub(crate) mod writer;

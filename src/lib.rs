@@ -183,6 +183,7 @@ pub use snapshot::aggregates::{Aggregates, Summary};
 pub use snapshot::downsample::{Downsampler, Point, ValueRange};
 pub use snapshot::history::History;
 pub use snapshot::plugin_view::{CurrentUsage, PluginView};
+pub use snapshot::process_info::ProcessInfo;
 pub use snapshot::query::Window;
 pub use snapshot::read_error::ReadError;
 pub use snapshot::run::{Run, RunEnd, RunId};

@@ -24,8 +24,9 @@ compile_error!("on this platform plugmeter needs its feature `portable`");
 use std::io;
 use std::time::Duration;
 
-use self::reading::Reading;
+use self::reading::{Reading, TreeReading};
 use crate::config::ProbeKind;
+use crate::history::command_name::CommandName;
 use crate::snapshot::read_error::ReadError;
 use crate::snapshot::run::ProcessExit;
 use crate::sync::command::Wake;
@@ -52,6 +53,17 @@ pub(crate) trait Probe {
 
     /// Reads a process in a tick.
     fn read(&mut self, process: &mut Self::Process) -> Result<Reading, ReadFailure>;
+
+    /// Whether readings of a process come with readings of its tree.
+    const READS_TREES: bool = false;
+
+    /// The process tree as of the last [`read`](Self::read) of its process; `None` without
+    /// descendants.
+    #[inline]
+    fn tree(&self, process: &Self::Process) -> Option<TreeReading> {
+        let _: &Self::Process = process;
+        None
+    }
 
     /// Reads a process between ticks, because its run is about to end. `Ok(None)` if it lives and
     /// there is no source for a reading.
@@ -108,6 +120,8 @@ pub(crate) struct FoundProcess<P> {
     /// The shortest time between two readings that gives a CPU share: 1 ms, or ten steps of the
     /// clock that CPU time comes from.
     pub min_interval: Duration,
+    /// `None` if it was not read.
+    pub name: Option<CommandName>,
     pub reading: Result<Reading, ReadError>,
 }
 

@@ -82,6 +82,7 @@ pub(crate) fn collector_info(settings: &Settings) -> CollectorInfo {
         started_instant,
         poll_interval: settings.poll_interval,
         history_duration: settings.history_duration,
+        process_trees: settings.process_trees,
     }
 }
 

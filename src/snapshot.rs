@@ -6,6 +6,7 @@ pub(crate) mod downsample;
 pub(crate) mod history;
 pub(crate) mod inner;
 pub(crate) mod plugin_view;
+pub(crate) mod process_info;
 pub(crate) mod query;
 pub(crate) mod read_error;
 mod rows;
@@ -100,6 +101,14 @@ impl Snapshot {
     #[must_use]
     pub fn history_duration(&self) -> Duration {
         self.0.info.history_duration
+    }
+
+    /// Whether samples have the values of process trees: see
+    /// [`Config::process_trees`](crate::Config::process_trees). Where one of these values is `None`
+    /// nevertheless, it is unknown.
+    #[must_use]
+    pub fn has_process_trees(&self) -> bool {
+        self.0.info.process_trees
     }
 
     /// When the collector was started.

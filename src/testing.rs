@@ -1,23 +1,21 @@
 //! A simulated collector, for the tests of hosts.
 
+mod probe;
+
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use self::probe::{SimulatedProbe, SimulatedProcess};
 use crate::collector::Plugin;
 use crate::collector::registry::Registry;
 use crate::config::Config;
 use crate::engine::Engine;
 use crate::engine::pass::{Environment, TickCost};
 use crate::error::{ConfigError, RegisterError};
-use crate::history::units::{CpuTime, ResidentBytes};
-use crate::os::reading::Reading;
-use crate::os::{Attach, FoundProcess, Identity, Probe, ReadFailure};
 use crate::sampler::collector_info;
 use crate::snapshot::Snapshot;
 use crate::snapshot::inner::SnapshotInner;
-use crate::snapshot::read_error::ReadError;
-use crate::snapshot::run::ProcessExit;
 use crate::snapshot::system::CollectorStatus;
 use crate::sync::command::{Command, CommandReceiver, CommandSender};
 use crate::sync::publish::{Publisher, Reader};
@@ -65,6 +63,7 @@ pub struct Simulation {
     now: TimePoint,
     poll_interval: Duration,
     enabled: bool,
+    process_trees: bool,
 }
 
 /// What a tick observes of a process.
@@ -80,8 +79,42 @@ pub struct Simulation {
 #[non_exhaustive]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Observed {
-    /// It lives.
+    /// It lives, and has no descendants.
     Running(Usage),
+    /// It lives, and so do its descendants or some of them.
+    ///
+    /// `tree` is the usage of the process and all descendants together: CPU time since the process
+    /// started, also of the descendants that have ended, and the memory of the living ones. It is
+    /// raised to `main` where it is less; memory of 0 is unknown. `processes` counts the process and
+    /// its living descendants, and is at least 1.
+    ///
+    /// ```
+    /// use plugmeter::Config;
+    /// use plugmeter::testing::{Observed, Simulation, Usage};
+    /// use std::time::Duration;
+    ///
+    /// let mut sim = Simulation::new(Config::default().poll_interval(Duration::from_secs(5)))?;
+    /// sim.register("build")?.started(4711, "");
+    /// sim.tick(|_pid| Observed::RunningTree {
+    ///     main: Usage { cpu_time: Duration::from_secs(1), memory_bytes: 8 << 20 },
+    ///     tree: Usage { cpu_time: Duration::from_secs(6), memory_bytes: 64 << 20 },
+    ///     processes: 9,
+    /// });
+    /// let snapshot = sim.snapshot();
+    /// let sample = snapshot.plugin("build").unwrap().current().unwrap();
+    /// assert_eq!((sample.cpu_percent, sample.tree_cpu_percent), (Some(20.0), Some(120.0)));
+    /// assert_eq!((sample.memory_mb(), sample.tree_memory_mb()), (Some(8.0), Some(64.0)));
+    /// assert_eq!(sample.process_count, Some(9));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    RunningTree {
+        /// The reported process.
+        main: Usage,
+        /// The process and its descendants.
+        tree: Usage,
+        /// Living processes.
+        processes: u32,
+    },
     /// It has exited with this code.
     Exited(i32),
     /// This signal has terminated it.
@@ -145,6 +178,7 @@ impl Simulation {
             now: info.started,
             poll_interval: settings.poll_interval,
             enabled: settings.enabled,
+            process_trees: settings.process_trees,
         })
     }
 
@@ -202,7 +236,12 @@ impl Simulation {
             pass,
             commands: &self.commands,
             publisher: &mut self.publisher,
-            probe: SimulatedProbe { now: self.now, observe },
+            probe: SimulatedProbe {
+                now: self.now,
+                process_trees: self.process_trees,
+                tree: None,
+                observe,
+            },
         };
         // No handle of a simulation sends Stop or SampleNow, so the result is empty.
         self.engine.run_pass(&mut env);
@@ -279,66 +318,5 @@ impl<'a> Environment for SimulatedEnvironment<'a> {
 
     fn publish(&mut self, next: Arc<SnapshotInner>, _now: MonoNanos) -> Arc<SnapshotInner> {
         self.publisher.publish(next)
-    }
-}
-
-/// A process that consists of a pid.
-#[derive(Debug)]
-struct SimulatedProcess {
-    pid: u32,
-}
-
-/// The probe of a simulation.
-struct SimulatedProbe<'a> {
-    now: TimePoint,
-    observe: &'a mut dyn FnMut(u32) -> Observed,
-}
-
-impl Probe for SimulatedProbe<'_> {
-    type Process = SimulatedProcess;
-
-    fn attach(
-        &mut self,
-        pid: u32,
-        _reported_at: Option<&TimePoint>,
-        _token: u64,
-    ) -> Attach<FoundProcess<SimulatedProcess>> {
-        let (at, cpu_time) = (self.now.mono, CpuTime::default());
-        Attach::Found(FoundProcess {
-            process: SimulatedProcess { pid },
-            process_start: Some(self.now.boot),
-            min_interval: Duration::from_millis(1),
-            reading: Ok(Reading::new(at, cpu_time, None)),
-        })
-    }
-
-    fn begin_tick<'p>(&mut self, _processes: impl Iterator<Item = &'p SimulatedProcess>) {}
-
-    #[inline]
-    fn read(&mut self, process: &mut SimulatedProcess) -> Result<Reading, ReadFailure> {
-        let exited = |exit| Err(ReadFailure::Exited(exit, None));
-        match (self.observe)(process.pid) {
-            Observed::Running(usage) => Ok(Reading::new(
-                self.now.mono,
-                usage.cpu_time.into(),
-                ResidentBytes::new(usage.memory_bytes),
-            )),
-            Observed::Exited(code) => exited(ProcessExit::Exited(code)),
-            Observed::Signaled(signal) => exited(ProcessExit::Signaled(signal)),
-            Observed::Gone => exited(ProcessExit::Unknown),
-            Observed::Denied => Err(ReadFailure::Failed(ReadError::PermissionDenied)),
-        }
-    }
-
-    fn read_between_ticks(
-        &mut self,
-        _process: &mut SimulatedProcess,
-    ) -> Result<Option<Reading>, ReadFailure> {
-        Ok(None)
-    }
-
-    fn identity(&self, _process: &SimulatedProcess) -> Option<Identity> {
-        // A process that is reported without an active run has just started.
-        None
     }
 }

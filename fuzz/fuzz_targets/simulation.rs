@@ -68,6 +68,12 @@ enum Observation {
         cpu_ns: u64,
         memory: u64,
     },
+    /// A busy process, and its descendants.
+    Tree {
+        main: (u16, u16),
+        others: (u16, u16),
+        processes: u32,
+    },
     Exited(i8),
     Signaled(u8),
     Gone,
@@ -107,6 +113,18 @@ impl Observation {
                 // A multiple of 1,024, because memory is recorded in KiB, rounded down.
                 memory_bytes: memory & !1_023,
             }),
+            Self::Tree { main, others, processes } => {
+                let busy = |ms: u64, kib: u64| Usage {
+                    cpu_time: Duration::from_millis(tick * ms),
+                    memory_bytes: kib << 10,
+                };
+                let [main, others] = [main, others].map(|(ms, kib)| [u64::from(ms), kib.into()]);
+                Observed::RunningTree {
+                    main: busy(main[0], main[1]),
+                    tree: busy(main[0] + others[0], main[1] + others[1]),
+                    processes,
+                }
+            }
             Self::Exited(code) => Observed::Exited(code.into()),
             Self::Signaled(signal) => Observed::Signaled(i32::from(signal % 64) + 1),
             Self::Gone => Observed::Gone,
@@ -125,6 +143,7 @@ struct Expected {
     crash_count: u64,
     restarts: u64,
     cpu_time: Duration,
+    tree_cpu_time: Duration,
 }
 
 struct Harness {
@@ -217,6 +236,7 @@ impl Harness {
                     crash_count: 0,
                     restarts: 0,
                     cpu_time: Duration::ZERO,
+                    tree_cpu_time: Duration::ZERO,
                 };
                 assert!(self.plugins.insert(name, plugin).is_none(), "two plugins with one name");
             }
@@ -285,6 +305,8 @@ impl Expected {
         assert!(view.restart_count() >= self.restarts && view.cpu_time() >= self.cpu_time);
         (self.crash_count, self.restarts) = (view.crash_count(), view.restart_count());
         self.cpu_time = view.cpu_time();
+        assert!(view.tree_cpu_time() >= self.tree_cpu_time.max(view.cpu_time()));
+        self.tree_cpu_time = view.tree_cpu_time();
         let runs = self.runs.len() as u64;
         assert!(view.crash_count() <= runs && view.restart_count() <= runs.saturating_sub(1));
         assert_eq!(view.last_crash().is_some(), view.crash_count() > 0);
@@ -310,6 +332,10 @@ fn check_windows(view: PluginView<'_>, snapshot: &Snapshot, poll: Duration) {
         assert!(cpu.is_finite() && cpu >= 0.0, "{cpu} %");
         assert_ne!(sample.memory_bytes, Some(0), "zero in place of an unknown value");
         assert_eq!(sample.pid.is_some(), sample.run.is_some());
+        let cpu = sample.cpu_percent.zip(sample.tree_cpu_percent);
+        assert!(cpu.is_none_or(|(own, tree)| own <= tree), "a tree uses less than its process");
+        let memory = sample.memory_bytes.zip(sample.tree_memory_bytes);
+        assert!(memory.is_none_or(|(own, tree)| own <= tree), "a tree has less than its process");
     }
     for window in [Window::All, poll.into(), (poll * 7).into(), Duration::ZERO.into()] {
         let within = |sample: &&Sample<'_>| match window {
@@ -339,6 +365,9 @@ fn check_aggregates(view: PluginView<'_>, window: Window, samples: &[Sample<'_>]
     assert_eq!(found.crashes, view.crash_count() - first.crash_count);
     check_summary(found.cpu, samples.iter().filter_map(|sample| sample.cpu_percent));
     check_summary(found.memory, samples.iter().filter_map(|s| s.memory_bytes).map(|b| b as f64));
+    check_summary(found.tree_cpu, samples.iter().filter_map(|sample| sample.tree_cpu_percent));
+    let memory = samples.iter().filter_map(|sample| sample.tree_memory_bytes);
+    check_summary(found.tree_memory, memory.map(|bytes| bytes as f64));
 }
 
 fn check_summary(found: Option<Summary>, values: impl Iterator<Item = f64>) {

@@ -35,6 +35,11 @@ impl ReadingSpan {
         self
     }
 
+    /// When the interval began.
+    pub(crate) const fn first_at(&self) -> MonoNanos {
+        self.first_at
+    }
+
     #[inline]
     const fn restart(&mut self) {
         self.first_at = self.last_at;

@@ -126,6 +126,7 @@ impl Harness {
             started_instant: Instant::now(),
             poll_interval: SECOND,
             history_duration: SECOND * samples,
+            process_trees: true,
         };
         let config = Config::default().poll_interval(SECOND).history_duration(SECOND * samples);
         let settings = config.clean_exit_codes(&[75]).validate().unwrap();

@@ -17,8 +17,10 @@ use std::time::{Duration, SystemTime};
 use self::active_run::{ActiveRun, MIN_CPU_INTERVAL};
 use super::cpu_meter::{CpuMeter, ReadingSpan};
 use super::effects::{Effects, PendingCrash, Warning};
+use super::tree_meter::TreeMeter;
 use crate::history::plugin_record::PluginRecord;
 use crate::history::run_log::RunRecord;
+use crate::history::units::CpuTime;
 use crate::os::{Identity, Probe};
 use crate::snapshot::read_error::ReadError;
 use crate::snapshot::run::RunId;
@@ -60,6 +62,10 @@ pub(crate) struct PluginTracker<P> {
     is_suspended: Option<bool>,
     /// [`TrackerDetails::unreported`] holds processes.
     awaits_status: bool,
+    /// Readings of a process have come with readings of its tree.
+    has_tree_readings: bool,
+    /// CPU time of the descendants of all runs, as of the newest tick that had their values.
+    others_cpu: CpuTime,
     details: Box<TrackerDetails<P>>,
 }
 
@@ -80,16 +86,30 @@ struct TrackerDetails<P> {
     published: Option<Arc<PluginRecord>>,
     /// Identity of a process that lives on although its run ended by a report of the host.
     surviving_process: Option<Identity>,
-    /// Read errors that were logged.
-    logged: Vec<ReadError>,
     /// When the newest run that counted as a crash ended.
     last_crash: Option<MonoNanos>,
-    /// Children whose exit was detected before the host's report of it, oldest first. The report
-    /// has their last reading.
-    exited_children: Vec<(RunId, ReadingSpan)>,
     /// The processes of runs that have exited without a known status, oldest first, while the kernel
     /// may still report one.
     unreported: Vec<(RunId, P)>,
+    rare: Option<Box<RareDetails>>,
+}
+
+/// The parts of a tracker that most plugins never need.
+#[derive(Debug, Default)]
+struct RareDetails {
+    /// Read errors that were logged.
+    logged: Vec<ReadError>,
+    /// Children whose exit was detected before the host's report of it, oldest first. The report
+    /// has their last reading.
+    exited_children: Vec<(RunId, ReadingSpan)>,
+    /// Used where readings of a process come with readings of its tree.
+    tree: TreeMeter,
+}
+
+impl<P> TrackerDetails<P> {
+    fn rare(&mut self) -> &mut RareDetails {
+        self.rare.get_or_insert_default()
+    }
 }
 
 impl<P> PluginTracker<P> {
@@ -123,10 +143,9 @@ impl<P> PluginTracker<P> {
             record,
             published: None,
             surviving_process: None,
-            logged: Vec::new(),
             last_crash: None,
-            exited_children: Vec::new(),
             unreported: Vec::new(),
+            rare: None,
         };
         Self {
             active: None,
@@ -141,6 +160,8 @@ impl<P> PluginTracker<P> {
             min_interval: MIN_CPU_INTERVAL,
             is_suspended: None,
             awaits_status: false,
+            has_tree_readings: false,
+            others_cpu: CpuTime::default(),
             details: Box::new(details),
         }
     }
@@ -221,9 +242,9 @@ impl<P> PluginTracker<P> {
         self.read_error = error;
         self.is_changed = true;
         if let Some(error) = error
-            && !self.details.logged.contains(&error)
+            && !self.details.rare().logged.contains(&error)
         {
-            self.details.logged.push(error);
+            self.details.rare().logged.push(error);
             effects.warnings.push(Warning { plugin: Arc::clone(self.name()), error });
         }
     }

@@ -48,7 +48,8 @@
 //!
 //! `{"schema": 1, "timestamp", "tick", "revision", "name", "version", "state", "pid", "current" (as
 //! in `/api/metrics`), "aggregates" (of the window, or null), "runs", "history": [{"timestamp",
-//! "cpu_percent", "cpu_average", "memory_mb", "event_count", "crash_count", "state", "run"}]}`.
+//! "cpu_percent", "cpu_average", "memory_mb", "tree_cpu_percent", "tree_cpu_average",
+//! "tree_memory_mb", "event_count", "crash_count", "state", "run"}]}`.
 //!
 //! A history with more samples than `points` is reduced as by
 //! [`PluginView::points`](crate::PluginView::points): to buckets of a power of two of ticks, so there

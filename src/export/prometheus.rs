@@ -25,9 +25,13 @@
 //!
 //! | family | type | value |
 //! |---|---|---|
-//! | `plugin_cpu_seconds_total` | counter | CPU time used by all runs; alert on its rate |
+//! | `plugin_cpu_seconds_total` | counter | CPU time used by the processes of all runs; alert on its rate |
+//! | `plugin_tree_cpu_seconds_total` | counter | the same with their descendants |
 //! | `plugin_cpu_percent` | gauge | CPU over the last interval; 100 is one core |
+//! | `plugin_tree_cpu_percent` | gauge | the same of the process and its descendants |
 //! | `plugin_resident_memory_bytes` | gauge | resident memory of the process |
+//! | `plugin_tree_memory_bytes` | gauge | sum of the resident memory of the process and its descendants: an upper bound, because shared pages count in each |
+//! | `plugin_processes` | gauge | living processes: the process and its descendants |
 //! | `plugin_start_time_seconds` | gauge | Unix time at which the process started |
 //! | `plugin_last_crash_timestamp_seconds` | gauge | Unix time of the last crash; absent before the first |
 //! | `plugin_events_total`, `plugin_crashes_total`, `plugin_restarts_total` | counter | since registration, from 0 |
@@ -53,7 +57,8 @@
 //!
 //! Sample lines are the same in both formats and have no timestamps. An unknown value has no series:
 //! without a process there is no CPU percentage, memory or start time, and never a zero in place of
-//! an unknown value. A removed plugin has no series.
+//! an unknown value. The values of trees have no series without
+//! [`Config::process_trees`](crate::Config::process_trees). A removed plugin has no series.
 
 mod exposition;
 mod families;

@@ -9,6 +9,7 @@ use super::memory_change::MemoryChange;
 use super::onset::{is_run_older, onset};
 use super::thresholds::Thresholds;
 use crate::format::number::mebibytes;
+use crate::format::shown::Shown;
 use crate::{PluginState, PluginView, ReadError, RunEnd, Window};
 
 /// The conditions of a plugin that need attention. Reading them takes a few look-ups: onsets and
@@ -24,9 +25,9 @@ pub(super) struct Conditions<'a> {
     read_error: Option<ReadError>,
     /// The last crash, if it is recent.
     recent_crash: Option<SystemTime>,
-    /// Above the threshold.
+    /// Of the process tree; above the threshold.
     cpu_percent: Option<f64>,
-    /// Above the threshold.
+    /// Of the process tree; above the threshold.
     memory_bytes: Option<u64>,
 }
 
@@ -40,7 +41,7 @@ impl<'a> Conditions<'a> {
             | PluginState::Running
             | PluginState::Stopping => (false, false),
         };
-        let usage = view.usage();
+        let (usage, shown) = (view.usage(), Shown::of(view.snapshot()));
         let is_large = |&bytes: &u64| mebibytes(bytes) > thresholds.memory_mb;
         Self {
             view,
@@ -51,8 +52,8 @@ impl<'a> Conditions<'a> {
             suspended_since: view.suspended_since(),
             read_error: view.read_error().copied(),
             recent_crash: recent_crash(view),
-            cpu_percent: usage.cpu_percent.filter(|&cpu| cpu > thresholds.cpu_percent),
-            memory_bytes: usage.memory_bytes.filter(is_large),
+            cpu_percent: shown.cpu(&usage).filter(|&cpu| cpu > thresholds.cpu_percent),
+            memory_bytes: shown.memory(&usage).filter(is_large),
         }
     }
 
@@ -70,7 +71,7 @@ impl<'a> Conditions<'a> {
 
     /// The most severe first.
     pub(super) fn findings(&self) -> Vec<Finding> {
-        let view = self.view;
+        let (view, shown) = (self.view, Shown::of(self.view.snapshot()));
         let mut out = Vec::new();
         let mut push = |since, kind: FindingKind| {
             let newest = || view.runs().next_back();
@@ -109,12 +110,13 @@ impl<'a> Conditions<'a> {
         }
         if let Some(cpu_percent) = self.cpu_percent {
             let threshold = self.thresholds.cpu_percent;
-            let since = onset(view, |sample| sample.cpu_percent.is_some_and(|cpu| cpu > threshold));
+            let since = onset(view, |s| shown.sample_cpu(s).is_some_and(|cpu| cpu > threshold));
             push(since, FindingKind::CpuAboveThreshold { cpu_percent, threshold });
         }
         if let Some(memory_bytes) = self.memory_bytes {
             let threshold_mb = self.thresholds.memory_mb;
-            let since = onset(view, |s| s.memory_mb().is_some_and(|mb| mb > threshold_mb));
+            let is_large = |bytes| mebibytes(bytes) > threshold_mb;
+            let since = onset(view, |s| shown.sample_memory(s).is_some_and(is_large));
             push(since, FindingKind::MemoryAboveThreshold { memory_bytes, threshold_mb });
         }
         if let Some(change) = view.memory_change(Window::All).filter(MemoryChange::is_growth) {

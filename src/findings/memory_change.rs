@@ -1,10 +1,12 @@
-//! How the memory of a process has changed.
+//! How the memory of a process tree has changed.
 
 use std::time::{Duration, SystemTime};
 
+use crate::format::shown::Shown;
 use crate::{PluginView, Window};
 
-/// How the resident memory of the active run's process has changed within a window.
+/// How the resident memory of the active run's process tree has changed within a window; of its
+/// process, without [`Config::process_trees`](crate::Config::process_trees).
 ///
 /// [`PluginView::memory_change`] returns it.
 ///
@@ -41,12 +43,13 @@ pub struct MemoryChange {
 
 impl MemoryChange {
     pub(super) fn of(view: PluginView<'_>, window: Window) -> Option<Self> {
-        let now = view.usage().memory_bytes?;
+        let shown = Shown::of(view.snapshot());
+        let now = shown.memory(&view.usage())?;
         let run = view.run()?.id;
         let mut samples = view.history(window);
         let mut of_run = samples.by_ref().filter(|sample| sample.run == Some(run));
         let (from, since) =
-            of_run.find_map(|sample| Some((sample.memory_bytes?, sample.timestamp)))?;
+            of_run.find_map(|sample| Some((shown.sample_memory(&sample)?, sample.timestamp)))?;
         // Of the newest sample the age is zero.
         let over = view.sample_age(samples.len()).filter(|over| !over.is_zero())?;
         Some(Self { from, now, since, over })

@@ -54,6 +54,37 @@ fn cpu_onset_is_first_sample_of_unbroken_row() {
 }
 
 #[test]
+fn findings_use_values_of_process_tree() {
+    let observed = |tick: u32| Observed::RunningTree {
+        main: Usage { cpu_time: Duration::ZERO, memory_bytes: MB },
+        tree: Usage { cpu_time: INTERVAL * tick, memory_bytes: (90 + 20 * u64::from(tick)) * MB },
+        processes: 3,
+    };
+    let mut sim = simulation();
+    sim.register("make").unwrap().started(1, "");
+    (1..=3).for_each(|tick| sim.tick(|_| observed(tick)));
+    let snapshot = sim.snapshot();
+    let view = snapshot.plugin("make").unwrap();
+    let since = Onset::At(snapshot.sampled_at() - INTERVAL * 2);
+    let kinds: Vec<_> = view.findings().into_iter().map(|f| (f.kind, f.since)).collect();
+    let cpu = FindingKind::CpuAboveThreshold { cpu_percent: 100.0, threshold: 50.0 };
+    let memory = FindingKind::MemoryAboveThreshold { memory_bytes: 150 * MB, threshold_mb: 100.0 };
+    assert_eq!(kinds[..2], [(cpu, since), (memory, since)]);
+    let change = view.memory_change(Window::All).unwrap();
+    assert_eq!((change.from, change.now), (110 * MB, 150 * MB));
+
+    // Without trees, those of the process.
+    let config = Config::default().poll_interval(INTERVAL).process_trees(false);
+    let mut sim = Simulation::new(config).unwrap();
+    sim.register("make").unwrap().started(1, "");
+    (1..=3).for_each(|tick| sim.tick(|_| observed(tick)));
+    let snapshot = sim.snapshot();
+    let view = snapshot.plugin("make").unwrap();
+    assert_eq!(view.findings(), []);
+    assert_eq!(view.memory_change(Window::All).unwrap().bytes(), 0);
+}
+
+#[test]
 fn onset_older_than_history_is_before() {
     let config = Config::default().poll_interval(INTERVAL).history_duration(INTERVAL * 5);
     let mut sim = Simulation::new(config).unwrap();

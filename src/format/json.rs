@@ -13,6 +13,7 @@ use crate::snapshot::Snapshot;
 use crate::snapshot::aggregates::{Aggregates, Summary};
 use crate::snapshot::downsample::{Point, ValueRange};
 use crate::snapshot::plugin_view::PluginView;
+use crate::snapshot::process_info::ProcessInfo;
 use crate::snapshot::run::{Run, RunEnd};
 use crate::snapshot::sample::Sample;
 use crate::snapshot::system::{SamplerStats, SystemMetrics};
@@ -68,11 +69,13 @@ impl Serialize for ValueRange {
 
 impl Serialize for Point {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut out = serializer.serialize_struct("Point", 8)?;
+        let mut out = serializer.serialize_struct("Point", 10)?;
         out.serialize_field("timestamp", &timestamp(self.timestamp))?;
         out.serialize_field("sample_count", &self.sample_count)?;
         out.serialize_field("cpu_percent", &scaled(self.cpu_percent, 1.0))?;
         out.serialize_field("memory_mb", &scaled(self.memory, BYTES_PER_MB))?;
+        out.serialize_field("tree_cpu_percent", &scaled(self.tree_cpu_percent, 1.0))?;
+        out.serialize_field("tree_memory_mb", &scaled(self.tree_memory, BYTES_PER_MB))?;
         out.serialize_field("event_count", &self.event_count)?;
         out.serialize_field("crash_count", &self.crash_count)?;
         out.serialize_field("state", &self.state)?;
@@ -83,12 +86,14 @@ impl Serialize for Point {
 
 impl Serialize for Aggregates {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut out = serializer.serialize_struct("Aggregates", 8)?;
+        let mut out = serializer.serialize_struct("Aggregates", 10)?;
         out.serialize_field("plugin_name", &*self.plugin_name)?;
         out.serialize_field("sample_count", &self.sample_count)?;
         out.serialize_field("time_span_seconds", &round2(self.time_span.as_secs_f64()))?;
         out.serialize_field("cpu", &scaled(self.cpu, 1.0))?;
         out.serialize_field("memory_mb", &scaled(self.memory, BYTES_PER_MB))?;
+        out.serialize_field("tree_cpu", &scaled(self.tree_cpu, 1.0))?;
+        out.serialize_field("tree_memory_mb", &scaled(self.tree_memory, BYTES_PER_MB))?;
         out.serialize_field("events", &self.events)?;
         out.serialize_field("events_per_second", &round2(self.events_per_second))?;
         out.serialize_field("crashes", &self.crashes)?;
@@ -98,7 +103,7 @@ impl Serialize for Aggregates {
 
 impl Serialize for SystemMetrics {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut out = serializer.serialize_struct("SystemMetrics", 7)?;
+        let mut out = serializer.serialize_struct("SystemMetrics", 10)?;
         out.serialize_field("uptime_seconds", &rounded(self.uptime.as_secs_f64(), 1))?;
         out.serialize_field("uptime_human", &human_duration(self.uptime))?;
         out.serialize_field("total_plugins", &self.total_plugins)?;
@@ -106,6 +111,9 @@ impl Serialize for SystemMetrics {
         out.serialize_field("plugins_crashed", &self.plugins_crashed)?;
         out.serialize_field("total_events", &self.total_events)?;
         out.serialize_field("total_memory_mb", &megabytes(self.total_memory_bytes))?;
+        out.serialize_field("total_tree_memory_mb", &megabytes(self.total_tree_memory_bytes))?;
+        out.serialize_field("cpu_percent", &round2(self.cpu_percent))?;
+        out.serialize_field("process_count", &self.process_count)?;
         out.end()
     }
 }
@@ -122,6 +130,9 @@ pub(crate) fn sample_fields<S: SerializeStruct>(
     out.serialize_field("state", &sample.state)?;
     out.serialize_field("cpu_percent", &sample.cpu_percent.map(round2))?;
     out.serialize_field("memory_mb", &sample.memory_bytes.map(megabytes))?;
+    out.serialize_field("process_count", &sample.process_count)?;
+    out.serialize_field("tree_cpu_percent", &sample.tree_cpu_percent.map(round2))?;
+    out.serialize_field("tree_memory_mb", &sample.tree_memory_bytes.map(megabytes))?;
     out.serialize_field("suspended", &sample.is_suspended)?;
     out.serialize_field("uptime_seconds", &sample.uptime.map(|up| round2(up.as_secs_f64())))?;
     out.serialize_field("event_count", &sample.event_count)?;
@@ -129,7 +140,7 @@ pub(crate) fn sample_fields<S: SerializeStruct>(
 }
 
 /// The number of fields that [`sample_fields`] writes.
-pub(crate) const SAMPLE_FIELDS: usize = 11;
+pub(crate) const SAMPLE_FIELDS: usize = 14;
 
 impl Serialize for Sample<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -144,6 +155,18 @@ impl Serialize for Sample<'_> {
 impl Serialize for PluginView<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         self.as_sample().serialize(serializer)
+    }
+}
+
+impl Serialize for ProcessInfo<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut out = serializer.serialize_struct("ProcessInfo", 5)?;
+        out.serialize_field("pid", &self.pid)?;
+        out.serialize_field("parent", &self.parent)?;
+        out.serialize_field("name", &self.name)?;
+        out.serialize_field("cpu_percent", &self.cpu_percent.map(round2))?;
+        out.serialize_field("memory_mb", &self.memory_bytes.map(megabytes))?;
+        out.end()
     }
 }
 

@@ -1,6 +1,7 @@
 //! One tick of all plugins.
 
 use super::packed::PackedSample;
+use super::tree_row::{ProcessRow, TreeRow, TreeValues, find_row};
 use super::units::CpuTime;
 use crate::time::TimePoint;
 
@@ -10,12 +11,22 @@ pub(crate) struct Frame {
     pub tick: u64,
     pub at: TimePoint,
     pub samples: Vec<PackedSample>,
+    /// By slot, of the plugins whose tree has other values than its root.
+    pub trees: Vec<TreeRow>,
 }
 
 impl Frame {
     /// The sample of `slot`; missing where the frame is older than the slot.
     pub(crate) fn sample(&self, slot: u32) -> PackedSample {
         self.samples.get(slot as usize).copied().unwrap_or(PackedSample::MISSING)
+    }
+
+    /// The tree values of `slot`.
+    pub(crate) fn tree(&self, slot: u32) -> TreeValues {
+        match find_row(&self.trees, slot) {
+            Some(row) => row.values,
+            None => TreeValues::of_root(self.sample(slot)),
+        }
     }
 }
 
@@ -28,4 +39,15 @@ pub(crate) struct TickTotals {
     pub crashes: u64,
     /// CPU time of the run that was active.
     pub run_cpu: CpuTime,
+    /// CPU time of the descendants of all runs.
+    pub others_cpu: CpuTime,
+}
+
+/// The values that are kept of the newest tick only.
+#[derive(Debug, Default)]
+pub(crate) struct NewestTick {
+    /// By slot.
+    pub totals: Vec<TickTotals>,
+    /// By slot, the root first; only of plugins that have a [`TreeRow`].
+    pub processes: Vec<ProcessRow>,
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use super::command_name::CommandName;
 use crate::snapshot::run::{Run, RunEnd, RunId};
 use crate::time::{MonoNanos, TimePoint};
 
@@ -14,6 +15,8 @@ pub(crate) struct RunRecord {
     pub number: u64,
     /// Start of the process on the boot clock.
     pub process_start: Option<Duration>,
+    /// The name of its process when it was attached; empty if it is unknown.
+    pub name: CommandName,
     /// When it ended, on the monotonic clock.
     pub ended: Option<MonoNanos>,
     /// The last tick whose sample refers to it; 0 for none. Set once it has ended.
@@ -155,6 +158,7 @@ mod tests {
             },
             number,
             process_start: None,
+            name: CommandName::default(),
             ended: None,
             last_tick: 0,
             classified: false,

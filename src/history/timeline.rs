@@ -7,6 +7,7 @@ use super::block::{BLOCK_TICKS, Block};
 use super::frame::Frame;
 use super::metric::Metric;
 use super::packed::PackedSample;
+use super::tree_row::{TreeMetric, TreeValues, find_row};
 use crate::time::{MonoNanos, TimePoint};
 
 /// Consecutive blocks without a gap, oldest first.
@@ -64,6 +65,22 @@ impl Timeline {
         }
     }
 
+    /// The tree values of `slot` at `tick`.
+    pub(crate) fn tree(&self, tick: u64, slot: u32) -> TreeValues {
+        match self.locate(tick) {
+            Some(Location::Block(block, k)) => block.tree(slot, k),
+            Some(Location::Frame(frame)) => frame.tree(slot),
+            None => TreeValues::of_root(PackedSample::MISSING),
+        }
+    }
+
+    /// Whether the tree of `slot` may have other values than its root at a tick from `from` on. If
+    /// not, the two have the same columns.
+    pub(crate) fn has_tree(&self, slot: u32, from: u64) -> bool {
+        self.blocks_since(from).any(|(block, _)| block.has_tree(slot))
+            || self.frames_since(from).any(|frame| find_row(&frame.trees, slot).is_some())
+    }
+
     /// The first tick of the history at or after `cutoff`.
     pub(crate) fn first_since(&self, cutoff: MonoNanos) -> u64 {
         let (mut low, mut high) = (self.oldest, self.newest + 1);
@@ -87,17 +104,43 @@ impl Timeline {
         from: u64,
         mut each: impl FnMut(&[u32]),
     ) {
-        if let Some(front) = self.blocks.front() {
-            let offset = from.saturating_sub(front.first) as usize;
-            let mut skip = offset % BLOCK_TICKS;
-            for block in self.blocks.iter().skip(offset / BLOCK_TICKS) {
-                each(block.column(slot, metric).get(skip..).unwrap_or(&[]));
-                skip = 0;
-            }
+        for (block, skip) in self.blocks_since(from) {
+            each(block.column(slot, metric).get(skip..).unwrap_or(&[]));
         }
-        for frame in self.frames.iter().filter(|frame| frame.tick >= from) {
+        for frame in self.frames_since(from) {
             each(&[frame.sample(slot).get(metric)]);
         }
+    }
+
+    /// The same for the column of its tree; of the plugin for a column that trees do not have.
+    pub(crate) fn tree_column(
+        &self,
+        slot: u32,
+        metric: Metric,
+        from: u64,
+        mut each: impl FnMut(&[u32]),
+    ) {
+        let Some(tree) = TreeMetric::of(metric) else {
+            return self.column(slot, metric, from, each);
+        };
+        for (block, skip) in self.blocks_since(from) {
+            each(block.tree_column(slot, metric).get(skip..).unwrap_or(&[]));
+        }
+        for frame in self.frames_since(from) {
+            each(&[frame.tree(slot).get(tree)]);
+        }
+    }
+
+    /// The blocks with a tick from `from` on, and the number of their earlier ticks.
+    fn blocks_since(&self, from: u64) -> impl Iterator<Item = (&Block, usize)> {
+        let first = self.blocks.front().map_or(from, |block| block.first);
+        let offset = from.saturating_sub(first) as usize;
+        let blocks = self.blocks.iter().skip(offset / BLOCK_TICKS).enumerate();
+        blocks.map(move |(i, block)| (&**block, if i == 0 { offset % BLOCK_TICKS } else { 0 }))
+    }
+
+    fn frames_since(&self, from: u64) -> impl Iterator<Item = &Frame> {
+        self.frames.iter().filter(move |frame| frame.tick >= from).map(|frame| &**frame)
     }
 }
 
@@ -118,7 +161,7 @@ mod tests {
                 Metric::Memory | Metric::Events | Metric::Crashes => 0,
             });
             let at = start.after(Duration::from_secs(tick));
-            Arc::new(Frame { tick, at, samples: vec![sample] })
+            Arc::new(Frame { tick, at, samples: vec![sample], trees: Vec::new() })
         };
         let first = 7;
         let list = (0..blocks).map(|b| {

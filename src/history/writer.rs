@@ -7,11 +7,12 @@
 use std::sync::Arc;
 
 use super::block::{BLOCK_TICKS, Block};
-use super::frame::{Frame, TickTotals};
+use super::frame::{Frame, NewestTick, TickTotals};
 use super::packed::PackedSample;
 use super::plugin_record::PluginTable;
 use super::pool::{Pool, PoolLimits};
 use super::timeline::{BlockList, Timeline};
+use super::tree_row::TreeValues;
 use crate::snapshot::inner::{CollectorInfo, SnapshotInner};
 use crate::snapshot::system::{CollectorStatus, SamplerStats, SystemMetrics};
 use crate::time::TimePoint;
@@ -29,9 +30,11 @@ pub(crate) struct HistoryWriter {
     /// Samples kept of each plugin.
     max_samples: u64,
     tick: u64,
+    /// Tree rows of the newest tick.
+    tree_count: usize,
     frames: Vec<Arc<Frame>>,
     blocks: Arc<BlockList>,
-    totals: Arc<Vec<TickTotals>>,
+    newest: Arc<NewestTick>,
     table: Arc<PluginTable>,
     empty: EmptyParts,
     pools: RecyclePools,
@@ -41,7 +44,7 @@ pub(crate) struct HistoryWriter {
 #[derive(Debug, Default)]
 struct EmptyParts {
     blocks: Arc<BlockList>,
-    totals: Arc<Vec<TickTotals>>,
+    newest: Arc<NewestTick>,
     table: Arc<PluginTable>,
 }
 
@@ -50,7 +53,7 @@ struct RecyclePools {
     snapshots: Pool<SnapshotInner>,
     lists: Pool<BlockList>,
     tables: Pool<PluginTable>,
-    totals: Pool<Vec<TickTotals>>,
+    newest: Pool<NewestTick>,
     frames: Pool<Frame>,
     blocks: Pool<Block>,
 }
@@ -59,14 +62,14 @@ struct RecyclePools {
 #[derive(Debug)]
 pub(crate) struct PendingTick {
     frame: Arc<Frame>,
-    totals: Arc<Vec<TickTotals>>,
+    newest: Arc<NewestTick>,
 }
 
 impl PendingTick {
-    /// The samples and totals to fill, by slot.
-    pub(crate) fn parts(&mut self) -> (&mut Frame, &mut Vec<TickTotals>) {
+    /// The values to fill, by slot.
+    pub(crate) fn parts(&mut self) -> (&mut Frame, &mut NewestTick) {
         let frame = Arc::get_mut(&mut self.frame).expect(UNIQUE);
-        (frame, Arc::get_mut(&mut self.totals).expect(UNIQUE))
+        (frame, Arc::get_mut(&mut self.newest).expect(UNIQUE))
     }
 }
 
@@ -91,16 +94,17 @@ impl HistoryWriter {
         Self {
             max_samples: max_samples as u64,
             tick: 0,
+            tree_count: 0,
             frames: Vec::new(),
             blocks: Arc::clone(&empty.blocks),
-            totals: Arc::clone(&empty.totals),
+            newest: Arc::clone(&empty.newest),
             table: Arc::clone(&empty.table),
             empty,
             pools: RecyclePools {
                 snapshots: Pool::new(small),
                 lists: Pool::new(small),
                 tables: Pool::new(small),
-                totals: Pool::new(small),
+                newest: Pool::new(small),
                 frames: Pool::new(frames),
                 blocks: Pool::new(blocks),
             },
@@ -117,39 +121,46 @@ impl HistoryWriter {
         (self.tick + 1).saturating_sub(self.max_samples).max(1)
     }
 
-    /// The newest tick's sample and totals of `slot`, unless the tick is before `first_tick`.
-    pub(crate) fn newest(&self, slot: u32, first_tick: u64) -> Option<(PackedSample, TickTotals)> {
+    /// The newest tick's values of `slot`, unless the tick is before `first_tick`.
+    pub(crate) fn newest(&self, slot: u32, first_tick: u64) -> Option<NewestValues> {
         if self.tick < first_tick {
             return None;
         }
-        let sample = match (self.frames.last(), self.blocks.back()) {
-            (Some(frame), _) => frame.sample(slot),
-            (None, Some(block)) => block.sample(slot, BLOCK_TICKS - 1),
+        let (sample, tree) = match (self.frames.last(), self.blocks.back()) {
+            (Some(frame), _) => (frame.sample(slot), frame.tree(slot)),
+            (None, Some(block)) => {
+                (block.sample(slot, BLOCK_TICKS - 1), block.tree(slot, BLOCK_TICKS - 1))
+            }
             (None, None) => return None,
         };
-        Some((sample, *self.totals.get(slot as usize)?))
+        let totals = *self.newest.totals.get(slot as usize)?;
+        Some(NewestValues { sample, tree, totals })
     }
 
     /// Begins the next tick with room for `slots` samples; [`commit`](Self::commit) completes it.
     pub(crate) fn begin_tick(&mut self, at: TimePoint, slots: usize) -> PendingTick {
         let tick = self.tick + 1;
-        let new = || Arc::new(Frame { tick, at, samples: Vec::new() });
+        let new = || Arc::new(Frame { tick, at, samples: Vec::new(), trees: Vec::new() });
         let frame = self.pools.frames.take().unwrap_or_else(new);
-        let totals = self.pools.totals.take().unwrap_or_default();
-        let mut pending = PendingTick { frame, totals };
-        let (frame, totals) = pending.parts();
+        let newest = self.pools.newest.take().unwrap_or_default();
+        let mut pending = PendingTick { frame, newest };
+        let (frame, newest) = pending.parts();
         (frame.tick, frame.at) = (tick, at);
         clear_and_reserve(&mut frame.samples, slots);
-        clear_and_reserve(totals, slots);
+        clear_and_reserve(&mut newest.totals, slots);
+        // As many trees and processes as in the tick before.
+        clear_and_reserve(&mut frame.trees, self.tree_count);
+        clear_and_reserve(&mut newest.processes, self.newest.processes.len());
         pending
     }
 
     /// Makes `pending` the newest tick.
     pub(crate) fn commit(&mut self, pending: PendingTick) {
         self.tick = pending.frame.tick;
+        self.tree_count = pending.frame.trees.len();
         self.frames.push(pending.frame);
-        let old = std::mem::replace(&mut self.totals, pending.totals);
-        self.pools.totals.retire(old, self.tick);
+        let old = std::mem::replace(&mut self.newest, pending.newest);
+        self.pools.newest.retire(old, self.tick);
         // A history shorter than a block never has one: its frames leave one by one.
         let oldest = self.oldest();
         let expired = self.frames.iter().take_while(|frame| frame.tick < oldest).count();
@@ -219,7 +230,7 @@ impl HistoryWriter {
                 oldest: self.oldest(),
                 newest: self.tick,
             },
-            totals: Arc::clone(&self.totals),
+            newest: Arc::clone(&self.newest),
             table: Arc::clone(&self.table),
             system,
             sampler,
@@ -238,7 +249,7 @@ impl HistoryWriter {
         let Self { tick, pools, empty, frames, blocks, table, .. } = self;
         pools.snapshots.sweep(*tick, |snapshot| {
             snapshot.timeline.blocks = Arc::clone(&empty.blocks);
-            snapshot.totals = Arc::clone(&empty.totals);
+            snapshot.newest = Arc::clone(&empty.newest);
             snapshot.table = Arc::clone(&empty.table);
             trim_frames(&mut snapshot.timeline.frames, frames);
         });
@@ -249,10 +260,18 @@ impl HistoryWriter {
                 *old = PluginTable::default();
             }
         });
-        pools.totals.sweep(*tick, |_| ());
+        pools.newest.sweep(*tick, |_| ());
         pools.frames.sweep(*tick, |_| ());
         pools.blocks.sweep(*tick, |_| ());
     }
+}
+
+/// The newest tick's values of one plugin.
+#[derive(Debug)]
+pub(crate) struct NewestValues {
+    pub sample: PackedSample,
+    pub tree: TreeValues,
+    pub totals: TickTotals,
 }
 
 /// The parts of a publication besides history and table.

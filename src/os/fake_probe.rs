@@ -296,6 +296,7 @@ impl Probe for FakeProbe {
                     process: AttachedProcess { pid, process_start, _attached },
                     process_start: Some(process_start),
                     min_interval,
+                    name: None,
                     reading,
                 })
             };

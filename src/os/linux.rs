@@ -244,14 +244,13 @@ impl NativeProbe {
 
     /// Whether the start time proves that the pid belongs to another process.
     fn is_start_different(&mut self, process: &AttachedProcess) -> bool {
-        let now = self.read_start(process.pid);
+        let now = self.read_stat(process.pid).and_then(|stat| Some(procfs::process_stat(&stat)?.start_ticks));
         process.start_ticks.is_some_and(|start| now.is_some_and(|now| now != start))
     }
 
-    fn read_start(&mut self, pid: u32) -> Option<u64> {
+    fn read_stat(&mut self, pid: u32) -> Option<Vec<u8>> {
         let path = format!("/proc/{pid}/stat");
-        let stat = self.budget.with_reserve_fd(|| Ok(std::fs::read(&path)?)).ok()?;
-        Some(procfs::process_stat(&stat)?.start_ticks)
+        self.budget.with_reserve_fd(|| Ok(std::fs::read(&path)?)).ok()
     }
 
     /// Attaches without `/proc`, whose pids belong to other processes: detects an exit only.
@@ -307,7 +306,10 @@ impl Probe for NativeProbe {
         if fds.is_none() {
             self.budget.warn_once(error.filter(|error| !error.is_exhausted()).as_ref());
         }
-        let start_ticks = self.read_start(pid);
+        let stat = self.read_stat(pid);
+        let stat = stat.as_deref().and_then(procfs::process_stat);
+        let start_ticks = stat.map(|stat| stat.start_ticks);
+        let name = stat.map(|stat| CommandName::new(stat.name));
         let cpu = CpuSource::of_process(pid);
         let oom = OomCounter::of_process(pid);
         // After everything was opened: if the process lives now, all of it is its own.
@@ -345,7 +347,7 @@ impl Probe for NativeProbe {
             CpuSource::Clock(_) => Duration::from_millis(1),
             CpuSource::Stat => self.units.ticks_to_time(10),
         };
-        Attach::Found(FoundProcess { process, process_start, min_interval, reading })
+        Attach::Found(FoundProcess { process, process_start, min_interval, name, reading })
     }
 
     fn begin_tick<'p>(&mut self, _processes: impl Iterator<Item = &'p AttachedProcess>) {}

@@ -35,3 +35,14 @@ impl From<ChildReading> for Reading {
         Self::new(at, cpu_time, None)
     }
 }
+
+/// The raw values of a process tree, at the time of its process's [`Reading`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct TreeReading {
+    /// CPU time of the descendants since the process started, also of those that have ended.
+    pub others_cpu: CpuTime,
+    /// Sum over the living processes, the process itself included; `None` if one is unknown.
+    pub resident: Option<ResidentBytes>,
+    /// Living processes, the process itself included.
+    pub processes: u32,
+}

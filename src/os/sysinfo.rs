@@ -247,6 +247,7 @@ impl Probe for SysinfoProbe {
             process,
             process_start,
             min_interval: 10 * CPU_TIME_STEP,
+            name: None,
             reading: Ok(reading),
         })
     }

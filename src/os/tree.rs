@@ -1,5 +1,6 @@
 //! What process trees need from the operating system: pids, parents, and readings of descendants.
 
+pub(crate) use crate::history::command_name::CommandName;
 use crate::history::units::{CpuTime, ResidentBytes};
 use crate::snapshot::read_error::ReadError;
 use crate::time::MonoNanos;
@@ -88,30 +89,4 @@ pub(crate) enum MemberReading {
     /// Its parent has waited for it, or is doing so.
     Reaped,
     Failed,
-}
-
-/// The name of the executed file: at most 15 bytes (`comm` of proc(5)).
-#[derive(Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct CommandName([u8; 16]);
-
-impl CommandName {
-    /// Cut to 15 bytes.
-    pub(crate) fn new(name: &[u8]) -> Self {
-        let mut bytes = [0; 16];
-        let len = name.len().min(15);
-        bytes[..len].copy_from_slice(&name[..len]);
-        Self(bytes)
-    }
-
-    /// The bytes up to the first NUL; usually UTF-8.
-    pub(crate) fn as_bytes(&self) -> &[u8] {
-        let end = self.0.iter().position(|&byte| byte == 0).unwrap_or(self.0.len());
-        &self.0[..end]
-    }
-}
-
-impl std::fmt::Debug for CommandName {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{:?}", String::from_utf8_lossy(self.as_bytes()))
-    }
 }

@@ -82,6 +82,12 @@ pub struct Aggregates {
     pub cpu: Option<Summary>,
     /// Resident memory in bytes; `None` if no sample has a value.
     pub memory: Option<Summary>,
+    /// CPU of the process tree in percent of one core; `None` if no sample has a value.
+    pub tree_cpu: Option<Summary>,
+    /// Sum of the resident sizes of the process tree in bytes, an upper bound: see
+    /// [`Sample::tree_memory_bytes`](crate::Sample::tree_memory_bytes). `None` if no sample has a
+    /// value.
+    pub tree_memory: Option<Summary>,
     /// Events between the oldest and the newest sample.
     pub events: u64,
     /// [`events`](Self::events) over [`time_span`](Self::time_span); 0 for one sample.

@@ -71,6 +71,11 @@ pub struct Point {
     pub cpu_percent: Option<ValueRange>,
     /// Resident memory in bytes; `None` if no sample has a value.
     pub memory: Option<ValueRange>,
+    /// CPU of the process tree in percent of one core; `None` if no sample has a value.
+    pub tree_cpu_percent: Option<ValueRange>,
+    /// Sum of the resident sizes of the process tree in bytes, an upper bound: see
+    /// [`Sample::tree_memory_bytes`]. `None` if no sample has a value.
+    pub tree_memory: Option<ValueRange>,
     /// The newest sample's event count.
     pub event_count: u64,
     /// The newest sample's crash count.
@@ -131,6 +136,8 @@ struct Bucket {
     sample_count: usize,
     cpu: Accumulator,
     memory: Accumulator,
+    tree_cpu: Accumulator,
+    tree_memory: Accumulator,
 }
 
 /// The values that a point takes from its newest sample.
@@ -234,8 +241,15 @@ impl Downsampler {
 
 impl Bucket {
     fn new(number: u64, sample: &Sample<'_>) -> Self {
-        let (cpu, memory) = (Accumulator::EMPTY, Accumulator::EMPTY);
-        let mut bucket = Self { number, newest: sample.into(), sample_count: 0, cpu, memory };
+        let mut bucket = Self {
+            number,
+            newest: sample.into(),
+            sample_count: 0,
+            cpu: Accumulator::EMPTY,
+            memory: Accumulator::EMPTY,
+            tree_cpu: Accumulator::EMPTY,
+            tree_memory: Accumulator::EMPTY,
+        };
         bucket.add(sample);
         bucket
     }
@@ -245,6 +259,8 @@ impl Bucket {
         self.sample_count += 1;
         self.cpu.add(sample.cpu_percent);
         self.memory.add(sample.memory_bytes.map(|bytes| bytes as f64));
+        self.tree_cpu.add(sample.tree_cpu_percent);
+        self.tree_memory.add(sample.tree_memory_bytes.map(|bytes| bytes as f64));
     }
 
     fn into_point(self) -> Point {
@@ -254,6 +270,8 @@ impl Bucket {
             sample_count: self.sample_count,
             cpu_percent: self.cpu.range(),
             memory: self.memory.range(),
+            tree_cpu_percent: self.tree_cpu.range(),
+            tree_memory: self.tree_memory.range(),
             event_count,
             crash_count,
             state,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::system::{CollectorStatus, SamplerStats, SystemMetrics};
-use crate::history::frame::TickTotals;
+use crate::history::frame::{NewestTick, TickTotals};
 use crate::history::plugin_record::{PluginRecord, PluginTable};
 use crate::history::timeline::Timeline;
 use crate::time::{MonoNanos, TimePoint};
@@ -17,6 +17,8 @@ pub(crate) struct CollectorInfo {
     pub started_instant: Instant,
     pub poll_interval: Duration,
     pub history_duration: Duration,
+    /// Whether samples have the values of process trees.
+    pub process_trees: bool,
 }
 
 /// One publication. Nothing in it is atomic, locked or mutable: it is immutable by type.
@@ -26,8 +28,7 @@ pub(crate) struct SnapshotInner {
     pub revision: u64,
     pub status: CollectorStatus,
     pub timeline: Timeline,
-    /// By slot, of the newest tick.
-    pub totals: Arc<Vec<TickTotals>>,
+    pub newest: Arc<NewestTick>,
     pub table: Arc<PluginTable>,
     pub system: SystemMetrics,
     pub sampler: SamplerStats,
@@ -41,7 +42,7 @@ impl SnapshotInner {
             revision: 0,
             status,
             timeline: Timeline::empty(),
-            totals: Arc::default(),
+            newest: Arc::default(),
             table: Arc::default(),
             system: SystemMetrics::default(),
             sampler: SamplerStats::default(),
@@ -56,7 +57,7 @@ impl SnapshotInner {
     /// The counters of a plugin at the newest tick, if it was registered by then.
     pub(crate) fn totals_of(&self, record: &PluginRecord) -> Option<&TickTotals> {
         let is_sampled = record.first_tick <= self.timeline.newest;
-        self.totals.get(record.slot as usize).filter(|_| is_sampled)
+        self.newest.totals.get(record.slot as usize).filter(|_| is_sampled)
     }
 
     /// The beginning of the history: runs that ended before it are not part of it.

@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::{Duration, SystemTime};
 
 use super::Snapshot;
+use super::process_info::ProcessInfo;
 use super::read_error::ReadError;
 use super::rows::PluginRows;
 use super::run::Run;
@@ -38,10 +39,12 @@ pub struct PluginView<'a> {
     pub(super) rows: PluginRows<'a>,
 }
 
-/// CPU, memory and uptime of the process of the active run, as of the newest sample.
+/// CPU, memory and uptime of the process of the active run, and CPU and memory of its process tree,
+/// as of the newest sample.
 ///
 /// [`PluginView::usage`] returns it. A value is `None` if it is unknown, without an active run, and
-/// if the newest sample belongs to another run.
+/// if the newest sample belongs to another run. Without an active run, the values of the tree are
+/// those of descendants that have survived their root.
 ///
 /// ```
 /// use plugmeter::{Collector, Config};
@@ -65,6 +68,13 @@ pub struct CurrentUsage {
     pub cpu_percent: Option<f64>,
     /// Resident memory in bytes: see [`Sample::memory_bytes`].
     pub memory_bytes: Option<u64>,
+    /// Living processes of the tree: see [`Sample::process_count`].
+    pub process_count: Option<u32>,
+    /// CPU of the tree in percent of one core: see [`Sample::tree_cpu_percent`].
+    pub tree_cpu_percent: Option<f64>,
+    /// Sum of the resident sizes of the tree in bytes, an upper bound: see
+    /// [`Sample::tree_memory_bytes`].
+    pub tree_memory_bytes: Option<u64>,
     /// Time since the process started.
     pub uptime: Option<Duration>,
     /// Whether the process is suspended: stopped by SIGSTOP, by job control, or by a debugger.
@@ -182,7 +192,8 @@ impl<'a> PluginView<'a> {
         self.record().restart_count
     }
 
-    /// CPU time of all runs together, as far as it was read. Never decreases.
+    /// CPU time of all runs together, as far as it was read: of their processes alone. Never
+    /// decreases.
     #[must_use]
     pub fn cpu_time(&self) -> Duration {
         let active = self.record().active_run().and_then(|active| {
@@ -192,6 +203,49 @@ impl<'a> PluginView<'a> {
             (run_of_tick == run_key(active.number)).then(|| Duration::from(totals.run_cpu))
         });
         self.record().ended_cpu + active.unwrap_or_default()
+    }
+
+    /// CPU time of all runs together, with that of the descendants of their processes. Never
+    /// decreases, and never less than [`cpu_time`](Self::cpu_time).
+    ///
+    /// ```
+    /// # #[cfg(feature = "testing")] {
+    /// use plugmeter::Config;
+    /// use plugmeter::testing::{Observed, Simulation, Usage};
+    /// use std::time::Duration;
+    ///
+    /// let mut sim = Simulation::new(Config::default())?;
+    /// sim.register("build")?.started(4711, "");
+    /// let usage = |seconds| Usage { cpu_time: Duration::from_secs(seconds), memory_bytes: 1 << 20 };
+    /// let tree = Observed::RunningTree { main: usage(1), tree: usage(4), processes: 3 };
+    /// sim.tick(|_pid| tree);
+    /// let snapshot = sim.snapshot();
+    /// let build = snapshot.plugin("build").unwrap();
+    /// assert_eq!(build.cpu_time(), Duration::from_secs(1));
+    /// assert_eq!(build.tree_cpu_time(), Duration::from_secs(4));
+    /// # }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn tree_cpu_time(&self) -> Duration {
+        let totals = self.rows.inner.totals_of(self.record());
+        let others = totals.map_or(Duration::ZERO, |totals| totals.others_cpu.into());
+        self.cpu_time() + others
+    }
+
+    /// The processes of the tree at the tick: the reported process first, at most 64 of them, those
+    /// with the most CPU. [`CurrentUsage::process_count`] is the number of all.
+    ///
+    /// Empty where that number is `None`: the tick's sample belongs to another run, or it has no
+    /// values of trees.
+    #[must_use = "iterators are lazy"]
+    pub fn processes(&self) -> impl Iterator<Item = ProcessInfo<'a>> + Clone + use<'a> {
+        self.rows.processes(self.current().filter(|sample| self.is_of_active_run(sample)))
+    }
+
+    /// Whether the sample belongs to the active run, or neither to a run nor is there one.
+    fn is_of_active_run(&self, sample: &Sample<'_>) -> bool {
+        sample.run == self.run().map(|run| run.id)
     }
 
     /// When the process of the active run was found to be [suspended](CurrentUsage::is_suspended);
@@ -218,19 +272,23 @@ impl<'a> PluginView<'a> {
         self.rows.unpack(newest, packed, self.rows.counters()?, &mut None)
     }
 
-    /// CPU, memory and uptime of the process that is running now. After a publication between ticks
-    /// the newest sample may belong to a run that has ended: its values are not part of it.
+    /// CPU, memory and uptime of the process that is running now, and those of its tree. After a
+    /// publication between ticks the newest sample may belong to a run that has ended: its values are
+    /// not part of it.
     #[must_use]
     pub fn usage(&self) -> CurrentUsage {
-        let active = self.run().map(|run| run.id);
-        match self.current() {
-            Some(sample) if active.is_some() && sample.run == active => CurrentUsage {
-                cpu_percent: sample.cpu_percent,
-                memory_bytes: sample.memory_bytes,
-                uptime: sample.uptime,
-                is_suspended: sample.is_suspended,
-            },
-            Some(_) | None => CurrentUsage::default(),
+        let sample = self.current().filter(|sample| self.is_of_active_run(sample));
+        let Some(sample) = sample else { return CurrentUsage::default() };
+        // Without a run, the sample may have the CPU of a process that has ended: it is not running.
+        let has_processes = sample.run.is_some() || sample.process_count > Some(0);
+        CurrentUsage {
+            cpu_percent: sample.cpu_percent.filter(|_| sample.run.is_some()),
+            memory_bytes: sample.memory_bytes,
+            process_count: sample.process_count,
+            tree_cpu_percent: sample.tree_cpu_percent.filter(|_| has_processes),
+            tree_memory_bytes: sample.tree_memory_bytes,
+            uptime: sample.uptime,
+            is_suspended: sample.is_suspended,
         }
     }
 
@@ -247,6 +305,9 @@ impl<'a> PluginView<'a> {
             state: self.state(),
             cpu_percent: usage.cpu_percent,
             memory_bytes: usage.memory_bytes,
+            process_count: usage.process_count,
+            tree_cpu_percent: usage.tree_cpu_percent,
+            tree_memory_bytes: usage.tree_memory_bytes,
             is_suspended: usage.is_suspended,
             uptime: usage.uptime,
             event_count: self.event_count(),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::aggregates::{Aggregates, summarize};
+use super::aggregates::{Aggregates, Summary, summarize};
 use super::downsample::{Downsampler, Point};
 use super::history::History;
 use super::plugin_view::PluginView;
@@ -104,9 +104,24 @@ impl<'a> PluginView<'a> {
         let from = self.first_tick(window.into());
         let time_span = self.time_span(from)?;
         let events = self.rows.increments_after(from, Metric::Events);
+        let has_tree = timeline.has_tree(record.slot, from);
         let summary = |metric| {
             summarize(metric, |values| {
                 timeline.column(record.slot, metric, from, |piece| {
+                    values.extend_from_slice(piece);
+                });
+            })
+        };
+        let (cpu, memory) = (summary(Metric::Cpu), summary(Metric::Memory));
+        let tree = |metric, own: Option<Summary>| {
+            if !self.rows.inner.info.process_trees {
+                return None;
+            }
+            if !has_tree {
+                return own;
+            }
+            summarize(metric, |values| {
+                timeline.tree_column(record.slot, metric, from, |piece| {
                     values.extend_from_slice(piece);
                 });
             })
@@ -115,8 +130,10 @@ impl<'a> PluginView<'a> {
             plugin_name: Arc::clone(&record.name),
             sample_count: (timeline.newest - from + 1) as usize,
             time_span,
-            cpu: summary(Metric::Cpu),
-            memory: summary(Metric::Memory),
+            cpu,
+            memory,
+            tree_cpu: tree(Metric::Cpu, cpu),
+            tree_memory: tree(Metric::Memory, memory),
             events,
             events_per_second: per_second(events, time_span),
             crashes: self.crashes_since(from),

@@ -5,6 +5,7 @@ use crate::history::metric::Metric;
 use crate::history::packed::{PackedSample, RUN_KEY_MASK, run_key};
 use crate::history::plugin_record::PluginRecord;
 use crate::history::run_log::RunRecord;
+use crate::history::tree_row::TreeValues;
 use crate::history::units::CpuShare;
 use crate::snapshot::inner::SnapshotInner;
 use crate::snapshot::sample::Sample;
@@ -111,8 +112,11 @@ impl<'a> PluginRows<'a> {
         counters: Counters,
         last_run: &mut Option<&'a RunRecord>,
     ) -> Option<Sample<'a>> {
-        let at = self.inner.timeline.at(tick)?;
+        let timeline = &self.inner.timeline;
+        let at = timeline.at(tick)?;
         let state = packed.state()?;
+        let has_trees = self.inner.info.process_trees;
+        let tree = has_trees.then(|| timeline.tree(tick, self.record.slot));
         let run = packed.run().and_then(|key| match last_run {
             Some(record) if run_key(record.number) == key => Some(*record),
             _ => {
@@ -131,6 +135,9 @@ impl<'a> PluginRows<'a> {
             state,
             cpu_percent: packed.cpu().map(CpuShare::percent),
             memory_bytes: packed.resident(),
+            process_count: tree.and_then(TreeValues::process_count),
+            tree_cpu_percent: tree.and_then(TreeValues::cpu).map(CpuShare::percent),
+            tree_memory_bytes: tree.and_then(TreeValues::resident),
             is_suspended: self.is_suspended_at(tick, run),
             // Where two clocks disagree, a process may seem to start in the future.
             uptime: process_start.map(|start| at.boot.saturating_sub(start)),

@@ -11,6 +11,11 @@ use crate::format::number::mebibytes;
 /// An unknown value is `None`, never zero. `version`, `pid`, `run` and `uptime` are `None` without
 /// an active run.
 ///
+/// CPU and memory are given twice: of the reported process alone, and of its process tree, which are
+/// that process and its descendants. The tree's values are never less; for a plugin of one process
+/// the two are equal. All values of trees are `None` without
+/// [`Config::process_trees`](crate::Config::process_trees).
+///
 /// ```
 /// # #[cfg(feature = "testing")] {
 /// use plugmeter::testing::{Simulation, Usage};
@@ -28,6 +33,8 @@ use crate::format::number::mebibytes;
 /// assert_eq!(sample.cpu_percent, Some(20.0)); // one second of CPU time in five
 /// assert_eq!(sample.memory_mb(), Some(3.0));
 /// assert_eq!(sample.event_count, 3);
+/// // It has no descendants.
+/// assert_eq!((sample.process_count, sample.tree_cpu_percent), (Some(1), Some(20.0)));
 /// # }
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -63,6 +70,19 @@ pub struct Sample<'a> {
     /// and newer, and on 6.12 LTS with the backported fix; on older kernels up to 64 of the newest
     /// page faults of each thread are not counted yet.
     pub memory_bytes: Option<u64>,
+    /// Living processes of the tree. 0 without an active run; more than 0 without one where
+    /// descendants have survived the reported process. `None` if the process could not be read.
+    pub process_count: Option<u32>,
+    /// CPU of the tree, in percent of one core, as [`cpu_percent`](Self::cpu_percent): includes the
+    /// time of descendants that have ended. `None` if the value of the process is, unless there is no
+    /// active run: then it is the CPU of surviving descendants, and of processes that have ended
+    /// since the previous tick.
+    pub tree_cpu_percent: Option<f64>,
+    /// Sum of the resident sizes of the tree's processes, in bytes. An upper bound of the memory that
+    /// they occupy together: a page that several of them share counts in each, so that for a pool of
+    /// forked workers the sum may be several times too high. `None` if the size of one of them is
+    /// unknown, and without a process.
+    pub tree_memory_bytes: Option<u64>,
     /// Whether the process is suspended: see
     /// [`CurrentUsage::is_suspended`](crate::CurrentUsage::is_suspended). Known of the newest sample
     /// only; `None` in others.
@@ -80,5 +100,12 @@ impl Sample<'_> {
     #[must_use]
     pub fn memory_mb(&self) -> Option<f64> {
         self.memory_bytes.map(mebibytes)
+    }
+
+    /// Sum of the resident sizes of the tree's processes in MB of 1,048,576 bytes; `None` if it is
+    /// unknown.
+    #[must_use]
+    pub fn tree_memory_mb(&self) -> Option<f64> {
+        self.tree_memory_bytes.map(mebibytes)
     }
 }

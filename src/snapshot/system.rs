@@ -7,8 +7,10 @@ use serde::Serialize;
 
 /// Totals over all registered plugins.
 ///
-/// Events and memory are the tick's, over the plugins that are still registered; the rest is the
-/// revision's.
+/// Events, CPU, memory and processes are the tick's, over the plugins that are still registered; the
+/// rest is the revision's. A process that several plugins could claim is part of one tree only, that
+/// of its nearest registered ancestor, so the sums count it once. Without
+/// [`Config::process_trees`](crate::Config::process_trees) they count the reported processes alone.
 ///
 /// ```
 /// use plugmeter::{Collector, Config};
@@ -22,7 +24,7 @@ use serde::Serialize;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[non_exhaustive]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct SystemMetrics {
     /// Time since the collector was started; continues while the machine sleeps.
     pub uptime: Duration,
@@ -34,9 +36,16 @@ pub struct SystemMetrics {
     pub plugins_crashed: usize,
     /// Sum of the event counts.
     pub total_events: u64,
-    /// Sum of the known resident sizes: not the memory that the plugins occupy together, because a
+    /// Sum of the known resident sizes of the reported processes: not the memory that the plugins occupy together, because a
     /// page shared by two plugins counts twice, and huge pages of hugetlbfs do not count at all.
     pub total_memory_bytes: u64,
+    /// Sum of the known CPU values of the process trees, in percent of one core.
+    pub cpu_percent: f64,
+    /// Sum of the known values of [`Sample::tree_memory_bytes`](crate::Sample::tree_memory_bytes):
+    /// an upper bound.
+    pub total_tree_memory_bytes: u64,
+    /// Sum of the known process counts.
+    pub process_count: usize,
 }
 
 /// The sampler's work so far, and its cost.

@@ -155,6 +155,7 @@ fn expand_groups(mut code: String) -> String {
                 }
             }
             assert_eq!(depth, 0, "unbalanced braces: {}", &code[at..]);
+            paths.retain(|path| path != root); // after the last comma of several lines
             code.replace_range(at..begin, &paths.join(", "));
         }
     }

@@ -1,5 +1,6 @@
 //! The public API, spelled out: code of hosts must continue to compile.
 
+use std::borrow::Cow;
 use std::error::Error;
 use std::fmt::{Debug, Display};
 use std::hash::Hash;
@@ -15,8 +16,9 @@ use plugmeter::testing::{Observed, Simulation, Usage};
 use plugmeter::{
     Aggregates, Collector, CollectorStatus, Config, ConfigError, CurrentUsage, Downsampler,
     EventCounter, History, InitError, NameError, ParseStateError, Plugin, PluginChild, PluginState,
-    PluginView, Point, ProbeKind, ReadError, Reader, RegisterError, Run, RunEnd, RunId, Sample,
-    SamplerStats, Snapshot, StartError, StoppedError, Summary, SystemMetrics, ValueRange, Window,
+    PluginView, Point, ProbeKind, ProcessInfo, ReadError, Reader, RegisterError, Run, RunEnd,
+    RunId, Sample, SamplerStats, Snapshot, StartError, StoppedError, Summary, SystemMetrics,
+    ValueRange, Window,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -41,6 +43,7 @@ fn public_types_implement_expected_traits() {
     value::<Summary>();
     value::<Aggregates>();
     value::<SystemMetrics>();
+    value::<ProcessInfo<'_>>();
     value::<SamplerStats>();
     value::<Run>();
     value::<RunEnd>();
@@ -193,6 +196,7 @@ fn calls_have_expected_signatures() {
         let _: Option<Aggregates> = view.aggregates(None);
         let _: (Arc<str>, usize, Duration) = (all.plugin_name, all.sample_count, all.time_span);
         let _: (Option<Summary>, Option<Summary>) = (all.cpu, all.memory);
+        let _: (Option<Summary>, Option<Summary>) = (all.tree_cpu, all.tree_memory);
         let _: (u64, f64, u64) = (all.events, all.events_per_second, all.crashes);
     }
     assert_eq!((name, version, problem), ("dice", Some("1.0"), None));
@@ -203,6 +207,9 @@ fn calls_have_expected_signatures() {
     let _: (Option<f64>, Option<u64>, Option<Duration>) =
         (sample.cpu_percent, sample.memory_bytes, sample.uptime);
     let _: Option<f64> = sample.memory_mb();
+    let _: (Option<u32>, Option<f64>, Option<u64>) =
+        (sample.process_count, sample.tree_cpu_percent, sample.tree_memory_bytes);
+    let _: Option<f64> = sample.tree_memory_mb();
 
     plugin.exited(run, ExitStatus::default());
     plugin.stopped();
@@ -266,6 +273,17 @@ fn queries_have_expected_signatures() {
     let _: &Snapshot = view.snapshot();
     let CurrentUsage { cpu_percent, memory_bytes, uptime, .. } = view.usage();
     let _: (Option<f64>, Option<u64>, Option<Duration>) = (cpu_percent, memory_bytes, uptime);
+    let CurrentUsage { process_count, tree_cpu_percent, tree_memory_bytes, .. } = view.usage();
+    let _: (Option<u32>, Option<f64>, Option<u64>) =
+        (process_count, tree_cpu_percent, tree_memory_bytes);
+    let _: (bool, Duration) = (snapshot.has_process_trees(), view.tree_cpu_time());
+    let ProcessInfo { pid, parent, name, cpu_percent, memory_bytes, .. } =
+        view.processes().next().unwrap();
+    let _: (u32, Option<u32>, Cow<'_, str>) = (pid, parent, name);
+    let _: (Option<f64>, Option<u64>) = (cpu_percent, memory_bytes);
+    let system: SystemMetrics = snapshot.system();
+    let _: (f64, u64, usize) =
+        (system.cpu_percent, system.total_tree_memory_bytes, system.process_count);
     let _: (f64, f64) = (view.event_rate(Window::All), view.event_rate(Duration::from_secs(60)));
     let _: (u64, u64) = (view.crashes(Window::All), view.crashes(Duration::from_secs(60)));
     let _: Option<Duration> = view.sample_age(0);
@@ -278,6 +296,7 @@ fn queries_have_expected_signatures() {
     let _: (u64, u64) = (point.event_count, point.crash_count);
     let _: (PluginState, Option<RunId>) = (point.state, point.run);
     let _: Option<ValueRange> = point.cpu_percent;
+    let _: [Option<ValueRange>; 2] = [point.tree_cpu_percent, point.tree_memory];
     let ValueRange { min, avg, max, .. } = point.memory.unwrap();
     let _: [f64; 3] = [min, avg, max];
     let mut downsampler: Downsampler = Downsampler::new(1, 1, 10);

@@ -42,6 +42,12 @@ fn all_kinds() -> Simulation {
     sim.tick(|pid| match pid {
         2 => Observed::Signaled(11),
         5 => Observed::Denied,
+        // The only one with descendants.
+        1 => Observed::RunningTree {
+            main: usage(1_234, 1 << 21),
+            tree: usage(5_617, 9 << 20),
+            processes: 3,
+        },
         pid => usage(u64::from(pid) * 1_234, u64::from(pid) << 21).into(),
     });
     sim.advance(Duration::from_secs(2));
@@ -142,6 +148,12 @@ fn process_series_exist_only_for_active_run() {
     let dice = snapshot.plugin("dice").unwrap();
     let sample = dice.current().unwrap();
     assert_eq!(page.of_plugin("plugin_cpu_percent", "dice"), sample.cpu_percent);
+    assert_eq!(page.of_plugin("plugin_tree_cpu_percent", "dice"), sample.tree_cpu_percent);
+    assert_eq!(page.of_plugin("plugin_tree_cpu_seconds_total", "dice"), Some(5.617));
+    assert_eq!(page.of_plugin("plugin_tree_memory_bytes", "dice"), Some((9 << 20) as f64));
+    let processes = |plugin| page.of_plugin("plugin_processes", plugin);
+    assert_eq!([processes("dice"), processes("idle")], [Some(3.0), Some(0.0)]);
+    assert_eq!([processes("crashed"), processes("restarted")], [None, None], "unknown");
     let memory = sample.memory_bytes.map(|bytes| bytes as f64);
     assert_eq!(page.of_plugin("plugin_resident_memory_bytes", "dice"), memory);
     assert_eq!(page.of_plugin("plugin_cpu_seconds_total", "dice"), Some(1.234));
@@ -152,6 +164,23 @@ fn process_series_exist_only_for_active_run() {
     assert_eq!(page.value("plugin_state", &crashed), Some(1.0));
     assert!(page.of_plugin("plugin_last_crash_timestamp_seconds", "crashed").is_some());
     assert!(page.of_plugin("plugin_last_crash_timestamp_seconds", "dice").is_none());
+}
+
+#[test]
+fn trees_that_are_off_have_no_series() {
+    let mut sim = Simulation::new(config().process_trees(false)).unwrap();
+    sim.register("dice").unwrap().started(1, "");
+    sim.tick(|_| usage(1_000, 1 << 20));
+    let page = parsed(&sim.snapshot(), Format::OpenMetrics);
+    for name in [
+        "plugin_processes",
+        "plugin_tree_cpu_seconds_total",
+        "plugin_tree_cpu_percent",
+        "plugin_tree_memory_bytes",
+    ] {
+        assert_eq!(page.of_plugin(name, "dice"), None, "{name}");
+    }
+    assert!(page.of_plugin("plugin_resident_memory_bytes", "dice").is_some());
 }
 
 #[test]

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use plugmeter::testing::Observed;
+
 use crate::fixtures::{exit, keeping, usage};
 
 #[test]
@@ -21,6 +23,29 @@ PLUGIN  STATE    CPU % OF A CORE  MEMORY MB  EVENTS  CRASHES  UPTIME
 dice    RUNNING            29.84       2.10    1234        0      5s
 骰子    STOPPED                -          -       0        0       -
 3 plugins, 1 running, 1 crashed; 1234 events, 2.10 MB resident (sum), up 5s";
+    assert_eq!(sim.snapshot().to_string(), expected);
+}
+
+#[test]
+fn table_has_processes_where_a_plugin_has_several() {
+    let mut sim = keeping(10);
+    sim.register("make").unwrap().started(1, "");
+    sim.register("dice").unwrap().started(2, "");
+    sim.register("idle").unwrap();
+    sim.tick(|pid| match pid {
+        1 => Observed::RunningTree {
+            main: usage(50, 1_024),
+            tree: usage(4_000, 65_536),
+            processes: 9,
+        },
+        _ => usage(1_492, 2_150).into(),
+    });
+    let expected = "\
+PLUGIN  STATE    PROCESSES  CPU % OF A CORE  MEMORY MB  EVENTS  CRASHES  UPTIME
+dice    RUNNING          1            29.84       2.10       0        0      5s
+idle    STOPPED          0                -          -       0        0       -
+make    RUNNING          9            80.00      64.00       0        0      5s
+3 plugins, 2 running, 0 crashed; 10 processes, 0 events, 66.10 MB resident (sum), up 5s";
     assert_eq!(sim.snapshot().to_string(), expected);
 }
 
@@ -51,12 +76,14 @@ fn json_combines_tick_values_and_current_state() {
             "plugins": [{
                 "timestamp": null, "plugin_name": "dice", "version": "1.0", "pid": null,
                 "state": "CRASHED", "cpu_percent": null, "memory_mb": null,
+                "process_count": null, "tree_cpu_percent": null, "tree_memory_mb": null,
                 "suspended": null, "uptime_seconds": null, "event_count": 7, "crash_count": 1,
             }],
             "system": {
                 "uptime_seconds": 5.0, "uptime_human": "5s", "total_plugins": 1,
                 "plugins_running": 0, "plugins_crashed": 1, "total_events": 7,
                 "total_memory_mb": 2.1,
+                "total_tree_memory_mb": 2.1, "cpu_percent": 29.84, "process_count": 1,
             },
             "sampler": {
                 "ticks": 1, "missed_ticks": 0, "failed_reads": 0, "last_tick_seconds": 0.0,

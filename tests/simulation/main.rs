@@ -14,4 +14,6 @@ mod history;
 mod queries;
 #[cfg(unix)]
 mod runs;
+#[cfg(unix)]
+mod trees;
 mod views;

@@ -9,7 +9,7 @@ use ratatui::style::Style;
 
 use crate::app::App;
 use crate::chart::{self, Axis};
-use crate::facts::{Facts, Scene};
+use crate::facts::{Facts, Scene, of_tree};
 use crate::style;
 use crate::text::{
     UNKNOWN, ago, count, last, long, megabytes, percent, put, rate, spoken, time_of_day,
@@ -71,6 +71,11 @@ fn head(buf: &mut Buffer, area: Rect, facts: &Facts<'_>) -> u16 {
     if let Some(pid) = view.pid() {
         message += &format!(" · pid {pid}");
     }
+    match facts.processes {
+        Some(1) if view.pid().is_none() => message += " · 1 process",
+        None | Some(0 | 1) => {}
+        Some(count) => message += &format!(" · {count} processes"),
+    }
     if let Some(uptime) = facts.uptime {
         message += &format!(" · up {}", long(uptime));
     }
@@ -92,6 +97,13 @@ fn counts(scene: &Scene<'_>, facts: &Facts<'_>) -> String {
         count(view.crash_count()),
         count(view.restart_count()),
     );
+    // Where it is one of several, the process's own values.
+    let usage = view.usage();
+    if facts.processes > Some(1) && view.pid().is_some() {
+        let memory = usage.memory_bytes.map(|bytes| bytes as f64 / MB);
+        let (cpu, memory) = (percent(usage.cpu_percent), megabytes(memory));
+        message += &format!(" · main process: CPU {cpu} %, {memory} MB");
+    }
     if let Some(crash) = view.last_crash() {
         message += &format!(" · last crash {} ({})", ago(scene.since(crash)), time_of_day(crash));
     }
@@ -99,19 +111,25 @@ fn counts(scene: &Scene<'_>, facts: &Facts<'_>) -> String {
 }
 
 fn cpu(buf: &mut Buffer, area: Rect, scene: &Scene<'_>, facts: &Facts<'_>) {
-    let all = facts.view.aggregates(scene.window).and_then(|all| all.cpu);
+    let all = facts.view.aggregates(scene.window);
+    let all = all.and_then(|all| of_tree(scene.snapshot, all.cpu, all.tree_cpu));
     let title = format!("CPU % of one core  now {}", percent(facts.cpu));
     let title = title + &four(all.as_ref(), 1.0, percent);
     let graph = Graph { title, lowest_top: 10.0, label: percent, style: style::CPU };
-    graph.draw(buf, area, scene, facts, |sample| sample.cpu_percent);
+    graph.draw(buf, area, scene, facts, |sample| {
+        of_tree(scene.snapshot, sample.cpu_percent, sample.tree_cpu_percent)
+    });
 }
 
 fn memory(buf: &mut Buffer, area: Rect, scene: &Scene<'_>, facts: &Facts<'_>) {
-    let all = facts.view.aggregates(scene.window).and_then(|all| all.memory);
+    let all = facts.view.aggregates(scene.window);
+    let all = all.and_then(|all| of_tree(scene.snapshot, all.memory, all.tree_memory));
     let title = format!("Memory MB  now {}", megabytes(facts.memory_mb));
     let title = title + &four(all.as_ref(), MB, megabytes);
     let graph = Graph { title, lowest_top: 1.0, label: megabytes, style: style::MEMORY };
-    graph.draw(buf, area, scene, facts, |sample| sample.memory_mb());
+    graph.draw(buf, area, scene, facts, |sample| {
+        of_tree(scene.snapshot, sample.memory_mb(), sample.tree_memory_mb())
+    });
 }
 
 type Label = fn(Option<f64>) -> String;

@@ -81,9 +81,12 @@ pub struct Facts<'a> {
     pub findings: Vec<Finding>,
     /// The same as texts, without the plugin's name.
     pub messages: Vec<String>,
-    /// Of the process that runs now; `None` if unknown.
+    /// Of the process that runs now and its descendants; `None` if unknown.
     pub cpu: Option<f64>,
+    /// The sum of their resident sizes.
     pub memory_mb: Option<f64>,
+    /// How many they are.
+    pub processes: Option<u32>,
     pub uptime: Option<Duration>,
     /// Over the last minute, or two intervals if they are longer; `None` before the second sample.
     pub events_per_second: Option<f64>,
@@ -104,8 +107,10 @@ impl<'a> Facts<'a> {
             attention: view.attention(&scene.thresholds),
             messages: findings.iter().map(|finding| message(finding, view, scene)).collect(),
             findings,
-            cpu: usage.cpu_percent,
-            memory_mb: usage.memory_bytes.map(|bytes| bytes as f64 / 1_048_576.0),
+            cpu: of_tree(scene.snapshot, usage.cpu_percent, usage.tree_cpu_percent),
+            memory_mb: of_tree(scene.snapshot, usage.memory_bytes, usage.tree_memory_bytes)
+                .map(|bytes| bytes as f64 / 1_048_576.0),
+            processes: usage.process_count,
             uptime: usage.uptime,
             events_per_second: view.sample_age(1).map(|_| view.event_rate(rate_window)),
             recent_crashes: view.crashes(scene.crash_window()),
@@ -126,6 +131,11 @@ impl<'a> Facts<'a> {
         let urgency = |facts: &Self| Reverse(facts.attention);
         urgency(self).cmp(&urgency(other)).then_with(|| larger_first(self.cpu, other.cpu))
     }
+}
+
+/// The value of the process tree; that of the process, if the host does without trees.
+pub fn of_tree<T>(snapshot: &Snapshot, own: Option<T>, tree: Option<T>) -> Option<T> {
+    if snapshot.has_process_trees() { tree } else { own }
 }
 
 /// Orders the larger value first, and unknown values last.

@@ -107,6 +107,7 @@ fn help(buf: &mut Buffer, area: Rect, thresholds: &Thresholds) {
     let words = [
         "",
         "CPU is in percent of one core: four busy threads read 400.",
+        "CPU and memory include descendants; shared pages of memory count in each.",
         "EV/S: events per second, last minute. P95: 95 % of samples are below it.",
     ];
     let mut y = area.y + 1;

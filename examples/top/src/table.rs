@@ -5,7 +5,7 @@ use ratatui::layout::Rect;
 
 use crate::app::{App, Order};
 use crate::chart::{self, Axis};
-use crate::facts::{Facts, Scene};
+use crate::facts::{Facts, Scene, of_tree};
 use crate::style;
 use crate::text::{UNKNOWN, count, last, long, megabytes, percent, put, rate, short, width};
 
@@ -32,11 +32,12 @@ pub enum Column {
     Uptime,
     Version,
     Pid,
+    Processes,
 }
 
 impl Column {
     /// All columns, from left to right.
-    const ALL: [Self; 14] = [
+    const ALL: [Self; 15] = [
         Self::Shape,
         Self::Name,
         Self::State,
@@ -51,10 +52,11 @@ impl Column {
         Self::Uptime,
         Self::Version,
         Self::Pid,
+        Self::Processes,
     ];
 
     /// The optional columns, the most important first.
-    const WANTED: [Self; 14] = [
+    const WANTED: [Self; 15] = [
         Self::Shape,
         Self::Name,
         Self::State,
@@ -69,13 +71,14 @@ impl Column {
         Self::Uptime,
         Self::Version,
         Self::Pid,
+        Self::Processes,
     ];
 
     const fn narrowest(self) -> u16 {
         match self {
             Self::Shape => 1,
             Self::Since => 4,
-            Self::Cpu | Self::CpuP95 => 5,
+            Self::Cpu | Self::CpuP95 | Self::Processes => 5,
             Self::Memory | Self::Events | Self::CpuGraph | Self::MemoryGraph => 6,
             Self::Pid | Self::Crashes | Self::Uptime => 7,
             Self::State => 9,
@@ -99,6 +102,7 @@ impl Column {
             Self::Uptime => "UPTIME",
             Self::Version => "VERSION",
             Self::Pid => "PID",
+            Self::Processes => "PROCS",
         }
     }
 
@@ -130,7 +134,11 @@ pub fn columns(room: u16, longest_name: u16) -> Vec<(Column, u16)> {
     // The last column has no blank after it.
     let mut left = room + 1;
     let mut fits = |column: &Column| {
-        let kept = if matches!(column, Column::Version | Column::Pid) { GRAPHS } else { 0 };
+        let kept = if matches!(column, Column::Version | Column::Pid | Column::Processes) {
+            GRAPHS
+        } else {
+            0
+        };
         let rest = left.checked_sub(column.narrowest() + 1).filter(|&rest| rest >= kept);
         left = rest.unwrap_or(left);
         rest.is_some()
@@ -229,12 +237,16 @@ fn cell(
     let history = || view.history(scene.window);
     let (message, style) = match column {
         Column::CpuGraph => {
-            let columns = axis.columns(history(), area.width, |sample| sample.cpu_percent);
+            let columns = axis.columns(history(), area.width, |sample| {
+                of_tree(scene.snapshot, sample.cpu_percent, sample.tree_cpu_percent)
+            });
             let top = chart::scale(&columns, 100.0);
             return chart::draw(buf, area, &columns, top, style::CPU);
         }
         Column::MemoryGraph => {
-            let columns = axis.columns(history(), area.width, |sample| sample.memory_mb());
+            let columns = axis.columns(history(), area.width, |sample| {
+                of_tree(scene.snapshot, sample.memory_mb(), sample.tree_memory_mb())
+            });
             let top = chart::scale(&columns, LOWEST_TOP_MB);
             return chart::draw(buf, area, &columns, top, style::MEMORY);
         }
@@ -244,8 +256,9 @@ fn cell(
         Column::Since => (short(facts.since), style::PLAIN),
         Column::Cpu => (percent(facts.cpu), highlight(facts.is_cpu_high())),
         Column::CpuP95 => {
-            let p95 = view.aggregates(scene.window).and_then(|all| all.cpu).map(|cpu| cpu.p95);
-            (percent(p95), style::PLAIN)
+            let all = view.aggregates(scene.window);
+            let cpu = all.and_then(|all| of_tree(scene.snapshot, all.cpu, all.tree_cpu));
+            (percent(cpu.map(|cpu| cpu.p95)), style::PLAIN)
         }
         Column::Memory => (megabytes(facts.memory_mb), highlight(facts.is_memory_high())),
         Column::Events => (rate(facts.events_per_second), style::PLAIN),
@@ -256,6 +269,10 @@ fn cell(
         }
         Column::Uptime => (facts.uptime.map_or_else(|| UNKNOWN.to_owned(), long), style::PLAIN),
         Column::Version => (view.version().unwrap_or(UNKNOWN).to_owned(), style::PLAIN),
+        Column::Processes => {
+            let count = facts.processes.map(|count| count.to_string());
+            (count.unwrap_or_else(|| UNKNOWN.to_owned()), style::PLAIN)
+        }
         Column::Pid => {
             (view.pid().map_or_else(|| UNKNOWN.to_owned(), |pid| pid.to_string()), style::PLAIN)
         }

@@ -4,6 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use crate::engine::cpu_meter::ReadingSpan;
+use crate::history::command_name::CommandName;
 use crate::history::units::{CpuTime, ResidentBytes};
 use crate::os::reading::Reading;
 use crate::os::{self, Attach, FoundProcess, Identity, Probe, ReadFailure};
@@ -42,6 +43,8 @@ pub(crate) struct RunDetails {
     token: u64,
     /// Start of the process on the boot clock.
     pub process_start: Option<Duration>,
+    /// The name of its process when it was attached; empty if it is unknown.
+    pub name: CommandName,
     pub read_error: Option<ReadError>,
     /// Whether the OOM killer has killed its process; `None` if unknown.
     pub oom_killed: Option<bool>,
@@ -89,6 +92,7 @@ impl<P> ActiveRun<P> {
             reported_at,
             token,
             process_start: None,
+            name: CommandName::default(),
             read_error: None,
             oom_killed: None,
             first_tick: tick + 1,
@@ -113,9 +117,10 @@ impl<P> ActiveRun<P> {
             return Attach::Rejected(ReadError::InvalidPid);
         }
         match catch_probe_panic(|| self.call_attach(probe)).unwrap_or_else(Attach::Failed) {
-            Attach::Found(FoundProcess { process, process_start, min_interval, reading }) => {
+            Attach::Found(FoundProcess { process, process_start, min_interval, name, reading }) => {
                 self.process = Some(process);
                 self.about.process_start = process_start;
+                self.about.name = name.unwrap_or_default();
                 self.min_interval = min_interval;
                 match reading {
                     Ok(reading) => self.push(&reading),
@@ -272,11 +277,12 @@ impl<P> ActiveRun<P> {
         probe: &mut Pr,
     ) -> Result<Reading, ReadFailure> {
         match self.call_attach(probe) {
-            Attach::Found(FoundProcess { process, process_start, min_interval, reading }) => {
+            Attach::Found(FoundProcess { process, process_start, min_interval, name, reading }) => {
                 // It is attached once it can be read: then the run gets its start.
                 let reading = reading.map_err(ReadFailure::Failed)?;
                 self.process = Some(process);
                 self.about.process_start = process_start;
+                self.about.name = name.unwrap_or_default();
                 self.min_interval = min_interval;
                 Ok(reading)
             }

@@ -25,16 +25,18 @@ const MAX_EXITED_CHILDREN: usize = 64;
 
 impl<P> TrackerDetails<P> {
     fn keep_exited_child(&mut self, run: RunId, span: ReadingSpan) {
-        if self.exited_children.len() == MAX_EXITED_CHILDREN {
+        let exited_children = &mut self.rare().exited_children;
+        if exited_children.len() == MAX_EXITED_CHILDREN {
             // The oldest: a host that drops its children never reports them.
-            self.exited_children.remove(0);
+            exited_children.remove(0);
         }
-        self.exited_children.push((run, span));
+        exited_children.push((run, span));
     }
 
     fn take_exited_child(&mut self, run: RunId) -> Option<ReadingSpan> {
-        let at = self.exited_children.iter().position(|(exited, _)| *exited == run)?;
-        Some(self.exited_children.remove(at).1)
+        let exited_children = &mut self.rare.as_mut()?.exited_children;
+        let at = exited_children.iter().position(|(exited, _)| *exited == run)?;
+        Some(exited_children.remove(at).1)
     }
 }
 
@@ -205,6 +207,9 @@ impl<P> PluginTracker<P> {
             self.meter.keep(span);
             // It may have ended before a tick could read it.
             self.min_interval = active.min_interval;
+        }
+        if self.has_tree_readings {
+            self.details.rare().tree.end_run();
         }
         if let Some(span) = active.span_before_report() {
             self.details.keep_exited_child(active.about.run, span);

@@ -1,18 +1,27 @@
 //! Records one plugin's sample of a tick.
 
-use super::active_run::{NoReading, TickReading};
+use super::active_run::{ActiveRun, NoReading, TickReading};
 use super::{PluginTracker, TrackerContext};
+use crate::engine::cpu_meter::ReadingSpan;
+use crate::engine::tree_meter::TreeTick;
 use crate::history::frame::TickTotals;
+use crate::history::metric::Metric;
 use crate::history::packed::{Memory, PackedSample};
+use crate::history::tree_row::{ProcessRow, TreeRow};
 use crate::history::units::CpuTime;
 use crate::os::Probe;
 use crate::snapshot::read_error::ReadError;
+use crate::time::MonoNanos;
 
 /// The samples and totals of a tick, filled plugin by plugin.
 #[derive(Debug)]
 pub(crate) struct TickRecorder<'a> {
     pub samples: &'a mut Vec<PackedSample>,
     pub totals: &'a mut Vec<TickTotals>,
+    /// By slot, of the plugins whose tree has other values than its root.
+    pub trees: &'a mut Vec<TreeRow>,
+    /// By slot, the root first, of the plugins that have such a row.
+    pub processes: &'a mut Vec<ProcessRow>,
     /// Some plugin differs from its published record.
     pub is_changed: bool,
 }
@@ -22,6 +31,20 @@ impl TickRecorder<'_> {
     pub(crate) fn skip(&mut self) {
         self.samples.push(PackedSample::MISSING);
         self.totals.push(TickTotals::default());
+    }
+
+    /// Records the tree of `slot`, whose sample was recorded before. Slots come in ascending order.
+    ///
+    /// Returns whether it has a row: only then, its processes are listed.
+    pub(crate) fn record_tree(&mut self, slot: u32, tree: &TreeTick) -> bool {
+        let at = slot as usize;
+        let (Some(&own), Some(totals)) = (self.samples.get(at), self.totals.get_mut(at)) else {
+            return false;
+        };
+        totals.others_cpu = tree.others_cpu;
+        let row = tree.row(own).map(|values| TreeRow { slot, values });
+        self.trees.extend(row);
+        row.is_some()
     }
 }
 
@@ -33,7 +56,12 @@ impl<P> PluginTracker<P> {
         context: &mut TrackerContext<'_, Pr>,
         recorder: &mut TickRecorder<'_>,
     ) {
+        let began = |active: &ActiveRun<P>| active.span.as_ref().map(ReadingSpan::first_at);
+        let since = if Pr::READS_TREES { self.active.as_ref().and_then(began) } else { None };
         let reading = self.active.as_mut().map(|active| active.read(context.probe));
+        if Pr::READS_TREES {
+            self.push_tree_reading(&reading, since, context.probe);
+        }
         self.record_sample(reading, context, recorder);
     }
 
@@ -108,8 +136,60 @@ impl<P> PluginTracker<P> {
             unrecorded_events: unrecorded,
             crashes: self.crash_count,
             run_cpu,
+            others_cpu: self.others_cpu,
         };
         recorder.totals.push(totals);
+        if Pr::READS_TREES && self.has_tree_readings {
+            self.record_tree_reading(recorder);
+        }
         recorder.is_changed |= self.is_changed;
+    }
+
+    /// Adds the reading of the tree that comes with a reading of its process. `since` is when the
+    /// share of the process began before this reading.
+    #[inline]
+    fn push_tree_reading<Pr: Probe<Process = P>>(
+        &mut self,
+        reading: &Option<Result<TickReading, NoReading>>,
+        since: Option<MonoNanos>,
+        probe: &Pr,
+    ) {
+        let Some(Ok(TickReading { reading, .. })) = reading else { return };
+        let process = self.active.as_ref().and_then(|active| active.process.as_ref());
+        let tree = process.and_then(|process| probe.tree(process));
+        if tree.is_some() || self.has_tree_readings {
+            self.has_tree_readings = true;
+            self.details.rare().tree.push(tree, reading.at, since.unwrap_or(reading.at));
+        }
+    }
+
+    /// Records the tree of a plugin whose readings come with readings of the tree.
+    #[cold]
+    fn record_tree_reading(&mut self, recorder: &mut TickRecorder<'_>) {
+        let Some(&own) = recorder.samples.last() else { return };
+        let tick = self.details.rare().tree.take(own, self.min_interval);
+        if !self.record_tree(&tick, recorder) {
+            return;
+        }
+        // Such readings do not list the descendants.
+        if let Some(about) = self.active.as_ref().map(|active| &active.about) {
+            recorder.processes.push(ProcessRow {
+                slot: self.details.record.slot,
+                pid: about.pid,
+                parent: 0,
+                cpu: own.get(Metric::Cpu),
+                kib: own.get(Metric::Memory),
+                name: about.name,
+            });
+        }
+    }
+
+    /// Records the tree's values of the tick whose sample was recorded before; returns whether they
+    /// are others than those of the process, so that the processes are to be listed.
+    pub(crate) fn record_tree(&mut self, tree: &TreeTick, recorder: &mut TickRecorder<'_>) -> bool {
+        // Also kept for the ticks in which there is no tree.
+        self.others_cpu = self.others_cpu.max(tree.others_cpu);
+        let tree = TreeTick { others_cpu: self.others_cpu, ..*tree };
+        recorder.record_tree(self.details.record.slot, &tree)
     }
 }

@@ -84,6 +84,9 @@ impl<P> PluginTracker<P> {
         if self.run_number != 0 && !is_same_process {
             self.change().restart_count += 1;
         }
+        if !is_same_process && let Some(rare) = &mut self.details.rare {
+            rare.tree.begin_run();
+        }
         self.run_number = number;
         let now = context.now;
         let process_start = active.about.process_start;
@@ -102,6 +105,7 @@ impl<P> PluginTracker<P> {
             },
             number,
             process_start,
+            name: active.about.name,
             ended: None,
             last_tick: 0,
             classified: false,
@@ -164,13 +168,16 @@ impl<P> PluginTracker<P> {
         }
     }
 
-    /// Records the start of the active run's process, which could not be attached at its report.
+    /// Records name and start of the active run's process, which could not be attached at its report.
     pub(super) fn set_process_start(&mut self, now: &TimePoint) {
         let Some(about) = self.active.as_ref().map(|active| &active.about) else { return };
-        let (run, Some(start)) = (about.run, about.process_start) else { return };
+        let (run, start, name) = (about.run, about.process_start, about.name);
         let Some(record) = self.run_mut(run) else { return };
-        record.process_start = Some(start);
-        record.run.started_at = now.wall_of(start);
+        record.name = name;
+        if let Some(start) = start {
+            record.process_start = Some(start);
+            record.run.started_at = now.wall_of(start);
+        }
     }
 }
 

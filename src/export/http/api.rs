@@ -137,12 +137,17 @@ struct HistoryPoint(Point);
 impl Serialize for HistoryPoint {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let Self(point) = self;
-        let mut out = serializer.serialize_struct("Point", 8)?;
+        let mut out = serializer.serialize_struct("Point", 11)?;
         out.serialize_field("timestamp", &timestamp(point.timestamp))?;
         out.serialize_field("cpu_percent", &point.cpu_percent.map(|cpu| round2(cpu.max)))?;
         out.serialize_field("cpu_average", &point.cpu_percent.map(|cpu| round2(cpu.avg)))?;
         let memory = point.memory.map(|memory| megabytes(memory.max as u64));
         out.serialize_field("memory_mb", &memory)?;
+        let tree_cpu = point.tree_cpu_percent;
+        out.serialize_field("tree_cpu_percent", &tree_cpu.map(|cpu| round2(cpu.max)))?;
+        out.serialize_field("tree_cpu_average", &tree_cpu.map(|cpu| round2(cpu.avg)))?;
+        let memory = point.tree_memory.map(|memory| megabytes(memory.max as u64));
+        out.serialize_field("tree_memory_mb", &memory)?;
         out.serialize_field("event_count", &point.event_count)?;
         out.serialize_field("crash_count", &point.crash_count)?;
         out.serialize_field("state", &point.state)?;

@@ -54,13 +54,23 @@ const fn plugin_family(
     Family { name, metric_type, unit, help, series: PluginSeries::Value(value) }
 }
 
-pub(super) const PLUGIN_FAMILIES: [Family<PluginSeries>; 12] = [
+pub(super) const PLUGIN_FAMILIES: [Family<PluginSeries>; 16] = [
     plugin_family(
         MetricType::Counter,
         "plugin_cpu_seconds",
         SECONDS,
-        "CPU time used by all processes of the plugin so far.",
+        "CPU time used by the plugin's main processes so far, without their descendants.",
         |row| Some(Number::from(row.view.cpu_time())),
+    ),
+    plugin_family(
+        MetricType::Counter,
+        "plugin_tree_cpu_seconds",
+        SECONDS,
+        "CPU time used by the plugin's main processes and their descendants so far.",
+        |row| {
+            let has_trees = row.view.snapshot().has_process_trees();
+            has_trees.then(|| Number::from(row.view.tree_cpu_time()))
+        },
     ),
     plugin_family(
         MetricType::Gauge,
@@ -71,10 +81,31 @@ pub(super) const PLUGIN_FAMILIES: [Family<PluginSeries>; 12] = [
     ),
     plugin_family(
         MetricType::Gauge,
+        "plugin_tree_cpu_percent",
+        Some("percent"),
+        "CPU use of the process and its descendants over the last interval; 100 is one core.",
+        |row| row.usage.tree_cpu_percent.map(Number::Float),
+    ),
+    plugin_family(
+        MetricType::Gauge,
         "plugin_resident_memory_bytes",
         Some("bytes"),
         "Resident memory of the process.",
         |row| row.usage.memory_bytes.map(Number::Integer),
+    ),
+    plugin_family(
+        MetricType::Gauge,
+        "plugin_tree_memory_bytes",
+        Some("bytes"),
+        "Sum of the resident memory of the process and its descendants; shared pages count in each.",
+        |row| row.usage.tree_memory_bytes.map(Number::Integer),
+    ),
+    plugin_family(
+        MetricType::Gauge,
+        "plugin_processes",
+        None,
+        "Living processes: the process and its descendants, also those that survived it.",
+        |row| row.usage.process_count.map(|count| Number::Integer(count.into())),
     ),
     plugin_family(
         MetricType::Gauge,

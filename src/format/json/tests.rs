@@ -24,18 +24,22 @@ fn aggregates_json_has_mb_and_two_decimals() {
         time_span: Duration::from_millis(15_004),
         cpu: Some(summary),
         memory: Some(Summary { count: 3, avg: mb(2.5), min: mb(1.0), max: mb(4.0), p95: mb(4.0) }),
+        tree_cpu: Some(Summary { max: 30.0, ..summary }),
+        tree_memory: None,
         events: 7,
         events_per_second: 0.466_6,
         crashes: 1,
     };
     assert_json(
         &aggregates,
-        r#"{"plugin_name":"di\"ce","sample_count":4,"time_span_seconds":15.0,"cpu":{"avg":12.35,"min":1.0,"max":20.0,"p95":20.0},"memory_mb":{"avg":2.5,"min":1.0,"max":4.0,"p95":4.0},"events":7,"events_per_second":0.47,"crashes":1}"#,
+        r#"{"plugin_name":"di\"ce","sample_count":4,"time_span_seconds":15.0,"cpu":{"avg":12.35,"min":1.0,"max":20.0,"p95":20.0},"memory_mb":{"avg":2.5,"min":1.0,"max":4.0,"p95":4.0},"tree_cpu":{"avg":12.35,"min":1.0,"max":30.0,"p95":20.0},"tree_memory_mb":null,"events":7,"events_per_second":0.47,"crashes":1}"#,
     );
     (aggregates.cpu, aggregates.memory) = (None, None);
+    (aggregates.tree_cpu, aggregates.tree_memory) =
+        (None, Some(Summary { count: 1, avg: mb(8.0), min: mb(8.0), max: mb(8.0), p95: mb(8.0) }));
     assert_json(
         &aggregates,
-        r#"{"plugin_name":"di\"ce","sample_count":4,"time_span_seconds":15.0,"cpu":null,"memory_mb":null,"events":7,"events_per_second":0.47,"crashes":1}"#,
+        r#"{"plugin_name":"di\"ce","sample_count":4,"time_span_seconds":15.0,"cpu":null,"memory_mb":null,"tree_cpu":null,"tree_memory_mb":{"avg":8.0,"min":8.0,"max":8.0,"p95":8.0},"events":7,"events_per_second":0.47,"crashes":1}"#,
     );
 }
 
@@ -48,10 +52,13 @@ fn system_and_sampler_json_have_defined_decimals() {
         plugins_crashed: 1,
         total_events: 1_200,
         total_memory_bytes: 13_002_342,
+        cpu_percent: 123.456,
+        total_tree_memory_bytes: 26_004_684,
+        process_count: 17,
     };
     assert_json(
         &system,
-        r#"{"uptime_seconds":9255.7,"uptime_human":"2h 34m","total_plugins":5,"plugins_running":4,"plugins_crashed":1,"total_events":1200,"total_memory_mb":12.4}"#,
+        r#"{"uptime_seconds":9255.7,"uptime_human":"2h 34m","total_plugins":5,"plugins_running":4,"plugins_crashed":1,"total_events":1200,"total_memory_mb":12.4,"total_tree_memory_mb":24.8,"cpu_percent":123.46,"process_count":17}"#,
     );
     let mut sampler = SamplerStats {
         ticks: 9,
@@ -83,6 +90,9 @@ fn unknown_sample_values_are_null_in_json() {
         state: PluginState::Running,
         cpu_percent: Some(29.876),
         memory_bytes: Some(2_202_009),
+        process_count: Some(3),
+        tree_cpu_percent: Some(129.876),
+        tree_memory_bytes: Some(4_404_018),
         is_suspended: Some(false),
         uptime: Some(Duration::from_millis(61_234)),
         event_count: 12,
@@ -90,15 +100,37 @@ fn unknown_sample_values_are_null_in_json() {
     };
     assert_json(
         &sample,
-        r#"{"timestamp":"2025-11-24T12:34:14.321Z","plugin_name":"dice","version":"1.0","pid":4711,"state":"RUNNING","cpu_percent":29.88,"memory_mb":2.1,"suspended":false,"uptime_seconds":61.23,"event_count":12,"crash_count":1}"#,
+        r#"{"timestamp":"2025-11-24T12:34:14.321Z","plugin_name":"dice","version":"1.0","pid":4711,"state":"RUNNING","cpu_percent":29.88,"memory_mb":2.1,"process_count":3,"tree_cpu_percent":129.88,"tree_memory_mb":4.2,"suspended":false,"uptime_seconds":61.23,"event_count":12,"crash_count":1}"#,
     );
     (sample.version, sample.pid, sample.run) = (None, None, None);
     (sample.cpu_percent, sample.memory_bytes, sample.uptime) = (None, None, None);
+    (sample.process_count, sample.tree_cpu_percent) = (Some(0), None);
+    sample.tree_memory_bytes = None;
     sample.is_suspended = None;
     sample.state = PluginState::Stopped;
     assert_json(
         &sample,
-        r#"{"timestamp":"2025-11-24T12:34:14.321Z","plugin_name":"dice","version":null,"pid":null,"state":"STOPPED","cpu_percent":null,"memory_mb":null,"suspended":null,"uptime_seconds":null,"event_count":12,"crash_count":1}"#,
+        r#"{"timestamp":"2025-11-24T12:34:14.321Z","plugin_name":"dice","version":null,"pid":null,"state":"STOPPED","cpu_percent":null,"memory_mb":null,"process_count":0,"tree_cpu_percent":null,"tree_memory_mb":null,"suspended":null,"uptime_seconds":null,"event_count":12,"crash_count":1}"#,
+    );
+}
+
+#[test]
+fn process_json_has_pid_parent_name_and_values() {
+    let mut process = ProcessInfo {
+        pid: 4_712,
+        parent: Some(4_711),
+        name: "no\"de".into(),
+        cpu_percent: Some(1.005),
+        memory_bytes: Some(3 << 19),
+    };
+    assert_json(
+        &process,
+        r#"{"pid":4712,"parent":4711,"name":"no\"de","cpu_percent":1.0,"memory_mb":1.5}"#,
+    );
+    (process.parent, process.cpu_percent, process.memory_bytes) = (None, None, None);
+    assert_json(
+        &process,
+        r#"{"pid":4712,"parent":null,"name":"no\"de","cpu_percent":null,"memory_mb":null}"#,
     );
 }
 

@@ -2,6 +2,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::*;
 use crate::history::metric::Metric;
+use crate::history::tree_row::TreeRow;
+use crate::history::units::CpuShare;
 use crate::snapshot::Snapshot;
 use crate::time::MonoNanos;
 
@@ -21,6 +23,7 @@ impl Harness {
             started_instant: Instant::now(),
             poll_interval: second,
             history_duration: second * max_samples as u32,
+            process_trees: true,
         };
         let first = SnapshotInner::before_first_tick(info, CollectorStatus::Running);
         Self { writer: HistoryWriter::new(max_samples), published: Arc::new(first), info }
@@ -31,14 +34,19 @@ impl Harness {
         let tick = self.writer.tick() + 1;
         let at = self.info.started.after(Duration::from_secs(tick));
         let mut pending = self.writer.begin_tick(at, slots);
-        let (frame, totals) = pending.parts();
+        let (frame, newest) = pending.parts();
         let sample = PackedSample::from_columns(|metric| match metric {
             Metric::Cpu => tick as u32,
             Metric::RunAndState => 3,
             Metric::Memory | Metric::Events | Metric::Crashes => 0,
         });
         frame.samples.resize(slots, sample);
-        totals.resize(slots, TickTotals { events: tick, ..TickTotals::default() });
+        newest.totals.resize(slots, TickTotals { events: tick, ..TickTotals::default() });
+        // A tree in half of the ticks.
+        if tick.is_multiple_of(2) {
+            let values = TreeValues::new(Some(tick as u32 + 1), None, Some(2));
+            frame.trees.push(TreeRow { slot: 0, values });
+        }
         self.writer.commit(pending);
         self.publish();
     }
@@ -65,8 +73,18 @@ fn assert_holds(snapshot: &Snapshot, samples: u64) {
     assert_eq!(timeline.newest - timeline.oldest + 1, samples.min(timeline.newest));
     for tick in timeline.oldest..=timeline.newest {
         assert_eq!(timeline.sample(tick, 0).get(Metric::Cpu), tick as u32, "{timeline:?}");
+        let more = u32::from(tick % 2 == 0);
+        assert_eq!(timeline.tree(tick, 0).cpu(), Some(CpuShare(tick as u32 + more)));
     }
-    assert_eq!(snapshot.0.totals[0].events, timeline.newest);
+    let mut column = Vec::new();
+    timeline.tree_column(0, Metric::Cpu, timeline.oldest, |piece| column.extend_from_slice(piece));
+    let expected =
+        (timeline.oldest..=timeline.newest).map(|tick| tick as u32 + u32::from(tick % 2 == 0));
+    assert!(column.into_iter().eq(expected));
+    let has_row = (timeline.oldest..=timeline.newest).any(|tick| tick % 2 == 0);
+    // A block that begins before the window may have a row there.
+    assert!(timeline.has_tree(0, timeline.oldest) || !has_row);
+    assert_eq!(snapshot.0.newest.totals[0].events, timeline.newest);
 }
 
 #[test]
@@ -106,7 +124,7 @@ fn retired_values_without_readers_are_reused() {
             addresses.insert(Arc::as_ptr(&snapshot.0) as usize);
             let timeline = &snapshot.0.timeline;
             addresses.insert(Arc::as_ptr(&timeline.blocks) as usize);
-            addresses.insert(Arc::as_ptr(&snapshot.0.totals) as usize);
+            addresses.insert(Arc::as_ptr(&snapshot.0.newest) as usize);
             addresses.extend(timeline.blocks.iter().map(|block| Arc::as_ptr(block) as usize));
             addresses.extend(timeline.frames.iter().map(|frame| Arc::as_ptr(frame) as usize));
         }

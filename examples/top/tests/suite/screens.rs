@@ -189,9 +189,9 @@ fn new_run_shows_no_values_of_the_previous() {
     let words = row(&lines, "dice");
     assert!(!words.contains(&"200.0"), "{words:?}");
     assert_eq!(words[..5], ["●", "dice", "RUNNING", "1s", "–"], "{words:?}");
-    // Memory, uptime; then version and pid of the new one.
-    assert_eq!(words.iter().filter(|word| **word == "–").count(), 3, "{words:?}");
-    assert_eq!(words[words.len() - 2..], ["v2", "2"], "{words:?}");
+    // Memory, uptime; then version and pid of the new one, and the number of processes.
+    assert_eq!(words.iter().filter(|word| **word == "–").count(), 4, "{words:?}");
+    assert_eq!(words[words.len() - 3..], ["v2", "2", "–"], "{words:?}");
 }
 
 #[test]
@@ -200,10 +200,11 @@ fn unknown_values_are_not_zero() {
     host.plugin("idle");
     host.ticks(1);
     let lines = host.lines(&mut App::default(), WIDE, NOW);
-    // CPU, p95, memory, events of one sample; no crashes, which is known; uptime, version, pid.
+    // CPU, p95, memory, events of one sample; no crashes, which is known; uptime, version, pid; no
+    // processes, which is known.
     let words = row(&lines, "idle");
     assert_eq!(words[..4], ["○", "idle", "STOPPED", "5s"], "{words:?}");
-    assert_eq!(words[4..], ["–", "–", "–", "–", "0", "–", "–", "–"], "{words:?}");
+    assert_eq!(words[4..], ["–", "–", "–", "–", "0", "–", "–", "–", "0"], "{words:?}");
 }
 
 #[test]
@@ -314,4 +315,42 @@ fn footer_shows_the_sampler_cost() {
         assert!(foot.ends_with("sampler's cost unknown"), "{foot}");
         assert!(foot.contains("? help") && foot.contains("q quit"), "{foot}");
     }
+}
+
+#[test]
+fn values_are_those_of_the_process_tree() {
+    let mut host = TestHost::new();
+    host.run("alone", 1, 2, 5);
+    host.run("shell", 2, 1, 4);
+    host.set_descendants(2, 80, 60, 3);
+    host.ticks(3);
+    let app = &mut App::default();
+    let lines = host.lines(app, WIDE, NOW);
+    assert_shows(&lines, "shell: CPU 81 % of one core");
+    let shell = row(&lines, "shell  ");
+    assert!(["81.0", "64.0", "4"].iter().all(|value| shell.contains(value)), "{shell:?}");
+    assert_eq!(shell.last(), Some(&"4"), "processes");
+    assert_eq!(row(&lines, "alone").last(), Some(&"1"));
+    assert_shows(&lines, "PROCS");
+    // With the values of its process alone, besides.
+    press(app, [KeyCode::Enter]);
+    let lines = host.lines(app, WIDE, NOW);
+    assert_shows(&lines, " · pid 2 · 4 processes · up ");
+    assert_shows(&lines, "now 81.0");
+    assert_shows(&lines, " · main process: CPU 1.0 %, 4.0 MB");
+    press(app, [KeyCode::Down]);
+    let lines = host.lines(app, WIDE, NOW);
+    assert!(!shows(&lines, "processes") && !shows(&lines, "main process"), "{lines:#?}");
+}
+
+#[test]
+fn values_without_trees_are_those_of_the_process() {
+    let mut host = TestHost::with(Config::default().process_trees(false));
+    host.run("shell", 2, 1, 4);
+    host.set_descendants(2, 80, 60, 3);
+    host.ticks(3);
+    let lines = host.lines(&mut App::default(), WIDE, NOW);
+    let shell = row(&lines, "shell");
+    assert!(["1.0", "4.0"].iter().all(|value| shell.contains(value)), "{shell:?}");
+    assert_eq!(shell.last(), Some(&"–"), "processes");
 }

@@ -23,7 +23,10 @@ struct Habit {
     /// Of one core.
     percent: u64,
     mb: u64,
+    /// Percent of one core, MB and number of its descendants.
+    descendants: Option<(u64, u64, u32)>,
     cpu_time: Duration,
+    tree_cpu_time: Duration,
     end: Option<Observed>,
 }
 
@@ -51,7 +54,14 @@ impl TestHost {
 
     /// The plugin runs as this process, which uses so much.
     pub(crate) fn run(&mut self, name: &str, pid: u32, percent: u64, mb: u64) -> plugmeter::RunId {
-        let habit = Habit { percent, mb, cpu_time: Duration::ZERO, end: None };
+        let habit = Habit {
+            percent,
+            mb,
+            descendants: None,
+            cpu_time: Duration::ZERO,
+            tree_cpu_time: Duration::ZERO,
+            end: None,
+        };
         self.habits.insert(pid, habit);
         self.plugin(name).started(pid, &format!("v{pid}"))
     }
@@ -60,6 +70,11 @@ impl TestHost {
     pub(crate) fn change(&mut self, pid: u32, percent: u64, mb: u64) {
         let habit = self.habits.get_mut(&pid).unwrap();
         (habit.percent, habit.mb) = (percent, mb);
+    }
+
+    /// From now on it has descendants that use so much.
+    pub(crate) fn set_descendants(&mut self, pid: u32, percent: u64, mb: u64, count: u32) {
+        self.habits.get_mut(&pid).unwrap().descendants = Some((percent, mb, count));
     }
 
     /// The next tick finds this.
@@ -74,7 +89,18 @@ impl TestHost {
                 let habit = habits.get_mut(&pid).unwrap();
                 habit.cpu_time += POLL * habit.percent as u32 / 100;
                 let usage = Usage { cpu_time: habit.cpu_time, memory_bytes: habit.mb << 20 };
-                habit.end.unwrap_or(Observed::Running(usage))
+                let alive = match habit.descendants {
+                    None => Observed::Running(usage),
+                    Some((percent, mb, count)) => {
+                        habit.tree_cpu_time += POLL * percent as u32 / 100;
+                        let tree = Usage {
+                            cpu_time: habit.cpu_time + habit.tree_cpu_time,
+                            memory_bytes: (habit.mb + mb) << 20,
+                        };
+                        Observed::RunningTree { main: usage, tree, processes: count + 1 }
+                    }
+                };
+                habit.end.unwrap_or(alive)
             });
         }
     }

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use crate::format::shown::Shown;
 use crate::{Downsampler, PluginView, Point, RunId, Sample, Window};
 
 /// A time in seconds since 1970, and a value. `None` breaks the line.
@@ -35,7 +36,8 @@ impl Trace {
         let (snapshot, history) = (view.snapshot(), view.history(window));
         // Every tick records a sample of every registered plugin.
         let oldest = snapshot.tick() + 1 - history.len() as u64;
-        Self::new(history, oldest, snapshot.poll_interval(), max_points)
+        let shown = Shown::of(snapshot);
+        Self::new(history, oldest, snapshot.poll_interval(), max_points, shown)
     }
 
     /// Samples of consecutive ticks from `oldest` on, in at most `max_points` points. Besides, there
@@ -46,6 +48,7 @@ impl Trace {
         oldest: u64,
         interval: Duration,
         max_points: usize,
+        shown: Shown,
     ) -> Self {
         let mut trace = Self::default();
         let max_gap = interval.as_secs_f64() * 1.5;
@@ -59,7 +62,7 @@ impl Trace {
         for (tick, sample) in (oldest..).zip(samples) {
             let at = unix_seconds(sample.timestamp);
             if let Some(point) = downsampler.push(tick, &sample) {
-                trace.push(&point, gap.take(), &mut events);
+                trace.push(&point, gap.take(), &mut events, shown);
             }
             if let Some(before) = before {
                 let elapsed = at - unix_seconds(before.timestamp);
@@ -81,7 +84,7 @@ impl Trace {
         let is_incomplete = !(newest + 1).is_multiple_of(downsampler.bucket_ticks());
         if let Some(point) = downsampler.finish() {
             let is_joined = is_incomplete && gap.is_none() && trace.last_run == point.run;
-            trace.push(&point, gap, &mut events);
+            trace.push(&point, gap, &mut events, shown);
             if is_joined {
                 trace.raise_last();
             }
@@ -100,7 +103,13 @@ impl Trace {
         }
     }
 
-    fn push(&mut self, point: &Point, gap: Option<f64>, events: &mut Option<(f64, u64)>) {
+    fn push(
+        &mut self,
+        point: &Point,
+        gap: Option<f64>,
+        events: &mut Option<(f64, u64)>,
+        shown: Shown,
+    ) {
         if let Some(at) = gap {
             for dots in [&mut self.cpu, &mut self.memory, &mut self.rate] {
                 dots.push((at, None));
@@ -114,8 +123,8 @@ impl Trace {
             (elapsed > 0.0).then(|| point.event_count.saturating_sub(count) as f64 / elapsed)
         });
         *events = Some((at, point.event_count));
-        self.cpu.push((at, point.cpu_percent.map(|cpu| cpu.max)));
-        self.memory.push((at, point.memory.map(|memory| memory.max)));
+        self.cpu.push((at, shown.point_cpu(point).map(|cpu| cpu.max)));
+        self.memory.push((at, shown.point_memory(point).map(|memory| memory.max)));
         self.rate.push((at, rate));
     }
 }

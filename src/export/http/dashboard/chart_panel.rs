@@ -7,6 +7,7 @@ use super::format::{self, NONE};
 use super::row::Row;
 use super::time_range::{time_range, window_length};
 use crate::findings::Thresholds;
+use crate::format::shown::Shown;
 use crate::{Aggregates, PluginView, Summary, Window};
 
 /// Points in a chart.
@@ -49,6 +50,7 @@ pub(super) fn chart_panels(
     aggregates: Option<&Aggregates>,
 ) -> [ChartPanel; 3] {
     let trace = Trace::of_view(view, window, MAX_POINTS);
+    let shown = Shown::of(view.snapshot());
     let (from, to) = time_range(view.snapshot(), window);
     let scale = |low, high| Scale { from, to, low, high, width: WIDTH, height: HEIGHT };
     let span = format::span(window_length(view.snapshot(), window));
@@ -65,7 +67,7 @@ pub(super) fn chart_panels(
         format: &|value| format::percent(value),
         label: &|value| axis_label(value, top),
     };
-    let summary = aggregates.and_then(|aggregates| aggregates.cpu);
+    let summary = aggregates.and_then(|all| shown.value(all.cpu, all.tree_cpu));
     let cpu = cpu.panel(summary, &span, marks);
 
     let (min, max) = (smallest(&trace.memory), largest(&trace.memory));
@@ -73,7 +75,11 @@ pub(super) fn chart_panels(
     let (low, high) = round_range(min, max);
     let memory = ChartSource {
         key: "memory",
-        title: "Memory, MB",
+        title: if view.snapshot().has_process_trees() {
+            "Resident memory (sum), MB"
+        } else {
+            "Memory, MB"
+        },
         now: row.memory.clone(),
         dots: &trace.memory,
         scale: scale(low * BYTES_PER_MB, high * BYTES_PER_MB),
@@ -81,7 +87,7 @@ pub(super) fn chart_panels(
         format: &|value| format::megabytes(value / BYTES_PER_MB),
         label: &|value| axis_label(value / BYTES_PER_MB, high - low),
     };
-    let summary = aggregates.and_then(|aggregates| aggregates.memory);
+    let summary = aggregates.and_then(|all| shown.value(all.memory, all.tree_memory));
     let memory = memory.panel(summary, &span, marks);
 
     let top = round_up(largest(&trace.rate).unwrap_or(0.0).max(1.0));

@@ -99,7 +99,7 @@ fn totals(snapshot: &Snapshot, rows: &[Row<'_>]) -> Vec<String> {
         format!("{} of {}", system.plugins_running, system.total_plugins),
         down.to_string(),
         cpu.map_or_else(none, format::percent),
-        if has_memory { format::memory(system.total_memory_bytes) } else { none() },
+        if has_memory { format::memory(system.total_tree_memory_bytes) } else { none() },
         format::rate(rows.iter().map(|row| row.sort_keys.rate).sum()),
         format::count(system.total_events),
         sampler.overhead_percent.map_or_else(none, |cost| format!("{cost:.3}\u{a0}%")),

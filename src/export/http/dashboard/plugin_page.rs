@@ -10,7 +10,9 @@ use super::row::Row;
 use super::time_range::time_range;
 use crate::findings::Thresholds;
 use crate::format::number::precise_duration;
-use crate::{Aggregates, PluginState, PluginView, Run, RunEnd, RunId, Snapshot, Window};
+use crate::{
+    Aggregates, CurrentUsage, PluginState, PluginView, Run, RunEnd, RunId, Snapshot, Window,
+};
 
 /// The values of the page of one plugin.
 #[derive(Debug, Serialize)]
@@ -28,8 +30,18 @@ pub(super) struct PluginDetail<'a> {
 }
 
 /// The labels of the key figures.
-pub(super) const KEY_FIGURES: [&str; 8] =
-    ["Uptime", "CPU time", "Events", "Crashes", "Restarts", "Version", "Pid", "Samples"];
+pub(super) const KEY_FIGURES: [&str; 10] = [
+    "Uptime",
+    "CPU time",
+    "Events",
+    "Crashes",
+    "Restarts",
+    "Version",
+    "Pid",
+    "Samples",
+    "Processes",
+    "Main process",
+];
 
 /// One run.
 #[derive(Debug, Serialize)]
@@ -92,16 +104,32 @@ fn key_figures(
     aggregates: Option<&Aggregates>,
 ) -> Vec<String> {
     let or_none = |text: &str| if text.is_empty() { NONE.to_owned() } else { text.to_owned() };
+    let (usage, has_trees) = (view.usage(), view.snapshot().has_process_trees());
+    let cpu_time = if has_trees { view.tree_cpu_time() } else { view.cpu_time() };
     vec![
         row.uptime.clone(),
-        precise_duration(view.cpu_time()),
+        precise_duration(cpu_time),
         format::count(view.event_count()),
         row.crashes.to_string(),
         view.restart_count().to_string(),
         or_none(row.version),
         view.pid().map_or_else(|| NONE.to_owned(), |pid| pid.to_string()),
         aggregates.map_or(0, |aggregates| aggregates.sample_count).to_string(),
+        usage.process_count.map_or_else(|| NONE.to_owned(), |count| count.to_string()),
+        main_process(&usage),
     ]
+}
+
+/// CPU and memory of the reported process alone, where it is one of several.
+fn main_process(usage: &CurrentUsage) -> String {
+    let cpu = usage.cpu_percent.map(format::percent);
+    let memory = usage.memory_bytes.map(format::memory);
+    let parts: Vec<_> = cpu.into_iter().chain(memory).collect();
+    if usage.process_count > Some(1) && !parts.is_empty() {
+        parts.join(", ")
+    } else {
+        NONE.to_owned()
+    }
 }
 
 impl<'a> RunRow<'a> {

@@ -12,6 +12,7 @@ use super::finding_message::{FindingMessage, segments};
 use super::format::{self, NONE, UNKNOWN};
 use crate::findings::{Finding, Thresholds, crash_window};
 use crate::format::number::{human_duration, mebibytes, round2};
+use crate::format::shown::Shown;
 use crate::{PluginState, PluginView, Snapshot, Window};
 
 /// The texts of one plugin, formatted once, so that the page and its updates by the script agree.
@@ -30,6 +31,7 @@ pub(super) struct Row<'a> {
     pub crashes: u64,
     pub uptime: String,
     pub version: &'a str,
+    /// With the number of processes, if it is not that of the run alone.
     pub pid: String,
     pub findings: Vec<Finding>,
     pub sort_keys: SortKeys,
@@ -49,7 +51,10 @@ impl<'a> Row<'a> {
         let (snapshot, usage) = (view.snapshot(), view.usage());
         let absent = if view.run().is_some() { UNKNOWN } else { NONE };
         let or_absent = |value: Option<String>| value.unwrap_or_else(|| absent.to_owned());
-        let cpu = view.aggregates(Window::All).and_then(|aggregates| aggregates.cpu);
+        let shown = Shown::of(snapshot);
+        let (now, bytes) = (shown.cpu(&usage), shown.memory(&usage));
+        let cpu = view.aggregates(Window::All);
+        let cpu = cpu.and_then(|aggregates| shown.value(aggregates.cpu, aggregates.tree_cpu));
         let change = view.memory_change(Window::All);
         let rate = recent_event_rate(view);
         let findings = view.findings_with(thresholds);
@@ -58,20 +63,20 @@ impl<'a> Row<'a> {
             status: PluginStatus::of_findings(&findings),
             state: state_label(view.state()),
             since: DisplayTime::new(view.state_since(), snapshot),
-            cpu: or_absent(usage.cpu_percent.map(format::percent)),
+            cpu: or_absent(now.map(format::percent)),
             p95: cpu.map_or_else(String::new, |cpu| format!("p95 {}", format::percent(cpu.p95))),
-            memory: or_absent(usage.memory_bytes.map(format::memory)),
+            memory: or_absent(bytes.map(format::memory)),
             memory_change: change.map_or_else(String::new, |change| format::change(change.bytes())),
             rate: format::rate(rate),
             recent_crashes: view.crashes(crash_window(snapshot)),
             crashes: view.crash_count(),
             uptime: or_absent(usage.uptime.map(human_duration)),
             version: view.version().unwrap_or_default(),
-            pid: view.pid().map_or_else(String::new, |pid| format!("pid {pid}")),
+            pid: pid_and_processes(view.pid(), usage.process_count),
             findings,
             sort_keys: SortKeys {
-                cpu: usage.cpu_percent,
-                memory: usage.memory_bytes.map(mebibytes),
+                cpu: now,
+                memory: bytes.map(mebibytes),
                 rate,
                 uptime: usage.uptime.map(|uptime| uptime.as_secs_f64()),
             },
@@ -114,6 +119,17 @@ impl<'a> Row<'a> {
         let Self { status, name, .. } = *self;
         (!segments.is_empty()).then_some(FindingMessage { status, name, segments })
     }
+}
+
+fn pid_and_processes(pid: Option<u32>, processes: Option<u32>) -> String {
+    let processes = match (pid, processes) {
+        (Some(_), Some(0 | 1)) | (None, Some(0)) | (_, None) => None,
+        (_, Some(1)) => Some("1 process".to_owned()),
+        (_, Some(count)) => Some(format!("{count} processes")),
+    };
+    let pid = pid.map(|pid| format!("pid {pid}"));
+    let parts: Vec<_> = pid.into_iter().chain(processes).collect();
+    parts.join(" \u{b7} ")
 }
 
 pub(super) const fn state_label(state: PluginState) -> &'static str {

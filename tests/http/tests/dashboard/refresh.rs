@@ -2,10 +2,11 @@
 
 use std::time::{Duration, Instant};
 
+use plugmeter::Config;
 use plugmeter::testing::{Observed, Simulation, Usage};
 use plugmeter_http_tests::get;
 use plugmeter_test_support::names::HOSTILE_NAMES;
-use serde_json::Value;
+use serde_json::{Value, json as value};
 
 use crate::markup::{tags, text_of, unescape};
 use crate::{MB, ROW, every, hostile, json, page, serve};
@@ -134,6 +135,47 @@ fn plugin_page_has_charts_aggregates_and_runs() {
         let chosen = tags(&page).into_iter().find(|tag| tag.get("aria-current").is_some()).unwrap();
         assert_eq!(unescape(chosen.get("href").unwrap()), format!("./plugin?name=dice{window}"));
     }
+}
+
+#[test]
+fn pages_show_values_of_process_tree() {
+    let usage = |ms, mb| Usage { cpu_time: Duration::from_millis(ms), memory_bytes: mb * MB };
+    let observed = |tick: u64| Observed::RunningTree {
+        main: usage(100 * tick, 4),
+        tree: usage(4_100 * tick, 64),
+        processes: 9,
+    };
+    let run = |config: Config| {
+        let mut sim = Simulation::new(config).unwrap();
+        sim.register("make").unwrap().started(17, "1.0");
+        (1..=3).for_each(|tick| sim.tick(|_| observed(tick)));
+        sim
+    };
+    let sim = run(every(10));
+    let (_server, address) = serve(sim.reader());
+    let index = page(address, "/");
+    for shown in ["41.0\u{a0}%", "64.0\u{a0}MB", "pid 17 \u{b7} 9 processes"] {
+        assert!(index.contains(shown), "{shown}");
+    }
+    let data = json(address, "/page/plugin?name=make");
+    let (cpu, memory) = (&data["charts"][0], &data["charts"][1]);
+    assert_eq!((&cpu["now"], &cpu["stats"][3]), (&value!("41.0\u{a0}%"), &value!("41.0\u{a0}%")));
+    assert_eq!(memory["stats"][0], "64.0\u{a0}MB");
+    // CPU time, processes, and the values of the process itself.
+    assert_eq!(data["key_figures"][1], "12.3s");
+    assert_eq!(data["key_figures"][8], "9");
+    assert_eq!(data["key_figures"][9], "1.0\u{a0}%, 4.0\u{a0}MB");
+    let whole = page(address, "/plugin?name=make");
+    assert!(whole.contains("Resident memory (sum), MB") && whole.contains("Main process"));
+
+    // Without trees, the values are those of the process.
+    let sim = run(every(10).process_trees(false));
+    let (_server, address) = serve(sim.reader());
+    assert!(page(address, "/").contains(">pid 17<"));
+    let data = json(address, "/page/plugin?name=make");
+    assert_eq!(data["charts"][0]["now"], "1.0\u{a0}%");
+    assert_eq!(data["charts"][1]["now"], "4.0\u{a0}MB");
+    assert_eq!([1, 8, 9].map(|nth| data["key_figures"][nth].clone()), ["0.3s", "–", "–"]);
 }
 
 #[test]

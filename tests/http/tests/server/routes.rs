@@ -236,10 +236,13 @@ fn plugin_document_matches_snapshot() {
     assert_eq!(history.len(), 20);
     for (sample, point) in view.history(Window::All).zip(history) {
         let expected = serde_json::to_value(sample).unwrap();
-        for key in ["timestamp", "cpu_percent", "memory_mb", "event_count", "state"] {
+        let of_tree = ["tree_cpu_percent", "tree_memory_mb"];
+        let keys = ["timestamp", "cpu_percent", "memory_mb", "event_count", "state"];
+        for key in keys.into_iter().chain(of_tree) {
             assert_eq!(point[key], expected[key], "{key}");
         }
         assert_eq!(point["cpu_average"], point["cpu_percent"]);
+        assert_eq!(point["tree_cpu_average"], point["tree_cpu_percent"]);
         assert_eq!(point["run"], serde_json::to_value(sample.run).unwrap());
         assert_eq!(point["crash_count"], sample.crash_count);
     }

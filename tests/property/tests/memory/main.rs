@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use dhat::HeapStats;
-use plugmeter::testing::{Simulation, Usage};
+use plugmeter::testing::{Observed, Simulation, Usage};
 use plugmeter::{Config, Window};
 
 #[global_allocator]
@@ -18,17 +18,19 @@ const HOUR: usize = 720;
 struct Bench {
     sim: Simulation,
     ticks: u64,
+    /// Plugins that have descendants, some of them in some ticks only.
+    trees: u32,
 }
 
 impl Bench {
     /// A simulation of `plugins` plugins with a full hour of history.
-    fn full(plugins: usize) -> Self {
+    fn full(plugins: usize, trees: u32) -> Self {
         let config = Config::default().poll_interval(POLL).history_duration(POLL * HOUR as u32);
         let sim = Simulation::new(config).unwrap();
         for i in 0..plugins {
             sim.register(&format!("plugin {i}")).unwrap().started(i as u32 + 1, "1.0");
         }
-        let mut bench = Self { sim, ticks: 0 };
+        let mut bench = Self { sim, ticks: 0, trees };
         bench.ticks(HOUR + 100);
         bench
     }
@@ -38,7 +40,14 @@ impl Bench {
             self.ticks += 1;
             let cpu_time = Duration::from_millis(self.ticks);
             let usage = Usage { cpu_time, memory_bytes: self.ticks * 4_096 };
-            self.sim.tick(|_pid| usage);
+            let (ticks, trees) = (self.ticks, self.trees);
+            self.sim.tick(|pid| {
+                if pid <= trees && (pid % 3 != 0 || ticks % 7 < 3) {
+                    Observed::RunningTree { main: usage, tree: usage, processes: 2 }
+                } else {
+                    Observed::from(usage)
+                }
+            });
         }
     }
 }
@@ -51,14 +60,25 @@ fn live_bytes() -> usize {
 fn memory_is_reused_and_bounded() {
     let _profiler = dhat::Profiler::builder().testing().build();
     let before = live_bytes();
-    let ten = Bench::full(10);
+    let ten = Bench::full(10, 0);
     let kib = (live_bytes() - before) / 1_024;
     eprintln!("{kib} KiB for an hour of ten plugins");
     assert!(kib < 1_024, "{kib} KiB for ten plugins");
     drop(ten);
 
+    // A tree has a row of 16 bytes, and 12 in a block.
     let before = live_bytes();
-    let mut bench = Bench::full(PLUGINS);
+    let mut all = Bench::full(100, 100);
+    let per_sample = (live_bytes() - before) as f64 / (100 * HOUR) as f64;
+    eprintln!("{per_sample:.2} bytes per sample of a tree");
+    assert!(per_sample <= 40.0, "{per_sample:.2} bytes a sample of a tree");
+    let blocks = HeapStats::get().total_blocks;
+    all.ticks(100);
+    assert_eq!(HeapStats::get().total_blocks - blocks, 0, "allocations for trees");
+    drop(all);
+
+    let before = live_bytes();
+    let mut bench = Bench::full(PLUGINS, 0);
 
     // A sample has twenty bytes, and little more including all overhead.
     let full = live_bytes() - before;

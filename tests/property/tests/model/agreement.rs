@@ -10,7 +10,7 @@ use proptest::test_runner::TestCaseError;
 
 use crate::Checked;
 use crate::fields::{
-    PluginFields, RunFields, SampleFields, SnapshotFields, SortedValues, WindowFields,
+    PluginFields, RunFields, SampleFields, SnapshotFields, SortedValues, TreeFields, WindowFields,
 };
 use crate::steps::NAMES;
 
@@ -47,6 +47,11 @@ fn sample(view: PluginView<'_>, sample: Sample<'_>) -> Result<SampleFields, Test
         state: sample.state,
         cpu: sample.cpu_percent.map(thousandths).transpose()?,
         memory_bytes: sample.memory_bytes,
+        tree: TreeFields {
+            process_count: sample.process_count,
+            cpu: sample.tree_cpu_percent.map(thousandths).transpose()?,
+            memory_bytes: sample.tree_memory_bytes,
+        },
         uptime: sample.uptime,
         event_count: sample.event_count,
         crash_count: sample.crash_count,
@@ -70,6 +75,7 @@ fn plugin(view: PluginView<'_>) -> Result<PluginFields, TestCaseError> {
         last_crash: view.last_crash(),
         restarts: view.restart_count(),
         cpu_time: view.cpu_time(),
+        tree_cpu_time: view.tree_cpu_time(),
         read_error: view.read_error().copied(),
         current: current.map(|of_tick| sample(view, of_tick)).transpose()?,
     })
@@ -97,6 +103,9 @@ pub(crate) fn snapshot_fields(snapshot: &Snapshot) -> Result<SnapshotFields, Tes
         plugins_crashed: system.plugins_crashed,
         total_events: system.total_events,
         total_memory_bytes: system.total_memory_bytes,
+        tree_cpu: thousandths(system.cpu_percent)?,
+        total_tree_memory_bytes: system.total_tree_memory_bytes,
+        process_count: system.process_count,
         plugins,
     })
 }
@@ -189,6 +198,8 @@ pub(crate) fn aggregates_agree(
         prop_assert_eq!(actual.time_span, expected.time_span);
         summary_agrees(actual.cpu, expected.cpu.as_ref(), 1_000.0)?;
         summary_agrees(actual.memory, expected.memory.as_ref(), 1.0)?;
+        summary_agrees(actual.tree_cpu, expected.tree_cpu.as_ref(), 1_000.0)?;
+        summary_agrees(actual.tree_memory, expected.tree_memory.as_ref(), 1.0)?;
         prop_assert_eq!(actual.events, expected.events);
         let per_second = if expected.sample_count == 1 {
             0.0
@@ -212,6 +223,29 @@ pub(crate) fn usage_agrees(view: PluginView<'_>, plugin: &PluginFields) -> Check
     prop_assert_eq!(cpu, newest.and_then(|sample| sample.cpu));
     prop_assert_eq!(memory_bytes, newest.and_then(|sample| sample.memory_bytes));
     prop_assert_eq!(uptime, newest.and_then(|sample| sample.uptime));
+    tree_usage_agrees(view, plugin)
+}
+
+/// Asserts that the current usage of the tree is the newest sample's if that belongs to the active
+/// run, or neither has one; and that its processes are the run's process, if it is known.
+fn tree_usage_agrees(view: PluginView<'_>, plugin: &PluginFields) -> Checked {
+    let active = plugin.run.as_ref().map(|run| run.id);
+    let newest = plugin.current.as_ref().filter(|sample| sample.run == active);
+    let tree = newest.map_or(TreeFields::default(), |sample| sample.tree);
+    let CurrentUsage { process_count, tree_cpu_percent, tree_memory_bytes, .. } = view.usage();
+    prop_assert_eq!(process_count, tree.process_count);
+    let cpu = tree_cpu_percent.map(thousandths).transpose()?;
+    // Without a process nothing uses CPU now: the sample's was used before.
+    prop_assert_eq!(cpu, tree.cpu.filter(|_| tree.process_count != Some(0)));
+    prop_assert_eq!(tree_memory_bytes, tree.memory_bytes);
+
+    let pids: Vec<_> = view.processes().map(|process| (process.pid, process.parent)).collect();
+    // The descendants of a simulated process are not listed.
+    let pid = plugin.pid.filter(|_| tree.process_count.is_some());
+    prop_assert_eq!(pids, pid.map(|pid| (pid, None)).into_iter().collect::<Vec<_>>());
+    let values = view.processes().next().map(|root| (root.cpu_percent, root.memory_bytes));
+    let usage = view.usage();
+    prop_assert_eq!(values, pid.map(|_| (usage.cpu_percent, usage.memory_bytes)));
     Ok(())
 }
 
@@ -297,6 +331,10 @@ pub(crate) fn points_agree(
         range_agrees(point.cpu_percent, &cpu.map(|cpu| cpu as f64 / 1e3).collect::<Vec<_>>())?;
         let memory = samples.iter().filter_map(|sample| sample.memory_bytes);
         range_agrees(point.memory, &memory.map(|bytes| bytes as f64).collect::<Vec<_>>())?;
+        let cpu = samples.iter().filter_map(|sample| sample.tree.cpu);
+        range_agrees(point.tree_cpu_percent, &cpu.map(|cpu| cpu as f64 / 1e3).collect::<Vec<_>>())?;
+        let memory = samples.iter().filter_map(|sample| sample.tree.memory_bytes);
+        range_agrees(point.tree_memory, &memory.map(|bytes| bytes as f64).collect::<Vec<_>>())?;
     }
     Ok(())
 }

@@ -17,6 +17,15 @@ pub(crate) struct RunFields {
     pub(crate) cpu_time: Option<Duration>,
 }
 
+/// The public fields of a sample's process tree.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct TreeFields {
+    pub(crate) process_count: Option<u32>,
+    /// In thousandths of a percent.
+    pub(crate) cpu: Option<u64>,
+    pub(crate) memory_bytes: Option<u64>,
+}
+
 /// The public fields of a sample.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct SampleFields {
@@ -28,6 +37,7 @@ pub(crate) struct SampleFields {
     /// In thousandths of a percent.
     pub(crate) cpu: Option<u64>,
     pub(crate) memory_bytes: Option<u64>,
+    pub(crate) tree: TreeFields,
     pub(crate) uptime: Option<Duration>,
     pub(crate) event_count: u64,
     pub(crate) crash_count: u64,
@@ -50,6 +60,7 @@ pub(crate) struct PluginFields {
     pub(crate) last_crash: Option<SystemTime>,
     pub(crate) restarts: u64,
     pub(crate) cpu_time: Duration,
+    pub(crate) tree_cpu_time: Duration,
     pub(crate) read_error: Option<ReadError>,
     pub(crate) current: Option<SampleFields>,
 }
@@ -64,6 +75,10 @@ pub(crate) struct SnapshotFields {
     pub(crate) plugins_crashed: usize,
     pub(crate) total_events: u64,
     pub(crate) total_memory_bytes: u64,
+    /// In thousandths of a percent.
+    pub(crate) tree_cpu: u64,
+    pub(crate) total_tree_memory_bytes: u64,
+    pub(crate) process_count: usize,
     pub(crate) plugins: Vec<PluginFields>,
 }
 
@@ -98,6 +113,10 @@ pub(crate) struct WindowFields {
     pub(crate) cpu: Option<SortedValues>,
     /// In bytes.
     pub(crate) memory: Option<SortedValues>,
+    /// In thousandths of a percent.
+    pub(crate) tree_cpu: Option<SortedValues>,
+    /// In bytes.
+    pub(crate) tree_memory: Option<SortedValues>,
     pub(crate) events: u64,
     pub(crate) crashes: u64,
 }

@@ -16,10 +16,11 @@ use crate::agreement::{
 };
 use crate::fields::{PluginFields, SampleFields, SnapshotFields};
 use crate::host::{Host, HostPlugin};
-use crate::oracle::{Oracle, Reading};
+use crate::oracle::{Oracle, Reading, TreeReading};
 use crate::registration::CLEAN_EXIT_CODE;
 use crate::steps::{
-    HostReport, NAMES, PIDS, Pid, PlannedReading, ReportKind, Step, VERSIONS, WindowSpec,
+    HostReport, NAMES, PIDS, Pid, PlannedReading, PlannedTree, ReportKind, Step, VERSIONS,
+    WindowSpec,
 };
 
 /// A snapshot that is held, and its content when it was new.
@@ -112,6 +113,7 @@ impl Harness {
                         permille: random % 2_000,
                         nanos: u64::from(random % 997),
                         memory: u64::from(random),
+                        tree: None,
                     };
                     self.tick(&[planned_reading; PIDS.len()], &[])?;
                     // Checks each of these ticks, but not the whole history.
@@ -173,14 +175,22 @@ impl Harness {
         let mut readings = BTreeMap::new();
         for (&pid, &planned_reading) in PIDS.iter().zip(planned) {
             let cpu = self.host.cpu.entry(pid).or_default();
-            let read = match planned_reading {
-                PlannedReading::Alive { permille, nanos, memory } => {
-                    *cpu += interval * permille / 1_000 + Duration::from_nanos(nanos);
-                    Reading::Alive(*cpu, memory)
+            let others = self.host.others.entry(pid).or_default();
+            let tree_reading = |PlannedTree { permille, memory, processes }| {
+                match permille {
+                    Some(permille) => *others += interval * permille / 1_000,
+                    None => *others /= 3,
                 }
-                PlannedReading::Down => {
+                TreeReading { others: *others, memory, processes }
+            };
+            let read = match planned_reading {
+                PlannedReading::Alive { permille, nanos, memory, tree } => {
+                    *cpu += interval * permille / 1_000 + Duration::from_nanos(nanos);
+                    Reading::Alive(*cpu, memory, tree.map(tree_reading))
+                }
+                PlannedReading::Down(tree) => {
                     *cpu /= 3;
-                    Reading::Alive(*cpu, 1 << 20)
+                    Reading::Alive(*cpu, 1 << 20, tree.map(tree_reading))
                 }
                 PlannedReading::Ended(end) => Reading::Ended(end),
                 PlannedReading::Denied => Reading::Failed(ReadError::PermissionDenied),
@@ -202,8 +212,15 @@ impl Harness {
             }
             read_pids.push(pid);
             match readings[&pid] {
-                Reading::Alive(cpu_time, memory_bytes) => {
-                    Observed::Running(Usage { cpu_time, memory_bytes })
+                Reading::Alive(cpu_time, memory_bytes, tree) => {
+                    let main = Usage { cpu_time, memory_bytes };
+                    match tree {
+                        None => Observed::Running(main),
+                        Some(TreeReading { others, memory, processes }) => {
+                            let tree = Usage { cpu_time: cpu_time + others, memory_bytes: memory };
+                            Observed::RunningTree { main, tree, processes }
+                        }
+                    }
                 }
                 Reading::Ended(RunEnd::Exited(code)) => Observed::Exited(code),
                 Reading::Ended(RunEnd::Signaled(signal)) => Observed::Signaled(signal),

@@ -26,6 +26,8 @@ pub(crate) struct HostPlugin {
 pub(crate) struct Host {
     pub(crate) all: Vec<HostPlugin>,
     pub(crate) cpu: BTreeMap<u32, Duration>,
+    /// CPU time of its descendants.
+    pub(crate) others: BTreeMap<u32, Duration>,
 }
 
 impl Host {
@@ -56,6 +58,7 @@ impl Host {
                 host.last_pid = pid;
                 if fresh {
                     self.cpu.remove(&pid);
+                    self.others.remove(&pid);
                 }
                 Report::Started { run, pid, version }
             }

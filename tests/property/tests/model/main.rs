@@ -74,7 +74,7 @@ const IDLE: Step = Step::Ticks { count: 1, seed: 0, windows: ZERO };
 #[test]
 fn pending_crash_counts_after_many_runs() {
     let crash = Step::Tick {
-        planned: [PlannedReading::Ended(RunEnd::Exited(1)); PIDS.len()],
+        planned: Box::new([PlannedReading::Ended(RunEnd::Exited(1)); PIDS.len()]),
         during_tick: Vec::new(),
         windows: ZERO,
     };

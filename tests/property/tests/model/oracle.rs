@@ -36,11 +36,21 @@ pub(crate) enum Report {
     State(PluginState),
 }
 
+/// What a tick reads of a process tree.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct TreeReading {
+    /// CPU time of the descendants.
+    pub(crate) others: Duration,
+    /// Of the whole tree.
+    pub(crate) memory: u64,
+    pub(crate) processes: u32,
+}
+
 /// What a tick reads of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Reading {
-    /// Alive, with its CPU time and memory.
-    Alive(Duration, u64),
+    /// Alive, with its CPU time and memory, and with its tree, if it has descendants.
+    Alive(Duration, u64, Option<TreeReading>),
     /// Exited.
     Ended(RunEnd),
     /// No reading, with the reason.
@@ -97,6 +107,7 @@ impl Oracle {
             samples: Vec::new(),
             events: 0,
             unknown_ends_detected: 0,
+            has_tree: false,
         });
         self.queue(self.registrations.len() - 1, Report::Registered);
         self.registrations.len() - 1
@@ -293,6 +304,7 @@ impl Oracle {
             state: sample.state,
             cpu: sample.cpu,
             memory_bytes: sample.memory,
+            tree: sample.tree,
             uptime: sample.uptime,
             event_count: if is_newest { sample.exact_events } else { sample.events },
             crash_count: sample.crashes,
@@ -338,6 +350,10 @@ impl Oracle {
             last_crash: crashes.last().map(|&at| self.wall(at)),
             restarts: restarts.count() as u64,
             cpu_time: registration.runs.iter().flat_map(Run::increments).sum(),
+            tree_cpu_time: {
+                let own = registration.runs.iter().flat_map(Run::increments);
+                own.chain(registration.runs.iter().map(Run::others_time)).sum()
+            },
             read_error: registration.read_error,
             current: registration
                 .samples
@@ -362,6 +378,12 @@ impl Oracle {
             plugins_crashed: in_state(PluginState::Crashed).count(),
             total_events: newest().map(|sample| sample.exact_events).sum(),
             total_memory_bytes: newest().filter_map(|sample| sample.memory).sum(),
+            tree_cpu: newest().filter_map(|sample| sample.tree.cpu).sum(),
+            total_tree_memory_bytes: newest().filter_map(|sample| sample.tree.memory_bytes).sum(),
+            process_count: newest()
+                .filter_map(|sample| sample.tree.process_count)
+                .map(|count| count as usize)
+                .sum(),
             plugins: registrations
                 .iter()
                 .map(|registration| self.plugin_fields(registration))
@@ -414,6 +436,10 @@ impl Oracle {
                 time_span: newest.at - oldest.at,
                 cpu: SortedValues::of(samples.iter().filter_map(|sample| sample.cpu)),
                 memory: SortedValues::of(samples.iter().filter_map(|sample| sample.memory)),
+                tree_cpu: SortedValues::of(samples.iter().filter_map(|sample| sample.tree.cpu)),
+                tree_memory: SortedValues::of(
+                    samples.iter().filter_map(|sample| sample.tree.memory_bytes),
+                ),
                 events: match samples.len() {
                     1 => 0,
                     _ => newest.exact_events - oldest.events,

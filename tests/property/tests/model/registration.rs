@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use plugmeter::{PluginState, ReadError, RunEnd, RunId};
 
-use crate::oracle::Reading;
+use crate::fields::TreeFields;
+use crate::oracle::{Reading, TreeReading};
 
 /// An unreported crash counts after this time.
 const CRASH_GRACE_PERIOD: Duration = Duration::from_secs(1);
@@ -30,6 +31,11 @@ pub(crate) struct Run {
     pub(crate) is_new_process: bool,
     /// Time and CPU time of each reading.
     pub(crate) readings: Vec<(Duration, Duration)>,
+    /// Time of each reading since the plugin first had a tree, and CPU time of the descendants. Before
+    /// the first of these there were none.
+    pub(crate) others: Vec<(Duration, Duration)>,
+    /// The reading with which the next share of the descendants begins.
+    pub(crate) others_since: usize,
 }
 
 impl Run {
@@ -40,6 +46,20 @@ impl Run {
     /// The differences between consecutive readings that do not decrease.
     pub(crate) fn increments(&self) -> Vec<Duration> {
         self.readings.windows(2).filter_map(|pair| pair[1].1.checked_sub(pair[0].1)).collect()
+    }
+
+    /// CPU time of the descendants.
+    pub(crate) fn others_time(&self) -> Duration {
+        match (self.others.first(), self.others.last()) {
+            (Some(first), Some(last)) => last.1 - first.1,
+            _ => Duration::ZERO,
+        }
+    }
+
+    /// The start, the end and the CPU time of what the next share of the descendants covers.
+    fn others_interval(&self) -> Option<(Duration, Duration, Duration)> {
+        let (since, last) = (self.others.get(self.others_since)?, self.others.last()?);
+        (last.0 > since.0).then(|| (since.0, last.0, last.1 - since.1))
     }
 
     /// An exit status replaces a report, and a report replaces an unknown end. Otherwise the first
@@ -86,6 +106,7 @@ pub(crate) struct RecordedSample {
     /// In thousandths of a percent.
     pub(crate) cpu: Option<u64>,
     pub(crate) memory: Option<u64>,
+    pub(crate) tree: TreeFields,
     pub(crate) uptime: Option<Duration>,
     /// Excess events are carried to the next ticks.
     pub(crate) events: u64,
@@ -109,6 +130,8 @@ pub(crate) struct Registration {
     pub(crate) events: u64,
     /// Runs whose end was unknown when it was detected.
     pub(crate) unknown_ends_detected: u64,
+    /// A process has had descendants.
+    pub(crate) has_tree: bool,
 }
 
 impl Registration {
@@ -187,6 +210,7 @@ impl Registration {
             return;
         }
         let same = replaced.filter(|run| run.pid == pid);
+        let others = same.as_ref().and_then(|run| run.others.last().copied());
         self.runs.push(Run {
             id,
             pid,
@@ -200,8 +224,11 @@ impl Registration {
             is_unknown: false,
             is_new_process: same.is_none(),
             readings: same
+                .as_ref()
                 .and_then(|run| run.readings.last().copied())
                 .map_or_else(|| vec![(now, Duration::ZERO)], |last| vec![last]),
+            others: others.into_iter().collect(),
+            others_since: 0,
         });
         self.read_error = None;
         self.state = PluginState::Running;
@@ -277,13 +304,14 @@ impl Registration {
         read: &dyn Fn(u32) -> Reading,
         now: Duration,
     ) -> Option<(RunId, RunEnd)> {
-        let mut detected = None;
+        let (mut detected, mut tree_reading) = (None, None);
         let mut recorded = RecordedSample {
             at: now,
             run: None,
             state: self.state,
             cpu: None,
             memory: None,
+            tree: TreeFields::default(),
             uptime: None,
             events: self.events,
             exact_events: self.events,
@@ -294,17 +322,21 @@ impl Registration {
         if let Some(run) = self.runs.iter_mut().find(|run| run.is_active()) {
             recorded.run = Some((run.id, run.pid, run.version));
             match read(run.pid) {
-                Reading::Alive(cpu, memory) => {
+                Reading::Alive(cpu, memory, tree) => {
                     let (since, before) =
                         *run.readings.last().expect("the first reading is at the start");
-                    recorded.cpu = cpu.checked_sub(before).map(|busy| {
-                        let wall = (now - since).as_nanos();
-                        u64::try_from((busy.as_nanos() * 100_000 + wall / 2) / wall)
-                            .expect("no test uses that much CPU")
-                    });
-                    let kib = memory / 1_024;
-                    let fits = memory > 0 && kib < u64::from(u32::MAX) - 1;
-                    recorded.memory = fits.then_some(kib * 1_024);
+                    recorded.cpu = cpu.checked_sub(before).map(|busy| share(busy, now - since));
+                    recorded.memory = recorded_size(memory);
+                    self.has_tree |= tree.is_some();
+                    if self.has_tree {
+                        let last = *run.others.last().unwrap_or(&(since, Duration::ZERO));
+                        if run.others.is_empty() {
+                            run.others.push(last);
+                        }
+                        let others = tree.map_or(last.1, |tree| tree.others.max(last.1));
+                        run.others.push((now, others));
+                    }
+                    tree_reading = tree;
                     recorded.uptime = Some(now - run.process_started_at);
                     run.readings.push((now, cpu));
                     self.read_error = None;
@@ -316,7 +348,67 @@ impl Registration {
                 }
             }
         }
+        recorded.tree = self.tree(&recorded, tree_reading);
         self.samples.push(recorded);
         detected
+    }
+
+    /// The values of the tree beside the sample of the process. A share of the descendants ends with
+    /// one of the process, and covers all runs since the one before.
+    fn tree(&mut self, own: &RecordedSample, tree: Option<TreeReading>) -> TreeFields {
+        if own.run.is_some() && own.cpu.is_none() {
+            // No share, and the next one covers this interval too.
+            let is_known = own.memory.is_some();
+            return TreeFields {
+                process_count: tree.map(count).or_else(|| is_known.then_some(1)),
+                cpu: None,
+                memory_bytes: tree_memory(own, tree),
+            };
+        }
+        let intervals: Vec<_> = self.runs.iter().filter_map(Run::others_interval).collect();
+        for run in &mut self.runs {
+            run.others_since = run.others.len().saturating_sub(1);
+        }
+        let start = intervals.iter().map(|interval| interval.0).min();
+        let end = intervals.iter().map(|interval| interval.1).max();
+        let busy = intervals.iter().map(|interval| interval.2).sum();
+        let others = start.zip(end).map(|(start, end)| share(busy, end - start));
+        let cpu = match (own.cpu, others) {
+            (None, None) => None,
+            (own, others) => Some(own.unwrap_or(0) + others.unwrap_or(0)),
+        };
+        let process_count = match own.run {
+            None => Some(0),
+            Some(_) => Some(tree.map_or(1, count)),
+        };
+        TreeFields { process_count, cpu, memory_bytes: tree_memory(own, tree) }
+    }
+}
+
+/// `busy` over `wall` in thousandths of a percent, to the nearest one.
+fn share(busy: Duration, wall: Duration) -> u64 {
+    let wall = wall.as_nanos();
+    u64::try_from((busy.as_nanos() * 100_000 + wall / 2) / wall)
+        .expect("no test uses that much CPU")
+}
+
+/// The size as a sample has it: whole KiB below 4 TiB. Zero is unknown.
+fn recorded_size(bytes: u64) -> Option<u64> {
+    let kib = bytes / 1_024;
+    (bytes > 0 && kib < u64::from(u32::MAX) - 1).then_some(kib * 1_024)
+}
+
+/// With the process itself.
+fn count(tree: TreeReading) -> u32 {
+    tree.processes.max(1)
+}
+
+/// Not less than that of the process, and unknown without that.
+fn tree_memory(own: &RecordedSample, tree: Option<TreeReading>) -> Option<u64> {
+    let of_process = own.memory?;
+    match tree {
+        None => Some(of_process),
+        Some(TreeReading { memory: 0, .. }) => None,
+        Some(tree) => recorded_size(tree.memory.max(of_process)),
     }
 }

@@ -67,6 +67,15 @@ pub(crate) struct HostReport {
     pub(crate) kind: ReportKind,
 }
 
+/// What a tick reads of the descendants of one PID.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PlannedTree {
+    /// Of the interval; `None` for a CPU time that decreases.
+    pub(crate) permille: Option<u32>,
+    pub(crate) memory: u64,
+    pub(crate) processes: u32,
+}
+
 /// What a tick reads of one PID.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum PlannedReading {
@@ -75,9 +84,10 @@ pub(crate) enum PlannedReading {
         permille: u32,
         nanos: u64,
         memory: u64,
+        tree: Option<PlannedTree>,
     },
     /// Its CPU time decreases.
-    Down,
+    Down(Option<PlannedTree>),
     Ended(RunEnd),
     Denied,
     Panics,
@@ -102,7 +112,8 @@ pub(crate) enum Step {
     /// Consecutive hot reloads.
     Reloads(usize, u16),
     Tick {
-        planned: [PlannedReading; PIDS.len()],
+        /// In a box, because it is larger than all other steps.
+        planned: Box<[PlannedReading; PIDS.len()]>,
         /// Reports during the tick, while it reads the first process.
         during_tick: Vec<HostReport>,
         windows: [WindowSpec; 2],
@@ -162,12 +173,21 @@ fn end() -> impl Strategy<Value = RunEnd> {
 }
 
 fn planned_reading() -> BoxedStrategy<PlannedReading> {
-    let memory = prop_oneof![3 => 1..1_u64 << 34, 1 => select(&MEMORY[..])];
-    let permille = prop_oneof![1 => Just(0), 4 => 0..4_000_u32];
+    let memory = || prop_oneof![3 => 1..1_u64 << 34, 1 => select(&MEMORY[..])];
+    let permille = || prop_oneof![1 => Just(0), 4 => 0..4_000_u32];
+    let tree = || {
+        let of_others = prop_oneof![1 => Just(None), 8 => permille().prop_map(Some)];
+        let processes =
+            prop_oneof![1 => Just(0), 2 => Just(1), 6 => 2..2_000_u32, 1 => any::<u32>()];
+        let tree = (of_others, memory(), processes)
+            .prop_map(|(permille, memory, processes)| PlannedTree { permille, memory, processes });
+        prop_oneof![3 => Just(None), 2 => tree.prop_map(Some)]
+    };
     prop_oneof![
-        16 => (permille, 0..1_000_u64, memory)
-            .prop_map(|(permille, nanos, memory)| PlannedReading::Alive { permille, nanos, memory }),
-        1 => Just(PlannedReading::Down),
+        16 => (permille(), 0..1_000_u64, memory(), tree()).prop_map(
+            |(permille, nanos, memory, tree)| PlannedReading::Alive { permille, nanos, memory, tree }
+        ),
+        1 => tree().prop_map(PlannedReading::Down),
         4 => end().prop_map(PlannedReading::Ended),
         2 => Just(PlannedReading::Denied),
         1 => Just(PlannedReading::Panics),
@@ -208,7 +228,7 @@ fn exit_sequence() -> impl Strategy<Value = Vec<Step>> {
         let during_tick = during_tick.into_iter().map(host_report).collect();
         let mut steps = vec![Step::Register(name)];
         steps.extend(before.into_iter().map(host_report).map(Step::Report));
-        steps.push(Step::Tick { planned, during_tick, windows });
+        steps.push(Step::Tick { planned: Box::new(planned), during_tick, windows });
         steps.extend(after.into_iter().map(host_report).map(Step::Report));
         steps.push(Step::Advance(delay, windows));
         steps
@@ -248,7 +268,7 @@ fn step(reloads: u32) -> impl Strategy<Value = Step> {
         reloads => (name(), prop_oneof![8 => 2..6_u16, 1 => 60..130_u16, 1 => 250..300_u16])
             .prop_map(|(name, count)| Step::Reloads(name, count)),
         12 => (planned, during_tick, windows())
-            .prop_map(|(planned, during_tick, windows)| Step::Tick { planned, during_tick, windows }),
+            .prop_map(|(planned, during_tick, windows)| Step::Tick { planned: Box::new(planned), during_tick, windows }),
         2 => (2..45_u32, any::<u32>(), windows())
             .prop_map(|(count, seed, windows)| Step::Ticks { count, seed, windows }),
         4 => (time, windows()).prop_map(|(time, windows)| Step::Advance(time, windows)),

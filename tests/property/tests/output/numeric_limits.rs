@@ -34,6 +34,8 @@ fn number() -> impl Strategy<Value = u64> {
 enum Step {
     /// The usage of both plugins.
     Tick(Option<(Duration, u64)>),
+    /// The usage of both plugins' trees, and the number of processes.
+    TickTrees([(Duration, u64); 2], u32),
     Advance(Duration),
     Events(u64),
     Started(u32),
@@ -44,6 +46,8 @@ enum Step {
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         4 => prop::option::of((duration(), number())).prop_map(Step::Tick),
+        2 => ([(duration(), number()), (duration(), number())], any::<u32>())
+            .prop_map(|(usages, processes)| Step::TickTrees(usages, processes)),
         2 => duration().prop_map(Step::Advance),
         2 => number().prop_map(Step::Events),
         2 => prop::sample::select(vec![0, 1, 2, i32::MAX as u32, i32::MAX as u32 + 1, u32::MAX])
@@ -72,11 +76,17 @@ fn ask(snapshot: &Snapshot, window: Duration) {
             assert_eq!(samples.len(), view.history(window).len());
             for sample in &samples {
                 assert!(sample.cpu_percent.is_none_or(f64::is_finite), "{sample:?}");
+                assert!(sample.tree_cpu_percent.is_none_or(f64::is_finite), "{sample:?}");
+                let is_part = |own: Option<u64>, tree| own.zip(tree).is_none_or(|(o, t)| o <= t);
+                assert!(is_part(sample.memory_bytes, sample.tree_memory_bytes), "{sample:?}");
+                let cpu = sample.cpu_percent.zip(sample.tree_cpu_percent);
+                assert!(cpu.is_none_or(|(own, tree)| own <= tree), "{sample:?}");
                 serde_json::to_string(sample).unwrap();
             }
             if let Some(all) = view.aggregates(window) {
                 assert_eq!(all.sample_count, samples.len());
-                for part in [all.cpu, all.memory].into_iter().flatten() {
+                let parts = [all.cpu, all.memory, all.tree_cpu, all.tree_memory];
+                for part in parts.into_iter().flatten() {
                     assert!(part.min <= part.avg && part.avg <= part.max, "{part:?}");
                     assert!(part.min <= part.p95 && part.p95 <= part.max, "{part:?}");
                 }
@@ -105,13 +115,18 @@ proptest! {
         let calm = sim.register("calm").unwrap();
         calm.started(7, "");
         let mut wild = sim.register("wild").unwrap();
-        let mut counters = [0, 0, 0];
+        let mut counters = [0; 5];
         for step in &steps {
             match *step {
                 Step::Tick(Some((cpu_time, memory_bytes))) => {
                     sim.tick(|_| Usage { cpu_time, memory_bytes });
                 }
                 Step::Tick(None) => sim.tick(|_| Observed::Denied),
+                Step::TickTrees(usages, processes) => {
+                    let [main, tree] =
+                        usages.map(|(cpu_time, memory_bytes)| Usage { cpu_time, memory_bytes });
+                    sim.tick(|_| Observed::RunningTree { main, tree, processes });
+                }
                 Step::Advance(time) => sim.advance(time),
                 Step::Events(events) => {
                     // Less than 2^64, the limit of a counter.
@@ -123,15 +138,18 @@ proptest! {
                 Step::Removed => {
                     wild.remove();
                     wild = sim.register("wild").unwrap();
-                    counters = [0, 0, 0];
+                    counters = [0; 5];
                 }
             }
             let snapshot = sim.snapshot();
             ask(&snapshot, window);
             if let Some(view) = snapshot.plugin("wild")
-                && matches!(step, Step::Tick(_) | Step::Advance(_)) // otherwise no report was processed yet
+                && matches!(step, Step::Tick(_) | Step::TickTrees(..) | Step::Advance(_)) // otherwise no report was processed yet
             {
-                let now = [view.event_count(), view.crash_count(), view.restart_count()];
+                prop_assert!(view.tree_cpu_time() >= view.cpu_time());
+                let [events, crashes] = [view.event_count(), view.crash_count()].map(u128::from);
+                let cpu = [view.cpu_time(), view.tree_cpu_time()].map(|cpu| cpu.as_nanos());
+                let now = [events, crashes, view.restart_count().into(), cpu[0], cpu[1]];
                 let down = counters.iter().zip(now).any(|(before, now)| *before > now);
                 prop_assert!(!down, "{:?} after {:?}", now, counters);
                 counters = now;

@@ -129,6 +129,8 @@ fn round_up_returns_next_round_number() {
     }
 }
 
+const TREES: Shown = Shown::new(true);
+
 fn sample(
     at: f64,
     cpu: Option<u64>,
@@ -143,8 +145,12 @@ fn sample(
         pid: None,
         run: run.map(RunId),
         state: PluginState::Running,
-        cpu_percent: cpu.map(|cpu| cpu as f64),
-        memory_bytes: cpu.map(|cpu| cpu * 1_024),
+        // Not drawn: the tree's values are.
+        cpu_percent: cpu.map(|cpu| cpu as f64 / 2.0),
+        memory_bytes: cpu.map(|cpu| cpu * 512),
+        process_count: cpu.map(|_| 2),
+        tree_cpu_percent: cpu.map(|cpu| cpu as f64),
+        tree_memory_bytes: cpu.map(|cpu| cpu * 1_024),
         is_suspended: None,
         uptime: None,
         event_count: events,
@@ -182,7 +188,7 @@ fn trace_breaks_at_gaps_and_marks_restarts_and_crashes() {
     let mut random = Random(11);
     for _ in 0..300 {
         let samples = random_history(&mut random);
-        let trace = Trace::new(samples.iter().copied(), 17, INTERVAL, 1_000);
+        let trace = Trace::new(samples.iter().copied(), 17, INTERVAL, 1_000, TREES);
         let mut expected = Trace::default();
         let mut last_run = None;
         for (nth, sample) in samples.iter().enumerate() {
@@ -196,8 +202,8 @@ fn trace_breaks_at_gaps_and_marks_restarts_and_crashes() {
                 expected.memory.push((then, None));
                 expected.rate.push((then, None));
             }
-            expected.cpu.push((at, sample.cpu_percent));
-            expected.memory.push((at, sample.memory_bytes.map(|bytes| bytes as f64)));
+            expected.cpu.push((at, sample.tree_cpu_percent));
+            expected.memory.push((at, sample.tree_memory_bytes.map(|bytes| bytes as f64)));
             let rate = before
                 .filter(|_| !is_gap)
                 .map(|before| (sample.event_count - before.event_count) as f64 / elapsed.unwrap());
@@ -220,8 +226,8 @@ fn downsampled_trace_keeps_maximum_gaps_and_marks() {
     let mut random = Random(13);
     for _ in 0..300 {
         let samples = random_history(&mut random);
-        let whole = Trace::new(samples.iter().copied(), 17, INTERVAL, 1_000);
-        let thin = Trace::new(samples.iter().copied(), 17, INTERVAL, 24);
+        let whole = Trace::new(samples.iter().copied(), 17, INTERVAL, 1_000, TREES);
+        let thin = Trace::new(samples.iter().copied(), 17, INTERVAL, 24, TREES);
         assert_eq!(largest(&thin.cpu), largest(&whole.cpu));
         assert_eq!(largest(&thin.memory), largest(&whole.memory));
         assert_eq!((&thin.restarts, &thin.crashes), (&whole.restarts, &whole.crashes));
@@ -247,10 +253,10 @@ fn incomplete_last_bucket_does_not_fall() {
             sample(1_000.0 + 5.0 * tick as f64, Some(cpu), Some(1), 0, 0)
         })
         .collect();
-    let trace = Trace::new(samples.iter().copied(), 0, INTERVAL, 6);
+    let trace = Trace::new(samples.iter().copied(), 0, INTERVAL, 6, TREES);
     let values: Vec<_> = trace.cpu.iter().map(|dot| dot.1.unwrap()).collect();
     assert_eq!(values, [43.0, 47.0, 51.0, 55.0, 55.0]);
     // Without downsampling the last value is the sample's.
-    let trace = Trace::new(samples.iter().copied(), 0, INTERVAL, 17);
+    let trace = Trace::new(samples.iter().copied(), 0, INTERVAL, 17, TREES);
     assert_eq!(trace.cpu.last().unwrap().1, Some(1.0));
 }
