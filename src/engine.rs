@@ -4,8 +4,7 @@
 pub(crate) mod cpu_meter;
 pub(crate) mod effects;
 pub(crate) mod pass;
-// Temporarily: the sampler does not use it yet.
-#[allow(dead_code)]
+pub(crate) mod plugin_trees;
 pub(crate) mod process_tree;
 mod slots;
 mod sums;
@@ -18,6 +17,7 @@ use std::sync::Arc;
 
 use self::effects::{Effects, Warning};
 use self::pass::TickCost;
+use self::plugin_trees::PluginTrees;
 use self::slots::SlotAllocator;
 use self::sums::TickSums;
 use self::tracker::active_run::catch_probe_panic;
@@ -36,11 +36,12 @@ use crate::time::{MonoNanos, TimePoint};
 
 /// All trackers, and the history.
 #[derive(Debug)]
-pub(crate) struct Engine<P> {
+pub(crate) struct Engine<P, M> {
     info: CollectorInfo,
     /// By slot.
     trackers: Vec<Option<PluginTracker<P>>>,
     slots: SlotAllocator,
+    trees: PluginTrees<M>,
     /// The slots in the order of the names.
     name_order: Vec<u32>,
     effects: Effects,
@@ -61,13 +62,14 @@ pub(crate) struct Engine<P> {
     clean_exit_codes: Arc<[i32]>,
 }
 
-impl<P> Engine<P> {
+impl<P, M> Engine<P, M> {
     /// An engine without plugins.
     pub(crate) fn new(info: CollectorInfo, settings: &Settings) -> Self {
         Self {
             info,
             trackers: Vec::new(),
             slots: SlotAllocator::default(),
+            trees: PluginTrees::new(info.process_trees),
             name_order: Vec::new(),
             effects: Effects::default(),
             history: HistoryWriter::new(settings.samples.get()),
@@ -135,7 +137,12 @@ impl<P> Engine<P> {
         (self.is_changed, self.is_set_changed) = (true, true);
     }
 
-    fn remove(&mut self, id: PluginId) {
+    /// Whether a limit of the number of processes of trees was reached since the last call.
+    pub(crate) fn take_tree_limit_warning(&mut self) -> bool {
+        self.trees.take_limit_warning()
+    }
+
+    fn forget(&mut self, id: PluginId) {
         let Some(slot) = self.slots.release(id) else {
             return;
         };
@@ -157,18 +164,16 @@ impl<P> Engine<P> {
 
     /// Processes the first `count` pending exits: those that were pending before the commands that
     /// were applied since. For a later exit the queue may still hold a report of the host.
-    fn process_exits(&mut self, count: usize) {
-        let tick = self.history.tick();
+    fn process_exits<Pr>(&mut self, count: usize, now: TimePoint, probe: &mut Pr)
+    where
+        Pr: Probe<Process = P, Member = M>,
+    {
         let pending = &mut self.effects.pending_exits;
         let later = pending.split_off(count.min(pending.len()));
         for exit in std::mem::replace(pending, later) {
-            let Some(slot) = self.slots.get(exit.plugin) else {
-                continue;
-            };
-            if let Some(tracker) = &mut self.trackers[slot as usize] {
-                tracker.process_exit(&exit, &mut self.effects, tick, &self.clean_exit_codes);
-                self.is_changed |= tracker.is_changed();
-            }
+            self.with_tracker(exit.plugin, now, probe, |tracker, context| {
+                tracker.process_exit(&exit, context);
+            });
         }
     }
 
@@ -254,9 +259,9 @@ impl<P> Engine<P> {
     }
 }
 
-impl<P> Engine<P> {
+impl<P, M> Engine<P, M> {
     /// Applies a report of the host. Exits that are detected by it become pending.
-    fn update<Pr: Probe<Process = P>>(
+    fn update<Pr: Probe<Process = P, Member = M>>(
         &mut self,
         id: PluginId,
         update: PluginUpdate,
@@ -272,8 +277,16 @@ impl<P> Engine<P> {
         }
     }
 
+    fn remove<Pr>(&mut self, id: PluginId, now: TimePoint, probe: &mut Pr)
+    where
+        Pr: Probe<Process = P, Member = M>,
+    {
+        self.with_tracker(id, now, probe, |tracker, context| tracker.remove_tree(context));
+        self.forget(id);
+    }
+
     /// The process of `token` is reported to have exited.
-    fn on_exit_notification<Pr: Probe<Process = P>>(
+    fn on_exit_notification<Pr: Probe<Process = P, Member = M>>(
         &mut self,
         token: u64,
         now: TimePoint,
@@ -289,7 +302,7 @@ impl<P> Engine<P> {
         });
     }
 
-    fn with_tracker<Pr: Probe<Process = P>>(
+    fn with_tracker<Pr: Probe<Process = P, Member = M>>(
         &mut self,
         id: PluginId,
         now: TimePoint,
@@ -299,26 +312,28 @@ impl<P> Engine<P> {
         let Some(slot) = self.slots.get(id) else {
             return;
         };
-        let Self { trackers, effects, history, clean_exit_codes, .. } = self;
+        let Self { trackers, trees, effects, history, clean_exit_codes, .. } = self;
         let Some(tracker) = &mut trackers[slot as usize] else {
             return;
         };
         let tick = history.tick();
-        let mut context = TrackerContext { probe, effects, now, tick, clean_exit_codes };
+        let mut context = TrackerContext { probe, trees, effects, now, tick, clean_exit_codes };
         act(tracker, &mut context);
         self.is_changed |= tracker.is_changed();
     }
 
     /// Reads every process once and records a sample of every plugin.
-    fn tick<Pr: Probe<Process = P>>(&mut self, now: TimePoint, probe: &mut Pr) {
-        let Self { trackers, effects, history, sums, system, stats, clean_exit_codes, .. } = self;
+    fn tick<Pr: Probe<Process = P, Member = M>>(&mut self, now: TimePoint, probe: &mut Pr) {
+        let Self { trackers, trees, effects, history, sums, system, stats, .. } = self;
+        let clean_exit_codes = &*self.clean_exit_codes;
         let processes = trackers.iter().flatten().filter_map(PluginTracker::process);
         // If this panics, the reads that follow fail, and each is counted.
         let _: Result<(), _> = catch_probe_panic(|| probe.begin_tick(processes));
+        trees.begin_tick(probe);
         let mut pending = history.begin_tick(now, trackers.len());
         let (frame, newest) = pending.parts();
         let tick = history.tick();
-        let mut context = TrackerContext { probe, effects, now, tick, clean_exit_codes };
+        let mut context = TrackerContext { probe, trees, effects, now, tick, clean_exit_codes };
         let mut recorder = TickRecorder {
             samples: &mut frame.samples,
             totals: &mut newest.totals,
@@ -344,11 +359,34 @@ impl<P> Engine<P> {
                 tracker.sample_after_panic(&mut context, &mut recorder);
             }
         }
+        if !Pr::READS_TREES {
+            record_trees(trackers, &mut context, &mut recorder);
+        }
         self.is_changed |= recorder.is_changed;
         *sums = TickSums::of(frame, newest, self.info.process_trees);
         sums.write_to(system);
         stats.failed_reads += std::mem::take(&mut context.effects.failed_reads);
         stats.ticks += 1;
         history.commit(pending);
+    }
+}
+
+/// Finishes the readings of the process trees in a tick, and records their values.
+fn record_trees<P, Pr: Probe<Process = P>>(
+    trackers: &mut [Option<PluginTracker<P>>],
+    context: &mut TrackerContext<'_, Pr>,
+    recorder: &mut TickRecorder<'_>,
+) {
+    if !context.trees.is_enabled() {
+        return;
+    }
+    context.trees.finish_tick();
+    while let Some(slot) = context.trees.pop_exited() {
+        if let Some(Some(tracker)) = trackers.get_mut(slot as usize) {
+            tracker.read_tree_of_exited(context);
+        }
+    }
+    for tracker in trackers.iter_mut().flatten() {
+        tracker.record_tick_tree(context, recorder);
     }
 }

@@ -15,7 +15,7 @@ pub(crate) mod reading;
 pub(crate) mod signals;
 #[cfg(feature = "portable")]
 pub(crate) mod sysinfo;
-#[allow(dead_code)] // no code of the crate reads process trees yet
+#[cfg_attr(not(target_os = "linux"), allow(dead_code))] // only the native probe reads process trees
 pub(crate) mod tree;
 
 #[cfg(not(any(target_os = "linux", feature = "portable")))]
@@ -25,6 +25,7 @@ use std::io;
 use std::time::Duration;
 
 use self::reading::{Reading, TreeReading};
+use self::tree::TreeSource;
 use crate::config::ProbeKind;
 use crate::history::command_name::CommandName;
 use crate::snapshot::read_error::ReadError;
@@ -36,6 +37,15 @@ use crate::time::{MonoNanos, TimePoint};
 pub(crate) trait Probe {
     /// The state kept for an attached process, such as open files.
     type Process;
+
+    /// The state kept for a descendant of an attached process.
+    type Member;
+
+    /// Reads the descendants of attached processes.
+    type Trees: TreeSource<Member = Self::Member>;
+
+    /// `None` if descendants cannot be read.
+    fn trees(&mut self) -> Option<&mut Self::Trees>;
 
     /// Attaches the process `pid` and reads it once. A process that started after `reported_at` is
     /// another one. The waiter reports the exit of the process by `token`.
@@ -157,7 +167,8 @@ pub(crate) trait UseProbe {
 
     fn run<P: Probe + ExitWaiter + Send + 'static>(self, probe: P, wake: Wake) -> Self::Output
     where
-        P::Process: Send;
+        P::Process: Send,
+        P::Member: Send;
 }
 
 /// Creates the probe of this kind and runs `user` with it. An error if the operating system does

@@ -14,6 +14,7 @@ use self::schedule::TickSchedule;
 use crate::config::Settings;
 use crate::engine::Engine;
 use crate::engine::pass::{Environment, TickCost};
+use crate::engine::process_tree::{MAX_MEMBERS, MAX_TREE_MEMBERS};
 use crate::os::clock;
 use crate::os::{ExitWaiter, Probe, UseProbe, with_probe};
 use crate::snapshot::inner::{CollectorInfo, SnapshotInner};
@@ -39,20 +40,29 @@ pub(crate) fn start(settings: &Settings) -> io::Result<RunningSampler> {
     with_probe(settings.probe, StartSampler(settings.clone()))?
 }
 
+/// Why process trees cannot be read.
+const NO_TREES: &str = "the portable probe does not read descendants; the native one needs a /proc of \
+                        its own PID namespace";
+
 /// The sampler's start, once the probe is there.
 struct StartSampler(Settings);
 
 impl UseProbe for StartSampler {
     type Output = io::Result<RunningSampler>;
 
-    fn run<P: Probe + ExitWaiter + Send + 'static>(self, probe: P, wake: Wake) -> Self::Output
+    fn run<P: Probe + ExitWaiter + Send + 'static>(self, mut probe: P, wake: Wake) -> Self::Output
     where
         P::Process: Send,
+        P::Member: Send,
     {
         let Self(settings) = self;
         let (sender, commands) = CommandSender::new(wake);
         let sender = Arc::new(sender);
-        let info = collector_info(&settings);
+        let mut info = collector_info(&settings);
+        if info.process_trees && probe.trees().is_none() {
+            info.process_trees = false;
+            log::warn!("process trees cannot be read: {NO_TREES}");
+        }
         let first = SnapshotInner::before_first_tick(info, CollectorStatus::Running);
         let publisher = Publisher::new(first);
         let reader = publisher.reader();
@@ -87,7 +97,7 @@ pub(crate) fn collector_info(settings: &Settings) -> CollectorInfo {
 }
 
 struct Sampler<P: Probe> {
-    engine: Engine<P::Process>,
+    engine: Engine<P::Process, P::Member>,
     thread: SamplerThread<P>,
     /// The sampler keeps one sender, so that no handle holds the last one: in a forked child, where
     /// handles are dropped too, dropping the last one would take the channel's lock.
@@ -155,6 +165,15 @@ impl<P: Probe + ExitWaiter> Sampler<P> {
     fn log_warnings(&mut self) {
         for warning in self.engine.take_warnings() {
             guarded_log(|| log::warn!("plugin {:?}: {}", warning.plugin, warning.error));
+        }
+        if self.engine.take_tree_limit_warning() {
+            guarded_log(|| {
+                log::warn!(
+                    "process trees have reached the limit of {MAX_TREE_MEMBERS} descendants of a \
+                     plugin or {MAX_MEMBERS} of all: memory and number of processes of a plugin with \
+                     more are unknown"
+                );
+            });
         }
     }
 }

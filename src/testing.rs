@@ -2,6 +2,7 @@
 
 mod probe;
 
+use crate::os::tree::NoTrees;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -58,7 +59,7 @@ use crate::time::{MonoNanos, TimePoint};
 pub struct Simulation {
     registry: Arc<Registry>,
     commands: CommandReceiver,
-    engine: Engine<SimulatedProcess>,
+    engine: Engine<SimulatedProcess, NoTrees>,
     publisher: Publisher,
     now: TimePoint,
     poll_interval: Duration,

@@ -40,6 +40,27 @@ impl ReadingSpan {
         self.first_at
     }
 
+    /// The CPU time at the beginning of the interval.
+    pub(crate) const fn first_cpu(&self) -> CpuTime {
+        self.first_cpu
+    }
+
+    /// The CPU time of the last reading.
+    pub(crate) const fn last_cpu(&self) -> CpuTime {
+        self.last_cpu
+    }
+
+    /// The first reading of a run: CPU time up to `from` does not belong to it.
+    pub(crate) fn count_from(&mut self, from: CpuTime) {
+        self.first_cpu = self.first_cpu.max(from);
+        self.last_cpu = self.last_cpu.max(from);
+    }
+
+    /// CPU time between the first and the last reading.
+    pub(crate) const fn busy(&self) -> CpuTime {
+        CpuTime(self.last_cpu.0 - self.first_cpu.0)
+    }
+
     #[inline]
     const fn restart(&mut self) {
         self.first_at = self.last_at;
@@ -78,7 +99,7 @@ impl ReadingSpan {
         (self.last_at > self.first_at).then(|| BusyInterval {
             start: self.first_at,
             end: self.last_at,
-            busy: CpuTime(self.last_cpu.0 - self.first_cpu.0),
+            busy: self.busy(),
         })
     }
 }

@@ -64,7 +64,7 @@ pub(crate) struct PassResult {
     pub requests: Vec<SampleRequest>,
 }
 
-impl<P> Engine<P> {
+impl<P, M> Engine<P, M> {
     /// Runs one pass: drains detected exits, applies the commands that are queued at that moment,
     /// processes the exits that were pending before, counts the crashes that are due, ticks if
     /// due or requested, and publishes if anything changed.
@@ -73,7 +73,7 @@ impl<P> Engine<P> {
     /// about the same process before the exit was detected: that report has to be applied first.
     pub(crate) fn run_pass<E>(&mut self, env: &mut E) -> PassResult
     where
-        E: Environment<Probe: Probe<Process = P>>,
+        E: Environment<Probe: Probe<Process = P, Member = M>>,
     {
         let mut requests = Vec::new();
         let mut flow = self.process_commands(env, &mut requests);
@@ -110,7 +110,7 @@ impl<P> Engine<P> {
     /// Counts all pending crashes and publishes the last snapshot.
     pub(crate) fn finish<E>(&mut self, status: CollectorStatus, env: &mut E)
     where
-        E: Environment<Probe: Probe<Process = P>>,
+        E: Environment<Probe: Probe<Process = P, Member = M>>,
     {
         self.confirm_crashes(None);
         let now = env.now();
@@ -129,7 +129,7 @@ impl<P> Engine<P> {
         requests: &mut Vec<SampleRequest>,
     ) -> ControlFlow<()>
     where
-        E: Environment<Probe: Probe<Process = P>>,
+        E: Environment<Probe: Probe<Process = P, Member = M>>,
     {
         let mut tokens = Vec::new();
         env.drain_exits(|token| tokens.push(token));
@@ -144,24 +144,24 @@ impl<P> Engine<P> {
                 Some(Command::Register { id, name, events }) => {
                     self.register(id, name, events, &now);
                 }
-                Some(Command::Remove(id)) => self.remove(id),
+                Some(Command::Remove(id)) => self.remove(id, now, env.probe()),
                 Some(Command::Update(id, update)) => self.update(id, update, now, env.probe()),
                 Some(Command::SampleNow(request)) => requests.push(request),
                 Some(Command::Stop) => {
                     // No command after this one is applied, so no exit has to wait for one.
-                    self.process_exits(usize::MAX);
+                    self.process_exits(usize::MAX, now, env.probe());
                     return ControlFlow::Break(());
                 }
                 None => break,
             }
         }
-        self.process_exits(pending);
+        self.process_exits(pending, now, env.probe());
         ControlFlow::Continue(())
     }
 
     fn run_tick<E>(&mut self, now: TimePoint, env: &mut E)
     where
-        E: Environment<Probe: Probe<Process = P>>,
+        E: Environment<Probe: Probe<Process = P, Member = M>>,
     {
         let missed = env.begin_tick(now.mono);
         self.set_missed_ticks(missed);

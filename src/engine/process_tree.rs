@@ -44,7 +44,7 @@ mod charges;
 mod discovery;
 mod members;
 mod readings;
-mod roots;
+pub(crate) mod roots;
 mod shares;
 #[cfg(test)]
 mod tests;
@@ -52,6 +52,7 @@ mod tree;
 
 use self::discovery::Discovery;
 use self::members::{Hold, MemberIndex, Members, Seen};
+pub(crate) use self::shares::TreeProcess;
 use self::tree::{ReapedRoot, Tree, TreeIndex};
 use crate::history::units::CpuTime;
 use crate::os::tree::TreeSource;
@@ -237,6 +238,12 @@ impl<M> ProcessTrees<M> {
     ) {
         self.begin_exit_pass(id, source, root);
         self.finish_pass();
+    }
+
+    /// The pid of the root of a tree; `None` without one.
+    pub(crate) fn root_pid(&self, id: TreeId) -> Option<u32> {
+        let root = self.trees[self.index_of(id)?].as_ref()?.root?;
+        Some(self.members.get(root)?.pid)
     }
 
     /// `None` if the tree does not exist.

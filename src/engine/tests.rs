@@ -9,6 +9,7 @@ mod late_status;
 mod panics;
 mod suspension;
 mod threads;
+mod trees;
 mod unknown_ends;
 
 use std::ops::ControlFlow;
@@ -19,7 +20,7 @@ use super::Engine;
 use super::pass::{Environment, PassResult, TickCost};
 use crate::config::Config;
 use crate::os::ExitWaiter;
-use crate::os::fake_probe::{AttachedProcess, FakeProbe, FakeProcesses};
+use crate::os::fake_probe::{AttachedProcess, FakeMember, FakeProbe, FakeProcesses};
 use crate::snapshot::Snapshot;
 use crate::snapshot::inner::{CollectorInfo, SnapshotInner};
 use crate::snapshot::plugin_view::PluginView;
@@ -103,7 +104,7 @@ impl Environment for FakeEnvironment {
 
 /// An engine with the plugin "dice" and scripted processes.
 struct Harness {
-    engine: Engine<AttachedProcess>,
+    engine: Engine<AttachedProcess, FakeMember>,
     env: FakeEnvironment,
     processes: FakeProcesses,
     sender: Arc<CommandSender>,

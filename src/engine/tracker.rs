@@ -9,6 +9,7 @@ pub(crate) mod active_run;
 mod exit;
 pub(crate) mod record;
 mod start;
+mod tree;
 pub(crate) mod unreported;
 
 use std::sync::Arc;
@@ -17,6 +18,7 @@ use std::time::{Duration, SystemTime};
 use self::active_run::{ActiveRun, MIN_CPU_INTERVAL};
 use super::cpu_meter::{CpuMeter, ReadingSpan};
 use super::effects::{Effects, PendingCrash, Warning};
+use super::plugin_trees::PluginTrees;
 use super::tree_meter::TreeMeter;
 use crate::history::plugin_record::PluginRecord;
 use crate::history::run_log::RunRecord;
@@ -30,8 +32,9 @@ use crate::sync::counter::EventCounter;
 use crate::time::{MonoNanos, TimePoint};
 
 /// The surroundings of a tracker while it processes an input.
-pub(crate) struct TrackerContext<'a, P> {
-    pub probe: &'a mut P,
+pub(crate) struct TrackerContext<'a, Pr: Probe> {
+    pub probe: &'a mut Pr,
+    pub trees: &'a mut PluginTrees<Pr::Member>,
     pub effects: &'a mut Effects,
     pub now: TimePoint,
     /// The newest tick.

@@ -42,7 +42,8 @@ pub(crate) enum ChildState {
 
 /// The reading of a process that starts now.
 pub(crate) fn before_start() -> ChildReading {
-    ChildReading { at: clock::mono(), cpu_time: CpuTime::default() }
+    let zero = CpuTime::default();
+    ChildReading { at: clock::mono(), cpu_time: zero, children_cpu: Some(zero) }
 }
 
 /// Sends SIGTERM.

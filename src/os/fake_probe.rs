@@ -9,8 +9,9 @@ use std::time::Duration;
 use crossbeam_utils::sync::{Parker, Unparker};
 
 use super::reading::Reading;
+use super::tree::{CommandName, MemberReading, Open, ProcessStat, TreeSource};
 use super::{Attach, ExitWaiter, FoundProcess, Identity, Probe, ReadFailure, clock};
-use crate::history::units::ResidentBytes;
+use crate::history::units::{CpuTime, ResidentBytes};
 use crate::snapshot::read_error::ReadError;
 use crate::snapshot::run::ProcessExit;
 use crate::sync::command::Wake;
@@ -34,6 +35,10 @@ pub(crate) struct FakeProcess {
     /// The kernel's answers after its exit.
     pub late_status: Option<ProcessExit>,
     pub oom_killed: Option<bool>,
+    /// 0: its parent is no scripted process.
+    pub parent: u32,
+    /// CPU time of the children that it has waited for.
+    pub children_cpu: Duration,
 }
 
 impl Default for FakeProcess {
@@ -48,6 +53,8 @@ impl Default for FakeProcess {
             min_interval: Duration::from_millis(1),
             late_status: None,
             oom_killed: None,
+            parent: 0,
+            children_cpu: Duration::ZERO,
         }
     }
 }
@@ -77,6 +84,8 @@ pub(crate) enum Call {
     Read(u32),
     ReadBetweenTicks(u32),
     LateStatus(u32),
+    LastPid,
+    StatOf(u32),
     DrainExits,
     Wait,
 }
@@ -95,6 +104,7 @@ struct Script {
     hook: Option<Hook>,
     panics_in: Option<Call>,
     is_waiting: bool,
+    last_pid: u32,
     /// Shared by the attached processes.
     attached: Arc<()>,
 }
@@ -163,6 +173,22 @@ impl FakeProcesses {
         self.with(|script| {
             let process = script.process(pid);
             (process.condition, process.cpu) = (Condition::Zombie(exit), cpu);
+        });
+    }
+
+    /// A process was born since the last reading, as a child of `parent`.
+    pub(crate) fn spawn(&self, parent: u32, pid: u32) {
+        let process = FakeProcess { condition: Condition::Alive, parent, ..FakeProcess::default() };
+        self.insert(pid, process);
+        self.with(|script| script.last_pid = script.last_pid.max(pid));
+    }
+
+    /// The parent waits for a child that has exited.
+    pub(crate) fn reap(&self, pid: u32) {
+        self.with(|script| {
+            let FakeProcess { parent, cpu, children_cpu, .. } = *script.process(pid);
+            script.process(pid).condition = Condition::Gone;
+            script.process(parent).children_cpu += cpu + children_cpu;
         });
     }
 
@@ -247,8 +273,102 @@ impl fmt::Debug for FakeProcesses {
 
 /// A probe that reads scripted processes.
 pub(crate) struct FakeProbe {
+    trees: FakeTrees,
     processes: FakeProcesses,
     parker: Parker,
+}
+
+/// Reads the descendants of scripted processes.
+#[derive(Debug)]
+pub(crate) struct FakeTrees(FakeProcesses);
+
+/// A descendant.
+#[derive(Debug)]
+pub(crate) struct FakeMember(u32);
+
+impl FakeTrees {
+    fn condition(&self, pid: u32) -> Condition {
+        self.0.with(|script| script.process(pid).condition)
+    }
+}
+
+impl TreeSource for FakeTrees {
+    type Member = FakeMember;
+
+    fn last_pid(&mut self) -> Option<u32> {
+        self.0.enter(Call::LastPid);
+        Some(self.0.with(|script| script.last_pid))
+    }
+
+    fn pid_range(&mut self) -> (u32, u32) {
+        (1, u32::MAX >> 1)
+    }
+
+    fn list(&mut self, pids: &mut Vec<u32>) -> Result<(), ReadError> {
+        self.0.with(|script| pids.extend(script.processes.keys()));
+        Ok(())
+    }
+
+    fn children(&mut self, pid: u32, pids: &mut Vec<u32>) -> bool {
+        self.0.with(|script| {
+            let is_child = |process: &FakeProcess| process.parent == pid;
+            let children = script.processes.iter().filter(|(_, process)| is_child(process));
+            pids.extend(children.map(|(pid, _)| pid));
+        });
+        true
+    }
+
+    fn open(
+        &mut self,
+        pid: u32,
+        is_wanted: &mut dyn FnMut(&ProcessStat) -> bool,
+    ) -> Open<FakeMember> {
+        match self.condition(pid) {
+            Condition::Alive | Condition::Zombie(_) => {}
+            Condition::Gone => return Open::Gone,
+            _ => return Open::Unreadable,
+        }
+        match self.stat_of(pid) {
+            Some(stat) if is_wanted(&stat) => Open::Held(stat, FakeMember(pid)),
+            Some(stat) => Open::NotWanted(stat),
+            None => Open::Gone,
+        }
+    }
+
+    fn cpu_clock(&mut self, member: &FakeMember) -> Option<CpuTime> {
+        Some(self.0.with(|script| script.process(member.0).cpu).into())
+    }
+
+    fn stat(&mut self, member: &FakeMember) -> Option<ProcessStat> {
+        self.stat_of(member.0)
+    }
+
+    fn stat_of(&mut self, pid: u32) -> Option<ProcessStat> {
+        self.0.enter(Call::StatOf(pid));
+        let FakeProcess { condition, parent, children_cpu, .. } =
+            self.0.with(|script| *script.process(pid));
+        matches!(condition, Condition::Alive | Condition::Zombie(_)).then(|| ProcessStat {
+            parent,
+            group: 0,
+            session: 0,
+            children_cpu: children_cpu.into(),
+            name: CommandName::new(b"fake"),
+        })
+    }
+
+    fn read(&mut self, member: &FakeMember) -> MemberReading {
+        match self.0.with(|script| script.read(member.0)) {
+            Ok(Reading { at, cpu_time: Some(cpu_time), resident, .. }) => {
+                MemberReading::Alive { at, cpu_time, resident }
+            }
+            Err(ReadFailure::Exited(_, Some(last))) => {
+                let cpu_time = last.cpu_time.unwrap_or_default();
+                MemberReading::Zombie { at: last.at, cpu_time }
+            }
+            Err(ReadFailure::Exited(_, None)) => MemberReading::Reaped,
+            Ok(_) | Err(ReadFailure::Failed(_)) => MemberReading::Failed,
+        }
+    }
 }
 
 /// An attached process.
@@ -265,7 +385,8 @@ impl FakeProbe {
         let processes = FakeProcesses::default();
         let parker = Parker::new();
         let unparker: Unparker = parker.unparker().clone();
-        let probe = Self { processes: processes.clone(), parker };
+        let trees = FakeTrees(processes.clone());
+        let probe = Self { trees, processes: processes.clone(), parker };
         (probe, processes, Box::new(move || unparker.unpark()))
     }
 }
@@ -278,6 +399,12 @@ impl fmt::Debug for FakeProbe {
 
 impl Probe for FakeProbe {
     type Process = AttachedProcess;
+    type Member = FakeMember;
+    type Trees = FakeTrees;
+
+    fn trees(&mut self) -> Option<&mut FakeTrees> {
+        Some(&mut self.trees)
+    }
 
     fn attach(
         &mut self,

@@ -24,8 +24,9 @@ mod pidfd_info;
 mod tests;
 #[allow(dead_code)] // no code of the crate reads process trees yet
 mod tree;
-mod units;
+pub(super) mod units;
 
+use crate::history::command_name::CommandName;
 use std::cell::OnceCell;
 use std::fs::File;
 use std::io;
@@ -39,7 +40,7 @@ use self::cpu_source::CpuSource;
 use self::epoll::Epoll;
 use self::fds::{FdBudget, OpenError, ProcessFds, exit_status, has_exited};
 use self::oom::OomCounter;
-use self::tree::NativeTreeSource;
+use self::tree::{NativeTreeSource, TreeMember};
 use self::units::Units;
 use super::pid::{self, FOREIGN_PROC, is_proc_foreign};
 use super::reading::Reading;
@@ -92,17 +93,6 @@ impl NativeProbe {
             trees: OnceCell::new(),
         };
         Ok((probe, wake))
-    }
-
-    /// Reads process trees. `None` if that is not possible: `/proc` belongs to another PID namespace,
-    /// or is not there.
-    #[allow(dead_code)] // no code of the crate reads process trees yet
-    pub(crate) fn tree_source(&mut self) -> Option<&mut NativeTreeSource> {
-        if self.is_foreign {
-            return None;
-        }
-        self.trees.get_or_init(|| NativeTreeSource::new(self.budget.share(), self.units));
-        self.trees.get_mut()?.as_mut()
     }
 
     /// Reads the clock, then the held file: see the module's documentation.
@@ -244,7 +234,9 @@ impl NativeProbe {
 
     /// Whether the start time proves that the pid belongs to another process.
     fn is_start_different(&mut self, process: &AttachedProcess) -> bool {
-        let now = self.read_stat(process.pid).and_then(|stat| Some(procfs::process_stat(&stat)?.start_ticks));
+        let now = self
+            .read_stat(process.pid)
+            .and_then(|stat| Some(procfs::process_stat(&stat)?.start_ticks));
         process.start_ticks.is_some_and(|start| now.is_some_and(|now| now != start))
     }
 
@@ -283,6 +275,17 @@ fn read_error(error: &io::Error) -> ReadError {
 
 impl Probe for NativeProbe {
     type Process = AttachedProcess;
+    type Member = TreeMember;
+    type Trees = NativeTreeSource;
+
+    /// `None` if `/proc` belongs to another PID namespace, or is not there.
+    fn trees(&mut self) -> Option<&mut NativeTreeSource> {
+        if self.is_foreign {
+            return None;
+        }
+        self.trees.get_or_init(|| NativeTreeSource::new(self.budget.share(), self.units));
+        self.trees.get_mut()?.as_mut()
+    }
 
     fn attach(
         &mut self,

@@ -31,7 +31,7 @@ impl Reading {
 }
 
 impl From<ChildReading> for Reading {
-    fn from(ChildReading { at, cpu_time }: ChildReading) -> Self {
+    fn from(ChildReading { at, cpu_time, .. }: ChildReading) -> Self {
         Self::new(at, cpu_time, None)
     }
 }

@@ -4,6 +4,7 @@
 //! clock: sysinfo's `cpu_usage()` divides by a system-wide value that sysinfo refreshes at its own
 //! times.
 
+use super::tree::NoTrees;
 use std::io;
 use std::time::Duration;
 
@@ -206,6 +207,12 @@ impl SysinfoProbe {
 
 impl Probe for SysinfoProbe {
     type Process = TrackedProcess;
+    type Member = NoTrees;
+    type Trees = NoTrees;
+
+    fn trees(&mut self) -> Option<&mut NoTrees> {
+        None
+    }
 
     fn attach(
         &mut self,

@@ -48,6 +48,50 @@ pub(crate) trait TreeSource {
     fn read(&mut self, member: &Self::Member) -> MemberReading;
 }
 
+/// The source of a probe that does not read descendants.
+#[derive(Debug)]
+pub(crate) enum NoTrees {}
+
+impl TreeSource for NoTrees {
+    type Member = Self;
+
+    fn last_pid(&mut self) -> Option<u32> {
+        match *self {}
+    }
+
+    fn pid_range(&mut self) -> (u32, u32) {
+        match *self {}
+    }
+
+    fn list(&mut self, _pids: &mut Vec<u32>) -> Result<(), ReadError> {
+        match *self {}
+    }
+
+    fn children(&mut self, _pid: u32, _pids: &mut Vec<u32>) -> bool {
+        match *self {}
+    }
+
+    fn open(&mut self, _pid: u32, _is_wanted: &mut dyn FnMut(&ProcessStat) -> bool) -> Open<Self> {
+        match *self {}
+    }
+
+    fn cpu_clock(&mut self, _member: &Self) -> Option<CpuTime> {
+        match *self {}
+    }
+
+    fn stat(&mut self, _member: &Self) -> Option<ProcessStat> {
+        match *self {}
+    }
+
+    fn stat_of(&mut self, _pid: u32) -> Option<ProcessStat> {
+        match *self {}
+    }
+
+    fn read(&mut self, _member: &Self) -> MemberReading {
+        match *self {}
+    }
+}
+
 /// The fields of `/proc/PID/stat` that process trees need (proc(5)).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ProcessStat {

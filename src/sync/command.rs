@@ -67,6 +67,8 @@ pub(crate) struct ChildReading {
     pub at: MonoNanos,
     /// Since the process started.
     pub cpu_time: CpuTime,
+    /// Of the children that it has waited for; `None` if it was not read.
+    pub children_cpu: Option<CpuTime>,
 }
 
 /// A caller that waits for the snapshot of the next tick.

@@ -1,5 +1,6 @@
 //! The probe of a simulation.
 
+use crate::os::tree::NoTrees;
 use std::time::Duration;
 
 use super::{Observed, Usage};
@@ -46,6 +47,12 @@ fn tree_reading(main: Usage, tree: Usage, processes: u32) -> TreeReading {
 
 impl Probe for SimulatedProbe<'_> {
     type Process = SimulatedProcess;
+    type Member = NoTrees;
+    type Trees = NoTrees;
+
+    fn trees(&mut self) -> Option<&mut NoTrees> {
+        None
+    }
 
     const READS_TREES: bool = true;
 

@@ -269,40 +269,36 @@ impl<M> ProcessTrees<M> {
         above
     }
 
-    /// The run has ended, by a report or because it was replaced. All that the tracker has counted must
-    /// have been stored by [`set_root_reading`](Self::set_root_reading).
+    /// Opens the root of a tree whose run ends, by a report or because it was replaced. All that the
+    /// tracker has counted must have been stored by [`set_root_reading`](Self::set_root_reading).
     ///
-    /// A root that lives, or is a zombie, continues as an ordinary member. `read_root` reads it through
-    /// the tracker: called after the process was opened by its pid, which proves that it is the same.
-    pub(crate) fn release_root<S: TreeSource<Member = M>>(
+    /// `None` if it was reaped, or if there is no root: then nothing is left to do.
+    pub(crate) fn open_root<S: TreeSource<Member = M>>(
         &mut self,
         id: TreeId,
         source: &mut S,
-        read_root: &mut dyn FnMut(&mut S) -> RootReading,
-    ) {
-        self.release(id, source, read_root);
-        if let Some(tree) = self.index_of(id).and_then(|tree| self.trees[tree].as_mut()) {
-            tree.reaped_root = None;
+    ) -> Option<M> {
+        let at = self.trees[self.index_of(id)?].as_ref()?.root?;
+        let pid = self.members.get(at)?.pid;
+        if let Open::Held(_, held) = source.open(pid, &mut |_| true) {
+            return Some(held);
         }
+        self.remove_reaped(at);
+        None
     }
 
-    fn release<S: TreeSource<Member = M>>(
-        &mut self,
-        id: TreeId,
-        source: &mut S,
-        read_root: &mut dyn FnMut(&mut S) -> RootReading,
-    ) {
+    /// Releases a root from its tracker: one that lives, or is a zombie, continues as an ordinary
+    /// member.
+    ///
+    /// `reading` was taken through the tracker after [`open_root`](Self::open_root) has returned
+    /// `held`, which proves that both are the same process.
+    pub(crate) fn release_root(&mut self, id: TreeId, held: M, reading: RootReading) {
         let Some(tree) = self.index_of(id).and_then(|tree| self.trees[tree].as_ref()) else {
             return;
         };
         let taken_at = tree.taken_at;
         let Some(at) = tree.root else { return };
-        let Some(pid) = self.members.get(at).map(|member| member.pid) else { return };
-        let Open::Held(_, held) = source.open(pid, &mut |_| true) else {
-            self.remove_reaped(at);
-            return;
-        };
-        let is_alive = match read_root(source) {
+        let is_alive = match reading {
             RootReading::Alive { .. } => true,
             RootReading::Zombie { .. } => false,
             RootReading::Reaped | RootReading::Failed => {
@@ -325,24 +321,24 @@ impl<M> ProcessTrees<M> {
         }
     }
 
-    /// Removes the tree of a plugin that was removed.
+    /// No last times of a root that was reaped will be delivered.
+    pub(crate) fn forget_reaped_root(&mut self, id: TreeId) {
+        if let Some(tree) = self.index_of(id).and_then(|tree| self.trees[tree].as_mut()) {
+            tree.reaped_root = None;
+        }
+    }
+
+    /// Removes the tree of a plugin that was removed, after its root was released.
     ///
     /// Trees of other plugins in it continue. If it is itself inside of another one, its processes are
     /// followed until they end, so that what they have used does not count in the outer tree.
-    pub(crate) fn remove_tree<S: TreeSource<Member = M>>(
-        &mut self,
-        id: TreeId,
-        source: &mut S,
-        read_root: &mut dyn FnMut(&mut S) -> RootReading,
-    ) {
+    pub(crate) fn remove_tree(&mut self, id: TreeId) {
         let Some(tree) = self.index_of(id) else { return };
         let is_enclosed = self.members.iter().any(|(_, member)| {
             let parent = member.parent.and_then(|parent| self.members.get(parent));
             member.tree == tree && parent.is_some_and(|parent| parent.tree != tree)
         });
-        if is_enclosed {
-            self.release_root(id, source, read_root);
-        } else {
+        if !is_enclosed {
             for (_, member) in self.members.iter_mut().filter(|(_, member)| member.tree == tree) {
                 member.is_leaving = true;
             }

@@ -130,11 +130,6 @@ impl SharedCharges {
         self.posted == 0 && self.waiting.is_empty()
     }
 
-    /// Whether a full pass could pay or forgive something.
-    pub(super) fn has_posted(&self) -> bool {
-        self.posted > 0
-    }
-
     fn pay(&mut self, growth: &mut u64) {
         for waiting in &mut self.waiting {
             pay(growth, &mut waiting.amount);

@@ -119,7 +119,8 @@ fn notified_exit_stays_pending_until_processed() {
         assert_eq!(harness.engine.pending_exits(), pending, "token {token:#x}");
     }
     assert_eq!(harness.engine.next_crash_due(), None, "exits are not processed where detected");
-    harness.engine.process_exits(usize::MAX);
+    let now = harness.env.now;
+    harness.engine.process_exits(usize::MAX, now, &mut harness.env.probe);
     assert!(!harness.engine.has_pending_exits());
     assert_eq!(harness.engine.next_crash_due(), Some(now.after(SECOND).mono));
     assert_eq!(dice(&harness.tick()).crash_count(), 1);

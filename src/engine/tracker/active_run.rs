@@ -4,6 +4,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use crate::engine::cpu_meter::ReadingSpan;
+use crate::engine::process_tree::RootReading;
+use crate::engine::process_tree::roots::NewRoot;
 use crate::history::command_name::CommandName;
 use crate::history::units::{CpuTime, ResidentBytes};
 use crate::os::reading::Reading;
@@ -70,6 +72,13 @@ impl Liveness {
     pub(super) const fn has_exited_without_status(&self) -> bool {
         matches!(self, Self::Exited(ProcessExit::Unknown) | Self::AlreadyExited)
     }
+}
+
+/// The result of checking a process, also as its tree needs it.
+#[derive(Debug)]
+pub(crate) struct Checked {
+    pub liveness: Liveness,
+    pub root: RootReading,
 }
 
 /// Calls the probe, and turns a panic into a failed read.
@@ -168,6 +177,11 @@ impl<P> ActiveRun<P> {
         }
     }
 
+    /// Whether the exit of its process was detected.
+    pub(crate) const fn has_exited(&self) -> bool {
+        self.exit_detected
+    }
+
     /// The readings of a run whose exit was detected before the host's report of it, which may
     /// contain a later reading.
     pub(crate) fn span_before_report(&self) -> Option<ReadingSpan> {
@@ -201,34 +215,78 @@ impl<P> ActiveRun<P> {
     }
 
     /// Reads the process between ticks, because its run is about to end, and checks if it lives.
-    pub(crate) fn check<Pr: Probe<Process = P>>(&mut self, probe: &mut Pr) -> Liveness {
+    pub(crate) fn check<Pr: Probe<Process = P>>(&mut self, probe: &mut Pr) -> Checked {
+        let unread = |liveness| Checked { liveness, root: RootReading::Failed };
         if self.exit_detected {
-            return Liveness::AlreadyExited;
+            return unread(Liveness::AlreadyExited);
         }
         let Some(process) = &mut self.process else {
-            return match catch_probe_panic(|| self.attach_late(probe)) {
+            return unread(match catch_probe_panic(|| self.attach_late(probe)) {
                 Ok(Err(ReadFailure::Exited(exit, _))) => {
                     self.exit_detected = true;
                     Liveness::Exited(exit)
                 }
                 Ok(Ok(_) | Err(ReadFailure::Failed(_))) | Err(_) => Liveness::Alive,
-            };
+            });
         };
         match catch_probe_panic(|| probe.read_between_ticks(process)) {
             Ok(Ok(Some(reading))) => {
                 self.push(&reading);
-                Liveness::Alive
+                let root = RootReading::Alive { cpu_time: self.counted_cpu() };
+                Checked { liveness: Liveness::Alive, root }
             }
             Ok(Err(ReadFailure::Exited(exit, last))) => {
-                if let Some(last) = last {
-                    self.push(&last);
-                }
-                self.exit_detected = true;
+                let root = self.push_exited(last);
                 self.check_oom_kill(exit, probe);
-                Liveness::Exited(exit)
+                Checked { liveness: Liveness::Exited(exit), root }
             }
             // A failed read does not prove that it has exited.
-            Ok(Ok(None) | Err(ReadFailure::Failed(_))) | Err(_) => Liveness::Alive,
+            Ok(Ok(None) | Err(ReadFailure::Failed(_))) | Err(_) => unread(Liveness::Alive),
+        }
+    }
+
+    /// Its exit is detected, with the last reading of a process that was not reaped.
+    fn push_exited(&mut self, last: Option<Box<Reading>>) -> RootReading {
+        self.exit_detected = true;
+        let Some(last) = last else { return RootReading::Reaped };
+        self.push(&last);
+        RootReading::Zombie { cpu_time: self.counted_cpu() }
+    }
+
+    /// The CPU time of its process up to which the run counts it.
+    pub(crate) fn counted_cpu(&self) -> Option<CpuTime> {
+        self.span.as_ref().map(ReadingSpan::last_cpu)
+    }
+
+    /// At the beginning of the run: CPU time of its process up to `from` is counted elsewhere.
+    pub(crate) fn count_from(&mut self, from: CpuTime) {
+        if let Some(span) = &mut self.span {
+            span.count_from(from);
+            self.cpu_used = self.cpu_used.map(|_| span.busy());
+        }
+    }
+
+    /// The root of the run's tree, once its process is attached.
+    pub(crate) fn new_root(&self) -> Option<NewRoot> {
+        let is_new = |span: &ReadingSpan| span.first_cpu() == CpuTime::default();
+        self.process.as_ref().map(|_| NewRoot {
+            pid: self.about.pid,
+            cpu_time: self.counted_cpu(),
+            // The host's thread has spawned it: before its first reading it has done nothing.
+            counts_from_start: self.about.is_waited_for && self.span.as_ref().is_some_and(is_new),
+        })
+    }
+
+    /// Reads the process without counting, for its tree.
+    pub(crate) fn read_root<Pr: Probe<Process = P>>(&mut self, probe: &mut Pr) -> RootReading {
+        let Some(process) = &mut self.process else { return RootReading::Failed };
+        match catch_probe_panic(|| probe.read_between_ticks(process)) {
+            Ok(Ok(Some(Reading { cpu_time, .. }))) => RootReading::Alive { cpu_time },
+            Ok(Err(ReadFailure::Exited(_, Some(last)))) => {
+                RootReading::Zombie { cpu_time: last.cpu_time }
+            }
+            Ok(Err(ReadFailure::Exited(_, None))) => RootReading::Reaped,
+            Ok(Ok(None) | Err(ReadFailure::Failed(_))) | Err(_) => RootReading::Failed,
         }
     }
 
@@ -254,12 +312,9 @@ impl<P> ActiveRun<P> {
                 Ok(TickReading { reading, attached_now })
             }
             Err(ReadFailure::Exited(exit, last)) => {
-                if let Some(last) = last {
-                    self.push(&last);
-                }
-                self.exit_detected = true;
+                let root = self.push_exited(last);
                 self.check_oom_kill(exit, probe);
-                Err(NoReading::Exited(exit))
+                Err(NoReading::Exited(exit, root))
             }
             Err(ReadFailure::Failed(error)) => Err(NoReading::Failed(error)),
         }
@@ -319,7 +374,7 @@ pub(crate) struct TickReading {
 #[derive(Debug)]
 pub(crate) enum NoReading {
     /// It has exited, and this is the first detection.
-    Exited(ProcessExit),
+    Exited(ProcessExit, RootReading),
     /// It has exited, and that was detected before.
     AlreadyExited,
     Failed(ReadError),

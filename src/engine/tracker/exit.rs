@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use super::active_run::{ActiveRun, Liveness};
 use super::{PluginTracker, TrackerContext, TrackerDetails};
 use crate::engine::cpu_meter::ReadingSpan;
-use crate::engine::effects::{Effects, PendingCrash, PendingExit};
+use crate::engine::effects::{PendingCrash, PendingExit};
 use crate::history::packed::run_key;
 use crate::history::run_log::RunRecord;
 use crate::os::Probe;
@@ -60,9 +60,11 @@ impl<P> PluginTracker<P> {
         if self.awaits_status {
             self.on_unreported_exit(run, exit, context.probe);
         }
+        self.on_reaped_root(run, context);
         let record = match self.active.take_if(|active| active.about.run == run) {
             Some(mut active) => {
                 active.check_oom_kill(exit, context.probe);
+                Self::release_tree(self.details.record.slot, &mut active, context);
                 self.finish_run(active, context.now, context.tick)
             }
             None => match self.run_mut(run) {
@@ -99,6 +101,9 @@ impl<P> PluginTracker<P> {
         context: &mut TrackerContext<'_, Pr>,
     ) {
         let before_report = self.details.take_exited_child(run);
+        if let Some(last) = last {
+            self.on_final_root(run, last, context);
+        }
         if let Some(last) = last.map(Reading::from) {
             match (&mut self.active, before_report) {
                 (Some(active), _) if active.about.run == run => active.push_last(&last),
@@ -123,7 +128,11 @@ impl<P> PluginTracker<P> {
     }
 
     /// The host ends the child of `run`.
-    pub(super) fn child_stopping<Pr>(&mut self, run: RunId, context: &mut TrackerContext<'_, Pr>) {
+    pub(super) fn child_stopping<Pr: Probe<Process = P>>(
+        &mut self,
+        run: RunId,
+        context: &mut TrackerContext<'_, Pr>,
+    ) {
         // The state of the plugin does not depend on an older run, which was replaced.
         if self.active.as_ref().is_some_and(|active| active.about.run == run) {
             self.set_state(PluginState::Stopping, context.now.wall);
@@ -181,7 +190,9 @@ impl<P> PluginTracker<P> {
         end: RunEnd,
         context: &mut TrackerContext<'_, Pr>,
     ) {
-        let liveness = active.check(context.probe);
+        let slot = self.details.record.slot;
+        let liveness = Self::check_with_tree(slot, &mut active, context);
+        Self::release_tree(slot, &mut active, context);
         if let Liveness::Alive = liveness {
             self.details.surviving_process = active.identity(context.probe);
         }
@@ -230,7 +241,7 @@ impl<P> PluginTracker<P> {
     }
 
     /// Queues a detected exit, to be processed after the host's earlier reports.
-    pub(super) fn queue_exit<Pr>(
+    pub(super) fn queue_exit<Pr: Probe>(
         &self,
         run: RunId,
         exit: ProcessExit,
@@ -250,33 +261,33 @@ impl<P> PluginTracker<P> {
         if run_key(self.run_number) != key {
             return;
         }
+        let slot = self.details.record.slot;
         let Some(active) = &mut self.active else { return };
         let run = active.about.run;
-        if let Liveness::Exited(exit) = active.check(context.probe) {
+        if let Liveness::Exited(exit) = Self::check_with_tree(slot, active, context) {
             self.queue_exit(run, exit, context);
         }
     }
 
     /// Processes an exit that was queued: one that was detected, or the status of one that was
     /// detected before, which arrives late.
-    pub(crate) fn process_exit(
+    pub(crate) fn process_exit<Pr: Probe<Process = P>>(
         &mut self,
         pending: &PendingExit,
-        effects: &mut Effects,
-        tick: u64,
-        clean_exit_codes: &[i32],
+        context: &mut TrackerContext<'_, Pr>,
     ) {
-        let class = pending.exit.class(clean_exit_codes);
+        let class = pending.exit.class(context.clean_exit_codes);
         if self.awaits_status && class != ExitClass::Unknown {
             self.release_unreported(pending.run);
         }
         let is_announced = self.state() == PluginState::Stopping;
         if let Some(mut active) = self.active.take_if(|active| active.about.run == pending.run) {
             self.set_state(self.state().after_exit(class), pending.at.wall);
+            Self::release_tree(self.details.record.slot, &mut active, context);
             if class == ExitClass::Unknown {
                 self.hold_unreported(pending.run, active.process.take());
             }
-            self.finish_run(active, pending.at, tick).classified = is_announced;
+            self.finish_run(active, pending.at, context.tick).classified = is_announced;
         } else if class == ExitClass::Unclean
             && self.is_newest(pending.run)
             && self.run_mut(pending.run).is_some_and(|record| record.counts_as_unknown)
@@ -302,7 +313,7 @@ impl<P> PluginTracker<P> {
         if is_crash_pending {
             let due = pending.at.mono.checked_add(CRASH_GRACE_PERIOD).unwrap_or(pending.at.mono);
             let crash = PendingCrash { due, plugin: self.details.id, run: pending.run };
-            effects.pending_crashes.push_back(crash);
+            context.effects.pending_crashes.push_back(crash);
         }
     }
 }

@@ -61,6 +61,8 @@ impl<P> PluginTracker<P> {
         let reading = self.active.as_mut().map(|active| active.read(context.probe));
         if Pr::READS_TREES {
             self.push_tree_reading(&reading, since, context.probe);
+        } else {
+            self.set_root_reading(&reading, context);
         }
         self.record_sample(reading, context, recorder);
     }
@@ -102,7 +104,7 @@ impl<P> PluginTracker<P> {
                     }
                 }
                 // The sample has no values; the CPU interval continues.
-                Err(NoReading::Exited(exit)) => {
+                Err(NoReading::Exited(exit, _)) => {
                     memory = Memory::Exited;
                     let run = active.about.run;
                     self.queue_exit(run, exit, context);

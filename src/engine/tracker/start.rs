@@ -69,6 +69,7 @@ impl<P> PluginTracker<P> {
             Attach::Found(()) | Attach::Failed(_) => {}
         }
         let survivor = self.details.surviving_process.take();
+        let was_replaced_by_itself = matches!(previous, Some(Previous::SameProcess { .. }));
         let is_same_process = match previous {
             Some(Previous::SameProcess { span, process_start }) => {
                 if span.is_some() {
@@ -112,6 +113,12 @@ impl<P> PluginTracker<P> {
             crash_pending: false,
             counts_as_unknown: false,
         };
+        let slot = self.details.record.slot;
+        if was_replaced_by_itself {
+            context.trees.continue_root(slot, start.run);
+        } else {
+            Self::follow_tree(slot, &mut active, context);
+        }
         let error = active.about.read_error;
         self.active = Some(active);
         let plugin = self.change();
@@ -130,8 +137,12 @@ impl<P> PluginTracker<P> {
         context: &mut TrackerContext<'_, Pr>,
     ) -> Previous {
         let is_announced = self.state() == PluginState::Stopping;
-        let liveness = old.check(context.probe);
+        let slot = self.details.record.slot;
+        let liveness = Self::check_with_tree(slot, &mut old, context);
         let (run, old_pid) = (old.about.run, old.about.pid);
+        if !(matches!(liveness, Liveness::Alive) && pid == old_pid) {
+            Self::release_tree(slot, &mut old, context);
+        }
         let (span, process_start) =
             (old.span.map(|span| span.continued()), old.about.process_start);
         if let Liveness::Alive = liveness {

@@ -8,7 +8,11 @@ use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions, WaitIdStatus, pidfd_open, waitid};
 
 use super::ChildState;
+use crate::history::units::CpuTime;
 use crate::os::linux::cpu_time;
+use crate::os::linux::units::Units;
+use crate::os::pid::is_proc_foreign;
+use crate::os::procfs;
 use crate::sync::command::ChildReading;
 
 /// The interval between two checks where the kernel has no pidfd.
@@ -21,13 +25,28 @@ const LONGEST_WAIT: Duration = Duration::from_secs(24 * 60 * 60);
 pub(crate) fn read(pid: u32) -> Option<ChildReading> {
     let pid = nix::unistd::Pid::from_raw(i32::try_from(pid).ok()?);
     let (at, cpu_time) = cpu_time(nix::time::clock_getcpuclockid(pid).ok()?);
-    Some(ChildReading { at, cpu_time: cpu_time? })
+    Some(ChildReading { at, cpu_time: cpu_time?, children_cpu: None })
+}
+
+/// The last reading of a child that has exited and was not reaped.
+fn read_last(pid: u32) -> Option<ChildReading> {
+    Some(ChildReading { children_cpu: read_children_cpu(pid), ..read(pid)? })
+}
+
+/// The CPU time of the children for which it has waited: `cutime` and `cstime` of proc(5).
+fn read_children_cpu(pid: u32) -> Option<CpuTime> {
+    if is_proc_foreign() {
+        return None;
+    }
+    let stat = std::fs::read(format!("/proc/{pid}/stat")).ok()?;
+    let ticks = procfs::process_stat(&stat)?.children_ticks;
+    Some(Units::new().ticks_to_time(ticks).into())
 }
 
 /// Checks whether the child has exited, without waiting.
 pub(crate) fn check(pid: u32) -> ChildState {
     match wait_without_reaping(pid, WaitIdOptions::NOHANG) {
-        Ok(Some(_)) => ChildState::Exited(read(pid)),
+        Ok(Some(_)) => ChildState::Exited(read_last(pid)),
         Ok(None) => ChildState::Running,
         Err(_) => ChildState::Unknown,
     }
@@ -36,7 +55,7 @@ pub(crate) fn check(pid: u32) -> ChildState {
 /// Blocks until the child has exited, and returns its last reading. `None` also if it cannot be
 /// waited for.
 pub(crate) fn wait(pid: u32) -> Option<ChildReading> {
-    wait_without_reaping(pid, WaitIdOptions::empty()).ok().and_then(|_| read(pid))
+    wait_without_reaping(pid, WaitIdOptions::empty()).ok().and_then(|_| read_last(pid))
 }
 
 fn wait_without_reaping(

@@ -235,21 +235,27 @@ impl Driver {
         if should_read {
             self.read_root(slot);
         }
-        let id = TreeId(slot.into());
-        self.trees.release_root(id, &mut self.kernel, &mut |kernel| Self::read(kernel, process));
+        self.release_root(slot, process);
         if let Some(plugin) = self.plugins[usize::from(slot)].as_mut() {
             plugin.tracker = None;
+        }
+    }
+
+    fn release_root(&mut self, slot: u8, process: usize) {
+        let id = TreeId(slot.into());
+        if let Some(held) = self.trees.open_root(id, &mut self.kernel) {
+            let reading = Self::read(&mut self.kernel, process);
+            self.trees.release_root(id, held, reading);
         }
     }
 
     fn remove(&mut self, slot: u8) {
         let Some(plugin) = self.plugins[usize::from(slot)].take() else { return };
         self.removed.push((plugin.account, plugin.own_cpu + plugin.others_cpu));
-        let id = TreeId(slot.into());
-        self.trees.remove_tree(id, &mut self.kernel, &mut |kernel| {
-            let process = plugin.tracker.map(|tracker| tracker.process);
-            process.map_or(RootReading::Failed, |process| Self::read(kernel, process))
-        });
+        if let Some(Tracker { process, .. }) = plugin.tracker {
+            self.release_root(slot, process);
+        }
+        self.trees.remove_tree(TreeId(slot.into()));
     }
 
     pub(super) fn check(&mut self) -> Result<(), String> {

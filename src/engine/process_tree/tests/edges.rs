@@ -236,7 +236,7 @@ fn removed_tree_is_forgotten() {
     let (mut driver, root) = one_plugin();
     child(&mut driver, root);
     driver.tick();
-    driver.trees.remove_tree(TreeId(0), &mut driver.kernel, &mut |_| RootReading::Failed);
+    driver.trees.remove_tree(TreeId(0));
     assert_eq!(driver.trees.usage(TreeId(0)), None);
     driver.kernel.counts = Counts::default();
     driver.trees.begin_pass(&mut driver.kernel);

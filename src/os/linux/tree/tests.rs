@@ -14,7 +14,7 @@ use super::cursor::{PidCursor, Source};
 use super::*;
 use crate::os::linux::NativeProbe;
 use crate::os::linux::cpu_source::cpu_time;
-use crate::os::{clock, pid};
+use crate::os::{Probe as _, clock, pid};
 
 fn source() -> NativeTreeSource {
     let budget = FdBudget::new();
@@ -251,9 +251,9 @@ fn children_cpu_counts_reaped_children() {
 #[test]
 fn probe_has_no_trees_of_a_foreign_proc() {
     let (mut probe, _wake) = NativeProbe::new().unwrap();
-    assert!(probe.tree_source().is_some_and(|trees| trees.last_pid().is_some()));
+    assert!(probe.trees().is_some_and(|trees| trees.last_pid().is_some()));
     probe.is_foreign = true;
-    assert!(probe.tree_source().is_none());
+    assert!(probe.trees().is_none());
 }
 
 #[test]

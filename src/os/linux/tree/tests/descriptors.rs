@@ -43,7 +43,7 @@ fn members_leave_descriptors_to_attached_processes() {
     set_limit(128);
     let children: Vec<ChildGuard> = (0..70).map(|_| sleeper()).collect();
     let (mut probe, _wake) = NativeProbe::new().unwrap();
-    let source = probe.tree_source().unwrap();
+    let source = probe.trees().unwrap();
     source.last_pid();
     let open_member = |child: &ChildGuard| open(source, child.pid()).1;
     let members: Vec<TreeMember> = children.iter().map(open_member).collect();
@@ -52,26 +52,26 @@ fn members_leave_descriptors_to_attached_processes() {
     // Four attached processes find room at once, and members close as many files.
     let mut attached: Vec<_> = children[..4].iter().map(|c| attach(&mut probe, c.pid())).collect();
     assert!(attached.iter().all(|process| process.fds.is_some()));
-    assert_eq!(read_all(probe.tree_source().unwrap(), &members), 51 - 8);
+    assert_eq!(read_all(probe.trees().unwrap(), &members), 51 - 8);
     // More than that are held in the next passes.
     attached.extend(children[4..29].iter().map(|child| attach(&mut probe, child.pid())));
     for _ in 0..8 {
-        read_all(probe.tree_source().unwrap(), &members);
+        read_all(probe.trees().unwrap(), &members);
         for process in &mut attached {
             probe.read(process).unwrap();
         }
     }
     assert!(attached.iter().all(|process| process.fds.is_some()));
-    assert_eq!(read_all(probe.tree_source().unwrap(), &members), 0);
+    assert_eq!(read_all(probe.trees().unwrap(), &members), 0);
     assert!(own_descriptors().len() <= 64 + 10, "the host has a few of its own");
     // Members take them again.
     attached.truncate(4);
-    assert_eq!(read_all(probe.tree_source().unwrap(), &members), 51 - 8);
+    assert_eq!(read_all(probe.trees().unwrap(), &members), 51 - 8);
     drop(attached);
     set_limit(1_024);
-    assert_eq!(read_all(probe.tree_source().unwrap(), &members), 70);
+    assert_eq!(read_all(probe.trees().unwrap(), &members), 70);
     set_limit(128);
-    assert_eq!(read_all(probe.tree_source().unwrap(), &members), 51);
+    assert_eq!(read_all(probe.trees().unwrap(), &members), 51);
 }
 
 #[test]
@@ -82,7 +82,7 @@ fn exhausted_descriptors_lose_no_member() {
     set_limit(256);
     let children: Vec<ChildGuard> = (0..4).map(|_| sleeper()).collect();
     let (mut probe, _wake) = NativeProbe::new().unwrap();
-    let source = probe.tree_source().unwrap();
+    let source = probe.trees().unwrap();
     source.last_pid();
     let (_, early) = open(source, children[0].pid());
     // All descriptors are the host's.
@@ -132,7 +132,7 @@ fn members_leave_no_descriptors() {
     let before = own_descriptors();
     let child = sleeper();
     let mut probe = NativeProbe::new().unwrap();
-    let source = probe.0.tree_source().unwrap();
+    let source = probe.0.trees().unwrap();
     source.last_pid();
     let with_source = own_descriptors();
     for _ in 0..20 {

@@ -1,0 +1,153 @@
+//! The process tree of one plugin: when its root is added, read and released.
+
+use super::active_run::{ActiveRun, Checked, Liveness, NoReading, TickReading};
+use super::record::TickRecorder;
+use super::{PluginTracker, TrackerContext};
+use crate::engine::process_tree::{FinalRoot, RootReading};
+use crate::history::metric::Metric;
+use crate::history::tree_row::ProcessRow;
+use crate::os::Probe;
+use crate::snapshot::run::RunId;
+use crate::sync::command::ChildReading;
+
+impl<P> PluginTracker<P> {
+    /// Checks the process of a run that has ended, or may have, with its tree: the times of children
+    /// that it has waited for are lost once it is reaped.
+    pub(super) fn check_with_tree<Pr: Probe<Process = P>>(
+        slot: u32,
+        active: &mut ActiveRun<P>,
+        context: &mut TrackerContext<'_, Pr>,
+    ) -> Liveness {
+        if active.has_exited() {
+            return Liveness::AlreadyExited;
+        }
+        context.trees.begin_exit_pass(slot, context.probe);
+        let Checked { liveness, root } = active.check(context.probe);
+        context.trees.finish_exit_pass(slot, root);
+        liveness
+    }
+
+    /// Adds the process of the active run as the root of the plugin's tree, once it is attached.
+    pub(super) fn follow_tree<Pr: Probe<Process = P>>(
+        slot: u32,
+        active: &mut ActiveRun<P>,
+        context: &mut TrackerContext<'_, Pr>,
+    ) {
+        let Some(root) = active.new_root().filter(|_| !active.has_exited()) else { return };
+        let (run, now) = (active.about.run, context.now.mono);
+        if let Some(from) = context.trees.follow(slot, run, root, now, context.probe) {
+            active.count_from(from);
+        }
+    }
+
+    /// The active run ends: its process is no longer the root.
+    pub(super) fn release_tree<Pr: Probe<Process = P>>(
+        slot: u32,
+        active: &mut ActiveRun<P>,
+        context: &mut TrackerContext<'_, Pr>,
+    ) {
+        let is_waited_for = active.about.is_waited_for;
+        let TrackerContext { trees, probe, .. } = context;
+        trees.release(slot, is_waited_for, *probe, |probe| active.read_root(probe));
+    }
+
+    /// The plugin is removed.
+    pub(crate) fn remove_tree<Pr: Probe<Process = P>>(
+        &mut self,
+        context: &mut TrackerContext<'_, Pr>,
+    ) {
+        let slot = self.details.record.slot;
+        if let Some(active) = &mut self.active {
+            Self::release_tree(slot, active, context);
+        }
+        context.trees.remove(slot);
+    }
+
+    /// The host has reaped the process of a run without a reading of it.
+    pub(super) fn on_reaped_root<Pr: Probe<Process = P>>(
+        &self,
+        run: RunId,
+        context: &mut TrackerContext<'_, Pr>,
+    ) {
+        let slot = self.details.record.slot;
+        if self.active.as_ref().is_some_and(|active| active.about.run == run) {
+            context.trees.begin_exit_pass(slot, context.probe);
+            context.trees.finish_exit_pass(slot, RootReading::Reaped);
+        }
+    }
+
+    /// The host has reaped the child of a run after a reading of it.
+    pub(super) fn on_final_root<Pr: Probe<Process = P>>(
+        &self,
+        run: RunId,
+        last: ChildReading,
+        context: &mut TrackerContext<'_, Pr>,
+    ) {
+        let last = FinalRoot { cpu_time: last.cpu_time, children_cpu: last.children_cpu };
+        context.trees.set_final_root(self.details.record.slot, run, last, context.probe);
+    }
+
+    /// Stores a tick's reading of the process.
+    #[inline]
+    pub(super) fn set_root_reading<Pr: Probe<Process = P>>(
+        &self,
+        reading: &Option<Result<TickReading, NoReading>>,
+        context: &mut TrackerContext<'_, Pr>,
+    ) {
+        let Some(active) = &self.active else { return };
+        let root = match reading {
+            Some(Ok(_)) => RootReading::Alive { cpu_time: active.counted_cpu() },
+            Some(Err(NoReading::Exited(_, root))) => *root,
+            Some(Err(NoReading::AlreadyExited | NoReading::Failed(_))) | None => return,
+        };
+        context.trees.set_root_reading(self.details.record.slot, root);
+    }
+
+    /// The tick has detected the exit of the process, and all processes were read: reads the tree once
+    /// more, as long as the process is a zombie.
+    pub(crate) fn read_tree_of_exited<Pr: Probe<Process = P>>(
+        &mut self,
+        context: &mut TrackerContext<'_, Pr>,
+    ) {
+        let slot = self.details.record.slot;
+        let Some(active) = &mut self.active else { return };
+        context.trees.begin_exit_pass(slot, context.probe);
+        let root = active.read_root(context.probe);
+        context.trees.finish_exit_pass(slot, root);
+    }
+
+    /// Records the values of the tree beside the sample of this tick.
+    pub(crate) fn record_tick_tree<Pr: Probe<Process = P>>(
+        &mut self,
+        context: &mut TrackerContext<'_, Pr>,
+        recorder: &mut TickRecorder<'_>,
+    ) {
+        let slot = self.details.record.slot;
+        if let Some(active) = &mut self.active
+            && context.trees.is_unfollowed(slot)
+        {
+            Self::follow_tree(slot, active, context);
+        }
+        let Some(&own) = recorder.samples.get(slot as usize) else { return };
+        let now = context.now.mono;
+        let Some(tree) = context.trees.tick_values(slot, own, now, self.min_interval) else {
+            return;
+        };
+        if !self.record_tree(&tree, recorder) {
+            return;
+        }
+        let mut listed = 0;
+        if let Some(active) = self.active.as_ref().filter(|active| !active.has_exited()) {
+            listed = 1;
+            recorder.processes.push(ProcessRow {
+                slot,
+                pid: active.about.pid,
+                parent: 0,
+                cpu: own.get(Metric::Cpu),
+                kib: own.get(Metric::Memory),
+                name: active.about.name,
+            });
+        }
+        context.trees.list(slot, listed, recorder.processes);
+    }
+}
