@@ -94,8 +94,10 @@ fn add(registry: &mut Registry, name: &str, kind: &str, all: Vec<Series>) {
         }
         ("info", _) => {
             let family = Family::<Vec<(String, String)>, Gauge>::default();
-            let version = env!("CARGO_PKG_VERSION").to_owned();
-            family.get_or_create(&vec![("version".to_owned(), version)]).set(1);
+            for (labels, value) in all {
+                let [version] = labels.try_into().expect("one label");
+                family.get_or_create(&vec![("version".to_owned(), version)]).set(value as i64);
+            }
             register(registry, "plugmeter_build_info", unit, family);
         }
         ("counter", true) => fill(registry, name, unit, all, |counter: &Counter, value| {
