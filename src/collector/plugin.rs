@@ -118,13 +118,15 @@ impl Plugin {
     /// twice and have called `setsid`, which cannot be attributed to the plugin without a cgroup. The
     /// number of processes and the memory of the tree are read as without one.
     ///
-    /// `cgroup` is the folder of a cgroup of version 2. Put the process into it before this call, and
-    /// no process of others: all that is used in it, and in the cgroups below it, counts as the
-    /// plugin's. It is opened by this call, and stays open until the next run begins, the plugin is
-    /// removed, or the cgroup is: another one with the same name has no effect. If it is removed while
-    /// the run is active, that is logged once, and the tree is measured as without a cgroup; its CPU
-    /// time grows again once that measure, from the start of the run, exceeds what the cgroup had
-    /// counted. So no time counts twice.
+    /// `cgroup` is the folder of a cgroup of version 2. The process enters it before it starts others,
+    /// and nothing else does: all CPU time that is used in it, and in the cgroups below it, counts as
+    /// the plugin's.
+    ///
+    /// The cgroup is opened by this call, and stays open until the next run begins, the plugin is
+    /// removed, or the cgroup is. Another one with the same name has no effect. If it is removed while
+    /// the run is active, a warning is logged once, and the tree is measured as without a cgroup: its
+    /// CPU time grows again as soon as that measure, from the start of the run, exceeds what the cgroup
+    /// had counted. So no CPU time counts twice.
     ///
     /// ```no_run
     /// use plugmeter::{Collector, Config};
