@@ -96,7 +96,10 @@ impl Config {
     /// Whether samples have the values of process trees: those of the reported process and its
     /// descendants together, beside those of the process alone.
     ///
-    /// Default: on with the native probe, off with the portable one. Without them
+    /// Default: on with the native probe, off with the portable one, which has to list all processes
+    /// of the machine in each tick, and counts nothing that a descendant has used after its last
+    /// tick. Process trees cannot be read at all where `/proc` belongs to another PID namespace; this
+    /// is logged. Without them
     /// [`Sample::process_count`](crate::Sample::process_count) and the other values of trees are
     /// `None`.
     ///

@@ -4,8 +4,8 @@
 //!
 //! It is for hosts (a chat bot, an editor, a job runner, a supervisor) that need to know at any
 //! time: *which plugin uses the CPU, since when, does its memory grow, how often did it crash, and
-//! what has it done?* It samples one process per plugin, the one that the host reports, and does
-//! not follow process trees.
+//! what has it done?* It samples the process that the host reports, and beside it the whole process
+//! tree, because a plugin may be a wrapper (`sh -c`, `npx`, `uv run`) or have workers.
 //!
 //! # Guide
 //!
@@ -74,6 +74,8 @@
 //!   immediately, the CPU time since the previous reading is lost.
 //! - **Memory** is the resident set size. Shared pages count in each process, and huge pages of
 //!   hugetlbfs in none. On Linux it is exact on kernel 6.16 and newer: see [`Sample::memory_bytes`].
+//! - **Process trees**: [`Sample`] and [`Aggregates`] have CPU and memory of the reported process
+//!   alone, and of its tree. See [below](#process-trees).
 //! - **Crashes**: a run counts as a crash if it ends with an unclean exit code or signal. Clean are
 //!   exit code 0, the signals HUP, INT, TERM and PIPE, the exit codes by which shells and runtimes
 //!   report these signals (129, 130, 141, 143), and those of [`Config::clean_exit_codes`]. It does
@@ -86,6 +88,38 @@
 //!   its status is reported, which then decides state and crash count.
 //! - **p95** is the value at its rank among the recorded values. Nothing is estimated.
 //! - An unknown value is `None`, in memory and in JSON, and enters no average.
+//!
+//! # Process trees
+//!
+//! A process tree is the reported process, its root, with all its descendants. Their values are
+//! never less than those of the root alone, and equal to them for a plugin of one process.
+//!
+//! - **CPU** of a tree is the sum of the CPU clocks of its living processes, and the CPU time of those
+//!   that have ended. The kernel adds that to the process that has waited for them (`cutime` and
+//!   `cstime` of proc(5)), in steps of 10 ms: up to 20 ms of each process that waits for children are
+//!   counted later, and nothing is counted twice. So a child counts however short its life was, once
+//!   it is waited for.
+//! - **Memory** is the sum of the resident set sizes: an upper bound, because a page that several
+//!   processes share counts in each.
+//! - A process counts in one tree: that of its nearest registered ancestor. Of a zombie the CPU time
+//!   counts, and it is not one of the [processes](Sample::process_count). `exec` changes nothing.
+//! - Descendants that outlive the root stay in the plugin's tree, also beside the next run, until they
+//!   end or the plugin is removed: then [`Sample::process_count`] is positive and [`Sample::pid`] is
+//!   `None`. So does a process that lives on although another one was reported.
+//! - A descendant is found by the pids that were assigned since the previous tick, and counts only if
+//!   it is proven to be one: its parent is alive after the child was read, or it is an orphan in the
+//!   session or the process group of a root that is alive. A host that starts plugins in a process
+//!   group of their own (`CommandExt::process_group(0)`) gives the most proof.
+//! - What cannot be known: the CPU time that children of a process that ignores `SIGCHLD` use after
+//!   their last tick; daemons that fork twice and call `setsid`, all between two ticks; and what a
+//!   root's last children have used, if the host reaps the root before the sampler has read it.
+//! - A tree has at most 1,024 descendants, and all trees together 4,096. Beyond that, and where
+//!   processes cannot be listed, memory and number of processes are unknown.
+//!
+//! [`Config::process_trees`] switches them off, and on for the portable probe, which finds descendants
+//! by a list of all processes and counts nothing that they have used after their last tick. Trees
+//! cannot be read where `/proc` belongs to another PID namespace, and do not contain processes
+//! that this user may not see (the option `hidepid` of `/proc`).
 //!
 //! # Guarantees
 //!
@@ -103,9 +137,9 @@
 //!    [`Collector::sample_now`]. Registering takes a short lock among registering threads.
 //! 6. **A counter never decreases and never loses an event.** Event counts, crash counts and CPU
 //!    time belong to the plugin's name.
-//! 7. **Values belong to the registered process, or they are absent.** A reused pid, the id of a
-//!    thread, a zombie, or a process that may not be read never yields another process's values,
-//!    and never a zero in place of an unknown value.
+//! 7. **Values belong to the registered process and its tree, or they are absent.** A reused pid, the
+//!    id of a thread, a zombie, or a process that may not be read never yields another process's
+//!    values, and never a zero in place of an unknown value.
 //! 8. **The sampler survives.** A read that fails or panics costs that plugin that tick. It is
 //!    counted and shown. A panic is caught only if the host is built with `panic = "unwind"`, the
 //!    default: with `panic = "abort"` it ends the host.

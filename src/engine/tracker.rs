@@ -63,7 +63,7 @@ pub(crate) struct PluginTracker<P> {
     min_interval: Duration,
     /// Whether the process of the active run is suspended; `None` if unknown.
     is_suspended: Option<bool>,
-    /// [`TrackerDetails::unreported`] holds processes.
+    /// [`RareDetails::unreported`] holds processes.
     awaits_status: bool,
     /// Readings of a process have come with readings of its tree.
     has_tree_readings: bool,
@@ -87,31 +87,50 @@ struct TrackerDetails<P> {
     /// immediately.
     record: PluginRecord,
     published: Option<Arc<PluginRecord>>,
+    rare: Option<Box<RareDetails<P>>>,
+}
+
+/// The parts of a tracker that most plugins never need.
+#[derive(Debug)]
+struct RareDetails<P> {
     /// Identity of a process that lives on although its run ended by a report of the host.
     surviving_process: Option<Identity>,
     /// When the newest run that counted as a crash ended.
     last_crash: Option<MonoNanos>,
-    /// The processes of runs that have exited without a known status, oldest first, while the kernel
-    /// may still report one.
-    unreported: Vec<(RunId, P)>,
-    rare: Option<Box<RareDetails>>,
-}
-
-/// The parts of a tracker that most plugins never need.
-#[derive(Debug, Default)]
-struct RareDetails {
     /// Read errors that were logged.
     logged: Vec<ReadError>,
     /// Children whose exit was detected before the host's report of it, oldest first. The report
     /// has their last reading.
     exited_children: Vec<(RunId, ReadingSpan)>,
+    /// The processes of runs that have exited without a known status, oldest first, while the kernel
+    /// may still report one.
+    unreported: Vec<(RunId, P)>,
     /// Used where readings of a process come with readings of its tree.
     tree: TreeMeter,
 }
 
 impl<P> TrackerDetails<P> {
-    fn rare(&mut self) -> &mut RareDetails {
-        self.rare.get_or_insert_default()
+    fn rare(&mut self) -> &mut RareDetails<P> {
+        self.rare.get_or_insert_with(|| {
+            Box::new(RareDetails {
+                surviving_process: None,
+                last_crash: None,
+                logged: Vec::new(),
+                exited_children: Vec::new(),
+                unreported: Vec::new(),
+                tree: TreeMeter::default(),
+            })
+        })
+    }
+
+    fn set_surviving_process(&mut self, identity: Option<Identity>) {
+        if identity.is_some() || self.rare.is_some() {
+            self.rare().surviving_process = identity;
+        }
+    }
+
+    fn take_surviving_process(&mut self) -> Option<Identity> {
+        self.rare.as_mut()?.surviving_process.take()
     }
 }
 
@@ -141,15 +160,7 @@ impl<P> PluginTracker<P> {
             suspended_since: None,
             read_error: None,
         };
-        let details = TrackerDetails {
-            id,
-            record,
-            published: None,
-            surviving_process: None,
-            last_crash: None,
-            unreported: Vec::new(),
-            rare: None,
-        };
+        let details = TrackerDetails { id, record, published: None, rare: None };
         Self {
             active: None,
             events,
@@ -261,9 +272,9 @@ impl<P> PluginTracker<P> {
         // An older run may be counted after a newer one, and the wall clock may have been set back
         // between the two.
         if let Some((mono, wall)) = end
-            && self.details.last_crash.is_none_or(|last| last <= mono)
+            && self.details.rare().last_crash.is_none_or(|last| last <= mono)
         {
-            self.details.last_crash = Some(mono);
+            self.details.rare().last_crash = Some(mono);
             self.details.record.last_crash = Some(wall);
         }
     }

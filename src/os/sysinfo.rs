@@ -4,13 +4,15 @@
 //! clock: sysinfo's `cpu_usage()` divides by a system-wide value that sysinfo refreshes at its own
 //! times.
 
-use super::tree::NoTrees;
+mod trees;
+
 use std::io;
 use std::time::Duration;
 
 use crossbeam_utils::sync::Parker;
-use sysinfo::{Pid, ProcessRefreshKind, ProcessStatus, ProcessesToUpdate, System};
+use sysinfo::{Pid, Process, ProcessRefreshKind, ProcessStatus, ProcessesToUpdate, System};
 
+use self::trees::{ListedProcess, SysinfoTrees};
 use super::pid::{
     FOREIGN_PROC, exists, has_exited_as_zombie, is_proc_foreign, is_thread, start_in_seconds,
 };
@@ -43,6 +45,22 @@ const LISTS_ALL: bool = !cfg!(target_os = "linux");
 /// that was requested once, until a refresh finds that it has exited.
 const MAX_UNUSED: usize = 64;
 
+/// Whether a resident memory of zero means that the process may not be inspected.
+const ARE_ZEROS_HIDDEN: bool = LISTS_ALL;
+
+/// The middle of a refresh: sysinfo does not report when it read each process.
+const fn middle(MonoNanos(before): MonoNanos, MonoNanos(after): MonoNanos) -> MonoNanos {
+    MonoNanos(before + (after - before) / 2)
+}
+
+/// A zombie keeps its pid and its CPU time until it is reaped.
+fn has_exited(process: &Process) -> bool {
+    match process.status() {
+        ProcessStatus::Zombie => has_exited_as_zombie(process.pid().as_u32()),
+        status => status == ProcessStatus::Dead,
+    }
+}
+
 /// Reads processes by sysinfo, all of them in one refresh a tick; waits by parking its thread.
 pub(crate) struct SysinfoProbe {
     system: System,
@@ -61,6 +79,8 @@ pub(crate) struct SysinfoProbe {
     count_after_cleanup: usize,
     /// The time of the tick's refresh; `None` if it failed.
     refreshed_at: Option<MonoNanos>,
+    /// Created at the first use.
+    trees: Option<SysinfoTrees>,
     parker: Parker,
 }
 
@@ -88,12 +108,13 @@ impl SysinfoProbe {
         let mut probe = Self {
             system: System::new().map_err(io::Error::other)?,
             control_pid: LISTS_ALL.then(|| Pid::from_u32(std::process::id())),
-            are_zeros_hidden: LISTS_ALL,
+            are_zeros_hidden: ARE_ZEROS_HIDDEN,
             epoch: Duration::ZERO,
             is_foreign: is_proc_foreign(),
             pids: Vec::new(),
             count_after_cleanup: 0,
             refreshed_at: None,
+            trees: None,
             parker,
         };
         if !probe.is_foreign {
@@ -126,12 +147,11 @@ impl SysinfoProbe {
         self.pids.sort_unstable();
         self.pids.dedup();
         let kind = ProcessRefreshKind::nothing().with_cpu().with_memory().without_tasks();
-        let MonoNanos(before) = clock::mono();
+        let before = clock::mono();
         self.system.refresh_processes_specifics(ProcessesToUpdate::Some(&self.pids), true, kind);
-        let MonoNanos(after) = clock::mono();
+        let at = middle(before, clock::mono());
         let succeeded = self.control_pid.is_none_or(|pid| self.system.process(pid).is_some());
-        // The middle of the refresh: sysinfo does not report when it read each process.
-        succeeded.then_some(MonoNanos(before + (after - before) / 2))
+        succeeded.then_some(at)
     }
 
     fn refresh_one(&mut self, pid: u32) -> Option<MonoNanos> {
@@ -152,11 +172,7 @@ impl SysinfoProbe {
         let process = self.system.process(Pid::from_u32(pid))?;
         Some(ProcessInfo {
             start_time: process.start_time(),
-            // A zombie keeps its pid and its CPU time until it is reaped.
-            has_exited: match process.status() {
-                ProcessStatus::Zombie => has_exited_as_zombie(pid),
-                status => status == ProcessStatus::Dead,
-            },
+            has_exited: has_exited(process),
             reading: Reading {
                 at,
                 cpu_time: Some(Duration::from_millis(process.accumulated_cpu_time()).into()),
@@ -207,11 +223,14 @@ impl SysinfoProbe {
 
 impl Probe for SysinfoProbe {
     type Process = TrackedProcess;
-    type Member = NoTrees;
-    type Trees = NoTrees;
+    type Member = ListedProcess;
+    type Trees = SysinfoTrees;
 
-    fn trees(&mut self) -> Option<&mut NoTrees> {
-        None
+    fn trees(&mut self) -> Option<&mut SysinfoTrees> {
+        if self.trees.is_none() && !self.is_foreign {
+            self.trees = SysinfoTrees::new();
+        }
+        self.trees.as_mut()
     }
 
     fn attach(

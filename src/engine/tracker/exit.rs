@@ -55,7 +55,7 @@ impl<P> PluginTracker<P> {
         let is_clean = class != ExitClass::Unclean;
         // The host has reaped it: nothing is left to read, and the pid may belong to another one.
         if is_newest {
-            self.details.surviving_process = None;
+            self.details.set_surviving_process(None);
         }
         if self.awaits_status {
             self.on_unreported_exit(run, exit, context.probe);
@@ -194,7 +194,7 @@ impl<P> PluginTracker<P> {
         let liveness = Self::check_with_tree(slot, &mut active, context);
         Self::release_tree(slot, &mut active, context);
         if let Liveness::Alive = liveness {
-            self.details.surviving_process = active.identity(context.probe);
+            self.details.set_surviving_process(active.identity(context.probe));
         }
         if liveness.has_exited_without_status() {
             self.hold_unreported(active.about.run, active.process.take());

@@ -68,7 +68,7 @@ impl<P> PluginTracker<P> {
             Attach::Exited(exit) => self.queue_exit(start.run, exit, context),
             Attach::Found(()) | Attach::Failed(_) => {}
         }
-        let survivor = self.details.surviving_process.take();
+        let survivor = self.details.take_surviving_process();
         let was_replaced_by_itself = matches!(previous, Some(Previous::SameProcess { .. }));
         let is_same_process = match previous {
             Some(Previous::SameProcess { span, process_start }) => {
@@ -149,7 +149,7 @@ impl<P> PluginTracker<P> {
             (old.span.map(|span| span.continued()), old.about.process_start);
         if let Liveness::Alive = liveness {
             // For the run after the next, in case the reported process is rejected.
-            self.details.surviving_process = old.identity(context.probe);
+            self.details.set_surviving_process(old.identity(context.probe));
         }
         if liveness.has_exited_without_status() {
             self.hold_unreported(run, old.process.take());

@@ -14,7 +14,7 @@ impl<P> PluginTracker<P> {
     /// Holds the process of a run whose exit was detected without a status.
     pub(super) fn hold_unreported(&mut self, run: RunId, process: Option<P>) {
         let Some(process) = process else { return };
-        let unreported = &mut self.details.unreported;
+        let unreported = &mut self.details.rare().unreported;
         if unreported.len() == MAX_UNREPORTED {
             // The oldest: its parent reaps none of its children, or reaps them late.
             unreported.remove(0);
@@ -25,8 +25,9 @@ impl<P> PluginTracker<P> {
 
     /// Releases the process of a run whose status is known.
     pub(super) fn release_unreported(&mut self, run: RunId) {
-        self.details.unreported.retain(|(held, _)| *held != run);
-        self.awaits_status = !self.details.unreported.is_empty();
+        let unreported = &mut self.details.rare().unreported;
+        unreported.retain(|(held, _)| *held != run);
+        self.awaits_status = !unreported.is_empty();
     }
 
     /// Requests the status of each held process, and queues the exits with those that are known.
@@ -34,7 +35,7 @@ impl<P> PluginTracker<P> {
         &mut self,
         context: &mut TrackerContext<'_, Pr>,
     ) {
-        let mut unreported = std::mem::take(&mut self.details.unreported);
+        let mut unreported = std::mem::take(&mut self.details.rare().unreported);
         unreported.retain(|(run, process)| {
             match catch_probe_panic(|| context.probe.late_status(process)) {
                 Ok(Some(exit @ (ProcessExit::Exited(_) | ProcessExit::Signaled(_)))) => {
@@ -47,7 +48,7 @@ impl<P> PluginTracker<P> {
             }
         });
         self.awaits_status = !unreported.is_empty();
-        self.details.unreported = unreported;
+        self.details.rare().unreported = unreported;
     }
 
     /// The host reports the exit of a run whose process is held: releases it, and finds out whether
@@ -58,7 +59,7 @@ impl<P> PluginTracker<P> {
         exit: ProcessExit,
         probe: &Pr,
     ) {
-        let held = self.details.unreported.iter().find(|(held, _)| *held == run);
+        let held = self.details.rare().unreported.iter().find(|(held, _)| *held == run);
         let oom_killed = held.and_then(|(_, process)| oom_kill(exit, process, probe));
         self.record_late_oom_kill(run, oom_killed);
         self.release_unreported(run);
