@@ -20,8 +20,8 @@ pub(crate) fn introduction(options: &Options) -> String {
     let time = format!("for {length:?}, with a sample every {interval:?}");
     match options.processes.len() {
         0 => {
-            let habits = Role::ALL.map(|role| format!("  {:<6}  {}\n", role.name(), role.habit()));
-            format!("Five plugins, each in its own process, {time}:\n\n{}", habits.concat())
+            let habits = Role::ALL.map(|role| format!("  {:<7}  {}\n", role.name(), role.habit()));
+            format!("Six plugins, each a child process, {time}:\n\n{}", habits.concat())
         }
         1 => format!("One process, {time}.\n"),
         many => format!("{many} processes, {time}.\n"),
@@ -108,7 +108,9 @@ impl Report {
 
     /// The plugins with the largest aggregates.
     fn write_maxima(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some((cpu, name)) = self.largest(|_, all| all.tree_cpu.or(all.cpu).map(|cpu| cpu.avg)) {
+        if let Some((cpu, name)) =
+            self.largest(|_, all| all.tree_cpu.or(all.cpu).map(|cpu| cpu.avg))
+        {
             writeln!(f, "Most CPU         {name}: {cpu:.1} % of a core on average")?;
         }
         let increase = |view: PluginView<'_>, _: &Aggregates| {
