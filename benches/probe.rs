@@ -159,15 +159,13 @@ mod linux {
                 "| {trees} | {forks} | {name} | {median:.1} us | {lowest:.1} us | {ratio:.2} |"
             );
         }
-        if forks == 0 {
-            let [with, without] = [1, 2].map(|i| micros(median(&results[i].1)));
-            let [low_with, low_without] = [1, 2].map(|i| micros(results[i].1[0]));
-            println!(
-                "| {trees} | {forks} | with trees more than without | {:.1} us | {:.1} us | |",
-                with - without,
-                low_with - low_without,
-            );
-        }
+        let [with, without] = [1, 2].map(|i| micros(median(&results[i].1)));
+        let [low_with, low_without] = [1, 2].map(|i| micros(results[i].1[0]));
+        println!(
+            "| {trees} | {forks} | with trees more than without | {:.1} us | {:.1} us | |",
+            with - without,
+            low_with - low_without,
+        );
     }
 
     fn children_of(pid: u32) -> Vec<u32> {

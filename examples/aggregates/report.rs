@@ -103,6 +103,12 @@ impl Report {
         for run in &runs[hidden..] {
             writeln!(f, "  run     {}", run_line(run, self.ended.sampled_at()))?;
         }
+        // The CPU time of a run is that of its process alone.
+        let descendants = view.tree_cpu_time().saturating_sub(view.cpu_time());
+        if !descendants.is_zero() {
+            let cpu = descendants.as_secs_f64();
+            writeln!(f, "  descendants {cpu:>35.2} s of CPU, also of those that have ended")?;
+        }
         writeln!(f)
     }
 
