@@ -17,6 +17,18 @@ pub(super) enum Hold<M> {
     Tracker,
     /// The trees.
     Trees(M),
+    /// Nobody: it was a root that could not be opened or read when it was released. The next passes
+    /// open it again.
+    Lost(PidReuse),
+}
+
+/// Whether the pid of a lost process was assigned again since the process had it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum PidReuse {
+    No,
+    Yes,
+    /// Not known: the assigned pids were not followed.
+    Unknown,
 }
 
 /// A proven reading of this pass.
@@ -276,6 +288,36 @@ impl<M> Members<M> {
             && !is_circle
         {
             (member.parent, member.is_orphan) = (parent, is_orphan);
+        }
+    }
+
+    /// Members that are about to be removed prove nothing any more. New members without another proof
+    /// are removed as well.
+    pub(super) fn drop_proofs(&mut self) {
+        loop {
+            let mut is_changed = false;
+            for at in 0..self.slots.len() {
+                let Some(member) = self.get(at).filter(|member| !member.is_proven()) else {
+                    continue;
+                };
+                let is_kept =
+                    |&proof: &MemberIndex| self.get(proof).is_some_and(|proof| !proof.is_leaving);
+                let before = member.proofs;
+                let proofs = before.map(|proof| proof.filter(is_kept));
+                if proofs == before || member.is_leaving {
+                    continue;
+                }
+                let Some(member) = self.get_mut(at) else { continue };
+                if proofs == [None, None] {
+                    member.is_leaving = true;
+                } else {
+                    member.proofs = proofs;
+                }
+                is_changed = true;
+            }
+            if !is_changed {
+                break;
+            }
         }
     }
 

@@ -16,6 +16,10 @@ pub(super) const HIDDEN_NANOS: u64 = 20_000_000;
 pub(super) struct ReapedRoot {
     /// `None`: unknown, or counted by an enclosing tree.
     pub children_counted: Option<CpuTime>,
+    /// Charges that its last `children_cpu` may contain, at most.
+    pub hidden_charge: u64,
+    /// Its last `children_cpu`, which this pass counts.
+    pub last_children: Option<CpuTime>,
 }
 
 #[derive(Debug)]

@@ -243,9 +243,10 @@ impl Driver {
 
     fn release_root(&mut self, slot: u8, process: usize) {
         let id = TreeId(slot.into());
-        if let Some(held) = self.trees.open_root(id, &mut self.kernel) {
+        let counted = self.tracker(slot).and_then(|tracker| tracker.counted).map(CpuTime);
+        if let Some(root) = self.trees.release_root(id, counted, &mut self.kernel) {
             let reading = Self::read(&mut self.kernel, process);
-            self.trees.release_root(id, held, reading);
+            self.trees.hold_root(root, reading);
         }
     }
 
