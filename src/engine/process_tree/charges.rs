@@ -328,8 +328,15 @@ impl<M> ProcessTrees<M> {
             let Some(member) = self.members.get(at).filter(|member| member.is_leaving) else {
                 continue;
             };
+            let (pid, parent, is_proven) = (member.pid, member.parent, member.is_proven());
             match member.seen {
-                Seen::Reaped | Seen::Final => self.discovery.retry_if_assigned(member.pid),
+                Seen::Reaped | Seen::Final => self.discovery.retry_if_assigned(pid),
+                Seen::Unread | Seen::Alive | Seen::Zombie if !is_proven => {
+                    // What is older than the registration does not count, whoever waits for it.
+                    let charge = member.charge();
+                    self.post(parent, charge);
+                    self.discovery.retry_orphan(pid, charge == 0);
+                }
                 Seen::Unread | Seen::Alive | Seen::Zombie => {}
             }
             self.remove_member(at);

@@ -66,13 +66,13 @@ impl Window {
 }
 
 impl PidReuse {
-    /// In a window of assigned pids.
-    fn of(pid: u32, window: Option<&Window>) -> Self {
-        match window {
-            Some(window) if !window.contains(pid) => Self::No,
-            Some(_) => Self::Yes,
-            None => Self::Unknown,
-        }
+    /// In a window of assigned pids. A root that was added in this window may have been born in it.
+    fn of(pid: u32, known_since: Option<u32>, window: &Window) -> Self {
+        let first = match known_since.filter(|&last| window.contains(last)) {
+            Some(last) => window.position(last),
+            None => 0,
+        };
+        if window.contains(pid) && window.position(pid) > first { Self::Yes } else { Self::No }
     }
 
     /// Of two consecutive windows.
@@ -103,6 +103,9 @@ pub(super) struct Discovery {
     window: Window,
     /// New pids without a process: a pid is assigned a moment before there is a process.
     retries: Vec<u32>,
+    /// Processes that existed when a root was added, and of which the parent was reaped before a pass
+    /// has proven that they belong to the tree. Their new parent may prove it.
+    orphans: Vec<u32>,
     /// Processes could not be listed although that was needed.
     has_failed: bool,
     /// Processes that existed when a root was added could not be taken in, and no list since then
@@ -120,6 +123,7 @@ impl Discovery {
         self.cursor = Cursor::Unset;
         self.window = Window::default();
         self.retries.clear();
+        self.orphans.clear();
         (self.has_failed, self.is_partial) = (false, false);
     }
 
@@ -160,6 +164,7 @@ impl Discovery {
     pub(super) fn open_lost<S: TreeSource>(
         &self,
         pid: u32,
+        known_since: Option<u32>,
         reuse: PidReuse,
         source: &mut S,
     ) -> Result<S::Member, MemberReading> {
@@ -168,7 +173,7 @@ impl Discovery {
             Open::Gone => return Err(MemberReading::Reaped),
             Open::NotWanted(_) | Open::Unreadable => return Err(MemberReading::Failed),
         };
-        match reuse.and(self.reuse_since_pass(pid, source)) {
+        match reuse.and(self.reuse_since_pass(pid, known_since, source)) {
             PidReuse::No => Ok(held),
             PidReuse::Yes => Err(MemberReading::Reaped),
             PidReuse::Unknown => Err(MemberReading::Failed),
@@ -176,18 +181,31 @@ impl Discovery {
     }
 
     /// Whether a pid was assigned since the last pass of a tick.
-    pub(super) fn reuse_since_pass<S: TreeSource>(&self, pid: u32, source: &mut S) -> PidReuse {
+    pub(super) fn reuse_since_pass<S: TreeSource>(
+        &self,
+        pid: u32,
+        known_since: Option<u32>,
+        source: &mut S,
+    ) -> PidReuse {
         let (Cursor::At(before), Some(last)) = (self.cursor, source.last_pid()) else {
             return PidReuse::Unknown;
         };
         let (first_of_lap, last_of_lap) = source.pid_range();
-        PidReuse::of(pid, Some(&Window { before, last, first_of_lap, last_of_lap }))
+        PidReuse::of(pid, known_since, &Window { before, last, first_of_lap, last_of_lap })
     }
 
     /// A reaped member's pid may have been assigned again in the window, and was not opened then.
     pub(super) fn retry_if_assigned(&mut self, pid: u32) {
         if self.window.contains(pid) && !self.retries.contains(&pid) {
             self.retries.push(pid);
+        }
+    }
+
+    /// A new member was removed for want of a proof.
+    pub(super) fn retry_orphan(&mut self, pid: u32, is_newborn: bool) {
+        let list = if is_newborn { &mut self.retries } else { &mut self.orphans };
+        if !list.contains(&pid) {
+            list.push(pid);
         }
     }
 
@@ -228,15 +246,14 @@ impl<M> ProcessTrees<M> {
         let window = self.discovery.advance(source);
         // If the source panics, the next pass lists all processes.
         let cursor = std::mem::replace(&mut self.discovery.cursor, Cursor::Unknown);
-        for (_, member) in self.members.iter_mut() {
-            if let Hold::Lost(reuse) = &mut member.hold {
-                *reuse = reuse.and(PidReuse::of(member.pid, window.as_ref()));
-            }
+        if window.is_none_or(|window| window.len() > 0) {
+            self.check_lost(window.as_ref());
         }
         let mut pids = std::mem::take(&mut self.discovery.pids);
         let mut retries = std::mem::take(&mut self.discovery.retries);
         pids.clear();
-        let mut is_gone = false;
+        std::mem::swap(&mut pids, &mut self.discovery.orphans);
+        let mut is_gone = self.adopt(source, &mut pids, Age::Existing, false);
         let mut is_listed = true;
         if let Some(window) = window
             && window.len() <= MAX_OPENED_PIDS
@@ -291,6 +308,17 @@ impl<M> ProcessTrees<M> {
             }
         }
         is_gone
+    }
+
+    /// The pids of lost members may have been assigned again.
+    fn check_lost(&mut self, window: Option<&Window>) {
+        for (_, member) in self.members.iter_mut() {
+            let known_since = member.known_since.take();
+            if let Hold::Lost(reuse) = &mut member.hold {
+                let now = window.map(|window| PidReuse::of(member.pid, known_since, window));
+                *reuse = reuse.and(now.unwrap_or(PidReuse::Unknown));
+            }
+        }
     }
 
     /// An ancestor of a root that was reaped, and whose pid was assigned again, takes no orphans.

@@ -91,6 +91,8 @@ pub(super) struct Member<M> {
     pub clock_at_stat: Option<CpuTime>,
     /// A root that has run, although its `stat` was left out of a full pass for not having run.
     pub owes_stat: bool,
+    /// Of a root that was added since the last pass of a tick: the pid that was assigned last then.
+    pub known_since: Option<u32>,
     /// It was taken in since the last pass, and is older.
     pub is_old_find: bool,
     /// Read in this pass.
@@ -131,6 +133,7 @@ impl<M> Member<M> {
             young_charge: 0,
             clock_at_stat: None,
             owes_stat: false,
+            known_since: None,
             is_old_find: false,
             stat: None,
             seen: Seen::Unread,

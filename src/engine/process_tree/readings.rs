@@ -208,14 +208,16 @@ impl<M> ProcessTrees<M> {
             let reading = match &member.hold {
                 Hold::Tracker => continue,
                 Hold::Trees(held) => source.read(held),
-                &Hold::Lost(reuse) => match self.discovery.open_lost(member.pid, reuse, source) {
-                    Ok(held) => {
-                        let reading = source.read(&held);
-                        member.hold = Hold::Trees(held);
-                        reading
+                &Hold::Lost(reuse) => {
+                    match self.discovery.open_lost(member.pid, member.known_since, reuse, source) {
+                        Ok(held) => {
+                            let reading = source.read(&held);
+                            member.hold = Hold::Trees(held);
+                            reading
+                        }
+                        Err(reading) => reading,
                     }
-                    Err(reading) => reading,
-                },
+                }
             };
             member.set_reading(reading);
             if member.has_ended() {

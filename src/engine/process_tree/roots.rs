@@ -52,7 +52,8 @@ impl<M> ProcessTrees<M> {
                 }
                 Hold::Trees(held) => source.read(held) == MemberReading::Reaped,
                 &Hold::Lost(reuse) => {
-                    let now = self.discovery.reuse_since_pass(root.pid, source);
+                    let known_since = member.known_since;
+                    let now = self.discovery.reuse_since_pass(root.pid, known_since, source);
                     reuse.and(now) != PidReuse::No
                 }
             };
@@ -111,6 +112,7 @@ impl<M> ProcessTrees<M> {
             None => self.members.get(at)?.parent_pid,
         };
         let above = self.ancestors(parent_pid, source);
+        let last_pid = source.last_pid();
         let member = self.members.get_mut(at)?;
         let from = member.tree;
         let mut growth = 0;
@@ -125,6 +127,7 @@ impl<M> ProcessTrees<M> {
         let counts_from = member.counted;
         let busy = growth + std::mem::take(&mut member.busy);
         member.hold = Hold::Tracker;
+        member.known_since = last_pid;
         member.proofs = [None, None];
         member.clock_at_stat = None;
         if let Some(stat) = stat {
@@ -189,7 +192,7 @@ impl<M> ProcessTrees<M> {
         source: &mut S,
     ) -> Option<CpuTime> {
         let pid = root.pid;
-        let added_after = source.last_pid().map_or(AddedAfter::Unknown, AddedAfter::Pid);
+        let last_pid = source.last_pid();
         // Children first: of those that are not in the list, all time is in `children_cpu` then.
         let mut found = Vec::new();
         let is_listed = source.children(pid, &mut found);
@@ -197,6 +200,7 @@ impl<M> ProcessTrees<M> {
         let taken_at = self.trees[tree].as_ref()?.taken_at;
         let mut member = Member::new(pid, Hold::Tracker, tree, taken_at);
         member.counted = root.cpu_time;
+        member.known_since = last_pid;
         if let Some(stat) = stat {
             member.set_stat(&stat);
             member.leads_group = stat.group == pid;
@@ -219,7 +223,7 @@ impl<M> ProcessTrees<M> {
             (tree.root, tree.above) = (Some(at), above);
             // An earlier root of the tree may have been added since the last pass as well.
             if age != Age::Newborn {
-                tree.added_after = Some(added_after);
+                tree.added_after = Some(last_pid.map_or(AddedAfter::Unknown, AddedAfter::Pid));
             }
         }
         self.link_waiting();

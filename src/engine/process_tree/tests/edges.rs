@@ -18,6 +18,7 @@ const SETTINGS: KernelSettings = KernelSettings {
     lists_children: true,
     is_polite: false,
     fails_every: None,
+    is_traced: false,
 };
 
 /// A kernel with one registered plugin in slot 0.
@@ -162,7 +163,7 @@ fn surviving_root_counts_in_its_tree() {
     let (mut driver, root) = one_plugin();
     driver.kernel.run(root, 100 * MS);
     driver.tick();
-    driver.release(0, true);
+    driver.stop(0);
     driver.kernel.run(root, 30 * MS);
     driver.tick();
     assert_eq!((others_ms(&driver), usage(&driver).processes), (30, 1));
