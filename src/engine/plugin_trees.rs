@@ -164,8 +164,11 @@ impl<M> PluginTrees<M> {
     }
 
     pub(crate) fn finish_exit_pass(&mut self, slot: u32, root: RootReading) {
-        if std::mem::take(&mut self.is_in_pass) {
+        // The tracker has counted the reading, even if the source has panicked.
+        if self.is_root(slot) {
             self.rule.set_root_reading(TreeId(slot), root);
+        }
+        if std::mem::take(&mut self.is_in_pass) {
             self.rule.finish_pass();
         }
     }
@@ -234,9 +237,11 @@ impl<M> PluginTrees<M> {
     /// Stores the tick's reading of an active run's process.
     #[inline]
     pub(crate) fn set_root_reading(&mut self, slot: u32, reading: RootReading) {
-        if self.is_tick_read && self.is_root(slot) {
+        if self.is_root(slot) {
+            // The tracker has counted the reading, even if the source has panicked.
             self.rule.set_root_reading(TreeId(slot), reading);
-            if let RootReading::Zombie { .. } | RootReading::Reaped = reading {
+            let is_exited = matches!(reading, RootReading::Zombie { .. } | RootReading::Reaped);
+            if self.is_tick_read && is_exited {
                 self.exited.push(slot);
             }
         }

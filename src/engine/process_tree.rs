@@ -190,7 +190,8 @@ impl<M> ProcessTrees<M> {
         self.read_exit_pass(source);
     }
 
-    /// Stores the tracker's reading of a root. In a pass, after its beginning.
+    /// Stores the tracker's reading of a root: in a pass, after its beginning. If the source has panicked
+    /// there, this keeps what the tracker has counted.
     pub(crate) fn set_root_reading(&mut self, id: TreeId, reading: RootReading) {
         let tree = self.index_of(id).and_then(|tree| self.trees[tree].as_ref());
         let root = tree.and_then(|tree| tree.root).and_then(|root| self.members.get_mut(root));

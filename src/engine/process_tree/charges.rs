@@ -40,10 +40,12 @@ impl<M> ProcessTrees<M> {
             self.count_children();
         }
         for tree in self.trees.iter_mut().flatten().filter(|tree| tree.is_in_pass) {
-            if self.is_full && !tree.has_unread && !tree.is_uncertain && tree.reaped_root.is_none()
-            {
+            let is_read = self.is_full && !tree.has_unread && !tree.is_uncertain;
+            if is_read && tree.reaped_root.is_none() {
                 tree.charges.end_pass(tree.has_reaped, tree.members.len() + 1);
             }
+            // The pass of a tick has found the missing ones.
+            tree.is_incomplete &= !is_read || tree.added_after.is_some();
         }
     }
 
@@ -192,13 +194,16 @@ impl<M> ProcessTrees<M> {
             if let Some(tree) = self.trees[tree].as_mut() {
                 // There is no later reading.
                 pay(&mut growth, &mut tree.uncertain_charge);
-                tree.count_growth(growth);
+                if !tree.is_incomplete {
+                    tree.count_growth(growth);
+                }
             }
         } else if member.is_root()
             && let Some(tree) = self.trees[tree].as_mut()
         {
             // What a member of an enclosing tree has waited for is counted there.
-            let children_counted = member.children_counted.filter(|_| parent.is_none());
+            let is_known = parent.is_none() && !tree.is_incomplete;
+            let children_counted = member.children_counted.filter(|_| is_known);
             let hidden_charge = member.hidden_charge;
             tree.reaped_root =
                 Some(ReapedRoot { children_counted, hidden_charge, last_children: None });
@@ -354,7 +359,11 @@ impl<M> ProcessTrees<M> {
                 continue;
             }
             let growth = member.count_children(stat.children_cpu);
-            tree.count_growth(growth);
+            if tree.is_incomplete {
+                member.set_children_baseline(stat.children_cpu);
+            } else {
+                tree.count_growth(growth);
+            }
         }
     }
 }

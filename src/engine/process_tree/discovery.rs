@@ -155,6 +155,11 @@ impl Discovery {
         std::mem::replace(&mut self.cursor, Cursor::Unknown)
     }
 
+    /// Whether processes could not be taken in that existed when the root was added.
+    pub(super) const fn has_missed(&self) -> bool {
+        self.has_failed || self.has_skipped
+    }
+
     pub(super) fn finish_root(&mut self, cursor: Cursor) {
         self.cursor = if self.has_failed { Cursor::Unknown } else { cursor };
         self.is_partial |= std::mem::take(&mut self.has_skipped);
@@ -352,11 +357,17 @@ impl<M> ProcessTrees<M> {
                 Open::NotWanted(stat) => unplaced.push((pid, stat)),
                 Open::Gone => {
                     is_gone = true;
-                    if should_retry {
+                    if should_retry && age == Age::Newborn {
                         self.discovery.retries.push(pid);
                     }
                 }
-                Open::Unreadable => self.discovery.has_skipped |= age != Age::Newborn,
+                Open::Unreadable if age == Age::Newborn => {}
+                Open::Unreadable => {
+                    self.discovery.has_skipped = true;
+                    if age == Age::Existing && should_retry {
+                        self.discovery.retry_orphan(pid, false);
+                    }
+                }
             }
         }
         // Parents have lower pids than their children, but for the end of a lap.

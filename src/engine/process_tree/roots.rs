@@ -151,9 +151,14 @@ impl<M> ProcessTrees<M> {
     fn move_subtree(&mut self, root: MemberIndex, from: TreeIndex, to: TreeIndex) {
         self.ignore_reaped_root(from);
         // They take the charges along that may be in their `children_cpu`; these stay as well.
-        let old = self.trees[from].as_ref().map(|tree| (tree.charges.clone(), tree.added_after));
-        if let (Some((charges, added_after)), Some(tree)) = (old, self.trees[to].as_mut()) {
+        let old = self.trees[from]
+            .as_ref()
+            .map(|tree| (tree.charges.clone(), tree.added_after, tree.is_incomplete));
+        if let (Some((charges, added_after, is_incomplete)), Some(tree)) =
+            (old, self.trees[to].as_mut())
+        {
             tree.charges.add(&charges);
+            tree.is_incomplete |= is_incomplete;
             // Processes below them may have existed before, too.
             tree.added_after = match (tree.added_after, added_after) {
                 (Some(_), Some(_)) => Some(AddedAfter::Unknown),
@@ -223,6 +228,7 @@ impl<M> ProcessTrees<M> {
             (tree.root, tree.above) = (Some(at), above);
             // An earlier root of the tree may have been added since the last pass as well.
             if age != Age::Newborn {
+                tree.is_incomplete = true;
                 tree.added_after = Some(last_pid.map_or(AddedAfter::Unknown, AddedAfter::Pid));
             }
         }
@@ -243,7 +249,7 @@ impl<M> ProcessTrees<M> {
         let mut next = 0;
         loop {
             self.remove_reused(&found, source);
-            self.adopt(source, &mut found, age, false);
+            self.adopt(source, &mut found, age, true);
             let member = self.trees[tree].as_ref().and_then(|tree| tree.members.get(next));
             let Some(pid) = member.and_then(|&at| self.members.get(at)).map(|member| member.pid)
             else {
@@ -255,13 +261,18 @@ impl<M> ProcessTrees<M> {
         if !is_listed {
             match source.list(&mut found) {
                 Ok(()) => {
-                    self.adopt(source, &mut found, age, false);
+                    self.adopt(source, &mut found, age, true);
                 }
                 Err(_) => self.discovery.set_failed(),
             }
         }
         if age == Age::Newborn {
             return;
+        }
+        let is_complete = !self.discovery.has_missed();
+        self.owes_full |= !is_complete;
+        if let Some(tree) = self.trees[tree].as_mut() {
+            tree.is_incomplete = !is_complete;
         }
         // Children that were reaped meanwhile are in these.
         for (_, member) in self.members.iter_mut().filter(|(_, member)| member.tree == tree) {

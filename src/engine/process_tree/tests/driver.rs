@@ -218,7 +218,7 @@ impl Driver {
             let before = self.tracker(slot);
             let Some(Tracker { has_exited: false, .. }) = before else { continue };
             let reading = self.read_run(slot);
-            if is_read && self.is_own(slot) {
+            if self.is_own(slot) {
                 self.trees.set_root_reading(TreeId(slot.into()), reading);
             }
             if let Some(tracker) = self.tracker_mut(slot) {
@@ -276,8 +276,10 @@ impl Driver {
         let begun = is_own
             && self.with_source(|trees, source| trees.begin_exit_pass(id, source, None)).is_some();
         let reading = self.read_run(slot);
-        if begun {
+        if is_own {
             self.trees.set_root_reading(id, reading);
+        }
+        if begun {
             for other in SLOTS.filter(|&other| other != slot && should_read_others) {
                 if self.is_own(other) {
                     let reading = self.read_run(other);

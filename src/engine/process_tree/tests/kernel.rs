@@ -111,6 +111,8 @@ pub(super) struct Kernel {
     /// The rule calls, not a tracker.
     pub is_source: bool,
     pub panics_at_open: bool,
+    /// Processes that could not be opened once.
+    unreadable: Vec<usize>,
     pub max_processes: usize,
     calls: u32,
     pub counts: Counts,
@@ -159,6 +161,7 @@ impl Kernel {
             panics_after: None,
             is_source: false,
             panics_at_open: false,
+            unreadable: Vec::new(),
             max_processes: MAX_PROCESSES.min(settings.last_pid_of_lap as usize * 2 / 5),
             calls: 0,
             counts: Counts::default(),
@@ -491,7 +494,9 @@ impl TreeSource for Kernel {
         self.counts.opens += 1;
         assert!(!self.panics_at_open, "as required by the test");
         let Some(at) = self.find(pid) else { return Open::Gone };
-        if self.fails() {
+        // Otherwise it is a process of which nothing is ever known.
+        if self.fails() && !self.unreadable.contains(&at) {
+            self.unreadable.push(at);
             return Open::Unreadable;
         }
         let stat = self.stat_at(at);
