@@ -69,6 +69,8 @@ pub(super) struct Member<M> {
     pub parent: Option<MemberIndex>,
     /// `parent` was an ancestor and is perhaps not the parent.
     pub is_orphan: bool,
+    /// A root of which `stat` could not be read yet: it may have a parent among the members.
+    pub is_unplaced: bool,
     pub parent_pid: u32,
     pub name: CommandName,
     pub leads_session: bool,
@@ -121,6 +123,7 @@ impl<M> Member<M> {
             tree,
             parent: None,
             is_orphan: false,
+            is_unplaced: false,
             parent_pid: 0,
             name: CommandName::default(),
             leads_session: false,
@@ -157,6 +160,7 @@ impl<M> Member<M> {
 
     /// Keeps the parts of `stat` that are not counted.
     pub(super) fn set_stat(&mut self, stat: &ProcessStat) {
+        self.is_unplaced = false;
         self.parent_pid = stat.parent;
         self.name = stat.name;
         self.leads_session = stat.session == self.pid;

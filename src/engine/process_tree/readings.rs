@@ -187,6 +187,7 @@ impl<M> ProcessTrees<M> {
             let Some(stat) = stat else {
                 // What is young stays so.
                 member.clock_at_stat = None;
+                member.owes_stat |= member.is_unplaced;
                 tree.has_unread = true;
                 continue;
             };

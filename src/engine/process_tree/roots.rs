@@ -125,6 +125,10 @@ impl<M> ProcessTrees<M> {
             }
         }
         let counts_from = member.counted;
+        // The tracker counts the rest, up to its reading.
+        if let Some(cpu_time) = root.cpu_time {
+            member.count_own(cpu_time);
+        }
         let busy = growth + std::mem::take(&mut member.busy);
         member.hold = Hold::Tracker;
         member.known_since = last_pid;
@@ -210,14 +214,18 @@ impl<M> ProcessTrees<M> {
             member.set_stat(&stat);
             member.leads_group = stat.group == pid;
             member.set_children_baseline(stat.children_cpu);
+        } else {
+            (member.is_unplaced, member.owes_stat) = (true, true);
         }
         let age = if root.counts_from_start { Age::Newborn } else { Age::Existing };
+        let mut counts_from = root.cpu_time;
         if root.counts_from_start {
             member.hidden_charge = 0;
-            member.counted = Some(CpuTime::default());
+            // The tracker counts all up to its reading.
+            member.counted = Some(root.cpu_time.unwrap_or_default());
             member.children_counted = Some(CpuTime::default());
+            counts_from = Some(CpuTime::default());
         }
-        let counts_from = member.counted;
         let above = self.ancestors(member.parent_pid, source);
         let mut known = above.iter().filter_map(|&pid| self.members.with_pid(pid));
         member.parent = known.next();
@@ -387,7 +395,8 @@ impl<M> ProcessTrees<M> {
         self.lose_root(id, None);
         let is_enclosed = self.members.iter().any(|(_, member)| {
             let parent = member.parent.and_then(|parent| self.members.get(parent));
-            member.tree == tree && parent.is_some_and(|parent| parent.tree != tree)
+            let is_inside = parent.map_or(member.is_unplaced, |parent| parent.tree != tree);
+            member.tree == tree && is_inside
         });
         if !is_enclosed {
             for (_, member) in self.members.iter_mut().filter(|(_, member)| member.tree == tree) {

@@ -30,13 +30,13 @@ pub(super) struct Process {
     born_of: usize,
     pub state: State,
     pub group: u32,
-    session: u32,
+    pub session: u32,
     user: u64,
     system: u64,
     children_user: u64,
     children_system: u64,
     ignores_sigchld: bool,
-    is_subreaper: bool,
+    pub is_subreaper: bool,
     /// The tree to which its CPU time from `base` on truly belongs.
     pub tree: Option<usize>,
     base: u64,
@@ -111,6 +111,9 @@ pub(super) struct Kernel {
     /// The rule calls, not a tracker.
     pub is_source: bool,
     pub panics_at_open: bool,
+    pub panics_at_read: bool,
+    pub can_open: bool,
+    pub can_stat: bool,
     /// Processes that could not be opened once.
     unreadable: Vec<usize>,
     pub max_processes: usize,
@@ -161,6 +164,9 @@ impl Kernel {
             panics_after: None,
             is_source: false,
             panics_at_open: false,
+            panics_at_read: false,
+            can_open: true,
+            can_stat: true,
             unreadable: Vec::new(),
             max_processes: MAX_PROCESSES.min(settings.last_pid_of_lap as usize * 2 / 5),
             calls: 0,
@@ -495,6 +501,9 @@ impl TreeSource for Kernel {
         assert!(!self.panics_at_open, "as required by the test");
         let Some(at) = self.find(pid) else { return Open::Gone };
         // Otherwise it is a process of which nothing is ever known.
+        if !self.can_open {
+            return Open::Unreadable;
+        }
         if self.fails() && !self.unreadable.contains(&at) {
             self.unreadable.push(at);
             return Open::Unreadable;
@@ -525,12 +534,13 @@ impl TreeSource for Kernel {
         self.meanwhile();
         self.counts.stats += 1;
         let at = self.find(pid)?;
-        (!self.fails()).then(|| self.stat_at(at))
+        (self.can_stat && !self.fails()).then(|| self.stat_at(at))
     }
 
     fn read(&mut self, &member: &usize) -> MemberReading {
         self.meanwhile();
         self.counts.reads += 1;
+        assert!(!self.panics_at_read, "as required by the test");
         let clock = self.find(self.processes[member].pid).map(|at| self.processes[at].cpu());
         self.meanwhile();
         let at = MonoNanos(1_000 * u64::from(self.calls));
