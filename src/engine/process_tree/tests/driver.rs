@@ -21,6 +21,8 @@ struct Tracker {
     /// The crate waits for it.
     is_waited_for: bool,
     root: Root,
+    /// CPU time that another plugin has counted, because both had reported the process.
+    shared: u64,
 }
 
 /// Whether the process is the root of the plugin's tree. As long as it is not, its own time is not
@@ -199,7 +201,7 @@ impl Driver {
         let (first, last) = tracker.span.unwrap_or((cpu, cpu));
         let more = cpu.saturating_sub(last);
         if tracker.root == Root::Own {
-            plugin.own_cpu += more;
+            plugin.own_cpu += (last + more).saturating_sub(last.max(tracker.shared));
         }
         tracker.span = Some((first, last + more));
     }
@@ -333,6 +335,7 @@ impl Driver {
             has_exited: false,
             is_waited_for: counts_from_start,
             root: Root::Own,
+            shared: 0,
         });
         if let Some(CpuTime(cpu)) = cpu_time {
             self.count(slot, cpu);
@@ -356,6 +359,9 @@ impl Driver {
         let Some(plugin) = self.plugins[usize::from(slot)].as_mut() else { return };
         let Some(tracker) = plugin.tracker.as_mut() else { return };
         tracker.root = root;
+        if let (Root::Of(_), Root::Own) = (before, root) {
+            tracker.shared = self.kernel.processes[process].cpu();
+        }
         if let (Some(CpuTime(from)), Some((first, last))) = (from, span) {
             let after = (first.max(from), last.max(from));
             if before == Root::Own {
@@ -468,7 +474,8 @@ impl Driver {
     /// The active run ends.
     fn release(&mut self, slot: u8) {
         let id = TreeId(slot.into());
-        let Some(Tracker { process, span, has_exited, is_waited_for, root }) = self.tracker(slot)
+        let Some(Tracker { process, span, has_exited, is_waited_for, root, .. }) =
+            self.tracker(slot)
         else {
             return;
         };

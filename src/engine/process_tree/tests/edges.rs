@@ -50,6 +50,13 @@ fn wait_for(driver: &mut Driver, child: usize) {
     driver.kernel.wait_for(child);
 }
 
+/// A process that was waited for is gone.
+fn bury(driver: &mut Driver, process: usize) {
+    let who = driver.kernel.present().iter().position(|&at| at == process).unwrap();
+    driver.kernel.happen(Event { kind: EventKind::Run, who: who as u16, amount: 0 });
+    assert_eq!(driver.kernel.processes[process].state, State::Gone);
+}
+
 #[test]
 fn quiet_root_costs_one_last_pid_a_pass() {
     let (mut driver, _) = one_plugin();
@@ -401,15 +408,15 @@ fn root_that_cannot_be_opened_is_held_by_a_later_pass() {
 #[test]
 fn successor_of_lost_root_is_not_held() {
     let (mut driver, root) = one_plugin();
+    let pid = driver.kernel.processes[root].pid;
+    let last = child(&mut driver, HOST);
+    driver.tick();
     driver.kernel.can_open = false;
     driver.stop(0);
-    let pid = driver.kernel.processes[root].pid;
     driver.kernel.exit(root);
     driver.kernel.wait_for(root);
-    // It is gone, and the pids begin again.
-    driver.kernel.happen(Event { kind: EventKind::Run, who: 2, amount: 0 });
-    assert_eq!(driver.kernel.processes[root].state, State::Gone);
-    driver.kernel.settings.last_pid_of_lap = pid;
+    bury(&mut driver, root);
+    driver.kernel.settings.last_pid_of_lap = driver.kernel.processes[last].pid;
     let stranger = child(&mut driver, HOST);
     driver.kernel.can_open = true;
     assert_eq!(driver.kernel.processes[stranger].pid, pid);
@@ -451,6 +458,7 @@ fn unfinished_pass_reads_children_again() {
     driver.kernel.run(job, 300 * MS);
     driver.kernel.exit(job);
     wait_for(&mut driver, job);
+    bury(&mut driver, job);
     // In the last reading of the pass.
     driver.kernel.counts = Counts::default();
     driver.kernel.panics_at_read = true;
