@@ -511,11 +511,14 @@ impl<M> ProcessTrees<M> {
             // An orphan may have gone to any of those above the root: its pid is not read again before
             // it runs.
             let above = tree.into_iter().flat_map(|tree| &tree.above).copied();
-            let mut pids = std::iter::once(member.parent_pid).chain(above);
-            let found = pids.find_map(|pid| self.members.with_pid(pid));
+            let own = (!member.has_lost_parent).then_some(member.parent_pid);
+            let own = own.and_then(|pid| self.members.with_pid(pid));
+            let mut above = above.filter_map(|pid| self.members.with_pid(pid));
+            let found = own.or_else(|| above.next());
             let is_above = |up: MemberIndex| self.members.chain(found).any(|above| above == up);
             // Marked as an orphan, until `stat` confirms it.
-            if found.is_some() && found != parent && parent.is_none_or(is_above) {
+            let is_better = own.is_some() || parent.is_none_or(is_above);
+            if found.is_some() && found != parent && is_better {
                 self.members.link(at, found, true);
             }
         }

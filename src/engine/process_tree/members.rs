@@ -72,6 +72,8 @@ pub(super) struct Member<M> {
     /// A root of which `stat` could not be read yet: it may have a parent among the members.
     pub is_unplaced: bool,
     pub parent_pid: u32,
+    /// That parent was reaped.
+    pub has_lost_parent: bool,
     pub name: CommandName,
     pub leads_session: bool,
     /// Only of roots: see [`place`](super::ProcessTrees::place).
@@ -125,6 +127,7 @@ impl<M> Member<M> {
             is_orphan: false,
             is_unplaced: false,
             parent_pid: 0,
+            has_lost_parent: false,
             name: CommandName::default(),
             leads_session: false,
             leads_group: false,
@@ -162,6 +165,7 @@ impl<M> Member<M> {
     pub(super) fn set_stat(&mut self, stat: &ProcessStat) {
         self.is_unplaced = false;
         self.parent_pid = stat.parent;
+        self.has_lost_parent = false;
         self.name = stat.name;
         self.leads_session = stat.session == self.pid;
     }
@@ -337,6 +341,7 @@ impl<M> Members<M> {
                 let above = self.chain(parent).find(|up| !leaves(up));
                 if let Some(member) = self.get_mut(at) {
                     (member.parent, member.is_orphan) = (above, true);
+                    member.has_lost_parent = true;
                 }
             }
         }

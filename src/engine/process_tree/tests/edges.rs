@@ -579,3 +579,26 @@ fn quiet_pass_without_processes_needs_no_source() {
     assert_eq!(driver.kernel.counts, Counts::default());
     assert!(usage(&driver).is_complete);
 }
+
+/// A survivor is no descendant of the ancestors of the next root.
+#[test]
+fn survivor_is_charged_to_its_own_parent() {
+    let mut driver = Driver::new(Kernel::new(SETTINGS));
+    let survivor = driver.kernel.spawn(true).unwrap();
+    driver.add(0, survivor, true);
+    let other = driver.kernel.spawn(true).unwrap();
+    driver.add(1, other, true);
+    let inner = child(&mut driver, other);
+    driver.tick();
+    driver.add(0, inner, true);
+    driver.tick();
+    driver.kernel.run(survivor, 300 * MS);
+    driver.tick();
+    driver.add(2, HOST, false);
+    driver.kernel.exit(survivor);
+    wait_for(&mut driver, survivor);
+    for _ in 0..4 {
+        driver.tick();
+    }
+    driver.check().unwrap();
+}
