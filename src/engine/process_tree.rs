@@ -30,7 +30,10 @@
 //!   that has waited; they are counted later.
 //! - A process counts in one tree: that of its nearest registered ancestor.
 //!
-//! These hold if fewer pids are assigned between two passes than there are.
+//! These hold if fewer pids are assigned between two passes than there are, apart from two cases: the
+//! time of a process that two plugins have reported is own time of both; and the time of a child between
+//! its last reading and its end counts in its run and in an enclosing tree, if the sampler has found it
+//! reaped before the host's thread has delivered the last times.
 //!
 //! # Losses
 //!

@@ -254,6 +254,8 @@ impl<M> ProcessTrees<M> {
         if window.is_none_or(|window| window.len() > 0) {
             self.check_lost(window.as_ref());
         }
+        // Their descendants are not known either, and older than this window.
+        let window = window.filter(|_| self.discovery.orphans.is_empty());
         let mut pids = std::mem::take(&mut self.discovery.pids);
         let mut retries = std::mem::take(&mut self.discovery.retries);
         pids.clear();

@@ -258,13 +258,19 @@ impl<M> ProcessTrees<M> {
         loop {
             self.remove_reused(&found, source);
             self.adopt(source, &mut found, age, true);
-            let member = self.trees[tree].as_ref().and_then(|tree| tree.members.get(next));
-            let Some(pid) = member.and_then(|&at| self.members.get(at)).map(|member| member.pid)
+            let members = self.trees[tree].as_ref().map(|tree| (tree.root, &tree.members));
+            let Some((Some(root), &at)) =
+                members.and_then(|(root, members)| Some((root, members.get(next)?)))
             else {
                 break;
             };
             next += 1;
-            is_listed &= source.children(pid, &mut found);
+            // The processes of earlier roots are older.
+            if self.members.chain(Some(at)).any(|above| above == root)
+                && let Some(member) = self.members.get(at)
+            {
+                is_listed &= source.children(member.pid, &mut found);
+            }
         }
         if !is_listed {
             match source.list(&mut found) {

@@ -431,8 +431,15 @@ impl Driver {
         let last = FinalRoot { cpu_time, children_cpu };
         let id = TreeId(slot.into());
         self.with_source(|trees, source| trees.exit_pass(id, source, Some(last)));
-        if self.tracker(slot).is_some() {
-            self.count(slot, cpu_time.0);
+        // What a process has used between its last reading and its end, if that was detected before
+        // the last times have arrived, counts in a tree around it as well.
+        let Some(plugin) = self.plugins[usize::from(slot)] else { return };
+        let group = self.groups[plugin.account];
+        let is_nested = self.groups.iter().filter(|&&other| other == group).count() > 1;
+        if let Some(tracker) = self.tracker(slot) {
+            if !(tracker.has_exited && is_nested) {
+                self.count(slot, cpu_time.0);
+            }
             self.set_exited(slot);
             let begun = self.with_source(|trees, source| trees.begin_exit_pass(id, source, None));
             if begun.is_some() {
@@ -443,9 +450,7 @@ impl Driver {
         } else if let Some(plugin) = self.plugins[usize::from(slot)].as_mut()
             && let Some((_, counted)) = plugin.ended
         {
-            // What the process has used since its last reading counts in a tree around it as well.
-            let group = self.groups[plugin.account];
-            if self.groups.iter().filter(|&&other| other == group).count() == 1 {
+            if !is_nested {
                 plugin.own_cpu += cpu_time.0.saturating_sub(counted);
             }
         }
