@@ -258,11 +258,14 @@ impl<P> ActiveRun<P> {
         self.span.as_ref().map(ReadingSpan::last_cpu)
     }
 
-    /// At the beginning of the run: CPU time of its process up to `from` is counted elsewhere.
+    /// CPU time of its process up to `from` is counted elsewhere.
     pub(crate) fn count_from(&mut self, from: CpuTime) {
         if let Some(span) = &mut self.span {
+            let before = span.busy();
             span.count_from(from);
-            self.cpu_used = self.cpu_used.map(|_| span.busy());
+            // Earlier samples of the run keep what they have counted.
+            let moved = before.0.saturating_sub(span.busy().0);
+            self.cpu_used = self.cpu_used.map(|CpuTime(used)| CpuTime(used.saturating_sub(moved)));
         }
     }
 

@@ -46,9 +46,9 @@ impl<P> PluginTracker<P> {
         active: &mut ActiveRun<P>,
         context: &mut TrackerContext<'_, Pr>,
     ) {
-        let is_waited_for = active.about.is_waited_for;
+        let (is_waited_for, counted) = (active.about.is_waited_for, active.counted_cpu());
         let TrackerContext { trees, probe, .. } = context;
-        trees.release(slot, is_waited_for, *probe, |probe| active.read_root(probe));
+        trees.release(slot, is_waited_for, counted, *probe, |probe| active.read_root(probe));
     }
 
     /// The plugin is removed.
