@@ -5,3 +5,6 @@ mod burner;
 mod cgroup;
 mod run;
 mod shapes;
+mod shared;
+mod spawned;
+mod survivors;

@@ -11,11 +11,11 @@ use plugmeter_test_support::{ChildGuard, HANG_TIMEOUT, manual_collector, wait_fo
 
 use super::burner::{reported, script};
 use super::cgroup::Cgroup;
-use crate::test_child::state_letter;
+use crate::test_child::{cpu_time, state_letter};
 
 /// By how much a tree's CPU time may be ahead of the cgroup's, which is in whole microseconds and is
 /// read later.
-const MAX_AHEAD: Duration = Duration::from_micros(10);
+pub(super) const MAX_AHEAD: Duration = Duration::from_micros(10);
 
 /// What `children_cpu` of one process hides: two numbers, each less than a clock tick of 10 ms.
 pub(super) const HIDDEN: Duration = Duration::from_millis(20);
@@ -31,6 +31,8 @@ pub(super) struct TreeRun {
     pub plugin: Plugin,
     pub cgroup: Cgroup,
     pub root: ChildGuard,
+    /// A process outside of the cgroup that is the plugin's, too.
+    pub outside: Option<u32>,
     input: Option<ChildStdin>,
     reports: Receiver<String>,
     /// CPU time that the cgroup had before the first tick, and after it.
@@ -95,6 +97,7 @@ impl TreeRun {
             plugin,
             cgroup,
             root,
+            outside: None,
             input,
             reports,
             truth_before,
@@ -109,6 +112,20 @@ impl TreeRun {
         writeln!(self.input.as_ref().unwrap(), "go").unwrap();
     }
 
+    pub(super) fn reports(&self) -> &Receiver<String> {
+        &self.reports
+    }
+
+    /// What the crate had at the first tick.
+    pub(super) fn first_told(&self) -> Duration {
+        self.first_told
+    }
+
+    /// What the cgroup had before the first tick.
+    pub(super) fn truth_before(&self) -> Duration {
+        self.truth_before
+    }
+
     /// Ends the control pipe.
     pub(super) fn end_input(&mut self) {
         drop(self.input.take());
@@ -118,7 +135,8 @@ impl TreeRun {
     #[track_caller]
     pub(super) fn tick(&mut self) -> Tick {
         let snapshot = self.collector.sample_now().unwrap();
-        let truth = self.cgroup.cpu_time() - self.truth_before;
+        let outside = self.outside.map_or(Duration::ZERO, cpu_time);
+        let truth = self.cgroup.cpu_time() - self.truth_before + outside;
         let view = snapshot.plugin(NAME).unwrap();
         let told = view.tree_cpu_time() - self.first_told;
         assert!(told <= truth + MAX_AHEAD, "{told:?}, but the cgroup has only {truth:?}");
