@@ -3,6 +3,11 @@
 
 mod burner;
 mod cgroup;
+mod descriptors;
+mod figures;
+mod identity;
+mod off;
+mod proc_files;
 mod run;
 mod shapes;
 mod shared;

@@ -13,6 +13,7 @@ use crate::test_child::{MARK, ROLE, burn, respond};
 /// - `burn MS`: uses MS milliseconds of CPU time, and exits.
 /// - `last MS`: reports when it has done so, and exits at the end of the control pipe.
 /// - `share BUSY IDLE`: uses BUSY microseconds of CPU time, sleeps for IDLE, and so on.
+/// - `in_session`: runs a burner in a session of its own, in the exported role.
 /// - `report TEXT`: reports it.
 /// - `hold`: waits for the end of the control pipe.
 ///
@@ -23,6 +24,7 @@ become() { export PLUGMETER_TEST_ROLE="$*"; exec "$BURNER" --exact trees::burner
 burn() { (become burn "$1" >/dev/null </dev/null); }
 last() { become last "$1" <&3; }
 share() { become share "$1" "$2" <&3 >/dev/null; }
+in_session() { setsid "$BURNER" --exact trees::burner::burner_runs_its_role --nocapture >/dev/null; }
 report() { echo; echo "@$1"; }
 hold() { read held; }
 "#;
@@ -50,19 +52,24 @@ fn burner_runs_its_role() {
             respond("done");
             wait_for_end_of_input();
         }
-        "share" => {
-            let (busy, idle) = (number(1), number(2));
-            thread::spawn(move || {
-                loop {
-                    burn(Duration::from_micros(busy));
-                    thread::sleep(Duration::from_micros(idle));
-                }
-            });
-            wait_for_end_of_input();
-        }
+        "share" => share(1, number(1), number(2)),
+        "threads" => share(number(1), number(2), number(3)),
         other => panic!("no such role: {other}"),
     }
     exit(0);
+}
+
+/// Uses microseconds of CPU time, sleeps, and so on, until the input ends.
+fn share(threads: u64, busy: u64, idle: u64) {
+    for _ in 0..threads {
+        thread::spawn(move || {
+            loop {
+                burn(Duration::from_micros(busy));
+                thread::sleep(Duration::from_micros(idle));
+            }
+        });
+    }
+    wait_for_end_of_input();
 }
 
 fn wait_for_end_of_input() {
