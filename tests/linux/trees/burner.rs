@@ -1,9 +1,13 @@
 //! Processes that use a known CPU time: this program again, and shell scripts that start it.
 
 use std::io::{Read as _, stdin};
-use std::process::{Command, exit};
+use std::os::unix::process::CommandExt as _;
+use std::process::{Child, Command, Stdio, exit};
 use std::thread;
 use std::time::Duration;
+
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
 
 use crate::test_child::{MARK, ROLE, burn, respond};
 
@@ -37,6 +41,29 @@ pub(super) fn script(text: &str) -> Command {
     command.args(["-c", &format!("{enter}\nread go\n{PROLOGUE}\n{text}")]);
     command.env("BURNER", std::env::current_exe().unwrap());
     command
+}
+
+/// The leader of a process group, which is killed on drop.
+pub(super) struct GroupGuard(pub Child);
+
+impl GroupGuard {
+    /// Starts a shell as the leader of a group.
+    pub(super) fn shell(text: &str) -> Self {
+        let mut command = Command::new("sh");
+        command.args(["-c", text]).stdin(Stdio::null()).process_group(0);
+        Self(command.spawn().unwrap())
+    }
+
+    pub(super) fn pid(&self) -> u32 {
+        self.0.id()
+    }
+}
+
+impl Drop for GroupGuard {
+    fn drop(&mut self) {
+        let _ = killpg(Pid::from_raw(self.0.id() as i32), Signal::SIGKILL);
+        let _ = self.0.wait();
+    }
 }
 
 /// The main function of a burner. Does nothing in a test run.

@@ -89,12 +89,14 @@ impl<'a> Sampled<'a> {
             ahead: Duration::ZERO,
             share: 0.0,
         };
-        let before = cgroup.cpu_time();
-        sampled.tick();
-        sampled.errors.clear();
-        sampled.start = (sampled.told(), before);
-        sampled.ahead = Duration::ZERO;
+        sampled.start = (sampled.told(), cgroup.cpu_time());
         sampled
+    }
+
+    /// Begins the measurement.
+    fn begin(&mut self) {
+        self.tick();
+        self.errors.clear();
     }
 
     fn told(&self) -> Duration {
@@ -145,20 +147,23 @@ fn errors_against_cgroup_are_printed() {
         let mut command = script(text);
         command.env("NODE_SCRIPT", NODE_SCRIPT);
         command.process_group(0);
-        let Some(mut run) = TreeRun::start_command("figures", command) else { return };
+        let Some(run) = TreeRun::start_command("figures", command) else { return };
         let slow = manual_collector(ProbeKind::Native);
         slow.register(NAME).unwrap().started(run.root.pid(), "");
         slow.sample_now().unwrap();
+        // Before the shape begins: what is hidden at a later moment would surface after it.
+        let second = Duration::from_secs(1);
+        let mut fast = Sampled::new(&run.collector, &run.cgroup, second);
+        let mut slow = Sampled::new(&slow, &run.cgroup, second * 5);
         run.go();
         // The start of the shape is no part of the measurement.
         let start = Instant::now();
         while start.elapsed() < Duration::from_secs(2) {
             std::thread::sleep(Duration::from_millis(100));
-            run.tick();
+            fast.tick();
         }
-        let second = Duration::from_secs(1);
-        let mut fast = Sampled::new(&run.collector, &run.cgroup, second);
-        let mut slow = Sampled::new(&slow, &run.cgroup, second * 5);
+        fast.begin();
+        slow.begin();
         for _ in 0..TICKS {
             std::thread::sleep(second.saturating_sub(fast.last.elapsed()));
             fast.tick();

@@ -1,13 +1,14 @@
 //! Processes that are not the plugin's: reused pids, threads, and strangers beside a tree.
 
 use std::os::unix::process::CommandExt as _;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use plugmeter_test_support::isolated_process::{OWN_PID_NAMESPACE, enter_isolated, lacks_root};
 use plugmeter_test_support::reaped::has_late_status;
 use plugmeter_test_support::{ChildGuard, report_skipped, wait_for};
 
+use super::burner::GroupGuard;
 use super::run::{NAME, TreeRun};
 use crate::test_child::cpu_time;
 
@@ -15,7 +16,7 @@ use crate::test_child::cpu_time;
 const ROOT: &str = "
     while read line <&3; do
         sleep 1000 & report $!
-        read line <&3; kill -KILL $!; wait $!; report gone
+        read line <&3; { kill -KILL $!; wait $!; } 2>/dev/null; report gone
     done; hold";
 
 /// Uses all CPU time that it gets, with two children.
@@ -23,21 +24,9 @@ const STRANGER: &str = "(while :; do :; done) & (while :; do :; done) & while :;
 
 const REUSED_PIDS: usize = 40;
 
-/// The processes of one session, killed on drop.
-struct Strangers(Child);
-
-impl Drop for Strangers {
-    fn drop(&mut self) {
-        let group = nix::unistd::Pid::from_raw(self.0.id() as i32);
-        let _ = nix::sys::signal::killpg(group, nix::sys::signal::Signal::SIGKILL);
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 /// Starts strangers of which the first one has the given pid, which must be free: as leader of a
 /// group, and on request of a session.
-fn strangers_with(pid: u32, is_session: bool) -> Strangers {
+fn strangers_with(pid: u32, is_session: bool) -> GroupGuard {
     wait_for("the pid to be reused", || {
         std::fs::write("/proc/sys/kernel/ns_last_pid", (pid - 1).to_string()).unwrap();
         let mut command = Command::new(if is_session { "setsid" } else { "sh" });
@@ -47,7 +36,7 @@ fn strangers_with(pid: u32, is_session: bool) -> Strangers {
             command.process_group(0);
         }
         let command = command.args(["-c", STRANGER]).stdin(Stdio::null());
-        let strangers = Strangers(command.spawn().unwrap());
+        let strangers = GroupGuard(command.spawn().unwrap());
         (strangers.0.id() == pid).then_some(strangers)
     })
 }

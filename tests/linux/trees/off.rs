@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use log::{LevelFilter, Log, Metadata, Record};
 use plugmeter::{Collector, Config, PluginView, ProbeKind, Window};
-use plugmeter_test_support::{probes, shell, wait_for};
+use plugmeter_test_support::{probes, wait_for};
+
+use super::burner::GroupGuard;
 
 /// Keeps the lines that are logged.
 pub(super) struct LogLines(pub Mutex<Vec<String>>);
@@ -62,7 +64,8 @@ fn without_process_trees_nothing_is_claimed() {
     for config in configs {
         let collector = Collector::start(config.clone()).unwrap();
         // A shell that has a child.
-        let child = shell("i=0; (while [ $i -lt 5000 ]; do i=$((i + 1)); done); sleep 1000; :");
+        let child =
+            GroupGuard::shell("i=0; (while [ $i -lt 5000 ]; do i=$((i + 1)); done); sleep 1000; :");
         collector.register("shell").unwrap().started(child.pid(), "");
         wait_for("a value", || {
             let snapshot = collector.sample_now().unwrap();

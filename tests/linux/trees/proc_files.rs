@@ -2,8 +2,10 @@
 
 use plugmeter::ProbeKind;
 use plugmeter_test_support::isolated_process::{AS_NOBODY, enter_isolated, lacks_root};
-use plugmeter_test_support::{manual_collector, shell, wait_for};
+use plugmeter_test_support::{manual_collector, wait_for};
 
+use super::burner::GroupGuard;
+use super::off::LOG;
 use super::run::TreeRun;
 
 /// Files that report no last pid, or another number, as in a container with lxcfs.
@@ -33,7 +35,7 @@ fn foreign_loadavg_does_not_matter() {
         let loadavg = std::fs::read_to_string("/proc/loadavg").unwrap();
         assert!(loadavg.is_empty() || loadavg.trim().ends_with("4711"), "{name}: {loadavg}");
         let script = "
-            for ms in 5 11 17 23 29; do become burn $ms & (burn $((52 - ms))); wait $!; done
+            for ms in 5 11 17 23 29; do become burn $ms & become burn $((52 - ms)) & wait; done
             (last 100) & last 200";
         let Some(mut run) = TreeRun::start("loadavg", script) else { return };
         run.go();
@@ -59,7 +61,7 @@ fn foreign_proc_yields_no_trees() {
     let collector = manual_collector(ProbeKind::Native);
     assert!(!collector.snapshot().has_process_trees());
     assert_eq!(LOG.count("process trees"), 1, "{:?}", LOG.0.lock().unwrap());
-    let child = shell("sleep 1000; :");
+    let child = GroupGuard::shell("sleep 1000; :");
     collector.register("shell").unwrap().started(child.pid(), "");
     for _ in 0..3 {
         let snapshot = collector.sample_now().unwrap();
@@ -84,7 +86,7 @@ fn hidden_processes_are_no_strangers() {
         assert!(collector.snapshot().has_process_trees());
         let hidden = collector.register("root's").unwrap();
         hidden.started(std::os::unix::process::parent_id(), "");
-        let child = shell("sleep 1000 & sleep 1000 & wait");
+        let child = GroupGuard::shell("sleep 1000 & sleep 1000 & wait");
         collector.register("shell").unwrap().started(child.pid(), "");
         wait_for("the processes of this user", || {
             let snapshot = collector.sample_now().unwrap();
@@ -98,5 +100,3 @@ fn hidden_processes_are_no_strangers() {
         return;
     }
 }
-
-use super::off::LOG;

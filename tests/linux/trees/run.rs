@@ -108,7 +108,7 @@ impl TreeRun {
     }
 
     /// Lets the script begin.
-    pub(super) fn go(&mut self) {
+    pub(super) fn go(&self) {
         writeln!(self.input.as_ref().unwrap(), "go").unwrap();
     }
 
@@ -147,7 +147,8 @@ impl TreeRun {
         if let Some(tree) = sample.tree_memory_bytes {
             assert!(tree >= sample.memory_bytes.unwrap_or(0), "{sample:?}");
         }
-        if let (Some(_), Some(count)) = (sample.pid, sample.process_count) {
+        // The exit of a process without memory was detected by this tick.
+        if let (Some(_), Some(count)) = (sample.memory_bytes, sample.process_count) {
             assert!(count >= 1, "{sample:?}");
         }
         self.last_told = told;
