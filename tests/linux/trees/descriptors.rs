@@ -42,12 +42,14 @@ fn members_beyond_descriptor_limit_are_not_lost() {
     for (plugin, child) in plugins.iter().zip(&children) {
         plugin.started(child.pid(), "");
     }
-    run.tick();
-    let tick = run.tick();
-    assert_eq!(tick.sample().process_count, Some(MEMBERS as u32 + 1));
-    assert_eq!(held("pidfd"), 9);
+    // Each tick frees some of them.
+    run.tick_until("descriptors of all roots", |tick| {
+        assert_eq!(tick.sample().process_count, Some(MEMBERS as u32 + 1));
+        held("pidfd") == 9
+    });
     assert!(held("/statm") - 9 < by_members, "{} {by_members}", held("/statm"));
-    assert!(open_all().len() + own_descriptors().len() >= 64 / 2);
+    // Half of the limit is left to the host.
+    assert!(held("/statm") + held("pidfd") <= 64 / 2);
 
     // No descriptor is free at all.
     let taken = open_all();

@@ -39,11 +39,7 @@ const SHAPES: [(&str, &str); 13] = [
         "while :; do for ms in 300 900 600; do burn $ms; sleep 0.5; done; done",
     ),
     ("children of 0.3 ms", "while :; do (:); (:); (:); sleep 0.01; done"),
-    (
-        "SIGCHLD ignored, 5 to 50 ms",
-        "
-        trap '' CHLD; while :; do for ms in 5 12 50 7 33 21; do burn $ms; sleep 0.03; done; done",
-    ),
+    ("SIGCHLD ignored, 5 to 50 ms", "exec python3 -c \"$IGNORING\" 3<&-"),
     ("node that spawns tools", "exec node -e \"$NODE_SCRIPT\" >/dev/null"),
 ];
 
@@ -146,6 +142,7 @@ fn errors_against_cgroup_are_printed() {
     for (name, text) in SHAPES.iter().filter(|(name, _)| name.contains(&only)) {
         let mut command = script(text);
         command.env("NODE_SCRIPT", NODE_SCRIPT);
+        command.env("IGNORING", super::shapes::IGNORING).env("ROUNDS", "1000000");
         command.process_group(0);
         let Some(run) = TreeRun::start_command("figures", command) else { return };
         let slow = manual_collector(ProbeKind::Native);
