@@ -37,9 +37,11 @@ fn restarts_leak_no_descriptors() {
         let collector = manual_collector(probe);
         let plugin = collector.register("dice").unwrap();
         // The file for process trees is opened with the first process.
-        plugin.started(std::process::id(), "");
+        let first = sleeper();
+        plugin.started(first.pid(), "");
         collector.sample_now().unwrap();
         plugin.stopped();
+        drop(first);
         collector.sample_now().unwrap();
         let before = own_descriptors();
         for number in 0..restarts() {
@@ -66,6 +68,8 @@ fn restarts_leak_no_descriptors() {
             assert_eq!(own_descriptors().len(), before.len() + 2, "two for the running process");
         }
         plugin.stopped();
+        // As long as it lives it is a descendant.
+        drop(child);
         collector.sample_now().unwrap();
         if probe == ProbeKind::Native {
             assert_eq!(own_descriptors(), before, "{probe}");
