@@ -216,7 +216,8 @@ impl TreeRun {
         let tick = self.tick();
         let view = tick.snapshot.plugin(NAME).unwrap();
         let mut listed: Vec<u32> = view.processes().map(|process| process.pid).collect();
-        (expected.sort_unstable(), listed.sort_unstable());
+        expected.sort_unstable();
+        listed.sort_unstable();
         assert_eq!(tick.sample().process_count, Some(expected.len() as u32));
         assert_eq!(listed, expected);
     }
