@@ -112,10 +112,6 @@ impl<M> PluginTrees<M> {
         if !self.is_enabled {
             return None;
         }
-        let at = slot as usize;
-        if self.plugins.len() <= at {
-            self.plugins.resize(at + 1, PluginTree::default());
-        }
         let (root, counts_from) = match added {
             Some(AddedRoot::Followed { counts_from }) => (Root::Own, counts_from),
             // It was added by a call that has panicked.
@@ -127,7 +123,7 @@ impl<M> PluginTrees<M> {
             // The next tick tries again.
             None => (Root::None, None),
         };
-        let plugin = &mut self.plugins[at];
+        let plugin = self.plugin_mut(slot);
         (plugin.root, plugin.run) = (root, Some(run));
         counts_from
     }
@@ -186,6 +182,22 @@ impl<M> PluginTrees<M> {
             let id = TreeId(slot);
             self.with_source(probe, |rule, source| rule.exit_pass(id, source, Some(last)));
         }
+    }
+
+    /// Counts the children of a run's process that was reaped before its tree could be followed.
+    pub(crate) fn count_unfollowed(&mut self, slot: u32, children_cpu: CpuTime, now: MonoNanos) {
+        if self.is_enabled {
+            self.plugin_mut(slot);
+            self.rule.count_unfollowed(TreeId(slot), children_cpu, now);
+        }
+    }
+
+    fn plugin_mut(&mut self, slot: u32) -> &mut PluginTree {
+        let at = slot as usize;
+        if self.plugins.len() <= at {
+            self.plugins.resize(at + 1, PluginTree::default());
+        }
+        &mut self.plugins[at]
     }
 
     /// The active run ends. If its process lives, it goes on as a descendant. `counted` is the CPU time

@@ -79,6 +79,14 @@ impl<M> ProcessTrees<M> {
         AddedRoot::Followed { counts_from }
     }
 
+    /// Counts the `children_cpu` of a process that was waited for before it could become a root.
+    pub(crate) fn count_unfollowed(&mut self, id: TreeId, children_cpu: CpuTime, now: MonoNanos) {
+        let tree = self.tree_for(id, now);
+        if let Some(tree) = self.trees[tree].as_mut() {
+            tree.count_loose(children_cpu.0);
+        }
+    }
+
     fn tree_for(&mut self, id: TreeId, now: MonoNanos) -> TreeIndex {
         if let Some(tree) = self.index_of(id) {
             return tree;

@@ -99,8 +99,13 @@ impl Tree {
     /// Counts the growth of a `children_cpu`.
     pub(super) fn count_growth(&mut self, mut growth: u64) {
         self.charges.pay(&mut growth);
-        self.count(growth);
-        self.loose_busy += growth;
+        self.count_loose(growth);
+    }
+
+    /// Counts time of processes that were no members.
+    pub(super) fn count_loose(&mut self, busy: u64) {
+        self.count(busy);
+        self.loose_busy += busy;
     }
 }
 
