@@ -1,6 +1,7 @@
 //! The state machine of all plugins: apply an update, tick, build a snapshot. No thread, no clock,
 //! no channel: time is an argument, and readings come from the probe that is passed in.
 
+mod cgroup_meter;
 pub(crate) mod cpu_meter;
 pub(crate) mod effects;
 pub(crate) mod pass;

@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::fmt;
 use std::io;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::config::ProbeKind;
@@ -243,6 +244,73 @@ impl fmt::Display for RegisterError {
 }
 
 impl Error for RegisterError {}
+
+/// Why the CPU time of a cgroup cannot be read: see
+/// [`Plugin::started_in_cgroup`](crate::Plugin::started_in_cgroup). Nothing was reported.
+///
+/// ```
+/// use plugmeter::{CgroupError, Collector, Config};
+/// use std::path::Path;
+///
+/// let collector = Collector::start(Config::default())?;
+/// let plugin = collector.register("dice")?;
+/// let error = plugin.started_in_cgroup(1, "", Path::new("/")).unwrap_err();
+/// assert!(matches!(error, CgroupError::NotCgroup2 { .. } | CgroupError::Unsupported));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[non_exhaustive]
+#[derive(Debug)]
+pub enum CgroupError {
+    /// The path is not a folder of a cgroup2 file system.
+    NotCgroup2 {
+        /// The rejected path.
+        path: PathBuf,
+    },
+    /// The cgroup has no file `cpu.stat`: the kernel does not count its CPU time (before Linux 4.15).
+    NoCpuStat {
+        /// The folder of the cgroup.
+        path: PathBuf,
+    },
+    /// The operating system has refused to open the folder or its `cpu.stat`.
+    Io {
+        /// The folder.
+        path: PathBuf,
+        /// Why.
+        error: io::Error,
+    },
+    /// The collector does not read cgroups: it needs the native probe of Linux, and
+    /// [process trees](crate::Config::process_trees).
+    Unsupported,
+}
+
+impl fmt::Display for CgroupError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotCgroup2 { path } => {
+                write!(f, "{} is not a folder of a cgroup2 file system", path.display())
+            }
+            Self::NoCpuStat { path } => {
+                write!(f, "the cgroup {} has no file cpu.stat", path.display())
+            }
+            Self::Io { path, error } => {
+                write!(f, "the cgroup {} cannot be opened: {error}", path.display())
+            }
+            Self::Unsupported => f.write_str(
+                "this collector does not read cgroups: that needs the native probe of Linux, with \
+                 process trees",
+            ),
+        }
+    }
+}
+
+impl Error for CgroupError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Io { error, .. } => Some(error),
+            Self::NotCgroup2 { .. } | Self::NoCpuStat { .. } | Self::Unsupported => None,
+        }
+    }
+}
 
 /// The collector is not running: it was stopped, it is disabled, or this is a forked child.
 ///

@@ -207,7 +207,9 @@ mod time;
 pub use collector::child_tokio as tokio;
 pub use collector::{Collector, Plugin, PluginChild, global, init};
 pub use config::{Config, ProbeKind};
-pub use error::{ConfigError, InitError, NameError, RegisterError, StartError, StoppedError};
+pub use error::{
+    CgroupError, ConfigError, InitError, NameError, RegisterError, StartError, StoppedError,
+};
 #[cfg(feature = "http")]
 pub use export::http;
 #[cfg(feature = "prometheus")]

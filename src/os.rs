@@ -1,6 +1,7 @@
 //! The operating system: reading processes, clocks, waiting. All platform-specific code is in this
 //! module.
 
+pub(crate) mod cgroup;
 pub(crate) mod child;
 pub(crate) mod clock;
 pub(crate) mod exit_status;

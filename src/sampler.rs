@@ -57,12 +57,12 @@ impl UseProbe for StartSampler {
     {
         let Self(settings) = self;
         let (sender, commands) = CommandSender::new(wake);
-        let sender = Arc::new(sender);
         let mut info = collector_info(&settings);
         if info.process_trees && probe.trees().is_none() {
             info.process_trees = false;
             log::warn!("process trees cannot be read: {NO_TREES}");
         }
+        let sender = Arc::new(sender.reading_trees(info.process_trees));
         let first = SnapshotInner::before_first_tick(info, CollectorStatus::Running);
         let publisher = Publisher::new(first);
         let reader = publisher.reader();
@@ -164,7 +164,7 @@ impl<P: Probe + ExitWaiter> Sampler<P> {
 
     fn log_warnings(&mut self) {
         for warning in self.engine.take_warnings() {
-            guarded_log(|| log::warn!("plugin {:?}: {}", warning.plugin, warning.error));
+            guarded_log(|| log::warn!("plugin {:?}: {}", warning.plugin, warning.cause));
         }
         if self.engine.take_tree_limit_warning() {
             guarded_log(|| {

@@ -247,7 +247,7 @@ impl Simulation {
         // No handle of a simulation sends Stop or SampleNow, so the result is empty.
         self.engine.run_pass(&mut env);
         for warning in self.engine.take_warnings() {
-            log::warn!("plugin {:?}: {}", warning.plugin, warning.error);
+            log::warn!("plugin {:?}: {}", warning.plugin, warning.cause);
         }
     }
 }

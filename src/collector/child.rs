@@ -53,6 +53,49 @@ impl Plugin {
         Ok(PluginChild::new(self, spawned, version, Some(first)))
     }
 
+    /// [`spawn`](Self::spawn) in a process group of its own, which proves that orphans belong to the
+    /// plugin.
+    ///
+    /// A process whose parent has exited before a tick has found it, as the `x` of a wrapper that runs
+    /// `nohup x &` in a subshell, is a child of init: nothing but its process group or session shows
+    /// where it came from. If the plugin's process leads the group, the orphan belongs to its
+    /// [process tree](crate::Config::process_trees), as long as the plugin's process lives.
+    ///
+    /// The child is then not in the host's group: Ctrl+C on the terminal does not reach it, and it must
+    /// not read from the terminal. [`PluginChild::stop`] and [`PluginChild::kill`] send signals to the
+    /// process alone, as without a group.
+    ///
+    /// It calls `process_group(0)` of the command, which stays set. On platforms other than Unix it is
+    /// the same as `spawn`.
+    ///
+    /// ```
+    /// use plugmeter::{Collector, Config};
+    /// use std::process::Command;
+    ///
+    /// let collector = Collector::start(Config::default())?;
+    /// let plugin = collector.register("build")?;
+    /// # #[cfg(unix)] {
+    /// let mut wrapper = Command::new("sh");
+    /// wrapper.args(["-c", "(nohup sleep 0.1 >/dev/null &); true"]);
+    /// let mut child = plugin.spawn_in_group(&mut wrapper, "1.0")?;
+    /// assert!(child.wait()?.success());
+    /// # }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of [`spawn`](Self::spawn).
+    ///
+    /// # Cost
+    ///
+    /// That of [`spawn`](Self::spawn).
+    pub fn spawn_in_group(&self, command: &mut Command, version: &str) -> io::Result<PluginChild> {
+        #[cfg(unix)]
+        std::os::unix::process::CommandExt::process_group(command, 0);
+        self.spawn(command, version)
+    }
+
     /// Reports a child process that was started elsewhere: a run begins, and the state becomes
     /// [`Running`](PluginState::Running).
     ///
@@ -90,7 +133,7 @@ pub(super) fn first_reading(pid: u32) -> Option<ChildReading> {
 
 /// A child process of a plugin: [`std::process::Child`], with reports of how it ends.
 ///
-/// Created by [`Plugin::spawn`] and [`Plugin::attach`]. It is `Send`, and like every handle it never
+/// Created by [`Plugin::spawn`], [`Plugin::spawn_in_group`] and [`Plugin::attach`]. It is `Send`, and like every handle it never
 /// waits for the sampler; its methods have an effect on the process also after the collector was
 /// stopped or the plugin was removed.
 ///

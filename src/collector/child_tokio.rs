@@ -1,7 +1,7 @@
 //! Children of `tokio::process`, waited for by a task. Feature `tokio`.
 //!
-//! The functions and methods are those of [`Plugin::spawn`], [`Plugin::attach`] and
-//! [`PluginChild`](crate::PluginChild). None waits for the sampler.
+//! The functions and methods are those of [`Plugin::spawn`], [`Plugin::spawn_in_group`],
+//! [`Plugin::attach`] and [`PluginChild`](crate::PluginChild). None waits for the sampler.
 //!
 //! ```
 //! # let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -75,6 +75,43 @@ pub fn spawn(plugin: &Plugin, command: &mut Command, version: &str) -> io::Resul
     Ok(child)
 }
 
+/// [`spawn`] in a process group of its own, as [`Plugin::spawn_in_group`], which has the reasons for it.
+///
+/// ```
+/// # let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+/// # runtime.block_on(async {
+/// # use plugmeter::{Collector, Config};
+/// # use tokio::process::Command;
+/// # let collector = Collector::start(Config::default())?;
+/// # let plugin = collector.register("build")?;
+/// # #[cfg(unix)] {
+/// let mut wrapper = Command::new("sh");
+/// wrapper.args(["-c", "(nohup sleep 0.1 >/dev/null &); true"]);
+/// let mut child = plugmeter::tokio::spawn_in_group(&plugin, &mut wrapper, "1.0")?;
+/// assert!(child.wait().await?.success());
+/// # }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # Errors
+///
+/// Those of [`spawn`].
+///
+/// # Panics
+///
+/// Outside of a runtime with I/O, as [`spawn`].
+pub fn spawn_in_group(
+    plugin: &Plugin,
+    command: &mut Command,
+    version: &str,
+) -> io::Result<PluginChild> {
+    #[cfg(unix)]
+    command.process_group(0);
+    spawn(plugin, command, version)
+}
+
 /// Reports a child process that was started elsewhere, as [`Plugin::attach`] does.
 ///
 /// If the child was waited for before, it has no pid: no run begins, and waiting reports nothing.
@@ -102,7 +139,7 @@ pub fn attach(plugin: &Plugin, child: Child, version: &str) -> PluginChild {
 /// A child process of a plugin: a [`Child`] of tokio, with reports of
 /// how it ends.
 ///
-/// Created by [`spawn`] and [`attach`]. The first [`wait`](Self::wait),
+/// Created by [`spawn`], [`spawn_in_group`] and [`attach`]. The first [`wait`](Self::wait),
 /// [`try_wait`](Self::try_wait), [`stop`](Self::stop) or [`kill`](Self::kill) that obtains a status
 /// reports it, once, with the process's final CPU time on Linux.
 ///

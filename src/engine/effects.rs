@@ -1,10 +1,12 @@
 //! What leaves the trackers: exits and crashes to process later, warnings to log.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::sync::Arc;
 
 use crate::snapshot::read_error::ReadError;
 use crate::snapshot::run::{ProcessExit, RunId};
+use crate::sync::cgroup::CgroupReadError;
 use crate::sync::command::PluginId;
 use crate::time::{MonoNanos, TimePoint};
 
@@ -32,7 +34,29 @@ pub(crate) struct PendingCrash {
 #[derive(Debug)]
 pub(crate) struct Warning {
     pub plugin: Arc<str>,
-    pub error: ReadError,
+    pub cause: Cause,
+}
+
+/// The cause of a [`Warning`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cause {
+    /// The process cannot be read.
+    Process(ReadError),
+    /// The cgroup of its tree cannot be read any more.
+    Cgroup(CgroupReadError),
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Process(error) => error.fmt(f),
+            Self::Cgroup(error) => write!(
+                f,
+                "the CPU time of its cgroup cannot be read any more ({error}): its process tree is \
+                 measured without it"
+            ),
+        }
+    }
 }
 
 /// What the trackers hand to the engine.

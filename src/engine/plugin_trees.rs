@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use super::cgroup_meter::{CgroupMeter, NewRun};
 use super::process_tree::roots::NewRoot;
 use super::process_tree::{AddedRoot, FinalRoot, ProcessTrees, RootReading, TreeId, TreeProcess};
 use super::tracker::active_run::catch_probe_panic;
@@ -13,6 +14,7 @@ use crate::history::tree_row::{MAX_LISTED, ProcessRow};
 use crate::history::units::{CpuShare, CpuTime, ResidentBytes};
 use crate::os::Probe;
 use crate::snapshot::run::RunId;
+use crate::sync::cgroup::{CgroupReadError, CgroupReader};
 use crate::time::MonoNanos;
 
 /// The trees of all plugins. `M` is what the probe keeps for a descendant.
@@ -22,6 +24,8 @@ pub(crate) struct PluginTrees<M> {
     is_enabled: bool,
     /// By slot.
     plugins: Vec<PluginTree>,
+    /// In the order of the slots: of plugins for which the host has named a cgroup.
+    cgroups: Vec<(u32, CgroupMeter)>,
     /// A pass of the rule has begun, and was not finished.
     is_in_pass: bool,
     /// The descendants were read in the current tick.
@@ -64,6 +68,7 @@ impl<M> PluginTrees<M> {
             rule: ProcessTrees::new(),
             is_enabled,
             plugins: Vec::new(),
+            cgroups: Vec::new(),
             is_in_pass: false,
             is_tick_read: false,
             exited: Vec::new(),
@@ -147,10 +152,55 @@ impl<M> PluginTrees<M> {
         }
     }
 
+    /// The place of a plugin's meter, or where it would be inserted.
+    fn cgroup_place(&self, slot: u32) -> Result<usize, usize> {
+        self.cgroups.binary_search_by_key(&slot, |(slot, _)| *slot)
+    }
+
+    fn cgroup(&mut self, slot: u32) -> Option<&mut CgroupMeter> {
+        // Most hosts name none.
+        if self.cgroups.is_empty() {
+            return None;
+        }
+        let at = self.cgroup_place(slot).ok()?;
+        Some(&mut self.cgroups[at].1)
+    }
+
+    /// A run begins, whose root was [followed](Self::follow) or [continues](Self::continue_root).
+    /// `own` is the CPU time of the plugin's processes so far.
+    pub(crate) fn begin_run(
+        &mut self,
+        slot: u32,
+        cgroup: Option<Box<dyn CgroupReader>>,
+        is_same_process: bool,
+        now: MonoNanos,
+        own: impl FnOnce() -> CpuTime,
+    ) {
+        let place = self.cgroup_place(slot);
+        if !self.is_enabled || (cgroup.is_none() && place.is_err()) {
+            return;
+        }
+        let previous = place.ok().map(|at| self.cgroups.remove(at).1);
+        let usage = self.rule.usage(TreeId(slot));
+        let has_survivors = is_same_process || usage.is_some_and(|usage| usage.processes > 0);
+        let rule = self.others_by_rule(slot);
+        let run = NewRun { cgroup, own: own(), rule, has_survivors, now };
+        let (Ok(at) | Err(at)) = place;
+        self.cgroups.insert(at, (slot, CgroupMeter::new(run, previous)));
+    }
+
+    /// Why the cgroup of a plugin is not read any more. Only the first call returns it.
+    pub(crate) fn take_cgroup_failure(&mut self, slot: u32) -> Option<CgroupReadError> {
+        self.cgroup(slot)?.take_failure()
+    }
+
     /// Begins to read the tree of a run that has ended, or may have. After that the tracker reads the
     /// process, as the order of the rule requires, and finishes by
     /// [`finish_exit_pass`](Self::finish_exit_pass).
     pub(crate) fn begin_exit_pass<Pr: Probe<Member = M>>(&mut self, slot: u32, probe: &mut Pr) {
+        if let Some(cgroup) = self.cgroup(slot) {
+            cgroup.read();
+        }
         if self.is_root(slot) {
             let id = TreeId(slot);
             let begun =
@@ -238,10 +288,14 @@ impl<M> PluginTrees<M> {
             *plugin = PluginTree::default();
             self.rule.remove_tree(TreeId(slot));
         }
+        self.cgroups.retain(|(other, _)| *other != slot);
     }
 
     /// Begins a tick: finds and reads the descendants. After that the trackers read the roots.
     pub(crate) fn begin_tick<Pr: Probe<Member = M>>(&mut self, probe: &mut Pr) {
+        for (_, cgroup) in &mut self.cgroups {
+            cgroup.read();
+        }
         let begun = self.with_source(probe, ProcessTrees::begin_pass);
         self.is_tick_read = begun.is_some();
     }
@@ -279,11 +333,13 @@ impl<M> PluginTrees<M> {
     /// The values of a plugin's tree in this tick, beside the sample of its process. `None` if there
     /// is no tree: no run, and no process that has survived one.
     ///
-    /// The share begins anew if the sample has one, as that of the process does.
+    /// The share begins anew if the sample has one, as that of the process does. `own_cpu` is the CPU
+    /// time of the plugin's processes so far.
     pub(crate) fn tick_values(
         &mut self,
         slot: u32,
         own: PackedSample,
+        own_cpu: impl FnOnce() -> CpuTime,
         now: MonoNanos,
         min_interval: Duration,
     ) -> Option<TreeTick> {
@@ -299,7 +355,6 @@ impl<M> PluginTrees<M> {
         if usage.is_none() && !has_run {
             return None;
         }
-        let mut others_cpu = self.rule.usage(TreeId(slot)).map_or(0, |usage| usage.others_cpu.0);
         if let (Root::Of { tree, pid, others_cpu: before }, Some(usage)) = (root, &usage)
             && let Some(plugin) = self.plugins.get_mut(slot as usize)
         {
@@ -307,21 +362,30 @@ impl<M> PluginTrees<M> {
             plugin.shared_cpu.0 = plugin.shared_cpu.0.saturating_add(growth);
             plugin.root = Root::Of { tree, pid, others_cpu: usage.others_cpu };
         }
-        let shared = self.plugins.get(slot as usize).map_or(0, |plugin| plugin.shared_cpu.0);
-        others_cpu = others_cpu.saturating_add(shared);
-        let unknown = TreeTick {
-            others_cpu: CpuTime(others_cpu),
-            others_share: None,
-            processes: None,
-            resident: None,
-        };
+        let mut others_cpu = self.others_by_rule(slot);
+        // Without a reading of the process, its part of the cgroup's CPU time is unknown.
+        let is_own_read = !has_run || (own.cpu().is_some() && own.resident().is_some());
+        if let Some(cgroup) = self.cgroup(slot) {
+            if is_own_read {
+                cgroup.count(own_cpu());
+            }
+            others_cpu = cgroup.total(others_cpu);
+        }
+        let unknown = TreeTick { others_cpu, others_share: None, processes: None, resident: None };
         let is_followed = !has_run || !matches!(root, Root::None);
         let Some(usage) = usage.filter(|_| self.is_tick_read && is_followed) else {
             return Some(unknown);
         };
         // The interval continues if that of the process does.
-        let others_share =
-            if has_run && own.cpu().is_none() { None } else { self.share(id, now, min_interval) };
+        let others_share = if has_run && own.cpu().is_none() {
+            None
+        } else {
+            let by_rule = self.share(id, now, min_interval);
+            match self.cgroup(slot) {
+                Some(cgroup) => cgroup.take_share(others_cpu, by_rule, now, min_interval),
+                None => by_rule,
+            }
+        };
         if !usage.is_complete {
             return Some(TreeTick { others_share, ..unknown });
         }
@@ -337,6 +401,13 @@ impl<M> PluginTrees<M> {
         };
         let resident = resident.and_then(ResidentBytes::new);
         Some(TreeTick { others_share, processes, resident, ..unknown })
+    }
+
+    /// CPU time of a plugin's descendants so far, by the rule.
+    fn others_by_rule(&self, slot: u32) -> CpuTime {
+        let others = self.rule.usage(TreeId(slot)).map_or(0, |usage| usage.others_cpu.0);
+        let shared = self.plugins.get(slot as usize).map_or(0, |plugin| plugin.shared_cpu.0);
+        CpuTime(others.saturating_add(shared))
     }
 
     /// The share of a tree's descendants, which is taken once a tick.

@@ -4,6 +4,7 @@
 
 mod attach;
 mod bookkeeping;
+mod cgroups;
 mod exit_ordering;
 mod late_status;
 mod panics;
@@ -40,7 +41,7 @@ const PLUGIN: PluginId = PluginId(1);
 
 /// A report that a process was started.
 fn started(run: RunId, pid: u32) -> PluginUpdate {
-    PluginUpdate::Started(ProcessStart { run, pid, version: None, reported_at: None })
+    PluginUpdate::Started(ProcessStart { run, pid, version: None, reported_at: None, cgroup: None })
 }
 
 /// A scripted clock and schedule, and a real command queue.

@@ -17,7 +17,7 @@ use std::time::{Duration, SystemTime};
 
 use self::active_run::{ActiveRun, MIN_CPU_INTERVAL};
 use super::cpu_meter::CpuMeter;
-use super::effects::{Effects, PendingCrash, Warning};
+use super::effects::{Cause, Effects, PendingCrash, Warning};
 use super::plugin_trees::PluginTrees;
 use super::tree_meter::TreeMeter;
 use crate::history::plugin_record::PluginRecord;
@@ -259,7 +259,9 @@ impl<P> PluginTracker<P> {
             && !self.details.rare().logged.contains(&error)
         {
             self.details.rare().logged.push(error);
-            effects.warnings.push(Warning { plugin: Arc::clone(self.name()), error });
+            effects
+                .warnings
+                .push(Warning { plugin: Arc::clone(self.name()), cause: Cause::Process(error) });
         }
     }
 

@@ -12,7 +12,6 @@
 //! read *first*, and its value counts only if the held `statm` can be read *after* it: that proves
 //! that the pid still belonged to the same process.
 
-#[allow(dead_code)] // no code of the crate reads cgroups yet
 mod cgroup_cpu;
 mod check_budget;
 mod cpu_source;
@@ -33,6 +32,7 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::time::Duration;
 
+pub(super) use self::cgroup_cpu::CgroupCpu;
 pub(super) use self::cpu_source::cpu_time;
 
 use self::check_budget::CheckBudget;

@@ -93,7 +93,8 @@ fn update(plugin: u32, update: PluginUpdate) -> Command {
 
 /// A report that a process of the plugin was started.
 fn started(plugin: u32, pid: u32) -> Command {
-    let start = ProcessStart { run: next_run_id(), pid, version: None, reported_at: None };
+    let start =
+        ProcessStart { run: next_run_id(), pid, version: None, reported_at: None, cgroup: None };
     update(plugin, PluginUpdate::Started(start))
 }
 

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crossbeam_channel::{Receiver, Sender};
 
+use super::cgroup::CgroupReader;
 use super::counter::EventCounter;
 use super::fork::ForkGuard;
 use crate::history::units::CpuTime;
@@ -58,6 +59,8 @@ pub(crate) struct ProcessStart {
     /// When the host reported it: a process that started later is another one. `None` in a
     /// simulation, where no time passes between a report and its application.
     pub reported_at: Option<TimePoint>,
+    /// The cgroup of the process and its descendants, if the host names it.
+    pub cgroup: Option<Box<dyn CgroupReader>>,
 }
 
 /// The CPU time of a child, read by the host's thread. No other process can have its pid, because
@@ -130,6 +133,8 @@ pub(crate) struct CommandSender {
     open: AtomicBool,
     /// Whether there ever was a sampler: a collector that is not enabled has none.
     has_sampler: bool,
+    /// Whether the sampler reads process trees of the operating system.
+    reads_trees: bool,
     fork_guard: ForkGuard,
 }
 
@@ -144,10 +149,16 @@ impl CommandSender {
         Self::with(Box::new(|| ()), false).0
     }
 
+    /// The queue of a sampler that reads process trees of the operating system, if `reads_trees`.
+    pub(crate) fn reading_trees(self, reads_trees: bool) -> Self {
+        Self { reads_trees, ..self }
+    }
+
     fn with(wake: Wake, has_sampler: bool) -> (Self, CommandReceiver) {
         let (sender, receiver) = crossbeam_channel::unbounded();
         let open = AtomicBool::new(has_sampler);
-        let sender = Self { sender, wake, open, has_sampler, fork_guard: ForkGuard::new() };
+        let fork_guard = ForkGuard::new();
+        let sender = Self { sender, wake, open, has_sampler, reads_trees: false, fork_guard };
         (sender, CommandReceiver(receiver))
     }
 
@@ -161,6 +172,11 @@ impl CommandSender {
         // ORDERING: Relaxed. A command sent during the close may still be queued: then it lies
         // behind Stop, and the sampler does not read it.
         self.open.load(Ordering::Relaxed) && self.in_owner_process()
+    }
+
+    /// Whether the sampler reads process trees of the operating system.
+    pub(crate) const fn reads_trees(&self) -> bool {
+        self.reads_trees
     }
 
     /// Whether there was a sampler and it is gone.

@@ -7,6 +7,7 @@
 #![allow(clippy::unwrap_used)] // a test fails by panicking
 
 mod blocked_sampler;
+mod cgroups;
 mod children;
 mod crash_loops;
 mod descriptors;
@@ -15,6 +16,7 @@ mod exits;
 mod interruptions;
 mod no_pidfds;
 mod oom_kills;
+mod orphans;
 mod peak_memory;
 mod pid_reuse;
 mod readings;

@@ -1,6 +1,7 @@
 //! Values that the engine keeps, and outputs beside its snapshots.
 
 use super::{Harness, PLUGIN, SECOND, dice, started};
+use crate::engine::effects::Cause;
 use crate::engine::pass::TickCost;
 use crate::os::fake_probe::{Condition, FAKE_RESIDENT_BYTES};
 use crate::snapshot::read_error::ReadError;
@@ -9,8 +10,8 @@ use crate::snapshot::state::PluginState;
 use crate::sync::command::{Command, PluginId, PluginUpdate};
 use crate::sync::counter::{EventCounter, next_run_id};
 
-fn warnings(harness: &mut Harness) -> Vec<ReadError> {
-    harness.engine.take_warnings().map(|warning| warning.error).collect()
+fn warnings(harness: &mut Harness) -> Vec<Cause> {
+    harness.engine.take_warnings().map(|warning| warning.cause).collect()
 }
 
 #[test]
@@ -19,7 +20,7 @@ fn warning_is_issued_once_for_each_cause() {
     harness.processes.set_condition(1, Condition::Denied);
     harness.start(1);
     harness.tick();
-    assert_eq!(warnings(&mut harness), [ReadError::PermissionDenied]);
+    assert_eq!(warnings(&mut harness), [Cause::Process(ReadError::PermissionDenied)]);
     for _ in 0..3 {
         harness.processes.set_condition(1, Condition::Alive);
         assert_eq!(dice(&harness.tick()).read_error(), None);
@@ -31,7 +32,7 @@ fn warning_is_issued_once_for_each_cause() {
     harness.processes.set_condition(2, Condition::Reused);
     harness.start(2);
     harness.tick();
-    assert_eq!(warnings(&mut harness), [ReadError::PidReused]);
+    assert_eq!(warnings(&mut harness), [Cause::Process(ReadError::PidReused)]);
 }
 
 /// 256 runs are shown, and runs are released in chunks of 64.

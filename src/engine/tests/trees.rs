@@ -306,7 +306,7 @@ fn last_times_of_a_spawned_child_count() {
     let mut harness = Harness::new();
     harness.processes.set_alive(1, Duration::ZERO);
     let (run, at) = (next_run_id(), harness.env.now.mono);
-    let start = ProcessStart { run, pid: 1, version: None, reported_at: None };
+    let start = ProcessStart { run, pid: 1, version: None, reported_at: None, cgroup: None };
     let reading = |cpu: Duration, children: Duration| ChildReading {
         at,
         cpu_time: cpu.into(),

@@ -125,6 +125,8 @@ impl<P> PluginTracker<P> {
         }
         let error = active.about.read_error;
         self.active = Some(active);
+        let own = || self.own_cpu();
+        context.trees.begin_run(slot, start.cgroup, was_replaced_by_itself, now.mono, own);
         let plugin = self.change();
         plugin.runs.push(record);
         plugin.state_since = now.wall;

@@ -1,11 +1,15 @@
 //! The process tree of one plugin: when its root is added, read and released.
 
+use std::sync::Arc;
+
 use super::active_run::{ActiveRun, Checked, Liveness, NoReading, TickReading};
 use super::record::TickRecorder;
 use super::{PluginTracker, TrackerContext};
+use crate::engine::effects::{Cause, Warning};
 use crate::engine::process_tree::{FinalRoot, RootReading};
 use crate::history::metric::Metric;
 use crate::history::tree_row::ProcessRow;
+use crate::history::units::CpuTime;
 use crate::os::Probe;
 use crate::snapshot::run::RunId;
 use crate::sync::command::ChildReading;
@@ -130,6 +134,13 @@ impl<P> PluginTracker<P> {
         context.trees.finish_exit_pass(slot, root);
     }
 
+    /// CPU time of the processes of all runs.
+    pub(super) fn own_cpu(&self) -> CpuTime {
+        let active = self.active.as_ref().and_then(|active| active.cpu_used);
+        let CpuTime(ended) = self.details.record.ended_cpu.into();
+        CpuTime(ended.saturating_add(active.unwrap_or_default().0))
+    }
+
     /// Records the values of the tree beside the sample of this tick.
     pub(crate) fn record_tick_tree<Pr: Probe<Process = P>>(
         &mut self,
@@ -144,9 +155,17 @@ impl<P> PluginTracker<P> {
         }
         let Some(&own) = recorder.samples.get(slot as usize) else { return };
         let now = context.now.mono;
-        let Some(tree) = context.trees.tick_values(slot, own, now, self.min_interval) else {
+        let (own_cpu, min_interval) = (|| self.own_cpu(), self.min_interval);
+        let Some(tree) = context.trees.tick_values(slot, own, own_cpu, now, min_interval) else {
             return;
         };
+        if let Some(error) = context.trees.take_cgroup_failure(slot)
+            && self.active.is_some()
+        {
+            // After the end of a run it is usual that the host removes the cgroup.
+            let plugin = Arc::clone(self.name());
+            context.effects.warnings.push(Warning { plugin, cause: Cause::Cgroup(error) });
+        }
         if !self.record_tree(&tree, recorder) {
             return;
         }

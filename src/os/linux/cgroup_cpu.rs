@@ -11,8 +11,10 @@ use std::path::Path;
 use rustix::fs::{Mode, OFlags, fstatfs, open, openat};
 use rustix::io::Errno;
 
+use crate::error::CgroupError;
 use crate::history::units::CpuTime;
 use crate::os::{clock, procfs};
+use crate::sync::cgroup::{CgroupReadError, CgroupReader, CgroupReading};
 use crate::time::MonoNanos;
 
 /// `CGROUP2_SUPER_MAGIC`: statfs(2).
@@ -25,46 +27,32 @@ pub(crate) struct CgroupCpu {
     cpu_stat: File,
 }
 
-/// Why the CPU time of a folder cannot be read.
-#[derive(Debug)]
-pub(crate) enum CgroupError {
-    /// It is not a folder of a cgroup2 file system.
-    NotCgroup2,
-    /// The kernel does not count the CPU time of cgroups (before Linux 4.15).
-    NoCpuStat,
-    Io(io::Error),
-}
-
-/// Why there is no reading.
-#[derive(Debug)]
-pub(crate) enum CgroupReadError {
-    /// The cgroup was removed.
-    Gone,
-    Io(io::Error),
-}
-
 impl CgroupCpu {
-    pub(crate) fn open(folder: &Path) -> Result<Self, CgroupError> {
+    pub(crate) fn open(path: &Path) -> Result<Self, CgroupError> {
+        let not_cgroup2 = || CgroupError::NotCgroup2 { path: path.to_path_buf() };
+        let failed =
+            |errno: Errno| CgroupError::Io { path: path.to_path_buf(), error: errno.into() };
         let flags = OFlags::RDONLY | OFlags::CLOEXEC;
         // `DIRECTORY` also prevents a wait for the other end of a named pipe.
-        let folder = match open(folder, flags | OFlags::DIRECTORY, Mode::empty()) {
+        let folder = match open(path, flags | OFlags::DIRECTORY, Mode::empty()) {
             Ok(folder) => folder,
-            Err(Errno::NOTDIR) => return Err(CgroupError::NotCgroup2),
-            Err(errno) => return Err(CgroupError::Io(errno.into())),
+            Err(Errno::NOTDIR) => return Err(not_cgroup2()),
+            Err(errno) => return Err(failed(errno)),
         };
-        let file_system = fstatfs(&folder).map_err(|errno| CgroupError::Io(errno.into()))?;
+        let file_system = fstatfs(&folder).map_err(failed)?;
         if u64::try_from(file_system.f_type).ok() != Some(CGROUP2_MAGIC) {
-            return Err(CgroupError::NotCgroup2);
+            return Err(not_cgroup2());
         }
         match openat(&folder, "cpu.stat", flags, Mode::empty()) {
             Ok(cpu_stat) => Ok(Self { cpu_stat: cpu_stat.into() }),
-            Err(Errno::NOENT) => Err(CgroupError::NoCpuStat),
-            Err(errno) => Err(CgroupError::Io(errno.into())),
+            Err(Errno::NOENT) => Err(CgroupError::NoCpuStat { path: path.to_path_buf() }),
+            Err(errno) => Err(failed(errno)),
         }
     }
+}
 
-    /// Reads the CPU time, with the time at which it was read.
-    pub(crate) fn read(&self) -> Result<(MonoNanos, CpuTime), CgroupReadError> {
+impl CgroupReader for CgroupCpu {
+    fn read(&self) -> Result<CgroupReading, CgroupReadError> {
         // `usage_usec` is the first line.
         let mut text = [0; 256];
         let MonoNanos(before) = clock::mono();
@@ -72,14 +60,13 @@ impl CgroupCpu {
         let MonoNanos(after) = clock::mono();
         let len = read.map_err(|error| match error.raw_os_error() {
             Some(errno) if errno == Errno::NODEV.raw_os_error() => CgroupReadError::Gone,
-            _ => CgroupReadError::Io(error),
+            _ => CgroupReadError::Io(error.kind()),
         })?;
         let cpu_time = procfs::cgroup_cpu_micros(&text[..len])
             .and_then(|micros| micros.checked_mul(1_000))
             .map(CpuTime);
-        let cpu_time =
-            cpu_time.ok_or_else(|| CgroupReadError::Io(io::ErrorKind::InvalidData.into()))?;
-        Ok((MonoNanos(before + (after - before) / 2), cpu_time))
+        let cpu_time = cpu_time.ok_or(CgroupReadError::Io(io::ErrorKind::InvalidData))?;
+        Ok(CgroupReading { at: MonoNanos(before + (after - before) / 2), cpu_time })
     }
 }
 
@@ -121,7 +108,7 @@ mod tests {
         let Some(cgroup) = Cgroup::new("cgroup_counts_ended_processes") else { return };
         let cpu = CgroupCpu::open(&cgroup.0).unwrap();
         let before = clock::mono();
-        let (at, idle) = cpu.read().unwrap();
+        let CgroupReading { at, cpu_time: idle } = cpu.read().unwrap();
         assert!(before <= at && at <= clock::mono());
         assert_eq!(idle, CpuTime(0));
         // The shell enters the cgroup, then counts up and reports what it has used.
@@ -131,7 +118,7 @@ mod tests {
         let output = shell.args(["-c", script]).arg(&cgroup.0).stderr(Stdio::inherit()).output();
         let output = output.unwrap();
         assert!(output.status.success(), "{output:?}");
-        let (_, used) = cpu.read().unwrap();
+        let used = cpu.read().unwrap().cpu_time;
         assert!(used > CpuTime(10_000_000), "{used:?}: {output:?}");
         std::fs::remove_dir(&cgroup.0).unwrap();
         std::fs::create_dir(&cgroup.0).unwrap();
@@ -144,14 +131,17 @@ mod tests {
         for path in ["/proc", "/tmp", "/proc/self/stat", "/sys/fs/cgroup/cpuacct"] {
             if Path::new(path).exists() {
                 let opened = CgroupCpu::open(Path::new(path));
-                assert!(matches!(opened, Err(CgroupError::NotCgroup2)), "{path}: {opened:?}");
+                assert!(
+                    matches!(opened, Err(CgroupError::NotCgroup2 { .. })),
+                    "{path}: {opened:?}"
+                );
             }
         }
         let opened = CgroupCpu::open(Path::new("/proc/no such folder"));
-        assert!(matches!(opened, Err(CgroupError::Io(_))), "{opened:?}");
+        assert!(matches!(opened, Err(CgroupError::Io { .. })), "{opened:?}");
         let Some(cgroup) = Cgroup::new("folder_of_no_cgroup2_is_refused") else { return };
         let file = cgroup.0.join("cgroup.procs");
         let opened = CgroupCpu::open(&file);
-        assert!(matches!(opened, Err(CgroupError::NotCgroup2)), "{opened:?}");
+        assert!(matches!(opened, Err(CgroupError::NotCgroup2 { .. })), "{opened:?}");
     }
 }

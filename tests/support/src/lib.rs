@@ -117,6 +117,33 @@ impl Drop for SetOnDrop<'_> {
     }
 }
 
+/// A script for a shell with pipes. After a line of input it starts a process and loses it: its parent
+/// exits, which makes it an orphan. It prints the pid of the orphan, and exits at the end of its input.
+pub const MAKE_ORPHAN: &str =
+    "read x; (nohup sleep 1000 </dev/null >/dev/null 2>&1 & echo $!); read x";
+
+/// Waits until the process is the child of another one than `shell` and its subshells, and returns a
+/// guard that kills it.
+#[cfg(target_os = "linux")]
+pub fn wait_until_orphaned(orphan: u32, shell: u32) -> impl Drop {
+    struct Killed(u32);
+    impl Drop for Killed {
+        fn drop(&mut self) {
+            let _ = Command::new("kill").args(["-KILL", &self.0.to_string()]).status();
+        }
+    }
+    let killed = Killed(orphan);
+    let parent = |pid: u32| -> Option<u32> {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        stat.rsplit_once(')')?.1.split_ascii_whitespace().nth(1)?.parse().ok()
+    };
+    wait_for("the parent of a process to exit", || {
+        let parent_pid = parent(orphan)?;
+        (parent(parent_pid) != Some(shell)).then_some(())
+    });
+    killed
+}
+
 /// Bound for every wait of a test. Only a hang reaches it, however busy the machine is.
 pub const HANG_TIMEOUT: Duration = Duration::from_secs(120);
 

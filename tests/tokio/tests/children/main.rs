@@ -227,3 +227,23 @@ async fn attached_child_is_a_run_unless_reaped() {
     })
     .await;
 }
+
+/// Its process group proves where it came from.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn orphan_counts_if_its_group_is_the_plugins() {
+    let collector = manual_collector(plugmeter::ProbeKind::Native);
+    let plugin = collector.register("dice").unwrap();
+    let mut command = shell(plugmeter_test_support::MAKE_ORPHAN);
+    let mut child = plugmeter::tokio::spawn_in_group(&plugin, &mut command, "1.0").unwrap();
+    collector.sample_now().unwrap();
+    child.stdin.as_mut().unwrap().write_all(b"\n").await.unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let orphan = lines.next_line().await.unwrap().unwrap().parse().unwrap();
+    let _killed = plugmeter_test_support::wait_until_orphaned(orphan, child.id().unwrap());
+    let snapshot = collector.sample_now().unwrap();
+    let view = snapshot.plugin("dice").unwrap();
+    assert_eq!(view.usage().process_count, Some(2));
+    assert!(view.processes().any(|process| process.pid == orphan));
+    child.wait().await.unwrap();
+}
