@@ -108,7 +108,9 @@ impl Report {
 
     /// The plugins with the largest aggregates.
     fn write_maxima(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some((cpu, name)) = self.largest(|_, all| all.tree_cpu.or(all.cpu).map(|cpu| cpu.avg)) {
+        if let Some((cpu, name)) =
+            self.largest(|_, all| all.tree_cpu.or(all.cpu).map(|cpu| cpu.avg))
+        {
             writeln!(f, "Most CPU         {name}: {cpu:.1} % of a core on average")?;
         }
         let increase = |view: PluginView<'_>, _: &Aggregates| {

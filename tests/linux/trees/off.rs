@@ -58,8 +58,7 @@ fn without_process_trees_nothing_is_claimed() {
     let base = Config::default().poll_interval(hour).history_duration(hour * 1_000);
     let mut configs = vec![base.clone().process_trees(false)];
     if probes().contains(&ProbeKind::Portable) {
-        let portable = base.probe(ProbeKind::Portable);
-        configs.extend([portable.clone(), portable.process_trees(true)]);
+        configs.push(base.probe(ProbeKind::Portable));
     }
     for config in configs {
         let collector = Collector::start(config.clone()).unwrap();
@@ -74,4 +73,35 @@ fn without_process_trees_nothing_is_claimed() {
             view.current().unwrap().cpu_percent
         });
     }
+}
+
+/// On request, as long as they live.
+#[test]
+fn portable_probe_reads_living_descendants() {
+    if !probes().contains(&ProbeKind::Portable) {
+        return;
+    }
+    let config = Config::default().probe(ProbeKind::Portable).process_trees(true);
+    let collector = Collector::start(
+        config
+            .poll_interval(Duration::from_secs(3_600))
+            .history_duration(Duration::from_secs(36_000)),
+    )
+    .unwrap();
+    let child = GroupGuard::shell("(while :; do :; done) & sleep 1000");
+    collector.register("shell").unwrap().started(child.pid(), "");
+    wait_for("values of three processes", || {
+        let snapshot = collector.sample_now().unwrap();
+        let view = snapshot.plugin("shell").unwrap();
+        let sample = view.current().unwrap();
+        assert!(sample.tree_cpu_percent >= sample.cpu_percent || sample.tree_cpu_percent.is_none());
+        assert!(view.tree_cpu_time() >= view.cpu_time());
+        let is_complete = sample.process_count == Some(3)
+            && sample.tree_memory_bytes > sample.memory_bytes
+            && view.tree_cpu_time() > view.cpu_time() + Duration::from_millis(50);
+        is_complete.then_some(())
+    });
+    let snapshot = collector.snapshot();
+    let pids: Vec<_> = snapshot.plugin("shell").unwrap().processes().map(|it| it.pid).collect();
+    assert_eq!((pids.len(), pids[0]), (3, child.pid()));
 }
