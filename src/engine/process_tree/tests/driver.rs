@@ -92,6 +92,7 @@ impl Driver {
     }
 
     fn trace(&self) {
+        println!("{:?}", self.trees.discovery);
         for (at, member) in self.trees.members.iter() {
             println!("{at}: {member:?}");
         }
