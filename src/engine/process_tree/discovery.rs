@@ -95,6 +95,8 @@ pub(super) enum Age {
     Unlisted,
     /// It existed when the root was added.
     Existing,
+    /// It is below this root, of which all descendants count from their start. Others are not taken in.
+    Below(MemberIndex),
 }
 
 #[derive(Debug, Default)]
@@ -291,9 +293,8 @@ impl<M> ProcessTrees<M> {
             let age = if window.is_some() { Age::Newborn } else { Age::Unlisted };
             self.adopt(source, &mut pids, age, false);
             if age == Age::Unlisted {
-                let was_partial = self.discovery.is_partial && !is_listed;
                 let has_skipped = std::mem::take(&mut self.discovery.has_skipped);
-                self.discovery.is_partial = was_partial || has_skipped;
+                self.discovery.is_partial = has_skipped || !is_listed;
                 if let Cursor::At(last) = cursor
                     && !self.discovery.is_partial
                 {
@@ -363,7 +364,7 @@ impl<M> ProcessTrees<M> {
                         self.discovery.retries.push(pid);
                     }
                 }
-                Open::Unreadable if age == Age::Newborn => {}
+                Open::Unreadable if matches!(age, Age::Newborn | Age::Below(_)) => {}
                 Open::Unreadable => {
                     self.discovery.has_skipped = true;
                     if age == Age::Existing && should_retry {
@@ -469,6 +470,12 @@ impl<M> ProcessTrees<M> {
                 !self.discovery.is_partial && parent.is_some_and(|parent| !parent.is_old_find)
             }
             (Age::Newborn | Age::Unlisted, Some(_)) | (Age::Existing, _) => false,
+            (Age::Below(root), _) => {
+                if !self.members.chain(place.parent).any(|above| above == root) {
+                    return;
+                }
+                true
+            }
         };
         let mut member = Member::new(pid, Hold::Trees(held), place.tree, tree.taken_at);
         member.set_stat(&stat);

@@ -225,7 +225,6 @@ impl<M> ProcessTrees<M> {
         } else {
             (member.is_unplaced, member.owes_stat) = (true, true);
         }
-        let age = if root.counts_from_start { Age::Newborn } else { Age::Existing };
         let mut counts_from = root.cpu_time;
         if root.counts_from_start {
             member.hidden_charge = 0;
@@ -243,12 +242,13 @@ impl<M> ProcessTrees<M> {
         if let Some(tree) = self.trees[tree].as_mut() {
             (tree.root, tree.above) = (Some(at), above);
             // An earlier root of the tree may have been added since the last pass as well.
-            if age != Age::Newborn {
+            if !root.counts_from_start {
                 tree.is_incomplete = true;
                 tree.added_after = Some(last_pid.map_or(AddedAfter::Unknown, AddedAfter::Pid));
             }
         }
         self.link_waiting();
+        let age = if root.counts_from_start { Age::Below(at) } else { Age::Existing };
         self.take_in_descendants(tree, found, is_listed, age, source);
         counts_from
     }
@@ -288,7 +288,7 @@ impl<M> ProcessTrees<M> {
                 Err(_) => self.discovery.set_failed(),
             }
         }
-        if age == Age::Newborn {
+        if age != Age::Existing {
             return;
         }
         let is_complete = !self.discovery.has_missed();

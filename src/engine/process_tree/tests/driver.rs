@@ -92,6 +92,7 @@ impl Driver {
     }
 
     fn trace(&self) {
+        println!("{:?}", self.trees.discovery);
         for (at, member) in self.trees.members.iter() {
             println!("{at}: {member:?}");
         }
@@ -448,11 +449,9 @@ impl Driver {
             }
             self.release(slot);
         } else if let Some(plugin) = self.plugins[usize::from(slot)].as_mut()
-            && let Some((_, counted)) = plugin.ended
+            && let Some((_, counted)) = plugin.ended.filter(|_| !is_nested)
         {
-            if !is_nested {
-                plugin.own_cpu += cpu_time.0.saturating_sub(counted);
-            }
+            plugin.own_cpu += cpu_time.0.saturating_sub(counted);
         }
         if let Some(plugin) = self.plugins[usize::from(slot)].as_mut() {
             plugin.ended = None;
