@@ -7,6 +7,9 @@
 //! Each contender has its own thread, which is woken for its turn like the sampler. The lower bound
 //! ("floor") is two system calls per process: its CPU clock, and its open `statm`. A tick makes the same
 //! calls, and records the results.
+//!
+//! Process trees are measured in a PID namespace of their own if possible (root, `unshare`): a tick costs
+//! more if pids were assigned since the last one, and in a namespace of its own nobody else assigns any.
 #![allow(missing_docs)] // a bench has no public API
 
 #[cfg(target_os = "linux")]
@@ -24,7 +27,9 @@ mod linux {
     #![allow(unsafe_code)] // the lower bound consists of system calls
 
     use std::fs::File;
+    use std::io::Read as _;
     use std::os::fd::AsRawFd;
+    use std::os::unix::process::CommandExt as _;
     use std::process::{Child, Command, Stdio};
     use std::sync::mpsc;
     use std::time::{Duration, Instant};
@@ -39,6 +44,10 @@ mod linux {
         // argument `--bench` of `cargo bench`.
         let has = |flag| std::env::args().any(|arg| arg == flag);
         let quick = has("--test") || !has("--bench");
+        if has(IN_NAMESPACE) {
+            trees(quick);
+            return;
+        }
         let cores = std::thread::available_parallelism().map_or(0, usize::from);
         println!("Reading N sleeping processes once; median of all turns; {cores} cores.\n");
         println!("| N | turns | contender | a process | to the floor |");
@@ -68,6 +77,112 @@ mod linux {
             println!("\nThe sampler's whole thread, including waiting, publishing and logging:\n");
             println!("| N | interval | CPU time a tick | of one core |\n|---|---|---|---|");
             wholes.iter().for_each(|line| println!("{line}"));
+        }
+        trees_in_namespace(quick);
+    }
+
+    /// The argument of the process that measures process trees.
+    const IN_NAMESPACE: &str = "--trees";
+
+    /// Measures process trees in a process of its own.
+    fn trees_in_namespace(quick: bool) {
+        let this = std::env::current_exe().expect("it has a path");
+        let mut command = Command::new("unshare");
+        command.args(["--pid", "--fork", "--kill-child", "--mount-proc"]).arg(this);
+        command.arg(if quick { "--test" } else { "--bench" }).arg(IN_NAMESPACE);
+        println!();
+        if !command.status().is_ok_and(|status| status.success()) {
+            println!("In a PID namespace that others use, too:\n");
+            trees(quick);
+        }
+    }
+
+    /// Numbers of trees, and of the processes of each.
+    const TREES: [(usize, usize); 4] = [(10, 1), (10, 3), (10, 10), (100, 10)];
+
+    /// Prints the cost of a tick with process trees.
+    fn trees(quick: bool) {
+        println!(
+            "Trees of sleeping processes, N trees x processes of each; a tick, back to back.\n"
+        );
+        println!(
+            "| trees | pids assigned a tick | contender | median | lowest | median to the floor |"
+        );
+        println!("|---|---|---|---|---|---|");
+        for &(n, size) in if quick { &TREES[..2] } else { &TREES[..] } {
+            let children = Children::trees(n, size);
+            for forks in [0, 20, 1_000] {
+                let turns = match (quick, forks) {
+                    (true, _) => 2,
+                    (false, 0) => (40_000 / (n * size)).clamp(60, 1_000),
+                    (false, 20) => 60,
+                    (false, _) => 20,
+                };
+                // Back to back, as above. Otherwise the forks lie between all ticks.
+                let ticks = if forks == 0 && !quick { 5 } else { 1 };
+                let results = take_turns(tree_contenders(&children, size), turns, ticks, || {
+                    (0..forks).for_each(|_| fork_and_wait());
+                });
+                report_trees(&format!("{n} x {size}"), forks, &results);
+            }
+        }
+    }
+
+    fn tree_contenders(children: &Children, size: usize) -> Vec<Box<dyn Contender>> {
+        let roots = children.pids();
+        let all: Vec<u32> =
+            roots.iter().flat_map(|&root| std::iter::once(root).chain(children_of(root))).collect();
+        assert_eq!(all.len(), roots.len() * size);
+        vec![
+            in_thread(Floor::new(&all)),
+            Box::new(Ours::with_trees(&roots, true, "plugmeter, with trees")),
+            Box::new(Ours::with_trees(&roots, false, "plugmeter, without trees")),
+            in_thread(Scan(Vec::new())),
+            in_thread(SysinfoAll(System::new().expect("a known platform"))),
+        ]
+    }
+
+    fn report_trees(trees: &str, forks: usize, results: &[(&str, Vec<Duration>)]) {
+        let micros = |time: Duration| time.as_secs_f64() * 1e6;
+        let floor = micros(median(&results[0].1));
+        for (name, times) in results {
+            let (median, lowest) = (micros(median(times)), micros(times[0]));
+            let ratio = median / floor;
+            println!(
+                "| {trees} | {forks} | {name} | {median:.1} us | {lowest:.1} us | {ratio:.2} |"
+            );
+        }
+        if forks == 0 {
+            let [with, without] = [1, 2].map(|i| micros(median(&results[i].1)));
+            let [low_with, low_without] = [1, 2].map(|i| micros(results[i].1[0]));
+            println!(
+                "| {trees} | {forks} | with trees more than without | {:.1} us | {:.1} us | |",
+                with - without,
+                low_with - low_without,
+            );
+        }
+    }
+
+    fn children_of(pid: u32) -> Vec<u32> {
+        let path = format!("/proc/{pid}/task/{pid}/children");
+        let children = std::fs::read_to_string(path).expect("the kernel lists children");
+        children.split_ascii_whitespace().map(|pid| pid.parse().expect("a pid")).collect()
+    }
+
+    fn is_sleep(pid: u32) -> bool {
+        let name = std::fs::read_to_string(format!("/proc/{pid}/comm"));
+        name.is_ok_and(|name| name == "sleep\n")
+    }
+
+    /// Assigns a pid.
+    fn fork_and_wait() {
+        // SAFETY: the child calls nothing but `_exit`.
+        unsafe {
+            match libc::fork() {
+                -1 => panic!("{}", std::io::Error::last_os_error()),
+                0 => libc::_exit(0),
+                pid => assert_eq!(libc::waitpid(pid, std::ptr::null_mut(), 0), pid),
+            }
         }
     }
 
@@ -127,6 +242,23 @@ mod linux {
             Self((0..n).map(sleep).collect())
         }
 
+        /// Roots that each have `size - 1` children, in a group of their own.
+        fn trees(n: usize, size: usize) -> Self {
+            let tree = |_| {
+                let script = "sleep 10000 & ".repeat(size - 1) + "exec sleep 10000";
+                let mut command = Command::new("sh");
+                command.args(["-c", &script]).stdin(Stdio::null()).stdout(Stdio::null());
+                command.process_group(0).spawn().expect("there is a shell")
+            };
+            let children = Self((0..n).map(tree).collect());
+            for pid in children.pids() {
+                while children_of(pid).len() < size - 1 || !is_sleep(pid) {
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+            }
+            children
+        }
+
         fn pids(&self) -> Vec<u32> {
             self.0.iter().map(Child::id).collect()
         }
@@ -135,6 +267,8 @@ mod linux {
     impl Drop for Children {
         fn drop(&mut self) {
             for child in &mut self.0 {
+                // SAFETY: signals the group of a child that was not reaped, if it leads one.
+                unsafe { libc::kill(-(child.id() as libc::pid_t), libc::SIGKILL) };
                 let _ = child.kill();
                 let _ = child.wait();
             }
@@ -230,15 +364,27 @@ mod linux {
 
     impl Ours {
         fn new(pids: &[u32], probe: ProbeKind, name: &'static str) -> Self {
-            let hour = Duration::from_secs(3_600);
-            let config = Config::default().poll_interval(hour).history_duration(hour * 720);
-            let collector = Collector::start(config.probe(probe)).expect("it starts");
+            Self::start(pids, hourly().probe(probe), name)
+        }
+
+        fn with_trees(pids: &[u32], process_trees: bool, name: &'static str) -> Self {
+            Self::start(pids, hourly().process_trees(process_trees), name)
+        }
+
+        fn start(pids: &[u32], config: Config, name: &'static str) -> Self {
+            let collector = Collector::start(config).expect("it starts");
             for pid in pids {
                 let plugin = collector.register(&pid.to_string()).expect("a good name");
                 plugin.started(*pid, "");
             }
             Self { collector, name }
         }
+    }
+
+    /// Ticks only on request.
+    fn hourly() -> Config {
+        let hour = Duration::from_secs(3_600);
+        Config::default().poll_interval(hour).history_duration(hour * 720)
     }
 
     impl Contender for Ours {
@@ -271,6 +417,44 @@ mod linux {
         }
     }
 
+    /// Finds trees by reading the parents of all processes of the machine.
+    struct Scan(Vec<u8>);
+
+    impl Contender for Scan {
+        fn name(&self) -> &'static str {
+            "scan: every /proc/PID/stat"
+        }
+
+        fn turn(&mut self) -> Duration {
+            let start = Instant::now();
+            for entry in std::fs::read_dir("/proc").expect("it is mounted").flatten() {
+                let name = entry.file_name();
+                if name.to_str().is_some_and(|name| name.parse::<u32>().is_ok()) {
+                    self.0.clear();
+                    let file = File::open(entry.path().join("stat"));
+                    // It may have exited.
+                    let _ = file.and_then(|mut file| file.read_to_end(&mut self.0));
+                }
+            }
+            start.elapsed()
+        }
+    }
+
+    struct SysinfoAll(System);
+
+    impl Contender for SysinfoAll {
+        fn name(&self) -> &'static str {
+            "sysinfo, all processes"
+        }
+
+        fn turn(&mut self) -> Duration {
+            let start = Instant::now();
+            let kind = ProcessRefreshKind::nothing().with_cpu().with_memory().without_tasks();
+            self.0.refresh_processes_specifics(ProcessesToUpdate::All, true, kind);
+            start.elapsed()
+        }
+    }
+
     struct Procfs(Vec<procfs::process::Process>);
 
     impl Contender for Procfs {
@@ -294,30 +478,45 @@ mod linux {
             system: System::new().expect("a known platform"),
             pids: pids.iter().map(|&pid| Pid::from_u32(pid)).collect(),
         };
-        let mut contenders: Vec<Box<dyn Contender>> = vec![
+        let contenders: Vec<Box<dyn Contender>> = vec![
             in_thread(Floor::new(pids)),
             Box::new(Ours::new(pids, ProbeKind::Native, "plugmeter, a whole tick")),
             Box::new(Ours::new(pids, ProbeKind::Portable, "plugmeter, portable probe")),
             in_thread(sysinfo),
             in_thread(Procfs(pids.iter().map(procfs).collect())),
         ];
-        let mut times = vec![Vec::with_capacity(turns); contenders.len()];
         // Back to back, a turn is five ticks, so that each contender finds its caches warm.
         let ticks = if pause.is_some() { 1 } else { 5 };
+        let results = take_turns(contenders, turns, ticks, || {
+            if let Some(pause) = pause {
+                std::thread::sleep(pause);
+            }
+        });
+        results.into_iter().map(|(name, times)| (name, median(&times))).collect()
+    }
+
+    /// Returns the durations of the ticks of each contender, sorted. `before` is called before each turn.
+    fn take_turns(
+        mut contenders: Vec<Box<dyn Contender>>,
+        turns: usize,
+        ticks: usize,
+        mut before: impl FnMut(),
+    ) -> Vec<(&'static str, Vec<Duration>)> {
+        let mut times = vec![Vec::with_capacity(turns); contenders.len()];
         for turn in 0..turns / ticks {
             for i in 0..contenders.len() {
                 let i = (i + turn) % contenders.len();
-                if let Some(pause) = pause {
-                    std::thread::sleep(pause);
-                }
+                before();
                 times[i].extend((0..ticks).map(|_| contenders[i].turn()));
             }
         }
-        let median = |mut times: Vec<Duration>| {
-            times.sort_unstable();
-            times[times.len() / 2]
-        };
-        contenders.iter().map(|one| one.name()).zip(times.into_iter().map(median)).collect()
+        times.iter_mut().for_each(|times| times.sort_unstable());
+        contenders.iter().map(|one| one.name()).zip(times).collect()
+    }
+
+    /// The median of sorted durations.
+    fn median(times: &[Duration]) -> Duration {
+        times[times.len() / 2]
     }
 
     fn report(n: usize, pause: Option<Duration>, results: Vec<(&'static str, Duration)>) {

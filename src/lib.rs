@@ -109,10 +109,11 @@
 //! - A descendant is found by the pids that were assigned since the previous tick, and counts only if
 //!   it is proven to be one: its parent is alive after the child was read, or it is an orphan in the
 //!   session or the process group of a root that is alive. A host that starts plugins in a process
-//!   group of their own (`CommandExt::process_group(0)`) gives the most proof.
+//!   group of their own ([`Plugin::spawn_in_group`]) gives the most proof.
 //! - What cannot be known: the CPU time that children of a process that ignores `SIGCHLD` use after
 //!   their last tick; daemons that fork twice and call `setsid`, all between two ticks; and what a
-//!   root's last children have used, if the host reaps the root before the sampler has read it.
+//!   root's last children have used, if the host reaps the root before the sampler has read it. A
+//!   cgroup of the plugin's own counts all of this: see [`Plugin::started_in_cgroup`].
 //! - A tree has at most 1,024 descendants, and all trees together 4,096. Beyond that, and where
 //!   processes cannot be listed, memory and number of processes are unknown.
 //!

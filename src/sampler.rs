@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use self::schedule::TickSchedule;
-use crate::config::Settings;
+use crate::config::{ProbeKind, Settings};
 use crate::engine::Engine;
 use crate::engine::pass::{Environment, TickCost};
 use crate::engine::process_tree::{MAX_MEMBERS, MAX_TREE_MEMBERS};
@@ -62,7 +62,9 @@ impl UseProbe for StartSampler {
             info.process_trees = false;
             log::warn!("process trees cannot be read: {NO_TREES}");
         }
-        let sender = Arc::new(sender.reading_trees(info.process_trees));
+        // Beside the process trees of the native probe.
+        let reads_cgroups = info.process_trees && settings.probe == ProbeKind::Native;
+        let sender = Arc::new(sender.reading_cgroups(reads_cgroups));
         let first = SnapshotInner::before_first_tick(info, CollectorStatus::Running);
         let publisher = Publisher::new(first);
         let reader = publisher.reader();

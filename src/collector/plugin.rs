@@ -165,7 +165,7 @@ impl Plugin {
     ) -> Result<RunId, CgroupError> {
         let Handle { sender, .. } = &*self.0;
         let cgroup = match sender.is_open() {
-            true if sender.reads_trees() => Some(cgroup::open(cgroup)?),
+            true if sender.reads_cgroups() => Some(cgroup::open(cgroup)?),
             true => return Err(CgroupError::Unsupported),
             // As `started`: a report without effect.
             false => None,

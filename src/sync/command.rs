@@ -133,8 +133,8 @@ pub(crate) struct CommandSender {
     open: AtomicBool,
     /// Whether there ever was a sampler: a collector that is not enabled has none.
     has_sampler: bool,
-    /// Whether the sampler reads process trees of the operating system.
-    reads_trees: bool,
+    /// Whether the sampler reads cgroups.
+    reads_cgroups: bool,
     fork_guard: ForkGuard,
 }
 
@@ -149,16 +149,16 @@ impl CommandSender {
         Self::with(Box::new(|| ()), false).0
     }
 
-    /// The queue of a sampler that reads process trees of the operating system, if `reads_trees`.
-    pub(crate) fn reading_trees(self, reads_trees: bool) -> Self {
-        Self { reads_trees, ..self }
+    /// The queue of a sampler that reads cgroups, if `reads_cgroups`.
+    pub(crate) fn reading_cgroups(self, reads_cgroups: bool) -> Self {
+        Self { reads_cgroups, ..self }
     }
 
     fn with(wake: Wake, has_sampler: bool) -> (Self, CommandReceiver) {
         let (sender, receiver) = crossbeam_channel::unbounded();
         let open = AtomicBool::new(has_sampler);
         let fork_guard = ForkGuard::new();
-        let sender = Self { sender, wake, open, has_sampler, reads_trees: false, fork_guard };
+        let sender = Self { sender, wake, open, has_sampler, reads_cgroups: false, fork_guard };
         (sender, CommandReceiver(receiver))
     }
 
@@ -174,9 +174,9 @@ impl CommandSender {
         self.open.load(Ordering::Relaxed) && self.in_owner_process()
     }
 
-    /// Whether the sampler reads process trees of the operating system.
-    pub(crate) const fn reads_trees(&self) -> bool {
-        self.reads_trees
+    /// Whether the sampler reads cgroups.
+    pub(crate) const fn reads_cgroups(&self) -> bool {
+        self.reads_cgroups
     }
 
     /// Whether there was a sampler and it is gone.
