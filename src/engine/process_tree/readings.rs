@@ -8,11 +8,10 @@ use crate::os::tree::{MemberReading, TreeSource};
 /// Which `children_cpu` a pass reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stats {
-    /// Those that a full pass has left out, of roots that had run after all.
+    /// Those that a full pass could not read, of roots that had run.
     Owed,
-    /// Those of all members that have run since their last such reading.
-    OfMoved,
-    /// Roots may have run since the tracker's last reading.
+    /// Those of all roots, which may have run since the tracker's last reading, and of the members that
+    /// have run since their last such reading.
     OfMovedAndRoots,
 }
 
@@ -130,7 +129,9 @@ impl<M> ProcessTrees<M> {
                 member.seen = Seen::Unread;
             }
         }
-        self.read_children_cpu(source, Stats::OfMoved);
+        // A root that has slept through the last pass may have waited since: without its `stat` the time
+        // of the children that have ended would be counted one pass late.
+        self.read_children_cpu(source, Stats::OfMovedAndRoots);
         self.read_members(source);
     }
 
@@ -156,14 +157,8 @@ impl<M> ProcessTrees<M> {
                 }
                 Hold::Tracker => {
                     let clock = member.counted;
-                    let is_quiet = clock.is_some()
-                        && clock == member.clock_at_stat
-                        && member.young_charge == 0
-                        && tree.charges.is_empty()
-                        && !tree.has_reaped;
                     let should_read = match which {
                         Stats::Owed => member.owes_stat,
-                        Stats::OfMoved => !is_quiet,
                         Stats::OfMovedAndRoots => true,
                     };
                     if !should_read {

@@ -139,10 +139,6 @@ impl SharedCharges {
         self.hidden
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.posted == 0 && self.waiting.is_empty()
-    }
-
     fn pay(&mut self, growth: &mut u64) {
         for waiting in &mut self.waiting {
             pay(growth, &mut waiting.amount);
