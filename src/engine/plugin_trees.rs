@@ -235,10 +235,11 @@ impl<M> PluginTrees<M> {
     }
 
     /// Counts the children of a run's process that was reaped before its tree could be followed.
-    pub(crate) fn count_unfollowed(&mut self, slot: u32, children_cpu: CpuTime, now: MonoNanos) {
+    pub(crate) fn count_unfollowed(&mut self, slot: u32, last: FinalRoot, now: MonoNanos) {
         if self.is_enabled {
             self.plugin_mut(slot);
-            self.rule.count_unfollowed(TreeId(slot), children_cpu, now);
+            // This process has waited for it.
+            self.rule.count_unfollowed(TreeId(slot), last, std::process::id(), now);
         }
     }
 

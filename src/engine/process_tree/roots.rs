@@ -3,7 +3,7 @@
 use super::discovery::Age;
 use super::members::{Hold, Member, MemberIndex, PidReuse, Seen};
 use super::tree::{AddedAfter, SharedCharges, Tree, TreeIndex};
-use super::{AddedRoot, ProcessTrees, RootReading, TreeId};
+use super::{AddedRoot, FinalRoot, ProcessTrees, RootReading, TreeId};
 use crate::history::units::CpuTime;
 use crate::os::tree::{MemberReading, Open, TreeSource};
 use crate::time::MonoNanos;
@@ -80,7 +80,23 @@ impl<M> ProcessTrees<M> {
     }
 
     /// Counts the `children_cpu` of a process that was waited for before it could become a root.
-    pub(crate) fn count_unfollowed(&mut self, id: TreeId, children_cpu: CpuTime, now: MonoNanos) {
+    ///
+    /// Its tracker has counted the process itself. If `parent`, which has waited for it, is in a tree,
+    /// it has the same times in its own `children_cpu`.
+    pub(crate) fn count_unfollowed(
+        &mut self,
+        id: TreeId,
+        last: FinalRoot,
+        parent: u32,
+        now: MonoNanos,
+    ) {
+        let FinalRoot { cpu_time, children_cpu } = last;
+        let children_cpu = children_cpu.unwrap_or_default();
+        let parent = self.members.with_pid(parent).and_then(|at| self.members.get_mut(at));
+        if let Some(parent) = parent {
+            let charge = cpu_time.0.saturating_add(children_cpu.0);
+            parent.young_charge = parent.young_charge.saturating_add(charge);
+        }
         let tree = self.tree_for(id, now);
         if let Some(tree) = self.trees[tree].as_mut() {
             tree.count_loose(children_cpu.0);

@@ -405,3 +405,34 @@ fn survivor_of_a_tick_whose_source_panicked_counts_once() {
     assert_eq!(tree(&snapshot).cpu_time, SECOND + HALF);
     harness.report(PluginUpdate::Exited(run, ProcessExit::Exited(0)));
 }
+
+/// The host is a plugin too, and has the times of each child that it has waited for.
+#[test]
+fn child_that_was_never_read_counts_in_one_tree() {
+    let host = std::process::id();
+    let mut harness = Harness::new();
+    harness.start_and_tick(host);
+    harness.processes.spawn(host, 2);
+    harness.processes.set_zombie(2, HALF, ProcessExit::Exited(0));
+    harness.processes.update(2, |process| process.children_cpu = SECOND);
+    harness.processes.reap(2);
+    harness.register(OTHER, "other", EventCounter::new());
+    let (run, at) = (next_run_id(), harness.env.now.mono);
+    let start = ProcessStart { run, pid: 2, version: None, reported_at: None, cgroup: None };
+    let zero = ChildReading {
+        at,
+        cpu_time: Duration::ZERO.into(),
+        children_cpu: Some(Duration::ZERO.into()),
+    };
+    let last = ChildReading { at, cpu_time: HALF.into(), children_cpu: Some(SECOND.into()) };
+    for update in [
+        PluginUpdate::ChildStarted(start, Some(zero)),
+        PluginUpdate::ChildExited(run, ProcessExit::Exited(0), Some(last)),
+    ] {
+        harness.sender.send(Command::Update(OTHER, update));
+    }
+    harness.tick();
+    let snapshot = harness.tick();
+    assert_eq!(tree_of(&snapshot, "other").cpu_time, HALF + SECOND);
+    assert_eq!(tree(&snapshot).cpu_time, Duration::ZERO);
+}

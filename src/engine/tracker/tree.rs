@@ -99,10 +99,9 @@ impl<P> PluginTracker<P> {
         last: ChildReading,
         context: &mut TrackerContext<'_, Pr>,
     ) {
-        if let Some(children_cpu) = last.children_cpu {
-            let (slot, now) = (self.details.record.slot, context.now.mono);
-            context.trees.count_unfollowed(slot, children_cpu, now);
-        }
+        let (slot, now) = (self.details.record.slot, context.now.mono);
+        let last = FinalRoot { cpu_time: last.cpu_time, children_cpu: last.children_cpu };
+        context.trees.count_unfollowed(slot, last, now);
     }
 
     /// Stores a tick's reading of the process.
