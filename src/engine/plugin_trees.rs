@@ -119,10 +119,6 @@ impl<M> PluginTrees<M> {
         if !self.is_enabled {
             return None;
         }
-        let at = slot as usize;
-        if self.plugins.len() <= at {
-            self.plugins.resize(at + 1, PluginTree::default());
-        }
         let (root, counts_from) = match added {
             Some(AddedRoot::Followed { counts_from }) => (Root::Own, counts_from),
             // It was added by a call that has panicked.
@@ -134,7 +130,7 @@ impl<M> PluginTrees<M> {
             // The next tick tries again.
             None => (Root::None, None),
         };
-        let plugin = &mut self.plugins[at];
+        let plugin = self.plugin_mut(slot);
         (plugin.root, plugin.run) = (root, Some(run));
         counts_from
     }
@@ -216,8 +212,11 @@ impl<M> PluginTrees<M> {
     }
 
     pub(crate) fn finish_exit_pass(&mut self, slot: u32, root: RootReading) {
-        if std::mem::take(&mut self.is_in_pass) {
+        // The tracker has counted the reading, even if the source has panicked.
+        if self.is_root(slot) {
             self.rule.set_root_reading(TreeId(slot), root);
+        }
+        if std::mem::take(&mut self.is_in_pass) {
             self.rule.finish_pass();
         }
     }
@@ -237,26 +236,52 @@ impl<M> PluginTrees<M> {
         }
     }
 
-    /// The active run ends. If its process lives, it goes on as a descendant. `read` reads it through
-    /// the tracker.
+    /// Counts the children of a run's process that was reaped before its tree could be followed.
+    pub(crate) fn count_unfollowed(&mut self, slot: u32, last: FinalRoot, now: MonoNanos) {
+        if self.is_enabled {
+            self.plugin_mut(slot);
+            // This process has waited for it.
+            self.rule.count_unfollowed(TreeId(slot), last, std::process::id(), now);
+        }
+    }
+
+    fn plugin_mut(&mut self, slot: u32) -> &mut PluginTree {
+        let at = slot as usize;
+        if self.plugins.len() <= at {
+            self.plugins.resize(at + 1, PluginTree::default());
+        }
+        &mut self.plugins[at]
+    }
+
+    /// The active run ends. If its process lives, it goes on as a descendant. `counted` is the CPU time
+    /// up to which the tracker has counted it, and `read` reads it through the tracker.
     pub(crate) fn release<Pr: Probe<Member = M>>(
         &mut self,
         slot: u32,
         is_waited_for: bool,
+        counted: Option<CpuTime>,
         probe: &mut Pr,
         read: impl FnOnce(&mut Pr) -> RootReading,
     ) {
         let Some(plugin) = self.plugins.get_mut(slot as usize) else { return };
         let Root::Own = std::mem::take(&mut plugin.root) else { return };
         let id = TreeId(slot);
-        let held = self.with_source(probe, |rule, source| rule.open_root(id, source));
-        if let Some(Some(held)) = held {
+        let root = self.with_source(probe, |rule, source| rule.release_root(id, counted, source));
+        if let Some(Some(root)) = root {
             let reading = read(probe);
-            self.rule.release_root(id, held, reading);
+            self.rule.hold_root(root, reading);
         }
         // The last times of a child may arrive later than its exit was detected.
         if !is_waited_for {
             self.rule.forget_reaped_root(id);
+        }
+    }
+
+    /// The active run has ended, and its tracker has forgotten the process, which may live.
+    pub(crate) fn lose(&mut self, slot: u32, counted: Option<CpuTime>) {
+        let Some(plugin) = self.plugins.get_mut(slot as usize) else { return };
+        if let Root::Own = std::mem::take(&mut plugin.root) {
+            self.rule.lose_root(TreeId(slot), counted);
         }
     }
 
@@ -281,9 +306,11 @@ impl<M> PluginTrees<M> {
     /// Stores the tick's reading of an active run's process.
     #[inline]
     pub(crate) fn set_root_reading(&mut self, slot: u32, reading: RootReading) {
-        if self.is_tick_read && self.is_root(slot) {
+        if self.is_root(slot) {
+            // The tracker has counted the reading, even if the source has panicked.
             self.rule.set_root_reading(TreeId(slot), reading);
-            if let RootReading::Zombie { .. } | RootReading::Reaped = reading {
+            let is_exited = matches!(reading, RootReading::Zombie { .. } | RootReading::Reaped);
+            if self.is_tick_read && is_exited {
                 self.exited.push(slot);
             }
         }

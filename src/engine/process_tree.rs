@@ -30,7 +30,10 @@
 //!   that has waited; they are counted later.
 //! - A process counts in one tree: that of its nearest registered ancestor.
 //!
-//! These hold if fewer pids are assigned between two passes than there are.
+//! These hold if fewer pids are assigned between two passes than there are, apart from two cases: the
+//! time of a process that two plugins have reported is own time of both; and the time of a child between
+//! its last reading and its end counts in its run and in an enclosing tree, if the sampler has found it
+//! reaped before the host's thread has delivered the last times.
 //!
 //! # Losses
 //!
@@ -53,7 +56,7 @@ mod tree;
 use self::discovery::Discovery;
 use self::members::{Hold, MemberIndex, Members, Seen};
 pub(crate) use self::shares::TreeProcess;
-use self::tree::{ReapedRoot, Tree, TreeIndex};
+use self::tree::{Tree, TreeIndex};
 use crate::history::units::CpuTime;
 use crate::os::tree::TreeSource;
 
@@ -124,9 +127,13 @@ pub(crate) struct ProcessTrees<M> {
     discovery: Discovery,
     /// This pass reads the `children_cpu` of all members.
     is_full: bool,
+    /// The next pass of a tick does, because one that did was not finished.
+    owes_full: bool,
     /// A limit was reached and is not reported yet.
     is_limit_unreported: bool,
     reaped: Vec<MemberIndex>,
+    /// There may be members without a proof.
+    has_unproven: bool,
 }
 
 impl<M> ProcessTrees<M> {
@@ -137,8 +144,10 @@ impl<M> ProcessTrees<M> {
             by_id: Vec::new(),
             discovery: Discovery::default(),
             is_full: false,
+            owes_full: false,
             is_limit_unreported: false,
             reaped: Vec::new(),
+            has_unproven: false,
         }
     }
 
@@ -150,16 +159,17 @@ impl<M> ProcessTrees<M> {
     ///
     /// One read of the last assigned pid, and one reading a member, if nothing happened.
     pub(crate) fn begin_pass<S: TreeSource<Member = M>>(&mut self, source: &mut S) {
-        if self.trees.iter().all(Option::is_none) {
+        if self.members.len() == 0 {
+            // New roots bring their descendants along.
             self.discovery.reset();
             return;
         }
-        self.clear_pass();
+        let left = self.clear_pass();
         for tree in self.trees.iter_mut().flatten() {
             tree.is_in_pass = true;
         }
         let is_gone = self.discover(source);
-        self.read_pass(source, is_gone);
+        self.read_pass(source, left, is_gone);
     }
 
     /// Begins a pass after the exit of a root, of which `stat` can be read as long as it is a zombie.
@@ -176,13 +186,15 @@ impl<M> ProcessTrees<M> {
         self.clear_pass();
         let Some(tree) = self.index_of(id) else { return };
         self.mark_connected(tree);
-        self.read_exit_pass(source);
+        // Before the readings: the tracker counts these times even if the source panics.
         if let Some(root) = root {
             self.set_final_root(tree, root);
         }
+        self.read_exit_pass(source);
     }
 
-    /// Stores the tracker's reading of a root. In a pass, after its beginning.
+    /// Stores the tracker's reading of a root: in a pass, after its beginning. If the source has panicked
+    /// there, this keeps what the tracker has counted.
     pub(crate) fn set_root_reading(&mut self, id: TreeId, reading: RootReading) {
         let tree = self.index_of(id).and_then(|tree| self.trees[tree].as_ref());
         let root = tree.and_then(|tree| tree.root).and_then(|root| self.members.get_mut(root));
@@ -209,11 +221,13 @@ impl<M> ProcessTrees<M> {
                 root.seen = Seen::Final;
                 root.final_children = Some(children_cpu);
             }
-        } else if let Some(ReapedRoot { children_counted: Some(before) }) = tree.reaped_root.take()
-            && let Some(last) = last.children_cpu
+        } else if let Some(children_cpu) = last.children_cpu
+            && let Some(reaped) = &mut tree.reaped_root
         {
             // A pass has found it reaped before the host delivered its last times.
-            tree.count_growth(last.0.saturating_sub(before.0));
+            reaped.last_children = Some(children_cpu);
+        } else {
+            tree.reaped_root = None;
         }
     }
 
@@ -288,7 +302,7 @@ impl<M> ProcessTrees<M> {
         tree.loose_busy += member.busy;
         match member.hold {
             Hold::Tracker => tree.root = None,
-            Hold::Trees(_) => tree.members.retain(|&other| other != at),
+            Hold::Trees(_) | Hold::Lost(_) => tree.members.retain(|&other| other != at),
         }
         if tree.members.len() < MAX_TREE_MEMBERS && self.members.len() < MAX_MEMBERS {
             tree.is_over_limit = false;

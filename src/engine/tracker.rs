@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use self::active_run::{ActiveRun, MIN_CPU_INTERVAL};
-use super::cpu_meter::{CpuMeter, ReadingSpan};
+use super::cpu_meter::CpuMeter;
 use super::effects::{Cause, Effects, PendingCrash, Warning};
 use super::plugin_trees::PluginTrees;
 use super::tree_meter::TreeMeter;
@@ -101,7 +101,7 @@ struct RareDetails<P> {
     logged: Vec<ReadError>,
     /// Children whose exit was detected before the host's report of it, oldest first. The report
     /// has their last reading.
-    exited_children: Vec<(RunId, ReadingSpan)>,
+    exited_children: Vec<exit::ExitedChild>,
     /// The processes of runs that have exited without a known status, oldest first, while the kernel
     /// may still report one.
     unreported: Vec<(RunId, P)>,

@@ -25,4 +25,5 @@ mod refused_clocks;
 mod sampler_gate;
 mod seccomp;
 mod test_child;
+mod trees;
 mod unreadable;

@@ -12,10 +12,10 @@ use nix::unistd::Pid;
 use plugmeter::{Collector, PluginState, RunEnd};
 use plugmeter_test_support::{ChildGuard, wait_for};
 
-const ROLE: &str = "PLUGMETER_TEST_ROLE";
+pub(crate) const ROLE: &str = "PLUGMETER_TEST_ROLE";
 
 /// Precedes every response, to distinguish it from the output of the test harness.
-const MARK: char = '@';
+pub(crate) const MARK: char = '@';
 
 const PAGE_BYTES: usize = 4_096;
 
@@ -69,7 +69,7 @@ impl TestChild {
     }
 }
 
-fn respond(text: &str) {
+pub(crate) fn respond(text: &str) {
     // The harness may have printed an incomplete line.
     println!("\n{MARK}{text}");
 }
@@ -168,7 +168,7 @@ fn child_runs_its_role() {
 pub(crate) const HEAVY_BYTES: usize = 16 << 20;
 
 /// Uses `time` of CPU time in this thread.
-fn burn(time: Duration) {
+pub(crate) fn burn(time: Duration) {
     let start = cpu_clock(ClockId::CLOCK_THREAD_CPUTIME_ID);
     while cpu_clock(ClockId::CLOCK_THREAD_CPUTIME_ID) - start < time {}
 }

@@ -2,25 +2,50 @@
 
 use super::ProcessTrees;
 use super::members::{Member, MemberIndex, Seen, pay};
-use super::tree::{HIDDEN_NANOS, ReapedRoot};
+use super::tree::{HIDDEN_NANOS, ReapedRoot, TreeIndex};
+
+/// What a pass has found. A quiet pass has found none of these.
+#[derive(Clone, Copy, Debug, Default)]
+struct Found {
+    has_unread: bool,
+    /// Zombies, or reaped members.
+    has_ended: bool,
+    has_stat: bool,
+}
 
 impl<M> ProcessTrees<M> {
     pub(super) fn settle(&mut self) {
         for tree in self.trees.iter_mut().flatten() {
             tree.has_reaped = false;
         }
-        self.check_proofs();
-        self.count_own();
-        self.mark_uncertain();
-        self.charge_reaped();
-        self.update_links();
-        self.remove_leaving();
-        self.count_children();
+        if self.has_unproven {
+            self.check_proofs();
+        }
+        let found = self.count_own();
+        if found.has_unread {
+            self.mark_uncertain();
+        }
+        if found.has_ended {
+            self.share_charges_of_ended();
+            self.charge_reaped();
+        }
+        self.count_late_finals();
+        if found.has_stat {
+            self.update_links();
+        }
+        if found.has_ended {
+            self.remove_leaving();
+        }
+        if found.has_stat {
+            self.count_children();
+        }
         for tree in self.trees.iter_mut().flatten().filter(|tree| tree.is_in_pass) {
-            if self.is_full && !tree.has_unread && !tree.is_uncertain && tree.reaped_root.is_none()
-            {
+            let is_read = self.is_full && !tree.has_unread && !tree.is_uncertain;
+            if is_read && tree.reaped_root.is_none() {
                 tree.charges.end_pass(tree.has_reaped, tree.members.len() + 1);
             }
+            // The pass of a tick has found the missing ones.
+            tree.is_incomplete &= !is_read || tree.added_after.is_some();
         }
     }
 
@@ -61,21 +86,28 @@ impl<M> ProcessTrees<M> {
             }
         }
         self.remove_leaving();
+        self.has_unproven = self.members.iter().any(|(_, member)| !member.is_proven());
     }
 
     /// Counts the CPU clocks, and marks the members that were reaped.
-    fn count_own(&mut self) {
+    fn count_own(&mut self) -> Found {
+        let mut found = Found::default();
         self.reaped.clear();
         for at in 0..self.members.slots() {
             let Some(member) = self.members.get_mut(at) else { continue };
             let tree = self.trees[member.tree].as_mut();
             let Some(tree) = tree.filter(|tree| tree.is_in_pass) else { continue };
             let has_stat = member.stat.is_some();
+            found.has_stat |= has_stat;
             match member.seen {
-                Seen::Unread => (member.stat, member.clock_at_stat) = (None, None),
-                Seen::Alive | Seen::Zombie => member.is_alive = member.seen == Seen::Alive,
+                Seen::Unread => found.has_unread = true,
+                Seen::Alive => member.is_alive = true,
+                Seen::Zombie => {
+                    (member.is_alive, found.has_ended) = (false, true);
+                }
                 Seen::Reaped | Seen::Final => {
                     (member.is_alive, member.is_leaving) = (false, true);
+                    found.has_ended = true;
                     self.reaped.push(at);
                     continue;
                 }
@@ -94,6 +126,7 @@ impl<M> ProcessTrees<M> {
                 tree.count(growth);
             }
         }
+        found
     }
 
     /// Marks the trees that may have waited for a member that was not read.
@@ -118,9 +151,8 @@ impl<M> ProcessTrees<M> {
         }
     }
 
-    /// Whoever may have waited for the members that were reaped is charged.
-    fn charge_reaped(&mut self) {
-        // A process that has exited waits for nobody, and its children are an ancestor's.
+    /// A process that has exited waits for nobody, and its children are an ancestor's.
+    fn share_charges_of_ended(&mut self) {
         for at in 0..self.members.slots() {
             let Some(member) = self.members.get(at) else { continue };
             let has_charge = member.old_charge > 0 || member.young_charge > 0;
@@ -128,6 +160,10 @@ impl<M> ProcessTrees<M> {
                 self.share_own_charges(at);
             }
         }
+    }
+
+    /// Whoever may have waited for the members that were reaped is charged.
+    fn charge_reaped(&mut self) {
         let mut reaped = std::mem::take(&mut self.reaped);
         // Those with last times come last: these may have others in them, and are counted here.
         for is_final in [false, true] {
@@ -158,16 +194,25 @@ impl<M> ProcessTrees<M> {
             if let Some(tree) = self.trees[tree].as_mut() {
                 // There is no later reading.
                 pay(&mut growth, &mut tree.uncertain_charge);
-                tree.count_growth(growth);
+                if !tree.is_incomplete {
+                    tree.count_growth(growth);
+                }
             }
         } else if member.is_root()
             && let Some(tree) = self.trees[tree].as_mut()
         {
             // What a member of an enclosing tree has waited for is counted there.
-            let children_counted = member.children_counted.filter(|_| parent.is_none());
-            tree.reaped_root = Some(ReapedRoot { children_counted });
+            let is_known = parent.is_none() && !tree.is_incomplete;
+            let children_counted = member.children_counted.filter(|_| is_known);
+            let hidden_charge = member.hidden_charge;
+            tree.reaped_root =
+                Some(ReapedRoot { children_counted, hidden_charge, last_children: None });
         }
         let (mut charge, is_orphan) = (member.charge(), member.is_orphan);
+        let is_root = member.is_root();
+        if is_root && self.has_nested(at) {
+            self.ignore_reaped_root(tree);
+        }
         // Of the shared charges it may hide some as well, and then whoever has waited for it shows them.
         let hidden = self.trees[tree].as_ref().map_or(0, |tree| tree.charges.hidden());
         charge = charge.saturating_add(hidden.min(HIDDEN_NANOS));
@@ -183,6 +228,46 @@ impl<M> ProcessTrees<M> {
                 parent.young_charge = parent.young_charge.saturating_add(charge);
             }
             Some(_) | None => self.post(parent, charge),
+        }
+        // It may be in the last `children_cpu` of the root.
+        if parent.is_none()
+            && !is_root
+            && let Some(tree) = self.trees[tree].as_mut().filter(|tree| tree.reaped_root.is_some())
+        {
+            tree.charges.post(charge, 1);
+        }
+    }
+
+    /// Whether a member of another tree is below a root.
+    fn has_nested(&self, root: MemberIndex) -> bool {
+        let tree = self.members.get(root).map(|root| root.tree);
+        let is_below = |at| self.members.chain(Some(at)).any(|above| above == root);
+        self.members.iter().any(|(at, member)| Some(member.tree) != tree && is_below(at))
+    }
+
+    /// The last `children_cpu` of a reaped root may contain members of other trees, the charges of
+    /// which are not posted here.
+    pub(super) fn ignore_reaped_root(&mut self, tree: TreeIndex) {
+        if let Some(reaped) = self.trees[tree].as_mut().and_then(|tree| tree.reaped_root.as_mut()) {
+            reaped.children_counted = None;
+        }
+    }
+
+    /// Counts the last `children_cpu` of roots that an earlier pass has found reaped. After the
+    /// charges of this pass, because members that were reaped may be in it.
+    fn count_late_finals(&mut self) {
+        for tree in self.trees.iter_mut().flatten() {
+            let Some(ReapedRoot { last_children: Some(last), .. }) = tree.reaped_root else {
+                continue;
+            };
+            if let Some(ReapedRoot { children_counted: Some(before), mut hidden_charge, .. }) =
+                tree.reaped_root.take()
+            {
+                let mut growth = last.0.saturating_sub(before.0);
+                pay(&mut growth, &mut hidden_charge);
+                pay(&mut growth, &mut tree.uncertain_charge);
+                tree.count_growth(growth);
+            }
         }
     }
 
@@ -242,13 +327,21 @@ impl<M> ProcessTrees<M> {
         if !self.members.iter().any(|(_, member)| member.is_leaving) {
             return;
         }
+        self.members.drop_proofs();
         self.members.lift_children();
         for at in 0..self.members.slots() {
             let Some(member) = self.members.get(at).filter(|member| member.is_leaving) else {
                 continue;
             };
+            let (pid, parent, is_proven) = (member.pid, member.parent, member.is_proven());
             match member.seen {
-                Seen::Reaped | Seen::Final => self.discovery.retry_if_assigned(member.pid),
+                Seen::Reaped | Seen::Final => self.discovery.retry_if_assigned(pid),
+                Seen::Unread | Seen::Alive | Seen::Zombie if !is_proven => {
+                    // What is older than the registration does not count, whoever waits for it.
+                    let charge = member.charge();
+                    self.post(parent, charge);
+                    self.discovery.retry_orphan(pid, charge == 0);
+                }
                 Seen::Unread | Seen::Alive | Seen::Zombie => {}
             }
             self.remove_member(at);
@@ -266,7 +359,11 @@ impl<M> ProcessTrees<M> {
                 continue;
             }
             let growth = member.count_children(stat.children_cpu);
-            tree.count_growth(growth);
+            if tree.is_incomplete {
+                member.set_children_baseline(stat.children_cpu);
+            } else {
+                tree.count_growth(growth);
+            }
         }
     }
 }

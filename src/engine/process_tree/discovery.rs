@@ -1,6 +1,6 @@
 //! New members: the processes of the pids that were assigned since the last pass.
 
-use super::members::{Hold, LastReading, Member, MemberIndex, Seen};
+use super::members::{Hold, LastReading, Member, MemberIndex, PidReuse, Seen};
 use super::tree::{AddedAfter, TreeIndex};
 use super::{MAX_MEMBERS, MAX_TREE_MEMBERS, ProcessTrees};
 use crate::history::units::CpuTime;
@@ -17,7 +17,7 @@ const RETRIED_PIDS: u32 = 64;
 
 /// The pid that was assigned last.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Cursor {
+pub(super) enum Cursor {
     /// No pass has begun since the first root was added.
     #[default]
     Unset,
@@ -65,6 +65,26 @@ impl Window {
     }
 }
 
+impl PidReuse {
+    /// In a window of assigned pids. A root that was added in this window may have been born in it.
+    fn of(pid: u32, known_since: Option<u32>, window: &Window) -> Self {
+        let first = match known_since.filter(|&last| window.contains(last)) {
+            Some(last) => window.position(last),
+            None => 0,
+        };
+        if window.contains(pid) && window.position(pid) > first { Self::Yes } else { Self::No }
+    }
+
+    /// Of two consecutive windows.
+    pub(super) fn and(self, later: Self) -> Self {
+        match (self, later) {
+            (Self::Yes, _) | (_, Self::Yes) => Self::Yes,
+            (Self::Unknown, _) | (_, Self::Unknown) => Self::Unknown,
+            (Self::No, Self::No) => Self::No,
+        }
+    }
+}
+
 /// Whether all CPU time of a new member counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Age {
@@ -75,6 +95,8 @@ pub(super) enum Age {
     Unlisted,
     /// It existed when the root was added.
     Existing,
+    /// It is below this root, of which all descendants count from their start. Others are not taken in.
+    Below(MemberIndex),
 }
 
 #[derive(Debug, Default)]
@@ -83,8 +105,16 @@ pub(super) struct Discovery {
     window: Window,
     /// New pids without a process: a pid is assigned a moment before there is a process.
     retries: Vec<u32>,
+    /// Processes that existed when a root was added, and of which the parent was reaped before a pass
+    /// has proven that they belong to the tree. Their new parent may prove it.
+    orphans: Vec<u32>,
     /// Processes could not be listed although that was needed.
     has_failed: bool,
+    /// Processes that existed when a root was added could not be taken in, and no list since then
+    /// was complete.
+    is_partial: bool,
+    /// The same, in the current pass or since it.
+    has_skipped: bool,
     pids: Vec<u32>,
     unplaced: Vec<(u32, ProcessStat)>,
 }
@@ -95,15 +125,23 @@ impl Discovery {
         self.cursor = Cursor::Unset;
         self.window = Window::default();
         self.retries.clear();
+        self.orphans.clear();
+        (self.has_failed, self.is_partial) = (false, false);
     }
 
     pub(super) fn start<S: TreeSource>(&mut self, source: &mut S) {
         if self.cursor == Cursor::Unset {
             let last = source.last_pid();
             self.cursor = last.map_or(Cursor::Unknown, Cursor::At);
-            let recent = last.map(|last| last.saturating_sub(RETRIED_PIDS) + 1..=last);
-            self.retries.extend(recent.into_iter().flatten());
+            if let Some(last) = last {
+                self.retry_recent(last);
+            }
         }
+    }
+
+    /// The pids that were assigned last, which may not be processes yet.
+    fn retry_recent(&mut self, last: u32) {
+        self.retries.extend(last.saturating_sub(RETRIED_PIDS) + 1..=last);
     }
 
     pub(super) fn is_incomplete(&self) -> bool {
@@ -112,13 +150,69 @@ impl Discovery {
 
     pub(super) fn set_failed(&mut self) {
         self.has_failed = true;
-        self.cursor = Cursor::Unknown;
+    }
+
+    /// Begins to add a root: if the source panics meanwhile, the next pass lists all processes.
+    pub(super) fn begin_root(&mut self) -> Cursor {
+        std::mem::replace(&mut self.cursor, Cursor::Unknown)
+    }
+
+    /// Whether processes could not be taken in that existed when the root was added.
+    pub(super) const fn has_missed(&self) -> bool {
+        self.has_failed || self.has_skipped
+    }
+
+    pub(super) fn finish_root(&mut self, cursor: Cursor) {
+        self.cursor = if self.has_failed { Cursor::Unknown } else { cursor };
+        self.is_partial |= std::mem::take(&mut self.has_skipped);
+    }
+
+    /// Holds a process that has lost its holder, if it still has its pid.
+    pub(super) fn open_lost<S: TreeSource>(
+        &self,
+        pid: u32,
+        known_since: Option<u32>,
+        reuse: PidReuse,
+        source: &mut S,
+    ) -> Result<S::Member, MemberReading> {
+        let held = match source.open(pid, &mut |_| true) {
+            Open::Held(_, held) => held,
+            Open::Gone => return Err(MemberReading::Reaped),
+            Open::NotWanted(_) | Open::Unreadable => return Err(MemberReading::Failed),
+        };
+        match reuse.and(self.reuse_since_pass(pid, known_since, source)) {
+            PidReuse::No => Ok(held),
+            PidReuse::Yes => Err(MemberReading::Reaped),
+            PidReuse::Unknown => Err(MemberReading::Failed),
+        }
+    }
+
+    /// Whether a pid was assigned since the last pass of a tick.
+    pub(super) fn reuse_since_pass<S: TreeSource>(
+        &self,
+        pid: u32,
+        known_since: Option<u32>,
+        source: &mut S,
+    ) -> PidReuse {
+        let (Cursor::At(before), Some(last)) = (self.cursor, source.last_pid()) else {
+            return PidReuse::Unknown;
+        };
+        let (first_of_lap, last_of_lap) = source.pid_range();
+        PidReuse::of(pid, known_since, &Window { before, last, first_of_lap, last_of_lap })
     }
 
     /// A reaped member's pid may have been assigned again in the window, and was not opened then.
     pub(super) fn retry_if_assigned(&mut self, pid: u32) {
         if self.window.contains(pid) && !self.retries.contains(&pid) {
             self.retries.push(pid);
+        }
+    }
+
+    /// A new member was removed for want of a proof.
+    pub(super) fn retry_orphan(&mut self, pid: u32, is_newborn: bool) {
+        let list = if is_newborn { &mut self.retries } else { &mut self.orphans };
+        if !list.contains(&pid) {
+            list.push(pid);
         }
     }
 
@@ -159,10 +253,16 @@ impl<M> ProcessTrees<M> {
         let window = self.discovery.advance(source);
         // If the source panics, the next pass lists all processes.
         let cursor = std::mem::replace(&mut self.discovery.cursor, Cursor::Unknown);
+        if window.is_none_or(|window| window.len() > 0) {
+            self.check_lost(window.as_ref());
+        }
+        // Their descendants are not known either, and older than this window.
+        let window = window.filter(|_| self.discovery.orphans.is_empty());
         let mut pids = std::mem::take(&mut self.discovery.pids);
         let mut retries = std::mem::take(&mut self.discovery.retries);
         pids.clear();
-        let mut is_gone = false;
+        std::mem::swap(&mut pids, &mut self.discovery.orphans);
+        let mut is_gone = self.adopt(source, &mut pids, Age::Existing, false);
         let mut is_listed = true;
         if let Some(window) = window
             && window.len() <= MAX_OPENED_PIDS
@@ -192,6 +292,15 @@ impl<M> ProcessTrees<M> {
             pids.sort_unstable_by_key(|&pid| self.discovery.window.position(pid));
             let age = if window.is_some() { Age::Newborn } else { Age::Unlisted };
             self.adopt(source, &mut pids, age, false);
+            if age == Age::Unlisted {
+                let has_skipped = std::mem::take(&mut self.discovery.has_skipped);
+                self.discovery.is_partial = has_skipped || !is_listed;
+                if let Cursor::At(last) = cursor
+                    && !self.discovery.is_partial
+                {
+                    self.discovery.retry_recent(last);
+                }
+            }
         }
         if retries.capacity() > self.discovery.retries.capacity() {
             retries.clear();
@@ -201,10 +310,23 @@ impl<M> ProcessTrees<M> {
         self.discovery.pids = pids;
         self.discovery.has_failed = !is_listed;
         self.discovery.cursor = if is_listed { cursor } else { Cursor::Unknown };
-        for tree in self.trees.iter_mut().flatten() {
-            tree.added_after = None;
+        if is_listed {
+            for tree in self.trees.iter_mut().flatten() {
+                tree.added_after = None;
+            }
         }
         is_gone
+    }
+
+    /// The pids of lost members may have been assigned again.
+    fn check_lost(&mut self, window: Option<&Window>) {
+        for (_, member) in self.members.iter_mut() {
+            let known_since = member.known_since.take();
+            if let Hold::Lost(reuse) = &mut member.hold {
+                let now = window.map(|window| PidReuse::of(member.pid, known_since, window));
+                *reuse = reuse.and(now.unwrap_or(PidReuse::Unknown));
+            }
+        }
     }
 
     /// An ancestor of a root that was reaped, and whose pid was assigned again, takes no orphans.
@@ -238,11 +360,17 @@ impl<M> ProcessTrees<M> {
                 Open::NotWanted(stat) => unplaced.push((pid, stat)),
                 Open::Gone => {
                     is_gone = true;
-                    if should_retry {
+                    if should_retry && age == Age::Newborn {
                         self.discovery.retries.push(pid);
                     }
                 }
-                Open::Unreadable => {}
+                Open::Unreadable if matches!(age, Age::Newborn | Age::Below(_)) => {}
+                Open::Unreadable => {
+                    self.discovery.has_skipped = true;
+                    if age == Age::Existing && should_retry {
+                        self.discovery.retry_orphan(pid, false);
+                    }
+                }
             }
         }
         // Parents have lower pids than their children, but for the end of a lap.
@@ -338,8 +466,16 @@ impl<M> ProcessTrees<M> {
                 window.contains(pid) && window.position(pid) > window.position(last)
             }
             (Age::Newborn, None) => true,
-            (Age::Unlisted, None) => parent.is_some_and(|parent| !parent.is_old_find),
+            (Age::Unlisted, None) => {
+                !self.discovery.is_partial && parent.is_some_and(|parent| !parent.is_old_find)
+            }
             (Age::Newborn | Age::Unlisted, Some(_)) | (Age::Existing, _) => false,
+            (Age::Below(root), _) => {
+                if !self.members.chain(place.parent).any(|above| above == root) {
+                    return;
+                }
+                true
+            }
         };
         let mut member = Member::new(pid, Hold::Trees(held), place.tree, tree.taken_at);
         member.set_stat(&stat);
@@ -366,6 +502,7 @@ impl<M> ProcessTrees<M> {
             member.seen = Seen::Unread;
         }
         let at = self.members.insert(member);
+        self.has_unproven = true;
         if let Some(tree) = self.trees[place.tree].as_mut() {
             tree.members.push(at);
         }
@@ -383,11 +520,14 @@ impl<M> ProcessTrees<M> {
             // An orphan may have gone to any of those above the root: its pid is not read again before
             // it runs.
             let above = tree.into_iter().flat_map(|tree| &tree.above).copied();
-            let mut pids = std::iter::once(member.parent_pid).chain(above);
-            let found = pids.find_map(|pid| self.members.with_pid(pid));
+            let own = (!member.has_lost_parent).then_some(member.parent_pid);
+            let own = own.and_then(|pid| self.members.with_pid(pid));
+            let mut above = above.filter_map(|pid| self.members.with_pid(pid));
+            let found = own.or_else(|| above.next());
             let is_above = |up: MemberIndex| self.members.chain(found).any(|above| above == up);
             // Marked as an orphan, until `stat` confirms it.
-            if found.is_some() && found != parent && parent.is_none_or(is_above) {
+            let is_better = own.is_some() || parent.is_none_or(is_above);
+            if found.is_some() && found != parent && is_better {
                 self.members.link(at, found, true);
             }
         }

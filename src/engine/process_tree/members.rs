@@ -17,6 +17,18 @@ pub(super) enum Hold<M> {
     Tracker,
     /// The trees.
     Trees(M),
+    /// Nobody: it was a root that could not be opened or read when it was released. The next passes
+    /// open it again.
+    Lost(PidReuse),
+}
+
+/// Whether the pid of a lost process was assigned again since the process had it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum PidReuse {
+    No,
+    Yes,
+    /// Not known: the assigned pids were not followed.
+    Unknown,
 }
 
 /// A proven reading of this pass.
@@ -57,7 +69,11 @@ pub(super) struct Member<M> {
     pub parent: Option<MemberIndex>,
     /// `parent` was an ancestor and is perhaps not the parent.
     pub is_orphan: bool,
+    /// A root of which `stat` could not be read yet: it may have a parent among the members.
+    pub is_unplaced: bool,
     pub parent_pid: u32,
+    /// That parent was reaped.
+    pub has_lost_parent: bool,
     pub name: CommandName,
     pub leads_session: bool,
     /// Only of roots: see [`place`](super::ProcessTrees::place).
@@ -79,6 +95,8 @@ pub(super) struct Member<M> {
     pub clock_at_stat: Option<CpuTime>,
     /// A root that has run, although its `stat` was left out of a full pass for not having run.
     pub owes_stat: bool,
+    /// Of a root that was added since the last pass of a tick: the pid that was assigned last then.
+    pub known_since: Option<u32>,
     /// It was taken in since the last pass, and is older.
     pub is_old_find: bool,
     /// Read in this pass.
@@ -107,7 +125,9 @@ impl<M> Member<M> {
             tree,
             parent: None,
             is_orphan: false,
+            is_unplaced: false,
             parent_pid: 0,
+            has_lost_parent: false,
             name: CommandName::default(),
             leads_session: false,
             leads_group: false,
@@ -119,6 +139,7 @@ impl<M> Member<M> {
             young_charge: 0,
             clock_at_stat: None,
             owes_stat: false,
+            known_since: None,
             is_old_find: false,
             stat: None,
             seen: Seen::Unread,
@@ -142,7 +163,9 @@ impl<M> Member<M> {
 
     /// Keeps the parts of `stat` that are not counted.
     pub(super) fn set_stat(&mut self, stat: &ProcessStat) {
+        self.is_unplaced = false;
         self.parent_pid = stat.parent;
+        self.has_lost_parent = false;
         self.name = stat.name;
         self.leads_session = stat.session == self.pid;
     }
@@ -279,6 +302,36 @@ impl<M> Members<M> {
         }
     }
 
+    /// Members that are about to be removed prove nothing any more. New members without another proof
+    /// are removed as well.
+    pub(super) fn drop_proofs(&mut self) {
+        loop {
+            let mut is_changed = false;
+            for at in 0..self.slots.len() {
+                let Some(member) = self.get(at).filter(|member| !member.is_proven()) else {
+                    continue;
+                };
+                let is_kept =
+                    |&proof: &MemberIndex| self.get(proof).is_some_and(|proof| !proof.is_leaving);
+                let before = member.proofs;
+                let proofs = before.map(|proof| proof.filter(is_kept));
+                if proofs == before || member.is_leaving {
+                    continue;
+                }
+                let Some(member) = self.get_mut(at) else { continue };
+                if proofs == [None, None] {
+                    member.is_leaving = true;
+                } else {
+                    member.proofs = proofs;
+                }
+                is_changed = true;
+            }
+            if !is_changed {
+                break;
+            }
+        }
+    }
+
     /// Children of members that are about to be removed continue below what is above those.
     pub(super) fn lift_children(&mut self) {
         for at in 0..self.slots.len() {
@@ -288,6 +341,7 @@ impl<M> Members<M> {
                 let above = self.chain(parent).find(|up| !leaves(up));
                 if let Some(member) = self.get_mut(at) {
                     (member.parent, member.is_orphan) = (above, true);
+                    member.has_lost_parent = true;
                 }
             }
         }

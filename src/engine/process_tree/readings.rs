@@ -8,12 +8,18 @@ use crate::os::tree::{MemberReading, TreeSource};
 /// Which `children_cpu` a pass reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stats {
-    /// Those that a full pass has left out, of roots that had run after all.
+    /// Those that a full pass could not read, of roots that had run.
     Owed,
-    /// Those of all members that have run since their last such reading.
-    OfMoved,
-    /// Roots may have run since the tracker's last reading.
+    /// Those of all roots, which may have run since the tracker's last reading, and of the members that
+    /// have run since their last such reading.
     OfMovedAndRoots,
+}
+
+/// Readings that the last pass has left to the next one.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Left {
+    has_young: bool,
+    owes_stat: bool,
 }
 
 impl<M> Member<M> {
@@ -44,14 +50,21 @@ impl<M> Member<M> {
 }
 
 impl<M> ProcessTrees<M> {
-    /// Removes what the last pass has read.
-    pub(super) fn clear_pass(&mut self) {
-        self.is_full = false;
+    /// Removes what the last pass has read, and returns which readings it has left to this one.
+    pub(super) fn clear_pass(&mut self) -> Left {
+        let mut left = Left::default();
+        // The last pass was not finished, because the source has panicked.
+        self.owes_full |= std::mem::take(&mut self.is_full);
         for (_, member) in self.members.iter_mut() {
             member.seen = Seen::Unread;
-            member.stat = None;
+            if member.stat.take().is_some() {
+                // It was not counted.
+                member.clock_at_stat = None;
+            }
             member.final_children = None;
             member.is_old_find = false;
+            left.has_young |= member.young_charge > 0;
+            left.owes_stat |= member.owes_stat;
         }
         for tree in self.trees.iter_mut().flatten() {
             tree.is_in_pass = false;
@@ -60,6 +73,7 @@ impl<M> ProcessTrees<M> {
             tree.is_uncertain = false;
             tree.uncertain_charge = 0;
         }
+        left
     }
 
     /// Marks a tree and all those that are nested in it or around it.
@@ -94,11 +108,17 @@ impl<M> ProcessTrees<M> {
     }
 
     /// The readings of a tick's pass.
-    pub(super) fn read_pass<S: TreeSource<Member = M>>(&mut self, source: &mut S, is_gone: bool) {
-        // Only a reading of `children_cpu` tells whether these are paid.
-        let has_young = self.members.iter().any(|(_, member)| member.young_charge > 0);
-        self.read_children_cpu(source, Stats::Owed);
-        self.is_full = is_gone || has_young;
+    pub(super) fn read_pass<S: TreeSource<Member = M>>(
+        &mut self,
+        source: &mut S,
+        Left { has_young, owes_stat }: Left,
+        is_gone: bool,
+    ) {
+        if owes_stat {
+            self.read_children_cpu(source, Stats::Owed);
+        }
+        // Only a reading of `children_cpu` tells whether the young charges are paid.
+        self.is_full = is_gone || has_young || std::mem::take(&mut self.owes_full);
         if !self.is_full {
             self.is_full = self.read_members(source);
             if !self.is_full {
@@ -109,7 +129,9 @@ impl<M> ProcessTrees<M> {
                 member.seen = Seen::Unread;
             }
         }
-        self.read_children_cpu(source, Stats::OfMoved);
+        // A root that has slept through the last pass may have waited since: without its `stat` the time
+        // of the children that have ended would be counted one pass late.
+        self.read_children_cpu(source, Stats::OfMovedAndRoots);
         self.read_members(source);
     }
 
@@ -127,16 +149,16 @@ impl<M> ProcessTrees<M> {
                 continue;
             };
             let (clock, stat) = match &member.hold {
+                // The host has waited for it.
+                Hold::Tracker if member.seen == Seen::Final => continue,
+                Hold::Lost(_) => {
+                    tree.has_unread |= which != Stats::Owed;
+                    continue;
+                }
                 Hold::Tracker => {
                     let clock = member.counted;
-                    let is_quiet = clock.is_some()
-                        && clock == member.clock_at_stat
-                        && member.young_charge == 0
-                        && tree.charges.is_empty()
-                        && !tree.has_reaped;
                     let should_read = match which {
                         Stats::Owed => member.owes_stat,
-                        Stats::OfMoved => !is_quiet,
                         Stats::OfMovedAndRoots => true,
                     };
                     if !should_read {
@@ -160,6 +182,7 @@ impl<M> ProcessTrees<M> {
             let Some(stat) = stat else {
                 // What is young stays so.
                 member.clock_at_stat = None;
+                member.owes_stat |= member.is_unplaced;
                 tree.has_unread = true;
                 continue;
             };
@@ -175,11 +198,23 @@ impl<M> ProcessTrees<M> {
         let trees = &mut self.trees;
         let mut has_ended = false;
         for (_, member) in self.members.iter_mut() {
-            let Hold::Trees(held) = &member.hold else { continue };
             let Some(tree) = trees[member.tree].as_mut().filter(|tree| tree.is_in_pass) else {
                 continue;
             };
-            let reading = source.read(held);
+            let reading = match &member.hold {
+                Hold::Tracker => continue,
+                Hold::Trees(held) => source.read(held),
+                &Hold::Lost(reuse) => {
+                    match self.discovery.open_lost(member.pid, member.known_since, reuse, source) {
+                        Ok(held) => {
+                            let reading = source.read(&held);
+                            member.hold = Hold::Trees(held);
+                            reading
+                        }
+                        Err(reading) => reading,
+                    }
+                }
+            };
             member.set_reading(reading);
             if member.has_ended() {
                 has_ended = true;

@@ -1,9 +1,9 @@
 //! Roots: when the host reports a start, an end, or removes a plugin.
 
 use super::discovery::Age;
-use super::members::{Hold, Member, MemberIndex, Seen};
-use super::tree::{AddedAfter, Tree, TreeIndex};
-use super::{AddedRoot, ProcessTrees, RootReading, TreeId};
+use super::members::{Hold, Member, MemberIndex, PidReuse, Seen};
+use super::tree::{AddedAfter, SharedCharges, Tree, TreeIndex};
+use super::{AddedRoot, FinalRoot, ProcessTrees, RootReading, TreeId};
 use crate::history::units::CpuTime;
 use crate::os::tree::{MemberReading, Open, TreeSource};
 use crate::time::MonoNanos;
@@ -21,6 +21,13 @@ pub(crate) struct NewRoot {
     pub counts_from_start: bool,
 }
 
+/// A root that was released from its tracker, and opened.
+#[derive(Debug)]
+pub(crate) struct ReleasedRoot<M> {
+    at: MemberIndex,
+    held: M,
+}
+
 impl<M> ProcessTrees<M> {
     /// Adds the root of a plugin's run, with the descendants that it has. The tracker must hold it
     /// already.
@@ -35,32 +42,65 @@ impl<M> ProcessTrees<M> {
         source: &mut S,
     ) -> AddedRoot {
         self.discovery.start(source);
-        if let Some(at) = self.members.with_pid(root.pid) {
-            let member = self.members.get(at);
-            match member.map(|member| &member.hold) {
-                Some(Hold::Tracker) => {
-                    let tree = member.map(|member| member.tree);
-                    let other = tree.and_then(|tree| self.trees[tree].as_ref()?.id);
+        if let Some(at) = self.members.with_pid(root.pid)
+            && let Some(member) = self.members.get(at)
+        {
+            let is_reaped = match &member.hold {
+                Hold::Tracker => {
+                    let other = self.trees[member.tree].as_ref().and_then(|tree| tree.id);
                     return AddedRoot::RootOf(other.unwrap_or(id));
                 }
-                Some(Hold::Trees(held)) if source.read(held) == MemberReading::Reaped => {
-                    self.remove_reaped(at);
+                Hold::Trees(held) => source.read(held) == MemberReading::Reaped,
+                &Hold::Lost(reuse) => {
+                    let known_since = member.known_since;
+                    let now = self.discovery.reuse_since_pass(root.pid, known_since, source);
+                    reuse.and(now) != PidReuse::No
                 }
-                Some(Hold::Trees(_)) | None => {}
+            };
+            if is_reaped {
+                self.remove_reaped(at);
             }
         }
+        let cursor = self.discovery.begin_root();
         let tree = self.tree_for(id, now);
-        if let Some(old) = self.trees[tree].as_mut().and_then(|tree| tree.root) {
-            self.remove_reaped(old);
-        }
+        self.lose_root(id, None);
         if let Some(tree) = self.trees[tree].as_mut() {
             tree.reaped_root = None;
+            if tree.is_empty() {
+                // Nobody is left who may have the members in its `children_cpu`.
+                tree.charges = SharedCharges::default();
+            }
         }
         let counts_from = match self.members.with_pid(root.pid) {
             Some(member) => self.promote(member, tree, &root, source),
             None => self.insert_root(tree, &root, source),
         };
+        self.discovery.finish_root(cursor);
         AddedRoot::Followed { counts_from }
+    }
+
+    /// Counts the `children_cpu` of a process that was waited for before it could become a root.
+    ///
+    /// Its tracker has counted the process itself. If `parent`, which has waited for it, is in a tree,
+    /// it has the same times in its own `children_cpu`.
+    pub(crate) fn count_unfollowed(
+        &mut self,
+        id: TreeId,
+        last: FinalRoot,
+        parent: u32,
+        now: MonoNanos,
+    ) {
+        let FinalRoot { cpu_time, children_cpu } = last;
+        let children_cpu = children_cpu.unwrap_or_default();
+        let parent = self.members.with_pid(parent).and_then(|at| self.members.get_mut(at));
+        if let Some(parent) = parent {
+            let charge = cpu_time.0.saturating_add(children_cpu.0);
+            parent.young_charge = parent.young_charge.saturating_add(charge);
+        }
+        let tree = self.tree_for(id, now);
+        if let Some(tree) = self.trees[tree].as_mut() {
+            tree.count_loose(children_cpu.0);
+        }
     }
 
     fn tree_for(&mut self, id: TreeId, now: MonoNanos) -> TreeIndex {
@@ -89,7 +129,14 @@ impl<M> ProcessTrees<M> {
         root: &NewRoot,
         source: &mut S,
     ) -> Option<CpuTime> {
+        // Nothing is changed before the last call of the source, because it may panic.
         let stat = source.stat_of(root.pid);
+        let parent_pid = match &stat {
+            Some(stat) => stat.parent,
+            None => self.members.get(at)?.parent_pid,
+        };
+        let above = self.ancestors(parent_pid, source);
+        let last_pid = source.last_pid();
         let member = self.members.get_mut(at)?;
         let from = member.tree;
         let mut growth = 0;
@@ -102,16 +149,19 @@ impl<M> ProcessTrees<M> {
             }
         }
         let counts_from = member.counted;
+        // The tracker counts the rest, up to its reading.
+        if let Some(cpu_time) = root.cpu_time {
+            member.count_own(cpu_time);
+        }
         let busy = growth + std::mem::take(&mut member.busy);
         member.hold = Hold::Tracker;
+        member.known_since = last_pid;
         member.proofs = [None, None];
         member.clock_at_stat = None;
         if let Some(stat) = stat {
             member.set_stat(&stat);
             member.leads_group = stat.group == root.pid;
         }
-        let parent_pid = member.parent_pid;
-        let above = self.ancestors(parent_pid, source);
         if let Some(old) = self.trees[from].as_mut() {
             old.count(growth);
             old.loose_busy += busy;
@@ -127,10 +177,21 @@ impl<M> ProcessTrees<M> {
     }
 
     fn move_subtree(&mut self, root: MemberIndex, from: TreeIndex, to: TreeIndex) {
+        self.ignore_reaped_root(from);
         // They take the charges along that may be in their `children_cpu`; these stay as well.
-        let charges = self.trees[from].as_ref().map(|tree| tree.charges.clone());
-        if let (Some(charges), Some(tree)) = (charges, self.trees[to].as_mut()) {
+        let old = self.trees[from]
+            .as_ref()
+            .map(|tree| (tree.charges.clone(), tree.added_after, tree.is_incomplete));
+        if let (Some((charges, added_after, is_incomplete)), Some(tree)) =
+            (old, self.trees[to].as_mut())
+        {
             tree.charges.add(&charges);
+            tree.is_incomplete |= is_incomplete;
+            // Processes below them may have existed before, too.
+            tree.added_after = match (tree.added_after, added_after) {
+                (Some(_), Some(_)) => Some(AddedAfter::Unknown),
+                (one, other) => one.or(other),
+            };
         }
         let is_of = |&at: &MemberIndex| {
             self.members.get(at).is_some_and(|member| member.tree == from && !member.is_root())
@@ -164,7 +225,7 @@ impl<M> ProcessTrees<M> {
         source: &mut S,
     ) -> Option<CpuTime> {
         let pid = root.pid;
-        let added_after = source.last_pid().map_or(AddedAfter::Unknown, AddedAfter::Pid);
+        let last_pid = source.last_pid();
         // Children first: of those that are not in the list, all time is in `children_cpu` then.
         let mut found = Vec::new();
         let is_listed = source.children(pid, &mut found);
@@ -172,18 +233,22 @@ impl<M> ProcessTrees<M> {
         let taken_at = self.trees[tree].as_ref()?.taken_at;
         let mut member = Member::new(pid, Hold::Tracker, tree, taken_at);
         member.counted = root.cpu_time;
+        member.known_since = last_pid;
         if let Some(stat) = stat {
             member.set_stat(&stat);
             member.leads_group = stat.group == pid;
             member.set_children_baseline(stat.children_cpu);
+        } else {
+            (member.is_unplaced, member.owes_stat) = (true, true);
         }
-        let age = if root.counts_from_start { Age::Newborn } else { Age::Existing };
+        let mut counts_from = root.cpu_time;
         if root.counts_from_start {
             member.hidden_charge = 0;
-            member.counted = Some(CpuTime::default());
+            // The tracker counts all up to its reading.
+            member.counted = Some(root.cpu_time.unwrap_or_default());
             member.children_counted = Some(CpuTime::default());
+            counts_from = Some(CpuTime::default());
         }
-        let counts_from = member.counted;
         let above = self.ancestors(member.parent_pid, source);
         let mut known = above.iter().filter_map(|&pid| self.members.with_pid(pid));
         member.parent = known.next();
@@ -192,12 +257,14 @@ impl<M> ProcessTrees<M> {
         let at = self.members.insert(member);
         if let Some(tree) = self.trees[tree].as_mut() {
             (tree.root, tree.above) = (Some(at), above);
-            tree.added_after = match age {
-                Age::Newborn => None,
-                Age::Unlisted | Age::Existing => Some(added_after),
-            };
+            // An earlier root of the tree may have been added since the last pass as well.
+            if !root.counts_from_start {
+                tree.is_incomplete = true;
+                tree.added_after = Some(last_pid.map_or(AddedAfter::Unknown, AddedAfter::Pid));
+            }
         }
         self.link_waiting();
+        let age = if root.counts_from_start { Age::Below(at) } else { Age::Existing };
         self.take_in_descendants(tree, found, is_listed, age, source);
         counts_from
     }
@@ -214,31 +281,43 @@ impl<M> ProcessTrees<M> {
         let mut next = 0;
         loop {
             self.remove_reused(&found, source);
-            self.adopt(source, &mut found, age, false);
-            let member = self.trees[tree].as_ref().and_then(|tree| tree.members.get(next));
-            let Some(pid) = member.and_then(|&at| self.members.get(at)).map(|member| member.pid)
+            self.adopt(source, &mut found, age, true);
+            let members = self.trees[tree].as_ref().map(|tree| (tree.root, &tree.members));
+            let Some((Some(root), &at)) =
+                members.and_then(|(root, members)| Some((root, members.get(next)?)))
             else {
                 break;
             };
             next += 1;
-            is_listed &= source.children(pid, &mut found);
+            // The processes of earlier roots are older.
+            if self.members.chain(Some(at)).any(|above| above == root)
+                && let Some(member) = self.members.get(at)
+            {
+                is_listed &= source.children(member.pid, &mut found);
+            }
         }
         if !is_listed {
             match source.list(&mut found) {
                 Ok(()) => {
-                    self.adopt(source, &mut found, age, false);
+                    self.adopt(source, &mut found, age, true);
                 }
                 Err(_) => self.discovery.set_failed(),
             }
         }
-        if age == Age::Newborn {
+        if age != Age::Existing {
             return;
+        }
+        let is_complete = !self.discovery.has_missed();
+        self.owes_full |= !is_complete;
+        if let Some(tree) = self.trees[tree].as_mut() {
+            tree.is_incomplete = !is_complete;
         }
         // Children that were reaped meanwhile are in these.
         for (_, member) in self.members.iter_mut().filter(|(_, member)| member.tree == tree) {
             let stat = match &member.hold {
                 Hold::Tracker => source.stat_of(member.pid),
                 Hold::Trees(held) => source.stat(held),
+                Hold::Lost(_) => None,
             };
             if let Some(stat) = stat {
                 member.set_children_baseline(stat.children_cpu);
@@ -269,56 +348,65 @@ impl<M> ProcessTrees<M> {
         above
     }
 
-    /// Opens the root of a tree whose run ends, by a report or because it was replaced. All that the
-    /// tracker has counted must have been stored by [`set_root_reading`](Self::set_root_reading).
+    /// Releases the root of a tree from its tracker, because its run ends. `counted` is the CPU time up
+    /// to which the tracker has counted.
     ///
-    /// `None` if it was reaped, or if there is no root: then nothing is left to do.
-    pub(crate) fn open_root<S: TreeSource<Member = M>>(
+    /// The result is `None` if the root was reaped, if it could not be opened, or if there is none. A
+    /// root that could not be opened is opened by a later pass: so it is if the source panics.
+    pub(crate) fn release_root<S: TreeSource<Member = M>>(
         &mut self,
         id: TreeId,
+        counted: Option<CpuTime>,
         source: &mut S,
-    ) -> Option<M> {
+    ) -> Option<ReleasedRoot<M>> {
         let at = self.trees[self.index_of(id)?].as_ref()?.root?;
         let pid = self.members.get(at)?.pid;
-        if let Open::Held(_, held) = source.open(pid, &mut |_| true) {
-            return Some(held);
+        self.lose_root(id, counted);
+        match source.open(pid, &mut |_| true) {
+            Open::Held(_, held) => Some(ReleasedRoot { at, held }),
+            Open::Gone => {
+                self.remove_reaped(at);
+                None
+            }
+            Open::NotWanted(_) | Open::Unreadable => None,
         }
-        self.remove_reaped(at);
-        None
     }
 
-    /// Releases a root from its tracker: one that lives, or is a zombie, continues as an ordinary
-    /// member.
+    /// Continues a released root that lives, or is a zombie, as an ordinary member.
     ///
-    /// `reading` was taken through the tracker after [`open_root`](Self::open_root) has returned
-    /// `held`, which proves that both are the same process.
-    pub(crate) fn release_root(&mut self, id: TreeId, held: M, reading: RootReading) {
-        let Some(tree) = self.index_of(id).and_then(|tree| self.trees[tree].as_ref()) else {
-            return;
-        };
-        let taken_at = tree.taken_at;
-        let Some(at) = tree.root else { return };
+    /// `reading` was taken through the tracker after [`release_root`](Self::release_root) has returned
+    /// `root`, which proves that both are the same process.
+    pub(crate) fn hold_root(&mut self, root: ReleasedRoot<M>, reading: RootReading) {
+        let ReleasedRoot { at, held } = root;
         let is_alive = match reading {
             RootReading::Alive { .. } => true,
             RootReading::Zombie { .. } => false,
-            RootReading::Reaped | RootReading::Failed => {
-                self.remove_reaped(at);
-                return;
-            }
+            RootReading::Reaped => return self.remove_reaped(at),
+            RootReading::Failed => return,
         };
         let Some(member) = self.members.get_mut(at) else { return };
         member.hold = Hold::Trees(held);
         member.is_alive = is_alive;
+        member.seen = if is_alive { Seen::Alive } else { Seen::Zombie };
+    }
+
+    /// Takes the root of a tree from its tracker, which does not read it any more and has counted it up
+    /// to `counted`. A later pass opens it.
+    pub(crate) fn lose_root(&mut self, id: TreeId, counted: Option<CpuTime>) {
+        let Some(tree) = self.index_of(id).and_then(|tree| self.trees[tree].as_mut()) else {
+            return;
+        };
+        let Some(at) = tree.root.take() else { return };
+        tree.members.push(at);
+        let Some(member) = self.members.get_mut(at) else { return };
+        if let Some(counted) = counted {
+            member.count_own(counted);
+        }
+        member.hold = Hold::Lost(PidReuse::No);
         member.leads_group = false;
         member.clock_at_stat = None;
-        member.taken_at = taken_at;
-        if !is_alive {
-            member.seen = Seen::Zombie;
-        }
-        if let Some(tree) = self.trees[member.tree].as_mut() {
-            tree.root = None;
-            tree.members.push(at);
-        }
+        member.taken_at = tree.taken_at;
+        member.seen = Seen::Unread;
     }
 
     /// No last times of a root that was reaped will be delivered.
@@ -334,9 +422,11 @@ impl<M> ProcessTrees<M> {
     /// followed until they end, so that what they have used does not count in the outer tree.
     pub(crate) fn remove_tree(&mut self, id: TreeId) {
         let Some(tree) = self.index_of(id) else { return };
+        self.lose_root(id, None);
         let is_enclosed = self.members.iter().any(|(_, member)| {
             let parent = member.parent.and_then(|parent| self.members.get(parent));
-            member.tree == tree && parent.is_some_and(|parent| parent.tree != tree)
+            let is_inside = parent.map_or(member.is_unplaced, |parent| parent.tree != tree);
+            member.tree == tree && is_inside
         });
         if !is_enclosed {
             for (_, member) in self.members.iter_mut().filter(|(_, member)| member.tree == tree) {

@@ -16,6 +16,10 @@ pub(super) const HIDDEN_NANOS: u64 = 20_000_000;
 pub(super) struct ReapedRoot {
     /// `None`: unknown, or counted by an enclosing tree.
     pub children_counted: Option<CpuTime>,
+    /// Charges that its last `children_cpu` may contain, at most.
+    pub hidden_charge: u64,
+    /// Its last `children_cpu`, which this pass counts.
+    pub last_children: Option<CpuTime>,
 }
 
 #[derive(Debug)]
@@ -32,6 +36,9 @@ pub(super) struct Tree {
     /// No pass since the root was added: processes with pids up to this one, by the order in which
     /// they were assigned, existed before.
     pub added_after: Option<AddedAfter>,
+    /// Not all processes that existed when the root was added are known, because the source has failed.
+    /// What they have used before would be in the growth of `children_cpu`, so that it does not count.
+    pub is_incomplete: bool,
     pub reaped_root: Option<ReapedRoot>,
     /// It is part of this pass.
     pub is_in_pass: bool,
@@ -68,6 +75,7 @@ impl Tree {
             charges: SharedCharges::default(),
             above: Vec::new(),
             added_after: None,
+            is_incomplete: false,
             reaped_root: None,
             is_in_pass: false,
             has_reaped: false,
@@ -91,8 +99,13 @@ impl Tree {
     /// Counts the growth of a `children_cpu`.
     pub(super) fn count_growth(&mut self, mut growth: u64) {
         self.charges.pay(&mut growth);
-        self.count(growth);
-        self.loose_busy += growth;
+        self.count_loose(growth);
+    }
+
+    /// Counts time of processes that were no members.
+    pub(super) fn count_loose(&mut self, busy: u64) {
+        self.count(busy);
+        self.loose_busy += busy;
     }
 }
 
@@ -124,10 +137,6 @@ impl SharedCharges {
     /// What the members may hide of forgiven charges, in all.
     pub(super) fn hidden(&self) -> u64 {
         self.hidden
-    }
-
-    pub(super) fn is_empty(&self) -> bool {
-        self.posted == 0 && self.waiting.is_empty()
     }
 
     fn pay(&mut self, growth: &mut u64) {

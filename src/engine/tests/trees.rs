@@ -370,3 +370,69 @@ fn listed_processes_are_the_busiest() {
     assert_eq!(pids(&snapshot), expected);
     assert_eq!(tree(&snapshot).processes, Some(100));
 }
+
+/// The run's CPU time does not begin anew when its tree is added late.
+#[test]
+fn late_root_keeps_the_cpu_time_of_its_run() {
+    let mut harness = Harness::new();
+    harness.processes.set_alive(1, Duration::ZERO);
+    harness.processes.set_panics_in(Some(Call::StatOf(1)));
+    let run = harness.start(1);
+    harness.use_cpu(1, HALF);
+    harness.tick();
+    harness.processes.set_panics_in(None);
+    harness.use_cpu(1, HALF);
+    harness.tick();
+    harness.use_cpu(1, HALF);
+    harness.report(PluginUpdate::Exited(run, ProcessExit::Exited(0)));
+    let snapshot = harness.tick();
+    assert_eq!(dice(&snapshot).cpu_time(), SECOND);
+}
+
+/// What a tick has counted of a process is not counted again as a descendant's.
+#[test]
+fn survivor_of_a_tick_whose_source_panicked_counts_once() {
+    let mut harness = Harness::new();
+    let run = harness.start_and_tick(1);
+    harness.processes.set_panics_in(Some(Call::LastPid));
+    harness.use_cpu(1, SECOND);
+    harness.tick();
+    harness.report(PluginUpdate::Stopped);
+    harness.processes.set_panics_in(None);
+    harness.tick();
+    harness.use_cpu(1, HALF);
+    let snapshot = harness.tick();
+    assert_eq!(tree(&snapshot).cpu_time, SECOND + HALF);
+    harness.report(PluginUpdate::Exited(run, ProcessExit::Exited(0)));
+}
+
+/// The host is a plugin too, and has the times of each child that it has waited for.
+#[test]
+fn child_that_was_never_read_counts_in_one_tree() {
+    let host = std::process::id();
+    let mut harness = Harness::new();
+    harness.start_and_tick(host);
+    harness.processes.spawn(host, 2);
+    harness.processes.set_zombie(2, HALF, ProcessExit::Exited(0));
+    harness.processes.update(2, |process| process.children_cpu = SECOND);
+    harness.processes.reap(2);
+    harness.register(OTHER, "other", EventCounter::new());
+    let (run, at) = (next_run_id(), harness.env.now.mono);
+    let start = ProcessStart { run, pid: 2, version: None, reported_at: None, cgroup: None };
+    let zero = ChildReading {
+        at,
+        cpu_time: Duration::ZERO.into(),
+        children_cpu: Some(Duration::ZERO.into()),
+    };
+    let last = ChildReading { at, cpu_time: HALF.into(), children_cpu: Some(SECOND.into()) };
+    for update in [
+        PluginUpdate::ChildStarted(start, Some(zero)),
+        PluginUpdate::ChildExited(run, ProcessExit::Exited(0), Some(last)),
+    ] {
+        harness.sender.send(Command::Update(OTHER, update));
+    }
+    harness.tick();
+    let snapshot = harness.tick();
+    assert_eq!(tree_of(&snapshot, "other").cpu_time, HALF + SECOND);
+    assert_eq!(tree(&snapshot).cpu_time, Duration::ZERO);
+}

@@ -54,6 +54,10 @@ pub(crate) struct RunDetails {
     pub first_tick: u64,
     /// The crate waits for its process, and sends the last reading when it has exited.
     pub is_waited_for: bool,
+    /// Its process was the root of a tree.
+    pub is_followed: bool,
+    /// The host's thread has spawned its process: all CPU time of the process belongs to the run.
+    counts_from_start: bool,
 }
 
 /// The result of checking a process.
@@ -106,6 +110,8 @@ impl<P> ActiveRun<P> {
             oom_killed: None,
             first_tick: tick + 1,
             is_waited_for: false,
+            is_followed: false,
+            counts_from_start: false,
         };
         let about = Box::new(about);
         Self {
@@ -164,6 +170,13 @@ impl<P> ActiveRun<P> {
     pub(crate) fn start_with_child(&mut self, first: Option<&Reading>) {
         self.about.is_waited_for = true;
         self.span = first.and_then(ReadingSpan::starting_with);
+        let is_new = |span: &ReadingSpan| span.first_cpu() == CpuTime::default();
+        self.about.counts_from_start = self.span.as_ref().is_some_and(is_new);
+    }
+
+    /// Whether all children of the process count, and none were counted.
+    pub(crate) fn has_uncounted_children(&self) -> bool {
+        self.about.counts_from_start && !self.about.is_followed
     }
 
     /// Adds the last reading of the child, taken by the host's thread before it was reaped.
@@ -258,11 +271,14 @@ impl<P> ActiveRun<P> {
         self.span.as_ref().map(ReadingSpan::last_cpu)
     }
 
-    /// At the beginning of the run: CPU time of its process up to `from` is counted elsewhere.
+    /// CPU time of its process up to `from` is counted elsewhere.
     pub(crate) fn count_from(&mut self, from: CpuTime) {
         if let Some(span) = &mut self.span {
+            let before = span.busy();
             span.count_from(from);
-            self.cpu_used = self.cpu_used.map(|_| span.busy());
+            // Earlier samples of the run keep what they have counted.
+            let moved = before.0.saturating_sub(span.busy().0);
+            self.cpu_used = self.cpu_used.map(|CpuTime(used)| CpuTime(used.saturating_sub(moved)));
         }
     }
 

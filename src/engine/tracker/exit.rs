@@ -23,20 +23,29 @@ const CRASH_GRACE_PERIOD: Duration = Duration::from_secs(1);
 /// There are several only if the host waits for them later than the sampler detects their exits.
 const MAX_EXITED_CHILDREN: usize = 64;
 
+/// A child whose exit was detected, and for which the host has not reported to have waited.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ExitedChild {
+    run: RunId,
+    span: ReadingSpan,
+    /// See [`ActiveRun::has_uncounted_children`].
+    has_uncounted_children: bool,
+}
+
 impl<P> TrackerDetails<P> {
-    fn keep_exited_child(&mut self, run: RunId, span: ReadingSpan) {
+    fn keep_exited_child(&mut self, child: ExitedChild) {
         let exited_children = &mut self.rare().exited_children;
         if exited_children.len() == MAX_EXITED_CHILDREN {
             // The oldest: a host that drops its children never reports them.
             exited_children.remove(0);
         }
-        exited_children.push((run, span));
+        exited_children.push(child);
     }
 
-    fn take_exited_child(&mut self, run: RunId) -> Option<ReadingSpan> {
+    fn take_exited_child(&mut self, run: RunId) -> Option<ExitedChild> {
         let exited_children = &mut self.rare.as_mut()?.exited_children;
-        let at = exited_children.iter().position(|(exited, _)| *exited == run)?;
-        Some(exited_children.remove(at).1)
+        let at = exited_children.iter().position(|child| child.run == run)?;
+        Some(exited_children.remove(at))
     }
 }
 
@@ -102,12 +111,20 @@ impl<P> PluginTracker<P> {
     ) {
         let before_report = self.details.take_exited_child(run);
         if let Some(last) = last {
-            self.on_final_root(run, last, context);
+            let has_uncounted_children = match (&self.active, before_report) {
+                (Some(active), _) if active.about.run == run => active.has_uncounted_children(),
+                (_, before_report) => before_report.is_some_and(|it| it.has_uncounted_children),
+            };
+            if has_uncounted_children {
+                self.on_final_unfollowed(last, context);
+            } else {
+                self.on_final_root(run, last, context);
+            }
         }
         if let Some(last) = last.map(Reading::from) {
             match (&mut self.active, before_report) {
                 (Some(active), _) if active.about.run == run => active.push_last(&last),
-                (_, Some(span)) => self.add_last_reading(run, span, &last),
+                (_, Some(child)) => self.add_last_reading(run, child.span, &last),
                 // A report has ended the run while the process lived: the rest is not part of it.
                 (_, None) => {}
             }
@@ -223,7 +240,11 @@ impl<P> PluginTracker<P> {
             self.details.rare().tree.end_run();
         }
         if let Some(span) = active.span_before_report() {
-            self.details.keep_exited_child(active.about.run, span);
+            self.details.keep_exited_child(ExitedChild {
+                run: active.about.run,
+                span,
+                has_uncounted_children: active.has_uncounted_children(),
+            });
         }
         // A read error and a suspension end with the run to which they belong.
         self.read_error = None;

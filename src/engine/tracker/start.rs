@@ -61,6 +61,10 @@ impl<P> PluginTracker<P> {
         let previous = self.active.take().map(|old| self.replace(old, start.pid, context));
         match attach {
             Attach::Rejected(error) => {
+                if let Some(Previous::SameProcess { span, .. }) = previous {
+                    let counted = span.as_ref().map(ReadingSpan::last_cpu);
+                    context.trees.lose(self.details.record.slot, counted);
+                }
                 self.set_state(PluginState::Failed, context.now.wall);
                 self.set_read_error(Some(error), context.effects);
                 return;

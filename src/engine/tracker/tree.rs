@@ -39,6 +39,7 @@ impl<P> PluginTracker<P> {
     ) {
         let Some(root) = active.new_root().filter(|_| !active.has_exited()) else { return };
         let (run, now) = (active.about.run, context.now.mono);
+        active.about.is_followed = true;
         if let Some(from) = context.trees.follow(slot, run, root, now, context.probe) {
             active.count_from(from);
         }
@@ -50,9 +51,9 @@ impl<P> PluginTracker<P> {
         active: &mut ActiveRun<P>,
         context: &mut TrackerContext<'_, Pr>,
     ) {
-        let is_waited_for = active.about.is_waited_for;
+        let (is_waited_for, counted) = (active.about.is_waited_for, active.counted_cpu());
         let TrackerContext { trees, probe, .. } = context;
-        trees.release(slot, is_waited_for, *probe, |probe| active.read_root(probe));
+        trees.release(slot, is_waited_for, counted, *probe, |probe| active.read_root(probe));
     }
 
     /// The plugin is removed.
@@ -89,6 +90,18 @@ impl<P> PluginTracker<P> {
     ) {
         let last = FinalRoot { cpu_time: last.cpu_time, children_cpu: last.children_cpu };
         context.trees.set_final_root(self.details.record.slot, run, last, context.probe);
+    }
+
+    /// The host has reaped the child of a run that was never attached, after a reading of it: the
+    /// children for which that has waited count as well.
+    pub(super) fn on_final_unfollowed<Pr: Probe<Process = P>>(
+        &self,
+        last: ChildReading,
+        context: &mut TrackerContext<'_, Pr>,
+    ) {
+        let (slot, now) = (self.details.record.slot, context.now.mono);
+        let last = FinalRoot { cpu_time: last.cpu_time, children_cpu: last.children_cpu };
+        context.trees.count_unfollowed(slot, last, now);
     }
 
     /// Stores a tick's reading of the process.

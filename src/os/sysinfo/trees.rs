@@ -155,7 +155,7 @@ mod tests {
         trees.begin_pass(source);
         trees.set_root_reading(ID, RootReading::Alive { cpu_time: Some(CpuTime::default()) });
         trees.finish_pass();
-        trees.usage(ID).unwrap()
+        trees.usage(ID).expect("the tree exists")
     }
 
     #[test]

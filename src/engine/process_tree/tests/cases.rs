@@ -22,15 +22,27 @@ pub(super) enum Call {
     RegisterHost {
         slot: u8,
     },
-    /// The exit of a root is detected, of this plugin or the next one with such a root; the host waits for it if `is_waited_for`.
+    /// The process of the run exits.
+    End {
+        slot: u8,
+    },
+    /// The exit of a root is detected between ticks, of this plugin or the next one with such a root.
     Exited {
         slot: u8,
-        is_waited_for: bool,
+        should_read_others: bool,
+    },
+    /// The host waits for the child that it has spawned, and the trees do not receive its last times yet.
+    Reap {
+        slot: u8,
+    },
+    /// The last times of a child arrive.
+    Delivered {
+        slot: u8,
         has_children_cpu: bool,
     },
+    /// The host reports that the run is over.
     Release {
         slot: u8,
-        should_read: bool,
     },
     Remove {
         slot: u8,
@@ -43,6 +55,8 @@ pub(super) struct Step {
     pub before: Vec<Event>,
     pub call: Call,
     pub during: Vec<(u8, Event)>,
+    /// The source panics after so many calls.
+    pub panics_after: Option<u8>,
 }
 
 #[derive(Clone, Debug)]
@@ -102,11 +116,11 @@ impl Weights {
 impl fmt::Display for Case {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{:?}", self.settings)?;
-        for (number, Step { before, call, during }) in self.steps.iter().enumerate() {
+        for (number, Step { before, call, during, panics_after }) in self.steps.iter().enumerate() {
             for Event { kind, who, amount } in before {
                 writeln!(f, "    {kind:?} {who} {amount}")?;
             }
-            writeln!(f, "{number}: {call:?}")?;
+            writeln!(f, "{number}: {call:?}, panics after {panics_after:?}")?;
             for (after, Event { kind, who, amount }) in during {
                 writeln!(f, "    after {after} calls: {kind:?} {who} {amount}")?;
             }
@@ -124,6 +138,7 @@ impl Case {
             lists_children: random.chance(700),
             is_polite: random.chance(150),
             fails_every: random.chance(200).then(|| random.pick(&[7, 31])),
+            is_traced: false,
         };
         let weights = Weights {
             kinds: [
@@ -140,9 +155,16 @@ impl Case {
         };
         let between = random.pick(&[5, 20, 60]);
         let during = random.pick(&[0, 5, 40]);
+        let panics = random.pick(&[0, 0, 0, 100, 300]);
         let steps = 10 + random.below(15);
-        let steps =
-            (0..steps).map(|at| Self::step(random, &weights, at, between, during)).collect();
+        let steps = (0..steps)
+            .map(|at| {
+                let mut step = Self::step(random, &weights, at, between, during);
+                let is_panicking = random.chance(panics);
+                step.panics_after = is_panicking.then(|| random.below(40) as u8);
+                step
+            })
+            .collect();
         Self { settings, steps }
     }
 
@@ -155,6 +177,7 @@ impl Case {
             lists_children: true,
             is_polite: true,
             fails_every: None,
+            is_traced: false,
         };
         let weights = Weights {
             kinds: [
@@ -170,12 +193,17 @@ impl Case {
             largest_run: 40_000_000,
         };
         let during = random.pick(&[0, 5, 40]);
+        let ends = random.chance(500);
         let step = |random: &mut Random, at| {
             let mut step = Self::step(random, &weights, at, 120, during);
-            step.call = if at < 2 {
-                Call::Spawn { slot: at as u8, is_leader: at == 0 }
-            } else {
-                Call::Tick
+            let slot = random.below(2) as u8;
+            step.call = match random.below(100) {
+                _ if at < 2 => Call::Spawn { slot: at as u8, is_leader: at == 0 },
+                0..12 if ends => Call::End { slot },
+                12..20 if ends => Call::Exited { slot, should_read_others: false },
+                20..26 if ends => Call::Reap { slot },
+                26..36 if ends => Call::Delivered { slot, has_children_cpu: true },
+                _ => Call::Tick,
             };
             step
         };
@@ -191,19 +219,18 @@ impl Case {
         let slot = random.below(5) as u8;
         let call = match random.below(100) {
             _ if at < 2 => Call::Spawn { slot: at as u8, is_leader: random.chance(500) },
-            0..60 => Call::Tick,
-            60..66 => Call::Spawn { slot, is_leader: random.chance(500) },
+            0..58 => Call::Tick,
+            58..66 => Call::Spawn { slot, is_leader: random.chance(500) },
             66..76 => Call::Register { slot, pick: random.below(1 << 16) as u16 },
             76..77 => Call::RegisterHost { slot },
-            77..90 => Call::Exited {
-                slot,
-                is_waited_for: random.chance(600),
-                has_children_cpu: random.chance(800),
-            },
-            90..97 => Call::Release { slot, should_read: random.chance(500) },
+            77..81 => Call::End { slot },
+            81..85 => Call::Exited { slot, should_read_others: random.chance(300) },
+            85..88 => Call::Reap { slot },
+            88..93 => Call::Delivered { slot, has_children_cpu: random.chance(800) },
+            93..97 => Call::Release { slot },
             _ => Call::Remove { slot },
         };
-        Step { before, call, during }
+        Step { before, call, during, panics_after: None }
     }
 
     /// Drops what is not needed for the failure: whole steps, then events.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::driver::Driver;
-use super::kernel::{Counts, HOST, Kernel, KernelSettings, State};
+use super::kernel::{Counts, Event, EventKind, HOST, Kernel, KernelSettings, State};
 use crate::engine::process_tree::roots::NewRoot;
 use crate::engine::process_tree::{AddedRoot, FinalRoot, RootReading, TreeId};
 use crate::engine::process_tree::{MAX_TREE_MEMBERS, ProcessTrees, TreeUsage};
@@ -18,6 +18,7 @@ const SETTINGS: KernelSettings = KernelSettings {
     lists_children: true,
     is_polite: false,
     fails_every: None,
+    is_traced: false,
 };
 
 /// A kernel with one registered plugin in slot 0.
@@ -47,6 +48,13 @@ fn wait_for(driver: &mut Driver, child: usize) {
     let parent = driver.kernel.processes[child].parent;
     driver.kernel.run(parent, 1);
     driver.kernel.wait_for(child);
+}
+
+/// A process that was waited for is gone.
+fn bury(driver: &mut Driver, process: usize) {
+    let who = driver.kernel.present().iter().position(|&at| at == process).unwrap();
+    driver.kernel.happen(Event { kind: EventKind::Run, who: who as u16, amount: 0 });
+    assert_eq!(driver.kernel.processes[process].state, State::Gone);
 }
 
 #[test]
@@ -162,7 +170,7 @@ fn surviving_root_counts_in_its_tree() {
     let (mut driver, root) = one_plugin();
     driver.kernel.run(root, 100 * MS);
     driver.tick();
-    driver.release(0, true);
+    driver.stop(0);
     driver.kernel.run(root, 30 * MS);
     driver.tick();
     assert_eq!((others_ms(&driver), usage(&driver).processes), (30, 1));
@@ -326,4 +334,271 @@ fn failed_list_makes_usage_incomplete() {
     let mut pids = Vec::new();
     driver.kernel.list(&mut pids).unwrap();
     assert_eq!(pids.len(), 4);
+}
+
+/// A child of the root that the host waits for is read before it is reaped, and the tick before has
+/// found the root reaped: of the charges that its last times contain, none may be forgotten.
+#[test]
+fn late_last_times_pay_charges_of_members() {
+    let (mut driver, root) = one_plugin();
+    let worker = child(&mut driver, root);
+    driver.kernel.run(worker, 300 * MS);
+    // The pass reads the worker alive; the root waits for it, and is reaped, before it is read.
+    driver.trees.begin_pass(&mut driver.kernel);
+    driver.kernel.exit(worker);
+    wait_for(&mut driver, worker);
+    driver.kernel.exit(root);
+    let children_cpu = Some(driver.kernel.children_cpu(root));
+    driver.kernel.wait_for(root);
+    driver.trees.set_root_reading(TreeId(0), RootReading::Reaped);
+    driver.trees.finish_pass();
+    let last = FinalRoot { cpu_time: CpuTime(1), children_cpu };
+    driver.trees.exit_pass(TreeId(0), &mut driver.kernel, Some(last));
+    assert_eq!(others_ms(&driver), 300);
+}
+
+/// Less than two clock ticks of what was waited for before the registration are hidden.
+#[test]
+fn late_last_times_do_not_show_what_was_hidden() {
+    let mut driver = Driver::new(Kernel::new(SETTINGS));
+    let root = driver.kernel.spawn(true).unwrap();
+    let wait_for_job = |driver: &mut Driver, nanos| {
+        let job = child(driver, root);
+        driver.kernel.run(job, nanos);
+        driver.kernel.exit(job);
+        wait_for(driver, job);
+    };
+    // Less than a clock tick in each of the two numbers.
+    wait_for_job(&mut driver, 14 * MS);
+    driver.add(0, root, false);
+    driver.tick();
+    wait_for_job(&mut driver, 7 * MS);
+    driver.kernel.exit(root);
+    let children_cpu = Some(driver.kernel.children_cpu(root));
+    assert_eq!(children_cpu, Some(CpuTime(10 * MS)));
+    driver.kernel.wait_for(root);
+    driver.trees.begin_pass(&mut driver.kernel);
+    driver.trees.set_root_reading(TreeId(0), RootReading::Reaped);
+    driver.trees.finish_pass();
+    let last = FinalRoot { cpu_time: CpuTime(2), children_cpu };
+    driver.trees.exit_pass(TreeId(0), &mut driver.kernel, Some(last));
+    assert!(others_ms(&driver) <= 7, "{:?}", usage(&driver));
+}
+
+#[test]
+fn root_that_cannot_be_opened_is_held_by_a_later_pass() {
+    let (mut driver, root) = one_plugin();
+    driver.kernel.run(root, 100 * MS);
+    driver.tick();
+    driver.kernel.can_open = false;
+    driver.stop(0);
+    driver.tick();
+    assert_eq!(usage(&driver).processes, 1);
+    driver.kernel.can_open = true;
+    driver.kernel.run(root, 30 * MS);
+    driver.tick();
+    assert_eq!((others_ms(&driver), usage(&driver).processes), (30, 1));
+    driver.kernel.exit(root);
+    driver.kernel.wait_for(root);
+    driver.tick();
+    assert_eq!((others_ms(&driver), usage(&driver).processes), (30, 0));
+}
+
+/// The pid of a root that could not be opened belongs to another process by then.
+#[test]
+fn successor_of_lost_root_is_not_held() {
+    let (mut driver, root) = one_plugin();
+    let pid = driver.kernel.processes[root].pid;
+    let last = child(&mut driver, HOST);
+    driver.tick();
+    driver.kernel.can_open = false;
+    driver.stop(0);
+    driver.kernel.exit(root);
+    driver.kernel.wait_for(root);
+    bury(&mut driver, root);
+    driver.kernel.settings.last_pid_of_lap = driver.kernel.processes[last].pid;
+    let stranger = child(&mut driver, HOST);
+    driver.kernel.can_open = true;
+    assert_eq!(driver.kernel.processes[stranger].pid, pid);
+    driver.kernel.run(stranger, 100 * MS);
+    driver.tick();
+    driver.tick();
+    assert_eq!((others_ms(&driver), usage(&driver).processes), (0, 0));
+}
+
+#[test]
+fn panic_while_member_becomes_root_changes_nothing() {
+    let (mut driver, root) = one_plugin();
+    let inner = child(&mut driver, root);
+    driver.tick();
+    for calls in 0..5 {
+        let pid = driver.kernel.processes[inner].pid;
+        let new = NewRoot { pid, cpu_time: Some(CpuTime(0)), counts_from_start: false };
+        driver.kernel.panics_after = Some(calls);
+        driver.kernel.is_source = true;
+        let add = std::panic::AssertUnwindSafe(|| {
+            driver.trees.add_root(TreeId(1), new, MonoNanos(1), &mut driver.kernel)
+        });
+        let added = std::panic::catch_unwind(add);
+        driver.kernel.is_source = false;
+        driver.kernel.panics_after = None;
+        match added {
+            Ok(added) => assert_eq!((calls, added), (4, AddedRoot::RootOf(TreeId(1)))),
+            Err(_) => assert_eq!(driver.trees.root_pid(TreeId(1)), None),
+        }
+    }
+}
+
+#[test]
+fn unfinished_pass_reads_children_again() {
+    let (mut driver, root) = one_plugin();
+    let worker = child(&mut driver, root);
+    driver.tick();
+    let job = child(&mut driver, worker);
+    driver.kernel.run(job, 300 * MS);
+    driver.kernel.exit(job);
+    wait_for(&mut driver, job);
+    bury(&mut driver, job);
+    // In the last reading of the pass.
+    driver.kernel.counts = Counts::default();
+    driver.kernel.panics_at_read = true;
+    let pass = std::panic::AssertUnwindSafe(|| driver.trees.begin_pass(&mut driver.kernel));
+    assert!(std::panic::catch_unwind(pass).is_err());
+    assert!(driver.kernel.counts.stats > 0, "{:?}", driver.kernel.counts);
+    driver.kernel.panics_at_read = false;
+    driver.tick();
+    assert!((280..=300).contains(&others_ms(&driver)), "{:?}", usage(&driver));
+}
+
+/// A child that was not taken in by the first pass, because its parent has exited, is not a newborn one.
+#[test]
+fn existing_orphan_counts_from_registration() {
+    let mut driver = Driver::new(Kernel::new(SETTINGS));
+    let root = driver.kernel.spawn(false).unwrap();
+    driver.kernel.processes[root].is_subreaper = true;
+    let middle = child(&mut driver, root);
+    let leaf = child(&mut driver, middle);
+    driver.kernel.processes[leaf].session = 0;
+    driver.kernel.run(leaf, 500 * MS);
+    driver.add(0, root, false);
+    driver.kernel.exit(middle);
+    wait_for(&mut driver, middle);
+    driver.tick();
+    driver.tick();
+    assert_eq!((others_ms(&driver), usage(&driver).processes), (0, 1));
+    driver.kernel.run(leaf, 70 * MS);
+    driver.kernel.exit(leaf);
+    wait_for(&mut driver, leaf);
+    driver.tick();
+    driver.tick();
+    assert!(others_ms(&driver) <= 70, "{:?}", usage(&driver));
+}
+
+#[test]
+fn second_root_of_tree_keeps_age_of_processes() {
+    let mut driver = Driver::new(Kernel::new(SETTINGS));
+    let first = driver.kernel.spawn(false).unwrap();
+    driver.kernel.settings.lists_children = false;
+    let worker = child(&mut driver, first);
+    driver.kernel.run(worker, 500 * MS);
+    driver.kernel.can_list = false;
+    driver.add(0, first, false);
+    driver.kernel.can_list = true;
+    let second = driver.kernel.spawn(false).unwrap();
+    driver.add(0, second, true);
+    driver.tick();
+    assert_eq!((others_ms(&driver), usage(&driver).processes), (0, 2));
+}
+
+#[test]
+fn failed_lists_keep_age_of_processes() {
+    let mut driver = Driver::new(Kernel::new(SETTINGS));
+    driver.kernel.settings.lists_children = false;
+    driver.kernel.can_list = false;
+    let root = driver.kernel.spawn(false).unwrap();
+    let worker = child(&mut driver, root);
+    driver.kernel.run(worker, 500 * MS);
+    driver.add(0, root, false);
+    driver.tick();
+    driver.kernel.can_list = true;
+    driver.tick();
+    assert_eq!((others_ms(&driver), usage(&driver).processes), (0, 1));
+    // Nor does it count if it had been waited for in between.
+    driver.kernel.exit(worker);
+    wait_for(&mut driver, worker);
+    driver.tick();
+    driver.tick();
+    assert_eq!(others_ms(&driver), 0);
+}
+
+#[test]
+fn children_of_incompletely_added_root_do_not_count() {
+    let mut driver = Driver::new(Kernel::new(SETTINGS));
+    driver.kernel.settings.lists_children = false;
+    driver.kernel.can_list = false;
+    let root = driver.kernel.spawn(false).unwrap();
+    let worker = child(&mut driver, root);
+    driver.kernel.run(worker, 500 * MS);
+    driver.add(0, root, false);
+    driver.kernel.exit(worker);
+    wait_for(&mut driver, worker);
+    driver.kernel.can_list = true;
+    driver.tick();
+    driver.tick();
+    assert_eq!(others_ms(&driver), 0);
+    let job = child(&mut driver, root);
+    driver.kernel.run(job, 100 * MS);
+    driver.kernel.exit(job);
+    wait_for(&mut driver, job);
+    driver.tick();
+    assert!((80..=100).contains(&others_ms(&driver)), "{:?}", usage(&driver));
+}
+
+#[test]
+fn root_without_stat_is_placed_by_the_next_pass() {
+    let (mut driver, root) = one_plugin();
+    let inner = driver.kernel.fork(root).unwrap();
+    driver.kernel.be_born();
+    driver.kernel.can_stat = false;
+    driver.add(1, inner, true);
+    driver.kernel.can_stat = true;
+    driver.tick();
+    let parents = driver.trees.members.iter().map(|(_, member)| member.parent);
+    assert_eq!(parents.flatten().count(), 1);
+}
+
+#[test]
+fn quiet_pass_without_processes_needs_no_source() {
+    let (mut driver, root) = one_plugin();
+    driver.kernel.exit(root);
+    driver.kernel.wait_for(root);
+    driver.tick();
+    driver.stop(0);
+    driver.kernel.counts = Counts::default();
+    driver.tick();
+    assert_eq!(driver.kernel.counts, Counts::default());
+    assert!(usage(&driver).is_complete);
+}
+
+/// A survivor is no descendant of the ancestors of the next root.
+#[test]
+fn survivor_is_charged_to_its_own_parent() {
+    let mut driver = Driver::new(Kernel::new(SETTINGS));
+    let survivor = driver.kernel.spawn(true).unwrap();
+    driver.add(0, survivor, true);
+    let other = driver.kernel.spawn(true).unwrap();
+    driver.add(1, other, true);
+    let inner = child(&mut driver, other);
+    driver.tick();
+    driver.add(0, inner, true);
+    driver.tick();
+    driver.kernel.run(survivor, 300 * MS);
+    driver.tick();
+    driver.add(2, HOST, false);
+    driver.kernel.exit(survivor);
+    wait_for(&mut driver, survivor);
+    for _ in 0..4 {
+        driver.tick();
+    }
+    driver.check().unwrap();
 }

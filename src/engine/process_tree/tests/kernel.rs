@@ -30,13 +30,13 @@ pub(super) struct Process {
     born_of: usize,
     pub state: State,
     pub group: u32,
-    session: u32,
+    pub session: u32,
     user: u64,
     system: u64,
     children_user: u64,
     children_system: u64,
     ignores_sigchld: bool,
-    is_subreaper: bool,
+    pub is_subreaper: bool,
     /// The tree to which its CPU time from `base` on truly belongs.
     pub tree: Option<usize>,
     base: u64,
@@ -83,6 +83,8 @@ pub(super) struct KernelSettings {
     pub is_polite: bool,
     /// Each so many readings in a pass, one fails.
     pub fails_every: Option<u32>,
+    /// Prints what happens, for the analysis of a failed case.
+    pub is_traced: bool,
 }
 
 const MAX_PROCESSES: usize = 45;
@@ -104,7 +106,16 @@ pub(super) struct Kernel {
     pub can_fail: bool,
     pub can_list: bool,
     pub has_memory: bool,
+    /// The source panics once after so many calls of the rule.
+    pub panics_after: Option<u8>,
+    /// The rule calls, not a tracker.
+    pub is_source: bool,
     pub panics_at_open: bool,
+    pub panics_at_read: bool,
+    pub can_open: bool,
+    pub can_stat: bool,
+    /// Processes that could not be opened once.
+    unreadable: Vec<usize>,
     pub max_processes: usize,
     calls: u32,
     pub counts: Counts,
@@ -150,7 +161,13 @@ impl Kernel {
             can_fail: false,
             can_list: true,
             has_memory: true,
+            panics_after: None,
+            is_source: false,
             panics_at_open: false,
+            panics_at_read: false,
+            can_open: true,
+            can_stat: true,
+            unreadable: Vec::new(),
             max_processes: MAX_PROCESSES.min(settings.last_pid_of_lap as usize * 2 / 5),
             calls: 0,
             counts: Counts::default(),
@@ -295,7 +312,7 @@ impl Kernel {
 
     /// For the analysis of a failed case.
     fn trace(&self, what: impl std::fmt::Debug, at: usize) {
-        if std::env::var_os("PLUGMETER_TREE_TRACE").is_some() {
+        if self.settings.is_traced {
             let process = &self.processes[at];
             let parent = self.processes[process.parent].pid;
             println!("{what:?}: parent {parent}, {process:?}");
@@ -388,6 +405,18 @@ impl Kernel {
 
     fn meanwhile(&mut self) {
         self.calls += 1;
+        if self.is_source
+            && let Some(after) = &mut self.panics_after
+        {
+            match after.checked_sub(1) {
+                Some(rest) => *after = rest,
+                None => {
+                    self.panics_after = None;
+                    // Without a message.
+                    std::panic::resume_unwind(Box::new("as required by the test"));
+                }
+            }
+        }
         while let Some((wait, event)) = self.during.front_mut() {
             if *wait > 0 {
                 *wait -= 1;
@@ -402,6 +431,10 @@ impl Kernel {
     fn fails(&self) -> bool {
         self.can_fail
             && self.settings.fails_every.is_some_and(|every| self.calls.is_multiple_of(every))
+    }
+
+    fn fails_rarely(&self) -> bool {
+        self.fails() && self.calls.is_multiple_of(4)
     }
 
     pub(super) fn children_cpu(&self, at: usize) -> CpuTime {
@@ -429,7 +462,7 @@ impl TreeSource for Kernel {
     fn last_pid(&mut self) -> Option<u32> {
         self.meanwhile();
         self.counts.last_pids += 1;
-        self.settings.reports_last_pid.then_some(self.cursor)
+        (self.settings.reports_last_pid && !self.fails_rarely()).then_some(self.cursor)
     }
 
     fn pid_range(&mut self) -> (u32, u32) {
@@ -439,7 +472,7 @@ impl TreeSource for Kernel {
     fn list(&mut self, pids: &mut Vec<u32>) -> Result<(), ReadError> {
         self.meanwhile();
         self.counts.lists += 1;
-        if !self.can_list {
+        if !self.can_list || self.fails() {
             return Err(ReadError::UNKNOWN);
         }
         let visible = self.present.iter().map(|&at| &self.processes[at]);
@@ -450,6 +483,9 @@ impl TreeSource for Kernel {
 
     fn children(&mut self, pid: u32, pids: &mut Vec<u32>) -> bool {
         self.meanwhile();
+        if self.fails() {
+            return false;
+        }
         if self.settings.lists_children
             && let Some(at) = self.find(pid)
         {
@@ -464,6 +500,14 @@ impl TreeSource for Kernel {
         self.counts.opens += 1;
         assert!(!self.panics_at_open, "as required by the test");
         let Some(at) = self.find(pid) else { return Open::Gone };
+        // Otherwise it is a process of which nothing is ever known.
+        if !self.can_open {
+            return Open::Unreadable;
+        }
+        if self.fails() && !self.unreadable.contains(&at) {
+            self.unreadable.push(at);
+            return Open::Unreadable;
+        }
         let stat = self.stat_at(at);
         self.meanwhile();
         if !is_wanted(&stat) {
@@ -490,12 +534,13 @@ impl TreeSource for Kernel {
         self.meanwhile();
         self.counts.stats += 1;
         let at = self.find(pid)?;
-        (!self.fails()).then(|| self.stat_at(at))
+        (self.can_stat && !self.fails()).then(|| self.stat_at(at))
     }
 
     fn read(&mut self, &member: &usize) -> MemberReading {
         self.meanwhile();
         self.counts.reads += 1;
+        assert!(!self.panics_at_read, "as required by the test");
         let clock = self.find(self.processes[member].pid).map(|at| self.processes[at].cpu());
         self.meanwhile();
         let at = MonoNanos(1_000 * u64::from(self.calls));
