@@ -27,10 +27,10 @@ mod linux {
     #![allow(unsafe_code)] // the lower bound consists of system calls
 
     use std::fs::File;
-    use std::io::Read as _;
+    use std::io::{Read as _, Write as _};
     use std::os::fd::AsRawFd;
     use std::os::unix::process::CommandExt as _;
-    use std::process::{Child, Command, Stdio};
+    use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
     use std::sync::mpsc;
     use std::time::{Duration, Instant};
 
@@ -44,6 +44,10 @@ mod linux {
         // argument `--bench` of `cargo bench`.
         let has = |flag| std::env::args().any(|arg| arg == flag);
         let quick = has("--test") || !has("--bench");
+        if has(FORKS) {
+            fork_on_request();
+            return;
+        }
         if has(IN_NAMESPACE) {
             trees(quick);
             return;
@@ -83,6 +87,8 @@ mod linux {
 
     /// The argument of the process that measures process trees.
     const IN_NAMESPACE: &str = "--trees";
+    /// The argument of the process of a [`Forker`].
+    const FORKS: &str = "--forks";
 
     /// Measures process trees in a process of its own.
     fn trees_in_namespace(quick: bool) {
@@ -102,6 +108,7 @@ mod linux {
 
     /// Prints the cost of a tick with process trees.
     fn trees(quick: bool) {
+        let mut forker = Forker::new();
         println!(
             "Trees of sleeping processes, N trees x processes of each; a tick, back to back.\n"
         );
@@ -116,12 +123,12 @@ mod linux {
                     (true, _) => 2,
                     (false, 0) => (40_000 / (n * size)).clamp(60, 1_000),
                     (false, 20) => 60,
-                    (false, _) => 20,
+                    (false, _) => 10,
                 };
                 // Back to back, as above. Otherwise the forks lie between all ticks.
                 let ticks = if forks == 0 && !quick { 5 } else { 1 };
                 let results = take_turns(tree_contenders(&children, size), turns, ticks, || {
-                    (0..forks).for_each(|_| fork_and_wait());
+                    forker.fork(forks);
                 });
                 report_trees(&format!("{n} x {size}"), forks, &results);
             }
@@ -142,7 +149,7 @@ mod linux {
         ]
     }
 
-    fn report_trees(trees: &str, forks: usize, results: &[(&str, Vec<Duration>)]) {
+    fn report_trees(trees: &str, forks: u32, results: &[(&str, Vec<Duration>)]) {
         let micros = |time: Duration| time.as_secs_f64() * 1e6;
         let floor = micros(median(&results[0].1));
         for (name, times) in results {
@@ -152,15 +159,13 @@ mod linux {
                 "| {trees} | {forks} | {name} | {median:.1} us | {lowest:.1} us | {ratio:.2} |"
             );
         }
-        if forks == 0 {
-            let [with, without] = [1, 2].map(|i| micros(median(&results[i].1)));
-            let [low_with, low_without] = [1, 2].map(|i| micros(results[i].1[0]));
-            println!(
-                "| {trees} | {forks} | with trees more than without | {:.1} us | {:.1} us | |",
-                with - without,
-                low_with - low_without,
-            );
-        }
+        let [with, without] = [1, 2].map(|i| micros(median(&results[i].1)));
+        let [low_with, low_without] = [1, 2].map(|i| micros(results[i].1[0]));
+        println!(
+            "| {trees} | {forks} | with trees more than without | {:.1} us | {:.1} us | |",
+            with - without,
+            low_with - low_without,
+        );
     }
 
     fn children_of(pid: u32) -> Vec<u32> {
@@ -174,15 +179,56 @@ mod linux {
         name.is_ok_and(|name| name == "sleep\n")
     }
 
-    /// Assigns a pid.
-    fn fork_and_wait() {
-        // SAFETY: the child calls nothing but `_exit`.
-        unsafe {
-            match libc::fork() {
-                -1 => panic!("{}", std::io::Error::last_os_error()),
-                0 => libc::_exit(0),
-                pid => assert_eq!(libc::waitpid(pid, std::ptr::null_mut(), 0), pid),
+    /// Forks on request, in a process of its own: after a fork, the first write of the parent to each
+    /// of its pages is slow.
+    struct Forker {
+        child: Child,
+        requests: ChildStdin,
+        answers: ChildStdout,
+    }
+
+    impl Forker {
+        fn new() -> Self {
+            let mut command = Command::new(std::env::current_exe().expect("it has a path"));
+            command.arg(FORKS).stdin(Stdio::piped()).stdout(Stdio::piped());
+            let mut child = command.spawn().expect("it starts");
+            let requests = child.stdin.take().expect("it is a pipe");
+            let answers = child.stdout.take().expect("it is a pipe");
+            Self { child, requests, answers }
+        }
+
+        /// Assigns `n` pids, none of which is in use afterwards.
+        fn fork(&mut self, n: u32) {
+            if n > 0 {
+                self.requests.write_all(&n.to_ne_bytes()).expect("it waits");
+                self.answers.read_exact(&mut [0]).expect("it answers");
             }
+        }
+    }
+
+    impl Drop for Forker {
+        fn drop(&mut self) {
+            let _ = self.child.kill();
+            let _ = self.child.wait();
+        }
+    }
+
+    /// The process of a [`Forker`]. It ends with its input.
+    fn fork_on_request() {
+        let mut n = [0; 4];
+        while std::io::stdin().read_exact(&mut n).is_ok() {
+            for _ in 0..u32::from_ne_bytes(n) {
+                // SAFETY: the child calls nothing but `_exit`.
+                unsafe {
+                    match libc::fork() {
+                        -1 => panic!("{}", std::io::Error::last_os_error()),
+                        0 => libc::_exit(0),
+                        pid => assert_eq!(libc::waitpid(pid, std::ptr::null_mut(), 0), pid),
+                    }
+                }
+            }
+            let mut out = std::io::stdout();
+            out.write_all(&[0]).and_then(|()| out.flush()).expect("the other end waits");
         }
     }
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Proves: the README's first command reports five real processes, builds none of the libraries that only
+# Proves: the README's first command reports six plugins, builds none of the libraries that only
 # tests, benches and other examples need; and all examples run, print what they should, and serve what
 # they should. The terminal program has tests of its own.
 set -euo pipefail

@@ -1,4 +1,4 @@
-//! The five example plugins on a dashboard in the browser. Runs until it is interrupted:
+//! The six example plugins on a dashboard in the browser. Runs until it is interrupted:
 //!
 //! ```sh
 //! cargo run --release --features http --example dashboard
@@ -50,7 +50,7 @@ fn run() -> Result<ExitCode, Box<dyn Error>> {
     let address = server.local_addr().expect("it is enabled");
     writeln!(
         io::stdout(),
-        "http://{address}/ shows five plugins. Ctrl-C stops them and this program."
+        "http://{address}/ shows six plugins. Ctrl-C stops them and this program."
     )?;
     loop {
         host.tend()?;

@@ -1,4 +1,4 @@
-//! The five example plugins, for a Prometheus server to scrape. Runs until it is interrupted:
+//! The six example plugins, for a Prometheus server to scrape. Runs until it is interrupted:
 //!
 //! ```sh
 //! cargo run --release --features prometheus --example scrape

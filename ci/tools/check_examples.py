@@ -13,7 +13,7 @@ import time
 import urllib.request
 
 FOLDER = pathlib.Path(sys.argv[1]).resolve()
-PLUGINS = ["bursty", "crashy", "events", "leaky", "steady"]
+PLUGINS = ["bursty", "crashy", "events", "leaky", "steady", "wrapper"]
 
 
 def run(program, *arguments):

@@ -1,4 +1,4 @@
-//! A host with five plugins, each a child process with its own load pattern, and the report that
+//! A host with six plugins, each a child process with its own load pattern, and the report that
 //! plugmeter makes of them.
 //!
 //! ```sh

@@ -8,11 +8,11 @@ use plugmeter_demo::arguments::{UsageError, named_process, role, seconds, text};
 use plugmeter_demo::{Role, WORKER};
 
 pub(crate) const HELP: &str = "\
-Samples five plugins, or running processes, and prints a report.
+Samples six plugins, or running processes, and prints a report.
 
 usage: aggregates [OPTIONS] [NAME=PID]...
 
-  NAME=PID            sample this process under this name, instead of starting five plugins
+  NAME=PID            sample this process under this name, instead of starting six plugins
 
   --interval SECONDS  time between two samples [0.25]
   --for SECONDS       length of the run [10]

@@ -58,9 +58,10 @@ impl Drop for Progress {
     }
 }
 
-/// The plugin with the highest CPU percentage.
+/// The plugin whose process tree has the highest CPU percentage.
 fn busiest(snapshot: &Snapshot) -> Option<String> {
-    let share = |sample: Sample<'_>| Some((sample.cpu_percent?, sample.plugin_name.to_owned()));
+    let cpu = |sample: &Sample<'_>| sample.tree_cpu_percent.or(sample.cpu_percent);
+    let share = |sample: Sample<'_>| Some((cpu(&sample)?, sample.plugin_name.to_owned()));
     snapshot
         .plugins()
         .filter_map(|view| view.current().and_then(share))

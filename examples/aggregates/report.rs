@@ -20,8 +20,8 @@ pub(crate) fn introduction(options: &Options) -> String {
     let time = format!("for {length:?}, with a sample every {interval:?}");
     match options.processes.len() {
         0 => {
-            let habits = Role::ALL.map(|role| format!("  {:<6}  {}\n", role.name(), role.habit()));
-            format!("Five plugins, each in its own process, {time}:\n\n{}", habits.concat())
+            let habits = Role::ALL.map(|role| format!("  {:<7}  {}\n", role.name(), role.habit()));
+            format!("Six plugins, each a child process, {time}:\n\n{}", habits.concat())
         }
         1 => format!("One process, {time}.\n"),
         many => format!("{many} processes, {time}.\n"),
@@ -102,6 +102,12 @@ impl Report {
         }
         for run in &runs[hidden..] {
             writeln!(f, "  run     {}", run_line(run, self.ended.sampled_at()))?;
+        }
+        // The CPU time of a run is that of its process alone.
+        let descendants = view.tree_cpu_time().saturating_sub(view.cpu_time());
+        if !descendants.is_zero() {
+            let cpu = descendants.as_secs_f64();
+            writeln!(f, "  descendants {cpu:>35.2} s of CPU, also of those that have ended")?;
         }
         writeln!(f)
     }

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use super::cgroup_meter::{CgroupMeter, NewRun};
 use super::process_tree::roots::NewRoot;
-use super::process_tree::{AddedRoot, FinalRoot, ProcessTrees, RootReading, TreeId, TreeProcess};
+use super::process_tree::{
+    AddedRoot, FinalRoot, ProcessTrees, RootReading, TreeId, TreeProcess, TreeUsage,
+};
 use super::tracker::active_run::catch_probe_panic;
 use super::tree_meter::TreeTick;
 use crate::history::metric::{FIRST_MISSING, UNKNOWN};
@@ -183,7 +185,7 @@ impl<M> PluginTrees<M> {
         let previous = place.ok().map(|at| self.cgroups.remove(at).1);
         let usage = self.rule.usage(TreeId(slot));
         let has_survivors = is_same_process || usage.is_some_and(|usage| usage.processes > 0);
-        let rule = self.others_by_rule(slot);
+        let rule = self.others_by_rule(slot, usage);
         let run = NewRun { cgroup, own: own(), rule, has_survivors, now };
         let (Ok(at) | Err(at)) = place;
         self.cgroups.insert(at, (slot, CgroupMeter::new(run, previous)));
@@ -363,7 +365,9 @@ impl<M> PluginTrees<M> {
             plugin.shared_cpu.0 = plugin.shared_cpu.0.saturating_add(growth);
             plugin.root = Root::Of { tree, pid, others_cpu: usage.others_cpu };
         }
-        let mut others_cpu = self.others_by_rule(slot);
+        // A plugin that shows the tree of another one may have survivors of its own.
+        let of_slot = if id == TreeId(slot) { usage } else { self.rule.usage(TreeId(slot)) };
+        let mut others_cpu = self.others_by_rule(slot, of_slot);
         // Without a reading of the process, its part of the cgroup's CPU time is unknown.
         let is_own_read = !has_run || (own.cpu().is_some() && own.resident().is_some());
         if let Some(cgroup) = self.cgroup(slot) {
@@ -405,8 +409,8 @@ impl<M> PluginTrees<M> {
     }
 
     /// CPU time of a plugin's descendants so far, by the rule.
-    fn others_by_rule(&self, slot: u32) -> CpuTime {
-        let others = self.rule.usage(TreeId(slot)).map_or(0, |usage| usage.others_cpu.0);
+    fn others_by_rule(&self, slot: u32, usage: Option<TreeUsage>) -> CpuTime {
+        let others = usage.map_or(0, |usage| usage.others_cpu.0);
         let shared = self.plugins.get(slot as usize).map_or(0, |plugin| plugin.shared_cpu.0);
         CpuTime(others.saturating_add(shared))
     }

@@ -124,8 +124,8 @@ impl Child {
         };
         self.due = Instant::now() + BACKOFF;
         if let Some(listener) = process.listener {
-            // The pipe has ended with the process, because these processes have no children.
-            // Children would hold the pipe open, and a host of such plugins must not wait here.
+            // The pipe has ended with the process, because no other process has it. Children that have
+            // inherited it would hold it open, and a host of such plugins must not wait here.
             let _ = listener.join();
         }
     }

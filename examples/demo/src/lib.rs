@@ -1,4 +1,4 @@
-//! Five plugins, each a child process with its own load pattern, and the host that starts and
+//! Six plugins, each a child process with its own load pattern, and the host that starts and
 //! restarts them: shared by the examples `aggregates`, `dashboard`, `scrape` and by
 //! `plugmeter-top`.
 //!

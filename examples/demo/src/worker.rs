@@ -1,5 +1,6 @@
-//! The child processes: five plugins, each with its own load pattern.
+//! The child processes: six plugins, each with its own load pattern.
 
+use std::env;
 use std::hint;
 use std::io::{self, Write as _};
 use std::path::Path;
@@ -21,6 +22,10 @@ const BLOCK: usize = 1 << 20;
 const MOST_BLOCKS: usize = 256;
 /// Events in one period.
 const EVENTS: usize = 10;
+/// The number of workers that the wrapper keeps.
+const WORKERS: usize = 2;
+/// The time from the end of a short job of the wrapper to the start of the next.
+const BETWEEN_JOBS: Duration = Duration::from_millis(100);
 
 /// The load pattern of a plugin; [`habit`](Self::habit) describes each.
 #[derive(Clone, Copy, Debug)]
@@ -35,19 +40,26 @@ pub enum Role {
     Events,
     /// A crash after a short time.
     Crashy,
+    /// Idle itself, and the parent of processes that work.
+    Wrapper,
+    /// A process of the wrapper that stays: no plugin.
+    Worker,
+    /// A process of the wrapper that ends after a short time: no plugin.
+    Job,
 }
 
 impl Role {
-    /// All roles, in the order in which the host starts them.
-    pub const ALL: [Self; 5] =
-        [Self::Steady, Self::Bursty, Self::Leaky, Self::Events, Self::Crashy];
+    /// The roles of plugins, in the order in which the host starts them.
+    pub const ALL: [Self; 6] =
+        [Self::Steady, Self::Bursty, Self::Leaky, Self::Events, Self::Crashy, Self::Wrapper];
 
     /// The role of this name.
     pub fn named(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|role| role.name() == name)
+        let mut roles = Self::ALL.into_iter().chain([Self::Worker, Self::Job]);
+        roles.find(|role| role.name() == name)
     }
 
-    /// The name of the plugin.
+    /// The name of the plugin, or of the process of one.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Steady => "steady",
@@ -55,6 +67,9 @@ impl Role {
             Self::Leaky => "leaky",
             Self::Events => "events",
             Self::Crashy => "crashy",
+            Self::Wrapper => "wrapper",
+            Self::Worker => "worker",
+            Self::Job => "job",
         }
     }
 
@@ -66,6 +81,9 @@ impl Role {
             Self::Leaky => "allocates 4 MB more every second, and frees none",
             Self::Events => "reports 250 events a second to the host, over a pipe",
             Self::Crashy => "crashes after 1.6 seconds; the host starts the next version of it",
+            Self::Wrapper => "is idle itself; two workers and short jobs do its work",
+            Self::Worker => "keeps 10 % of a core busy",
+            Self::Job => "exits after 30 milliseconds of work",
         }
     }
 
@@ -79,6 +97,7 @@ impl Role {
         command.stdout(match self {
             Self::Events => Stdio::piped(),
             Self::Steady | Self::Bursty | Self::Leaky | Self::Crashy => Stdio::null(),
+            Self::Wrapper | Self::Worker | Self::Job => Stdio::null(),
         });
         command
     }
@@ -96,6 +115,9 @@ impl Role {
             Self::Leaky => leak(),
             Self::Events => Ok(emit_events()),
             Self::Crashy => Ok(crash()),
+            Self::Wrapper => wrap(),
+            Self::Worker => keep_busy(0.1),
+            Self::Job => Ok(work_briefly()),
         }
     }
 }
@@ -183,4 +205,26 @@ fn crash() -> ExitCode {
         duty.period(0.15);
     }
     ExitCode::from(CRASH)
+}
+
+/// Starts workers, then one short job after another. When this process ends, so do the pipes to all of
+/// them, and they exit.
+fn wrap() -> io::Result<ExitCode> {
+    let program = env::current_exe()?;
+    let _workers = (0..WORKERS)
+        .map(|_| Role::Worker.command(&program).spawn())
+        .collect::<io::Result<Vec<_>>>()?;
+    loop {
+        let mut job = Role::Job.command(&program).spawn()?;
+        // Waiting would close the pipe, and the job would exit before its work is done.
+        let pipe = job.stdin.take();
+        job.wait()?;
+        drop(pipe);
+        thread::sleep(BETWEEN_JOBS);
+    }
+}
+
+fn work_briefly() -> ExitCode {
+    Duty::new().period(0.75);
+    ExitCode::SUCCESS
 }

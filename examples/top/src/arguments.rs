@@ -7,11 +7,11 @@ use plugmeter_demo::arguments::{UsageError, named_process, role, seconds, text};
 use plugmeter_demo::{Role, WORKER};
 
 pub(crate) const HELP: &str = "\
-Shows five plugins, or processes of yours, in the terminal, until you press q.
+Shows six plugins, or processes of yours, in the terminal, until you press q.
 
 usage: top [OPTIONS] [NAME=PID]...
 
-  NAME=PID            watch this process, under this name, instead of starting five plugins
+  NAME=PID            watch this process, under this name, instead of starting six plugins
 
   --interval SECONDS  time from one sample to the next [1]
   --history SECONDS   how much is kept [3600]

@@ -1,4 +1,4 @@
-//! The five demo plugins, or processes of yours, in a terminal.
+//! The six demo plugins, or processes of yours, in a terminal.
 //!
 //! ```sh
 //! cargo run --release -p plugmeter-top

@@ -127,11 +127,11 @@ impl Session {
         self.noted("pid").trim().parse().unwrap()
     }
 
-    /// Waits until all five run, and returns them: one crashes now and then, and is another one
+    /// Waits until all six run, and returns them: one crashes now and then, and is another one
     /// later.
     fn children(&self) -> Vec<u32> {
         let pid = self.pid();
-        wait_for("five workers", || Some(workers(pid)).filter(|workers| workers.len() == 5))
+        wait_for("six workers", || Some(workers(pid)).filter(|workers| workers.len() == 6))
     }
 
     fn signal(&self, signal: &str) {
