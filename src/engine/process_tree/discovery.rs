@@ -490,6 +490,7 @@ impl<M> ProcessTrees<M> {
             let reading = source.read(held);
             // Its time is in the `children_cpu` of its parent, which is read after this.
             if reading == MemberReading::Reaped {
+                self.discovery.has_skipped = true;
                 return;
             }
             member.is_alive = !matches!(reading, MemberReading::Zombie { .. });

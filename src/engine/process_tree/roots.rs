@@ -279,9 +279,11 @@ impl<M> ProcessTrees<M> {
         source: &mut S,
     ) {
         let mut next = 0;
+        // The children of one that has ended meanwhile are those of an ancestor, and not in its list.
+        let mut is_gone = false;
         loop {
             self.remove_reused(&found, source);
-            self.adopt(source, &mut found, age, true);
+            is_gone |= self.adopt(source, &mut found, age, true);
             let members = self.trees[tree].as_ref().map(|tree| (tree.root, &tree.members));
             let Some((Some(root), &at)) =
                 members.and_then(|(root, members)| Some((root, members.get(next)?)))
@@ -299,7 +301,7 @@ impl<M> ProcessTrees<M> {
         if !is_listed {
             match source.list(&mut found) {
                 Ok(()) => {
-                    self.adopt(source, &mut found, age, true);
+                    is_gone |= self.adopt(source, &mut found, age, true);
                 }
                 Err(_) => self.discovery.set_failed(),
             }
@@ -307,7 +309,7 @@ impl<M> ProcessTrees<M> {
         if age != Age::Existing {
             return;
         }
-        let is_complete = !self.discovery.has_missed();
+        let is_complete = !is_gone && !self.discovery.has_missed();
         self.owes_full |= !is_complete;
         if let Some(tree) = self.trees[tree].as_mut() {
             tree.is_incomplete = !is_complete;

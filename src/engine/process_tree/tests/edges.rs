@@ -342,6 +342,7 @@ fn failed_list_makes_usage_incomplete() {
 fn late_last_times_pay_charges_of_members() {
     let (mut driver, root) = one_plugin();
     let worker = child(&mut driver, root);
+    driver.tick();
     driver.kernel.run(worker, 300 * MS);
     // The pass reads the worker alive; the root waits for it, and is reaped, before it is read.
     driver.trees.begin_pass(&mut driver.kernel);
