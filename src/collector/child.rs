@@ -91,8 +91,7 @@ impl Plugin {
     ///
     /// That of [`spawn`](Self::spawn).
     pub fn spawn_in_group(&self, command: &mut Command, version: &str) -> io::Result<PluginChild> {
-        #[cfg(unix)]
-        std::os::unix::process::CommandExt::process_group(command, 0);
+        child::set_own_group(command);
         self.spawn(command, version)
     }
 

@@ -107,8 +107,7 @@ pub fn spawn_in_group(
     command: &mut Command,
     version: &str,
 ) -> io::Result<PluginChild> {
-    #[cfg(unix)]
-    command.process_group(0);
+    child::set_own_group(command.as_std_mut());
     spawn(plugin, command, version)
 }
 

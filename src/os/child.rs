@@ -16,6 +16,7 @@ mod tokio_linux;
 mod tokio_other;
 
 use std::io;
+use std::process::Command;
 
 #[cfg(target_os = "linux")]
 pub(crate) use self::linux::{check, read, sleep_until_exit, wait};
@@ -39,6 +40,16 @@ pub(crate) enum ChildState {
     /// It cannot be determined: the platform has no such call, or somebody else has reaped the child.
     Unknown,
 }
+
+/// Lets the command start its child in a process group of its own.
+#[cfg(unix)]
+pub(crate) fn set_own_group(command: &mut Command) {
+    std::os::unix::process::CommandExt::process_group(command, 0);
+}
+
+/// There are no process groups.
+#[cfg(not(unix))]
+pub(crate) fn set_own_group(_command: &mut Command) {}
 
 /// The reading of a process that starts now.
 pub(crate) fn before_start() -> ChildReading {
