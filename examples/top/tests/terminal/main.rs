@@ -283,9 +283,10 @@ fn ctrl_z_suspends_until_fg() {
     let children = session.children();
     session.press("\x1a");
     session.noted("stopped");
-    // The terminal's own Ctrl-Z would stop the plugins as well. One may have crashed before.
+    // The terminal's own Ctrl-Z would stop the plugins as well. One may have crashed before, and one
+    // may be waiting (D) for a process that was stopped before it could execute its program (vfork(2)).
     wait_for("the workers to be stopped", || {
-        children.iter().all(|&child| ['T', 'Z', '-'].contains(&state(child))).then_some(())
+        children.iter().all(|&child| ['T', 'Z', '-', 'D'].contains(&state(child))).then_some(())
     });
     assert!(children.iter().any(|&child| state(child) == 'T'));
     assert_suspends(&session, true);
