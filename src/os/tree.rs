@@ -48,10 +48,12 @@ pub(crate) trait TreeSource {
     fn read(&mut self, member: &Self::Member) -> MemberReading;
 }
 
-/// The source of a probe that does not read descendants.
+/// The source of a probe that does not read descendants: that of a simulation.
+#[cfg(feature = "testing")]
 #[derive(Debug)]
 pub(crate) enum NoTrees {}
 
+#[cfg(feature = "testing")]
 impl TreeSource for NoTrees {
     type Member = Self;
 
