@@ -28,12 +28,18 @@
 //!   inner tree misses may be in the total of the outer one. It never decreases.
 //! - Where all children are waited for it is exact, apart from less than 20 ms for each living process
 //!   that has waited; they are counted later.
-//! - A process counts in one tree: that of its nearest registered ancestor.
+//! - A process counts in one tree: that of its nearest registered ancestor. After the plugin of an
+//!   inner tree was removed, the processes of that tree are followed and count nowhere.
 //!
-//! These hold if fewer pids are assigned between two passes than there are, apart from two cases: the
-//! time of a process that two plugins have reported is own time of both; and the time of a child between
-//! its last reading and its end counts in its run and in an enclosing tree, if the sampler has found it
-//! reaped before the host's thread has delivered the last times.
+//! These hold if fewer pids are assigned between two passes than there are, apart from these cases:
+//!
+//! - The time of a process that two plugins have reported is own time of both.
+//! - The time of a child between its last reading and its end counts in its run and in an enclosing
+//!   tree, if the sampler has found it reaped before the host's thread has delivered the last times.
+//! - While a root cannot be added, because the source has failed, its tracker counts it, and so may
+//!   the tree in which it is a descendant.
+//! - A descendant that cannot be opened when its root is added, nor later, may count once it is waited
+//!   for, with what it had used before.
 //!
 //! # Losses
 //!
