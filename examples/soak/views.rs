@@ -28,7 +28,9 @@ fn table(snapshot: &Snapshot) -> Result<(), Violation> {
     for (line, view) in text.lines().skip(1).zip(snapshot.plugins()) {
         expect(line, line.starts_with(view.name()), true)?;
         if let Some(aggregates) = view.aggregates(Window::All) {
-            expect("lines of aggregates", aggregates.to_string().lines().count(), 4)?;
+            let lines = aggregates.to_string().lines().count();
+            // The values of the main process have lines of their own if they are not the tree's.
+            expect("4 or 7 lines of aggregates", lines == 4 || lines == 7, true)?;
         }
     }
     Ok(())

@@ -20,6 +20,7 @@ pub(crate) struct CgroupReading {
 }
 
 /// Why there is no reading.
+#[allow(dead_code)] // only the native probe reads cgroups
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum CgroupReadError {
     /// The cgroup was removed.

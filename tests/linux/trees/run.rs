@@ -143,7 +143,9 @@ impl TreeRun {
         assert!(told >= self.last_told, "{told:?} after {:?}", self.last_told);
         assert!(view.tree_cpu_time() >= view.cpu_time(), "{view:?}");
         let sample = view.current().unwrap();
-        assert!(sample.tree_cpu_percent >= sample.cpu_percent, "{sample:?}");
+        // The share of the descendants may be unknown in a tick that follows another within 1 ms.
+        let is_less = sample.tree_cpu_percent.is_some_and(|tree| Some(tree) < sample.cpu_percent);
+        assert!(!is_less, "{sample:?}");
         if let Some(tree) = sample.tree_memory_bytes {
             assert!(tree >= sample.memory_bytes.unwrap_or(0), "{sample:?}");
         }
