@@ -97,7 +97,8 @@
 //! - **CPU** of a tree is the sum of the CPU clocks of its living processes, and the CPU time of those
 //!   that have ended. The kernel adds that to the process that has waited for them (`cutime` and
 //!   `cstime` of proc(5)), in steps of 10 ms: up to 20 ms of each process that waits for children are
-//!   counted later, and nothing is counted twice. So a child counts however short its life was, once
+//!   counted later, and another 20 ms of a process that was running already when it was reported
+//!   are not counted. So a child counts however short its life was, once
 //!   it is waited for.
 //! - **Memory** is the sum of the resident set sizes: an upper bound, because a page that several
 //!   processes share counts in each.
@@ -114,6 +115,11 @@
 //!   their last tick; daemons that fork twice and call `setsid`, all between two ticks; and what a
 //!   root's last children have used, if the host reaps the root before the sampler has read it. A
 //!   cgroup of the plugin's own counts all of this: see [`Plugin::started_in_cgroup`].
+//! - Nothing counts twice, apart from these cases: a process that two plugins have reported is in the
+//!   trees of both. If the host itself is a plugin, the time of a child between its last reading and
+//!   its end may be in its own tree and in the host's. While the operating system refuses to open a
+//!   process of a nested plugin, its time may be in the outer tree, too.
+//! - After the plugin of a nested tree was removed, the processes of that tree count nowhere.
 //! - A tree has at most 1,024 descendants, and all trees together 4,096. Beyond that, and where
 //!   processes cannot be listed, memory and number of processes are unknown.
 //!

@@ -2,7 +2,6 @@
 
 mod probe;
 
-use crate::os::tree::NoTrees;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,6 +13,7 @@ use crate::config::Config;
 use crate::engine::Engine;
 use crate::engine::pass::{Environment, TickCost};
 use crate::error::{ConfigError, RegisterError};
+use crate::os::tree::NoTrees;
 use crate::sampler::collector_info;
 use crate::snapshot::Snapshot;
 use crate::snapshot::inner::SnapshotInner;

@@ -21,11 +21,9 @@ mod oom;
 mod pidfd_info;
 #[cfg(test)]
 mod tests;
-#[allow(dead_code)] // no code of the crate reads process trees yet
 mod tree;
 pub(super) mod units;
 
-use crate::history::command_name::CommandName;
 use std::cell::OnceCell;
 use std::fs::File;
 use std::io;
@@ -45,6 +43,7 @@ use self::units::Units;
 use super::pid::{self, FOREIGN_PROC, is_proc_foreign};
 use super::reading::Reading;
 use super::{Attach, ExitWaiter, FoundProcess, Identity, Probe, ReadFailure, procfs};
+use crate::history::command_name::CommandName;
 use crate::history::units::{CpuTime, ResidentBytes};
 use crate::snapshot::read_error::ReadError;
 use crate::snapshot::run::ProcessExit;

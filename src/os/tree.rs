@@ -10,7 +10,7 @@ use crate::time::MonoNanos;
 ///
 /// Anything may happen to any process between two calls.
 pub(crate) trait TreeSource {
-    /// What is held of a member, such as an open file.
+    /// The state kept for a member, such as an open file.
     type Member;
 
     /// The pid that was assigned last, in the PID namespace of this process. `None` if the

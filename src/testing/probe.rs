@@ -1,11 +1,11 @@
 //! The probe of a simulation.
 
-use crate::os::tree::NoTrees;
 use std::time::Duration;
 
 use super::{Observed, Usage};
 use crate::history::units::{CpuTime, ResidentBytes};
 use crate::os::reading::{Reading, TreeReading};
+use crate::os::tree::NoTrees;
 use crate::os::{Attach, FoundProcess, Identity, Probe, ReadFailure};
 use crate::snapshot::read_error::ReadError;
 use crate::snapshot::run::ProcessExit;

@@ -288,7 +288,7 @@ impl<M> ProcessTrees<M> {
         }
     }
 
-    /// Who is whose parent, as read in this pass.
+    /// Updates the links to parents by the `stat` that this pass has read.
     fn update_links(&mut self) {
         for at in 0..self.members.slots() {
             let Some(member) = self.members.get_mut(at) else { continue };
@@ -337,7 +337,7 @@ impl<M> ProcessTrees<M> {
             match member.seen {
                 Seen::Reaped | Seen::Final => self.discovery.retry_if_assigned(pid),
                 Seen::Unread | Seen::Alive | Seen::Zombie if !is_proven => {
-                    // What is older than the registration does not count, whoever waits for it.
+                    // Its time before the registration does not count, in no `children_cpu`.
                     let charge = member.charge();
                     self.post(parent, charge);
                     self.discovery.retry_orphan(pid, charge == 0);

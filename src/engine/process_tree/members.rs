@@ -170,8 +170,8 @@ impl<M> Member<M> {
         self.leads_session = stat.session == self.pid;
     }
 
-    /// What is in the `children_cpu` of whoever waits for it, and is counted already or does not
-    /// count. All that there may be, if that is not known.
+    /// The part of its time that is counted already, or does not count: it will also be in the
+    /// `children_cpu` of the process that waits for it. The maximum if it is unknown.
     pub(super) fn charge(&self) -> u64 {
         match (self.counted, self.children_counted) {
             (Some(own), Some(children)) => {

@@ -180,7 +180,7 @@ impl<M> ProcessTrees<M> {
                 }
             };
             let Some(stat) = stat else {
-                // What is young stays so.
+                // The young charge stays young: no reading could pay it.
                 member.clock_at_stat = None;
                 member.owes_stat |= member.is_unplaced;
                 tree.has_unread = true;

@@ -157,7 +157,7 @@ impl SharedCharges {
 
     /// Ends a full pass that has read all members.
     ///
-    /// What was not paid is in no `children_cpu`, unless it is in that of a member that was reaped
+    /// A charge that was not paid is in no `children_cpu`, unless it is in that of a member that was reaped
     /// before it was read: then the next one above has it. After as many passes as there are members
     /// above, no such member is left.
     pub(super) fn end_pass(&mut self, has_reaped: bool, members: usize) {

@@ -62,7 +62,7 @@ pub(super) struct FdBudget {
     is_warned: bool,
 }
 
-/// What is held within the budget: each has one clone for each holder.
+/// Counts the holders of descriptors within the budget: each has one clone for each holder.
 #[derive(Debug, Default)]
 struct Permits {
     processes: Arc<()>,

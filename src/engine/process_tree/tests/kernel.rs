@@ -73,7 +73,7 @@ pub(super) struct Event {
     pub amount: u32,
 }
 
-/// What is special about this kernel.
+/// The settings of a kernel.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct KernelSettings {
     pub last_pid_of_lap: u32,
