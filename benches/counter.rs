@@ -33,6 +33,7 @@ fn counter(c: &mut Criterion) {
     let mut group = c.benchmark_group("counter");
     let sim = Simulation::new(Config::default()).expect("the config is good");
     let [a, b] = ["a", "b"].map(|name| sim.register(name).expect("the name is good"));
+    let kinds = ["command", "message"].map(|kind| b.event_counter(kind).expect("it is good"));
     let (a, b) = (a.events(), b.events());
     let bare = [AtomicU64::new(0), AtomicU64::new(0)];
     let add = |atomic: &AtomicU64| {
@@ -40,6 +41,9 @@ fn counter(c: &mut Criterion) {
     };
     group.bench_function(BenchmarkId::new("plugmeter", "1 thread"), |bench| {
         bench.iter(|| a.increment());
+    });
+    group.bench_function(BenchmarkId::new("plugmeter, a kind", "1 thread"), |bench| {
+        bench.iter(|| kinds[0].increment());
     });
     group.bench_function(BenchmarkId::new("bare AtomicU64", "1 thread"), |bench| {
         bench.iter(|| add(&bare[0]));
@@ -50,6 +54,13 @@ fn counter(c: &mut Criterion) {
     group.bench_function(
         BenchmarkId::new("bare AtomicU64, side by side", "2 threads, 2 counters"),
         |bench| bench.iter_custom(|n| in_two_threads(n, [&|| add(&bare[0]), &|| add(&bare[1])])),
+    );
+    group.bench_function(
+        BenchmarkId::new("plugmeter, two kinds", "2 threads, 2 counters"),
+        |bench| {
+            let count = |kind: usize| kinds[kind].increment();
+            bench.iter_custom(|n| in_two_threads(n, [&|| count(0), &|| count(1)]));
+        },
     );
     group.bench_function(BenchmarkId::new("plugmeter", "2 threads, 1 counter"), |bench| {
         bench.iter_custom(|n| in_two_threads(n, [&|| a.increment(), &|| a.increment()]));

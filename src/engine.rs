@@ -340,6 +340,7 @@ impl<P, M> Engine<P, M> {
             totals: &mut newest.totals,
             trees: &mut frame.trees,
             processes: &mut newest.processes,
+            kind_counts: &mut newest.kind_counts,
             is_changed: false,
         };
         loop {

@@ -156,7 +156,7 @@ impl Error for InitError {
     }
 }
 
-/// Why a plugin's name is invalid.
+/// Why the name of a plugin, or of a kind of events, is invalid.
 ///
 /// ```
 /// use plugmeter::{Collector, Config, NameError, RegisterError};
@@ -311,6 +311,50 @@ impl Error for CgroupError {
         }
     }
 }
+
+/// Why there is no counter of a kind of events. See
+/// [`Plugin::event_counter`](crate::Plugin::event_counter).
+///
+/// ```
+/// use plugmeter::{Collector, Config, CounterError, NameError};
+///
+/// let collector = Collector::start(Config::default())?;
+/// let plugin = collector.register("dice")?;
+/// let error = plugin.event_counter("").unwrap_err();
+/// assert!(matches!(error, CounterError::InvalidName { reason: NameError::Empty, .. }));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[non_exhaustive]
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CounterError {
+    /// The name is invalid: the name of a kind has 1 to 128 bytes and no control characters.
+    InvalidName {
+        /// The rejected name, cut if it is too long.
+        name: String,
+        /// Why it is invalid.
+        reason: NameError,
+    },
+    /// The plugin has the largest number of kinds.
+    TooManyKinds {
+        /// The largest number of kinds of one plugin.
+        max: usize,
+    },
+}
+
+impl fmt::Display for CounterError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::InvalidName { name, reason } => {
+                write!(f, "{name:?} cannot be the name of a kind of events: {reason}")
+            }
+            Self::TooManyKinds { max } => {
+                write!(f, "the plugin has {max} kinds of events already")
+            }
+        }
+    }
+}
+
+impl Error for CounterError {}
 
 /// The collector is not running: it was stopped, it is disabled, or this is a forked child.
 ///

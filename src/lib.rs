@@ -215,7 +215,8 @@ pub use collector::child_tokio as tokio;
 pub use collector::{Collector, Plugin, PluginChild, global, init};
 pub use config::{Config, ProbeKind};
 pub use error::{
-    CgroupError, ConfigError, InitError, NameError, RegisterError, StartError, StoppedError,
+    CgroupError, ConfigError, CounterError, InitError, NameError, RegisterError, StartError,
+    StoppedError,
 };
 #[cfg(feature = "http")]
 pub use export::http;

@@ -2,24 +2,35 @@
 
 use std::sync::Arc;
 
-use crate::error::{NameError, RegisterError};
+use crate::error::{CounterError, NameError, RegisterError};
 
 /// The longest name and version, in bytes.
 pub(crate) const MAX_TEXT_BYTES: usize = 128;
 
-/// Checks the name of a plugin: 1 to 128 bytes without control characters.
+/// Checks the name of a plugin.
 pub(crate) fn check_name(name: &str) -> Result<(), RegisterError> {
-    let reason = if name.is_empty() {
-        NameError::Empty
-    } else if name.len() > MAX_TEXT_BYTES {
-        NameError::TooLong { max: MAX_TEXT_BYTES }
-    } else if name.contains(char::is_control) {
-        NameError::Control
-    } else {
-        return Ok(());
-    };
     // The error does not copy a name of any length.
-    Err(RegisterError::InvalidName { name: truncate(name).to_owned(), reason })
+    let invalid = |reason| RegisterError::InvalidName { name: truncate(name).to_owned(), reason };
+    check(name).map_err(invalid)
+}
+
+/// Checks the name of a kind of events.
+pub(crate) fn check_kind(kind: &str) -> Result<(), CounterError> {
+    let invalid = |reason| CounterError::InvalidName { name: truncate(kind).to_owned(), reason };
+    check(kind).map_err(invalid)
+}
+
+/// Names have 1 to 128 bytes and no control characters.
+fn check(name: &str) -> Result<(), NameError> {
+    if name.is_empty() {
+        Err(NameError::Empty)
+    } else if name.len() > MAX_TEXT_BYTES {
+        Err(NameError::TooLong { max: MAX_TEXT_BYTES })
+    } else if name.contains(char::is_control) {
+        Err(NameError::Control)
+    } else {
+        Ok(())
+    }
 }
 
 /// The first 128 bytes, or slightly less, so that the cut is at a character boundary.

@@ -6,7 +6,7 @@ use std::process::ExitStatus;
 use std::sync::{Arc, Weak};
 
 use super::registry::Registry;
-use crate::error::CgroupError;
+use crate::error::{CgroupError, CounterError};
 use crate::name::clean_version;
 use crate::os::{cgroup, exit_status};
 use crate::snapshot::run::RunId;
@@ -249,10 +249,48 @@ impl Plugin {
         self.send(PluginUpdate::State(state));
     }
 
-    /// The counter of this plugin's events. Clone it to where they happen.
+    /// The counter of all events of this plugin. Clone it to where they happen.
+    ///
+    /// Its value includes the events that the counters of [kinds](Self::event_counter) have counted.
     #[must_use]
     pub fn events(&self) -> &EventCounter {
         &self.0.events
+    }
+
+    /// The counter of the events of one kind: for hosts that want to know what a plugin does, not only
+    /// how much. The first call with a name creates the kind, which stays until the plugin is removed;
+    /// later calls return the same counter. Get it once, and clone it to where the events happen.
+    ///
+    /// [`PluginView::event_counts`](crate::PluginView::event_counts) returns the values of a tick.
+    ///
+    /// ```
+    /// use plugmeter::{Collector, Config};
+    ///
+    /// let collector = Collector::start(Config::default())?;
+    /// let plugin = collector.register("bot")?;
+    /// let commands = plugin.event_counter("command")?;
+    /// let messages = plugin.event_counter("message")?;
+    /// commands.increment();
+    /// messages.add(3);
+    ///
+    /// let snapshot = collector.sample_now()?;
+    /// let bot = snapshot.plugin("bot").unwrap();
+    /// let counts: Vec<_> = bot.event_counts().collect();
+    /// assert_eq!(counts, [("command", 1), ("message", 3)]);
+    /// assert_eq!(bot.event_count(), 4);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`CounterError::InvalidName`] for a name that is empty, longer than 128 bytes, or contains a
+    /// control character; [`CounterError::TooManyKinds`] for the 33rd kind of a plugin.
+    ///
+    /// # Cost
+    ///
+    /// A search among the kinds. Counting costs one atomic addition, as without a kind.
+    pub fn event_counter(&self, kind: &str) -> Result<EventCounter, CounterError> {
+        self.0.events.of_kind(kind)
     }
 
     /// Removes the plugin: it is gone from the next snapshot on; older snapshots keep it.

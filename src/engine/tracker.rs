@@ -151,6 +151,7 @@ impl<P> PluginTracker<P> {
             state_since: now.wall,
             runs: Default::default(),
             crash_count: 0,
+            event_kinds: None,
             unknown_end_count: 0,
             unknown_ends_detected: 0,
             last_crash: None,

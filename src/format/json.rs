@@ -152,9 +152,22 @@ impl Serialize for Sample<'_> {
 
 /// The plugin's row in a [`Snapshot`]: the fields of a [`Sample`], but state, pid, version and crash
 /// count are the revision's; CPU, memory and uptime are those of the running process, or `null`.
+/// `event_counts` has the count of each kind of events.
 impl Serialize for PluginView<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.as_sample().serialize(serializer)
+        let mut out = serializer.serialize_struct("PluginView", SAMPLE_FIELDS + 1)?;
+        sample_fields(&mut out, &self.as_sample())?;
+        out.serialize_field("event_counts", &EventCounts(*self))?;
+        out.end()
+    }
+}
+
+/// A plugin's counts of events, by kind.
+struct EventCounts<'a>(PluginView<'a>);
+
+impl Serialize for EventCounts<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.event_counts())
     }
 }
 

@@ -43,6 +43,13 @@ pub(crate) struct TickTotals {
     pub others_cpu: CpuTime,
 }
 
+/// The count of one kind of a plugin's events at a tick.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct KindCount {
+    pub slot: u32,
+    pub count: u64,
+}
+
 /// The values that are kept of the newest tick only.
 #[derive(Debug, Default)]
 pub(crate) struct NewestTick {
@@ -50,4 +57,15 @@ pub(crate) struct NewestTick {
     pub totals: Vec<TickTotals>,
     /// By slot, the root first; only of plugins that have a [`TreeRow`].
     pub processes: Vec<ProcessRow>,
+    /// By slot, then in the order of the record's kinds; only of plugins that have kinds.
+    pub kind_counts: Vec<KindCount>,
+}
+
+impl NewestTick {
+    /// The counts of the kinds of `slot`.
+    pub(crate) fn kind_counts(&self, slot: u32) -> &[KindCount] {
+        let start = self.kind_counts.partition_point(|row| row.slot < slot);
+        let len = self.kind_counts[start..].partition_point(|row| row.slot == slot);
+        &self.kind_counts[start..start + len]
+    }
 }

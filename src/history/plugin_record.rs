@@ -20,6 +20,8 @@ pub(crate) struct PluginRecord {
     pub state_since: SystemTime,
     pub runs: RunLog,
     pub crash_count: u64,
+    /// The names of its kinds of events, in the order of their creation; `None` without one.
+    pub event_kinds: Option<Arc<[Arc<str>]>>,
     /// Runs whose end is unknown.
     pub unknown_end_count: u64,
     /// Runs whose end was unknown when it was detected: never decreases.

@@ -151,6 +151,7 @@ impl HistoryWriter {
         // As many trees and processes as in the tick before.
         clear_and_reserve(&mut frame.trees, self.tree_count);
         clear_and_reserve(&mut newest.processes, self.newest.processes.len());
+        clear_and_reserve(&mut newest.kind_counts, self.newest.kind_counts.len());
         pending
     }
 

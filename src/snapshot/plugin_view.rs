@@ -158,6 +158,16 @@ impl<'a> PluginView<'a> {
         self.rows.counters().map_or(0, |counters| counters.events)
     }
 
+    /// The counts of the kinds of events at the tick, in the order in which the host first requested
+    /// their [counters](crate::Plugin::event_counter). They are a part of
+    /// [`event_count`](Self::event_count), which also includes events without a kind.
+    ///
+    /// A kind is listed from the tick after its first request on. Kinds have no history of their own.
+    #[must_use = "iterators are lazy"]
+    pub fn event_counts(&self) -> impl ExactSizeIterator<Item = (&'a str, u64)> + Clone + use<'a> {
+        self.rows.kind_counts()
+    }
+
     /// Crashes of all runs so far.
     #[must_use]
     pub fn crash_count(&self) -> u64 {

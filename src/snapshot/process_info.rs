@@ -132,6 +132,7 @@ mod tests {
                 state,
                 state_since: started.wall,
                 runs: Default::default(),
+                event_kinds: None,
                 crash_count: 0,
                 unknown_end_count: 0,
                 unknown_ends_detected: 0,

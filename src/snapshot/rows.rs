@@ -57,6 +57,16 @@ impl<'a> PluginRows<'a> {
         self.inner.totals_of(self.record).map(Counters::from)
     }
 
+    /// The name and the count of each kind of events at the newest tick.
+    pub(super) fn kind_counts(
+        &self,
+    ) -> impl ExactSizeIterator<Item = (&'a str, u64)> + Clone + use<'a> {
+        let names = self.record.event_kinds.as_deref().unwrap_or(&[]);
+        // The tick that records a kind's name counts it: a name without a count does not occur.
+        let counts = self.inner.newest.kind_counts(self.record.slot);
+        names.iter().zip(counts).map(|(name, row)| (&**name, row.count))
+    }
+
     #[inline]
     pub(super) fn packed(&self, tick: u64) -> PackedSample {
         self.inner.timeline.sample(tick, self.record.slot)

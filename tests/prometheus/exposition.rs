@@ -34,6 +34,9 @@ fn all_kinds() -> Simulation {
     let quoted = sim.register(r#"a "quoted\name""#).unwrap();
     running.started(1, "1.0");
     running.events().add(17);
+    restarted.event_counter("message").unwrap().add(3);
+    restarted.event_counter(r#"a "quoted\kind""#).unwrap();
+    restarted.events().increment();
     crashed.started(2, "0.9");
     let first = restarted.started(3, "1.0");
     removed.started(4, "");
@@ -158,6 +161,11 @@ fn process_series_exist_only_for_active_run() {
     assert_eq!(page.of_plugin("plugin_resident_memory_bytes", "dice"), memory);
     assert_eq!(page.of_plugin("plugin_cpu_seconds_total", "dice"), Some(1.234));
     assert_eq!(page.of_plugin("plugin_events_total", "dice"), Some(17.0));
+    assert_eq!(page.of_plugin("plugin_events_total", "restarted"), Some(4.0));
+    for (kind, count) in [("message", 3.0), (r#"a "quoted\kind""#, 0.0)] {
+        let labels = [("plugin", "restarted"), ("kind", kind)];
+        assert_eq!(page.value("plugin_events_total", &labels), Some(count), "{kind}");
+    }
     assert_eq!(page.of_plugin("plugin_crashes_total", "crashed"), Some(1.0));
     assert_eq!(page.of_plugin("plugin_restarts_total", "restarted"), Some(1.0));
     let crashed = [("plugin", "crashed"), ("plugin_state", "CRASHED")];

@@ -78,6 +78,7 @@ fn json_combines_tick_values_and_current_state() {
                 "state": "CRASHED", "cpu_percent": null, "memory_mb": null,
                 "process_count": null, "tree_cpu_percent": null, "tree_memory_mb": null,
                 "suspended": null, "uptime_seconds": null, "event_count": 7, "crash_count": 1,
+                "event_counts": {},
             }],
             "system": {
                 "uptime_seconds": 5.0, "uptime_human": "5s", "total_plugins": 1,

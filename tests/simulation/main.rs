@@ -5,6 +5,8 @@
 
 mod error_messages;
 #[cfg(unix)]
+mod event_kinds;
+#[cfg(unix)]
 mod fixtures;
 #[cfg(unix)]
 mod formats;

@@ -39,6 +39,12 @@ pub fn draw(buf: &mut Buffer, area: Rect, scene: &Scene<'_>, facts: &Facts<'_>, 
         );
     }
     y += 1;
+    if let Some(kinds) = kinds(facts) {
+        if y < area.bottom() {
+            put(buf, (area.x + 2, y), area.width.saturating_sub(2), &kinds, style::PLAIN);
+        }
+        y += 1;
+    }
     let left = area.bottom().saturating_sub(y);
     // A third of the height is for the runs and their heading.
     let graphs = left - (left / 3).clamp(3.min(left), 12.min(left));
@@ -108,6 +114,16 @@ fn counts(scene: &Scene<'_>, facts: &Facts<'_>) -> String {
         message += &format!(" · last crash {} ({})", ago(scene.since(crash)), time_of_day(crash));
     }
     message
+}
+
+/// The events of each kind; `None` without kinds.
+fn kinds(facts: &Facts<'_>) -> Option<String> {
+    let kinds: Vec<_> = facts
+        .view
+        .event_counts()
+        .map(|(kind, events)| format!("{kind} {}", count(events)))
+        .collect();
+    (!kinds.is_empty()).then(|| format!("events by kind: {}", kinds.join(" · ")))
 }
 
 fn cpu(buf: &mut Buffer, area: Rect, scene: &Scene<'_>, facts: &Facts<'_>) {

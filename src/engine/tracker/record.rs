@@ -1,10 +1,12 @@
 //! Records one plugin's sample of a tick.
 
+use std::sync::Arc;
+
 use super::active_run::{ActiveRun, NoReading, TickReading};
 use super::{PluginTracker, TrackerContext};
 use crate::engine::cpu_meter::ReadingSpan;
 use crate::engine::tree_meter::TreeTick;
-use crate::history::frame::TickTotals;
+use crate::history::frame::{KindCount, TickTotals};
 use crate::history::metric::Metric;
 use crate::history::packed::{Memory, PackedSample};
 use crate::history::tree_row::{ProcessRow, TreeRow};
@@ -22,6 +24,8 @@ pub(crate) struct TickRecorder<'a> {
     pub trees: &'a mut Vec<TreeRow>,
     /// By slot, the root first, of the plugins that have such a row.
     pub processes: &'a mut Vec<ProcessRow>,
+    /// By slot, of the plugins that have kinds of events.
+    pub kind_counts: &'a mut Vec<KindCount>,
     /// Some plugin differs from its published record.
     pub is_changed: bool,
 }
@@ -119,7 +123,9 @@ impl<P> PluginTracker<P> {
         } else {
             cpu = self.meter.take(None, self.min_interval);
         }
-        let new_events = self.events.get().saturating_sub(self.recorded.events);
+        let counted =
+            if self.events.has_kinds() { self.record_kinds(recorder) } else { self.events.own() };
+        let new_events = counted.saturating_sub(self.recorded.events);
         let events = u32::try_from(new_events).unwrap_or(u32::MAX);
         let unrecorded = new_events - u64::from(events);
         let crashes = self.crash_count.saturating_sub(self.recorded.crashes);
@@ -145,6 +151,28 @@ impl<P> PluginTracker<P> {
             self.record_tree_reading(recorder);
         }
         recorder.is_changed |= self.is_changed;
+    }
+
+    /// Records the counts of the kinds of events. Returns the plugin's total, of which they are a part.
+    #[cold]
+    fn record_kinds(&mut self, recorder: &mut TickRecorder<'_>) -> u64 {
+        let slot = self.details.record.slot;
+        let mut total = self.events.own();
+        let first = recorder.kind_counts.len();
+        for kind in self.events.kinds() {
+            let count = kind.counter.own();
+            total = total.saturating_add(count);
+            recorder.kind_counts.push(KindCount { slot, count });
+        }
+        let recorded = self.details.record.event_kinds.as_ref().map_or(0, |kinds| kinds.len());
+        // A kind that was added since it was counted is recorded by the next tick.
+        let counted = recorder.kind_counts.len() - first;
+        if counted > recorded {
+            let names = self.events.kinds().take(counted).map(|kind| Arc::clone(&kind.name));
+            let names = names.collect();
+            self.change().event_kinds = Some(names);
+        }
+        total
     }
 
     /// Adds the reading of the tree that comes with a reading of its process. `since` is when the

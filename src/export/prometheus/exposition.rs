@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::families::{
-    Family, MetricType, PLUGIN_FAMILIES, PluginSeries, SAMPLER_FAMILIES, SamplerSeries,
+    Family, MetricType, PLUGIN_FAMILIES, PartsOf, PluginSeries, SAMPLER_FAMILIES, SamplerSeries,
 };
 use super::format::Format;
 use super::number::Number;
@@ -67,6 +67,9 @@ impl<'a> Page<'a> {
             self.metadata(format, family, out)?;
             match family.series {
                 PluginSeries::Value(value) => self.values(family, value, out),
+                PluginSeries::Parts { total, label, parts } => {
+                    self.parts(family, total, (label, parts), out)
+                }
                 PluginSeries::States => self.states(family, out),
                 PluginSeries::Version => self.versions(family, out),
             }
@@ -153,6 +156,29 @@ impl<'a> Page<'a> {
                 write_all([&start, &self.names[row.name.clone()]], out)?;
                 number.end_line(out)?;
             }
+        }
+        Ok(())
+    }
+
+    fn parts(
+        &self,
+        family: &Family<PluginSeries>,
+        total: fn(&PluginRow<'_>) -> Number,
+        (label, parts): (&str, PartsOf),
+        out: &mut impl fmt::Write,
+    ) -> fmt::Result {
+        let start = self.line_start(family);
+        let mut escaped = String::new();
+        for row in &self.rows {
+            let name = &self.names[row.name.clone()];
+            write_all([&start, name], out)?;
+            total(row).end_line(out)?;
+            parts(row, &mut |part, number| {
+                escaped.clear();
+                escape_label_value(part, &mut escaped);
+                write_all([&start, name, ",", label, "=\"", &escaped, "\""], out)?;
+                number.end_line(out)
+            })?;
         }
         Ok(())
     }

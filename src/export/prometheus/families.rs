@@ -1,5 +1,7 @@
 //! All metric families, in the order of the exposition, and the sources of their values.
 
+use std::fmt;
+
 use super::number::Number;
 use super::plugin_row::PluginRow;
 use crate::Snapshot;
@@ -29,11 +31,17 @@ pub(super) struct Family<S> {
 pub(super) enum PluginSeries {
     /// One, if there is a value.
     Value(fn(&PluginRow<'_>) -> Option<Number>),
+    /// One, and one for each part of it, with `label` and the part's name.
+    Parts { total: fn(&PluginRow<'_>) -> Number, label: &'static str, parts: PartsOf },
     /// One for each state.
     States,
     /// One with the version as a label, if it is known.
     Version,
 }
+
+/// Calls the function with the name and the value of each part.
+pub(super) type PartsOf =
+    fn(&PluginRow<'_>, &mut dyn FnMut(&str, Number) -> fmt::Result) -> fmt::Result;
 
 /// The one series of a family that describes the sampler.
 pub(super) enum SamplerSeries {
@@ -121,13 +129,20 @@ pub(super) const PLUGIN_FAMILIES: [Family<PluginSeries>; 16] = [
         "Unix time of the last crash.",
         |row| row.view.last_crash().map(Number::from),
     ),
-    plugin_family(
-        MetricType::Counter,
-        "plugin_events",
-        None,
-        "Events that the host has counted.",
-        |row| Some(Number::Integer(row.view.event_count())),
-    ),
+    Family {
+        name: "plugin_events",
+        metric_type: MetricType::Counter,
+        unit: None,
+        help: "Events that the host has counted. Without the label kind, all of a plugin.",
+        series: PluginSeries::Parts {
+            total: |row| Number::Integer(row.view.event_count()),
+            label: "kind",
+            parts: |row, each| {
+                let mut kinds = row.view.event_counts();
+                kinds.try_for_each(|(kind, count)| each(kind, Number::Integer(count)))
+            },
+        },
+    },
     plugin_family(MetricType::Counter, "plugin_crashes", None, "Processes that crashed.", |row| {
         Some(Number::Integer(row.view.crash_count()))
     }),

@@ -25,6 +25,8 @@ pub(super) struct PluginDetail<'a> {
     pub charts: [ChartPanel; 3],
     /// The start, the middle and the end of all charts, in milliseconds since 1970.
     pub times: [u64; 3],
+    /// The name and the count of each kind of events.
+    pub kinds: Vec<[String; 2]>,
     /// Newest first.
     pub runs: Vec<RunRow<'a>>,
 }
@@ -74,6 +76,10 @@ impl<'a> PluginDetail<'a> {
             key_figures: key_figures(view, &row, aggregates.as_ref()),
             charts: chart_panels(view, thresholds, window, &row, aggregates.as_ref()),
             times: [from, f64::midpoint(from, to), to].map(|at| (at * 1_000.0) as u64),
+            kinds: view
+                .event_counts()
+                .map(|(kind, count)| [kind.to_owned(), format::count(count)])
+                .collect(),
             runs: view.runs().rev().map(|run| RunRow::new(run, snapshot)).collect(),
         }
     }

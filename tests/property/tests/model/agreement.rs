@@ -69,6 +69,7 @@ fn plugin(view: PluginView<'_>) -> Result<PluginFields, TestCaseError> {
         run: view.run().map(run),
         runs: view.runs().map(run).collect(),
         event_count: view.event_count(),
+        event_counts: view.event_counts().map(|(kind, count)| (kind.to_owned(), count)).collect(),
         crash_count: view.crash_count(),
         unknown_end_count: view.unknown_end_count(),
         unknown_ends_detected: view.unknown_ends_detected(),

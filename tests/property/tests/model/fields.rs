@@ -54,6 +54,7 @@ pub(crate) struct PluginFields {
     pub(crate) run: Option<RunFields>,
     pub(crate) runs: Vec<RunFields>,
     pub(crate) event_count: u64,
+    pub(crate) event_counts: Vec<(String, u64)>,
     pub(crate) crash_count: u64,
     pub(crate) unknown_end_count: u64,
     pub(crate) unknown_ends_detected: u64,

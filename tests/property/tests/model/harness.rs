@@ -80,10 +80,16 @@ impl Harness {
                     self.oracle.queue(registration, report);
                 }
             }
-            Step::Events(name, events) => {
+            Step::Events(name, events, kind) => {
                 if let Some(host) = self.host.of(*name, false) {
-                    host.plugin.events().clone().add(*events);
-                    self.oracle.add_events(host.registration, *events);
+                    match kind {
+                        None => host.plugin.events().clone().add(*events),
+                        Some(kind) => {
+                            let counter = host.plugin.event_counter(kind);
+                            counter.expect("the kinds are few").add(*events);
+                        }
+                    }
+                    self.oracle.add_events(host.registration, *events, *kind);
                     let all = self.oracle.events(host.registration);
                     prop_assert_eq!(host.plugin.events().get(), all);
                 }

@@ -106,6 +106,8 @@ impl Oracle {
             runs: Vec::new(),
             samples: Vec::new(),
             events: 0,
+            kinds: Vec::new(),
+            sampled_kinds: Vec::new(),
             unknown_ends_detected: 0,
             has_tree: false,
         });
@@ -119,8 +121,20 @@ impl Oracle {
     }
 
     /// Adds events to a plugin.
-    pub(crate) fn add_events(&mut self, registration: usize, events: u64) {
-        self.registrations[registration].events += events;
+    pub(crate) fn add_events(
+        &mut self,
+        registration: usize,
+        events: u64,
+        kind: Option<&'static str>,
+    ) {
+        let registration = &mut self.registrations[registration];
+        registration.events += events;
+        if let Some(kind) = kind {
+            match registration.kinds.iter_mut().find(|(name, _)| *name == kind) {
+                Some((_, count)) => *count += events,
+                None => registration.kinds.push((kind, events)),
+            }
+        }
     }
 
     /// All events of a plugin, including those since the last tick.
@@ -344,6 +358,11 @@ impl Oracle {
                 .map(|run| self.run_fields(run))
                 .collect(),
             event_count: registration.samples.last().map_or(0, |sample| sample.exact_events),
+            event_counts: registration
+                .sampled_kinds
+                .iter()
+                .map(|&(kind, count)| (kind.to_owned(), count))
+                .collect(),
             crash_count: crashes.len() as u64,
             unknown_end_count: registration.runs.iter().filter(|run| run.is_unknown).count() as u64,
             unknown_ends_detected: registration.unknown_ends_detected,

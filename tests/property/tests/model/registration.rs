@@ -128,6 +128,9 @@ pub(crate) struct Registration {
     pub(crate) samples: Vec<RecordedSample>,
     /// All events so far, including those since the last tick.
     pub(crate) events: u64,
+    /// The events of each kind, in the order of their first use; those of the newest tick.
+    pub(crate) kinds: Vec<(&'static str, u64)>,
+    pub(crate) sampled_kinds: Vec<(&'static str, u64)>,
     /// Runs whose end was unknown when it was detected.
     pub(crate) unknown_ends_detected: u64,
     /// A process has had descendants.
@@ -317,6 +320,7 @@ impl Registration {
             exact_events: self.events,
             crashes: self.crashes().len() as u64,
         };
+        self.sampled_kinds.clone_from(&self.kinds);
         let before = self.samples.last().map_or(0, |sample| sample.events);
         recorded.events = recorded.events.min(before + u64::from(u32::MAX));
         if let Some(run) = self.runs.iter_mut().find(|run| run.is_active()) {

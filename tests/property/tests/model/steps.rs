@@ -18,6 +18,8 @@ const MEMORY: [u64; 8] =
     [0, 1, 1_023, 4_097, (1 << 42) - 2_049, (1 << 42) - 2_048, 1 << 42, u64::MAX];
 /// Clean exit codes besides 0, and their neighbors.
 const CLEAN_CODES: [i32; 7] = [129, 130, 141, 143, CLEAN_EXIT_CODE, CLEAN_EXIT_CODE + 1, 137];
+/// Most events have no kind.
+const KINDS: [Option<&str>; 5] = [None, None, Some("command"), Some("message"), Some("タスク")];
 const STATES: [PluginState; 7] = [
     PluginState::Stopped,
     PluginState::Starting,
@@ -108,7 +110,8 @@ pub(crate) enum WindowSpec {
 pub(crate) enum Step {
     Register(usize),
     Report(HostReport),
-    Events(usize, u64),
+    /// Name, events, and the kind, if they have one.
+    Events(usize, u64, Option<&'static str>),
     /// Consecutive hot reloads.
     Reloads(usize, u16),
     Tick {
@@ -264,7 +267,8 @@ fn step(reloads: u32) -> impl Strategy<Value = Step> {
     prop_oneof![
         2 => name().prop_map(Step::Register),
         20 => host_report().prop_map(Step::Report),
-        3 => (name(), events).prop_map(|(name, events)| Step::Events(name, events)),
+        3 => (name(), events, select(KINDS.to_vec()))
+            .prop_map(|(name, events, kind)| Step::Events(name, events, kind)),
         reloads => (name(), prop_oneof![8 => 2..6_u16, 1 => 60..130_u16, 1 => 250..300_u16])
             .prop_map(|(name, count)| Step::Reloads(name, count)),
         12 => (planned, during_tick, windows())

@@ -9,7 +9,24 @@ function updatePluginPage(data) {
   document.querySelectorAll('section.chart').forEach((section, index) => {
     updateChart(section, data.charts[index], data.times);
   });
+  updateTable($('kinds'), data.kinds);
   updateRuns(data.runs);
+}
+
+// Of each row, the first cell is a name, and the others are numbers.
+function updateTable(section, rows) {
+  section.hidden = rows.length === 0;
+  const table = section.querySelector('tbody');
+  while (table.rows.length > rows.length) table.lastElementChild.remove();
+  rows.forEach((texts, index) => {
+    const tr = table.rows[index] ?? table.insertRow();
+    texts.forEach((text, column) => {
+      const td = tr.cells[column] ?? tr.insertCell();
+      td.className = column === 0 ? 'version' : 'num';
+      if (column === 0 && td.firstElementChild === null) td.append(document.createElement('bdi'));
+      setText(column === 0 ? td.firstElementChild : td, text);
+    });
+  });
 }
 
 function updateChart(section, chart, times) {
