@@ -5,9 +5,11 @@ mod peers;
 mod support;
 
 use std::hint::black_box;
+use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
-use plugmeter::Window;
+use plugmeter::testing::{Simulation, Usage};
+use plugmeter::{Config, Window};
 use support::{DAY, Full, HOUR};
 
 fn current(c: &mut Criterion) {
@@ -45,6 +47,9 @@ fn aggregates(c: &mut Criterion) {
         group.bench_function(BenchmarkId::new("plugmeter", window), |b| {
             b.iter(|| black_box(&view).aggregates(Window::All));
         });
+        group.bench_function(BenchmarkId::new("versions, one", window), |b| {
+            b.iter(|| black_box(&view).versions(Window::All));
+        });
         let columns = [0, 1].map(|column| {
             let value = |i: usize| {
                 let sample = peers::peer_sample(i);
@@ -79,5 +84,33 @@ fn floor(column: &[u32]) -> (u64, u32, u32) {
     })
 }
 
-criterion_group!(benches, current, aggregates);
+/// A plugin whose version has changed often: the runs differ within the blocks.
+fn versions(c: &mut Criterion) {
+    let mut group = c.benchmark_group("versions");
+    for (runs, every) in [("2 runs", HOUR / 2), ("24 runs", HOUR / 24), ("720 runs", 1)] {
+        let mut sim = Simulation::new(Config::default()).expect("the config is good");
+        let plugin = sim.register("plugin").expect("the name is good");
+        for tick in 0..HOUR {
+            let run = tick / every;
+            if tick % every == 0 {
+                plugin.started(run as u32 + 1, ["1.0", "1.1", "2.0"][run % 3]);
+            }
+            plugin.events().add(10);
+            let cpu_time = Duration::from_millis(25 * (tick % every) as u64);
+            let memory_bytes = (10 << 20) + (tick as u64 % 37) * 4_096;
+            sim.tick(|_| Usage { cpu_time, memory_bytes });
+        }
+        let snapshot = sim.snapshot();
+        let view = snapshot.plugin("plugin").expect("it is registered");
+        group.bench_function(BenchmarkId::new("versions", runs), |b| {
+            b.iter(|| black_box(&view).versions(Window::All));
+        });
+        group.bench_function(BenchmarkId::new("aggregates", runs), |b| {
+            b.iter(|| black_box(&view).aggregates(Window::All));
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(benches, current, aggregates, versions);
 criterion_main!(benches);

@@ -3,5 +3,6 @@
 pub(crate) mod display;
 pub(crate) mod json;
 pub(crate) mod number;
+pub(crate) mod report;
 pub(crate) mod shown;
 pub(crate) mod text;

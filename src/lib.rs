@@ -222,6 +222,7 @@ pub use error::{
 pub use export::http;
 #[cfg(feature = "prometheus")]
 pub use export::prometheus;
+pub use format::report::{PluginReport, StatusLine};
 pub use snapshot::Snapshot;
 pub use snapshot::aggregates::{Aggregates, Summary};
 pub use snapshot::downsample::{Downsampler, Point, ValueRange};
@@ -234,6 +235,7 @@ pub use snapshot::run::{Run, RunEnd, RunId};
 pub use snapshot::sample::Sample;
 pub use snapshot::state::{ParseStateError, PluginState};
 pub use snapshot::system::{CollectorStatus, SamplerStats, SystemMetrics};
+pub use snapshot::versions::VersionUsage;
 pub use sync::counter::EventCounter;
 pub use sync::publish::Reader;
 

@@ -2,6 +2,7 @@
 //! no I/O, no atomics.
 
 pub(crate) mod aggregates;
+mod cpu_walk;
 pub(crate) mod downsample;
 pub(crate) mod history;
 pub(crate) mod inner;
@@ -14,6 +15,7 @@ pub(crate) mod run;
 pub(crate) mod sample;
 pub(crate) mod state;
 pub(crate) mod system;
+pub(crate) mod versions;
 
 use std::fmt;
 use std::sync::Arc;

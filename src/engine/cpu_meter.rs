@@ -40,6 +40,11 @@ impl ReadingSpan {
         self.first_at
     }
 
+    /// When the last reading was taken.
+    pub(crate) const fn last_at(&self) -> MonoNanos {
+        self.last_at
+    }
+
     /// The CPU time at the beginning of the interval.
     pub(crate) const fn first_cpu(&self) -> CpuTime {
         self.first_cpu

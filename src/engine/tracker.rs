@@ -266,9 +266,12 @@ impl<P> PluginTracker<P> {
         }
     }
 
-    /// Counts a crash; `end` is when its run ended.
-    fn count_crash(&mut self, end: Option<(MonoNanos, SystemTime)>) {
+    /// Counts the run as a crash; `end` is when it ended.
+    fn count_crash(&mut self, run: RunId, end: Option<(MonoNanos, SystemTime)>) {
         self.crash_count += 1;
+        if let Some(record) = self.details.record.runs.get_mut(run) {
+            record.counts_as_crash = true;
+        }
         self.is_changed = true;
         // An older run may be counted after a newer one, and the wall clock may have been set back
         // between the two.
@@ -297,7 +300,7 @@ impl<P> PluginTracker<P> {
         record.crash_pending = false;
         if !std::mem::replace(&mut record.classified, true) {
             let end = record.end_times();
-            self.count_crash(end);
+            self.count_crash(crash.run, end);
         }
     }
 

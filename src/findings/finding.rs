@@ -27,6 +27,17 @@ pub enum Severity {
     Critical,
 }
 
+impl Severity {
+    /// Whether a plugin with such a finding needs attention: with all but a notice.
+    #[must_use]
+    pub const fn needs_attention(self) -> bool {
+        match self {
+            Self::Notice => false,
+            Self::Warning | Self::Critical => true,
+        }
+    }
+}
+
 /// When the condition of a finding began, as far as the history shows.
 ///
 /// ```

@@ -17,8 +17,18 @@ use crate::snapshot::process_info::ProcessInfo;
 use crate::snapshot::run::{Run, RunEnd};
 use crate::snapshot::sample::Sample;
 use crate::snapshot::system::{SamplerStats, SystemMetrics};
+use crate::snapshot::versions::VersionUsage;
 
 const BYTES_PER_MB: f64 = 1_048_576.0;
+
+fn seconds3(time: Duration) -> f64 {
+    rounded(time.as_secs_f64(), 3)
+}
+
+/// Milliseconds with three decimals.
+fn millis3(time: Duration) -> f64 {
+    rounded(time.as_secs_f64() * 1_000.0, 3)
+}
 
 /// A summary or a range in another unit.
 struct Scaled<T> {
@@ -86,7 +96,7 @@ impl Serialize for Point {
 
 impl Serialize for Aggregates {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut out = serializer.serialize_struct("Aggregates", 10)?;
+        let mut out = serializer.serialize_struct("Aggregates", 12)?;
         out.serialize_field("plugin_name", &*self.plugin_name)?;
         out.serialize_field("sample_count", &self.sample_count)?;
         out.serialize_field("time_span_seconds", &round2(self.time_span.as_secs_f64()))?;
@@ -94,8 +104,27 @@ impl Serialize for Aggregates {
         out.serialize_field("memory_mb", &scaled(self.memory, BYTES_PER_MB))?;
         out.serialize_field("tree_cpu", &scaled(self.tree_cpu, 1.0))?;
         out.serialize_field("tree_memory_mb", &scaled(self.tree_memory, BYTES_PER_MB))?;
+        out.serialize_field("cpu_seconds", &seconds3(self.cpu_time))?;
         out.serialize_field("events", &self.events)?;
         out.serialize_field("events_per_second", &round2(self.events_per_second))?;
+        out.serialize_field("cpu_ms_per_event", &self.cpu_per_event.map(millis3))?;
+        out.serialize_field("crashes", &self.crashes)?;
+        out.end()
+    }
+}
+
+impl Serialize for VersionUsage {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut out = serializer.serialize_struct("VersionUsage", 10)?;
+        out.serialize_field("version", &self.version.as_deref())?;
+        out.serialize_field("runs", &self.runs)?;
+        out.serialize_field("sample_count", &self.sample_count)?;
+        out.serialize_field("time_seconds", &round2(self.time.as_secs_f64()))?;
+        out.serialize_field("cpu", &scaled(self.cpu, 1.0))?;
+        out.serialize_field("memory_mb", &scaled(self.memory, BYTES_PER_MB))?;
+        out.serialize_field("cpu_seconds", &seconds3(self.cpu_time))?;
+        out.serialize_field("events", &self.events)?;
+        out.serialize_field("cpu_ms_per_event", &self.cpu_per_event.map(millis3))?;
         out.serialize_field("crashes", &self.crashes)?;
         out.end()
     }

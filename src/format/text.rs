@@ -5,6 +5,7 @@ use std::fmt;
 use unicode_width::UnicodeWidthStr;
 
 use super::number::{human_duration, mebibytes, precise_duration};
+use super::report::Cost;
 use super::shown::Shown;
 use crate::snapshot::Snapshot;
 use crate::snapshot::aggregates::{Aggregates, Summary};
@@ -76,7 +77,11 @@ impl fmt::Display for Aggregates {
         }
         write_part(f, "\n  memory", memory, mb, "MB")?;
         let Self { events, events_per_second, crashes, .. } = self;
-        write!(f, "\n  events  {events} ({events_per_second:.2} per second)  crashes {crashes}")
+        write!(f, "\n  events  {events} ({events_per_second:.2} per second")?;
+        if let Some(cost) = self.cpu_per_event {
+            write!(f, ", {} CPU each", Cost(cost))?;
+        }
+        write!(f, ")  crashes {crashes}")
     }
 }
 
@@ -169,15 +174,17 @@ mod tests {
             memory: None,
             tree_cpu: None,
             tree_memory: None,
+            cpu_time: Duration::from_millis(1_250),
             events: 3,
             events_per_second: 0.0,
+            cpu_per_event: Some(Duration::from_micros(416_667)),
             crashes: 2,
         };
         let expected = "\
 dice: 1 sample over 0.0s
   CPU     avg    12.50  min     1.00  max   120.00  p95   100.00  % of one core
   memory  unknown
-  events  3 (0.00 per second)  crashes 2";
+  events  3 (0.00 per second, 416.67 ms CPU each)  crashes 2";
         assert_eq!(aggregates.to_string(), expected);
         // The same values in both are stated once.
         let same = Aggregates { tree_cpu: aggregates.cpu, ..aggregates.clone() };
@@ -197,8 +204,10 @@ dice: 1 sample over 0.0s
             memory: mb(8.0),
             tree_cpu: Some(summary(120.5)),
             tree_memory: mb(64.0),
+            cpu_time: Duration::ZERO,
             events: 0,
             events_per_second: 0.0,
+            cpu_per_event: None,
             crashes: 0,
         };
         let expected = "\

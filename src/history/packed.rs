@@ -89,7 +89,7 @@ impl PackedSample {
 
     /// Key of the active run; `None` without one.
     pub(crate) const fn run(self) -> Option<u32> {
-        match self.get(Metric::RunAndState) >> STATE_BITS {
+        match run_key_of(self.get(Metric::RunAndState)) {
             0 => None,
             key => Some(key),
         }
@@ -110,6 +110,12 @@ impl PackedSample {
     pub(crate) const fn is_exited(self) -> bool {
         self.get(Metric::Memory) == EXITED
     }
+}
+
+/// Key of the run in an integer of the column of run and state; 0 without a run.
+#[inline]
+pub(crate) const fn run_key_of(run_and_state: u32) -> u32 {
+    run_and_state >> STATE_BITS
 }
 
 /// The low bits of a run's number, by which samples refer to a run. Zero stands for "no run".

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use super::command_name::CommandName;
+use super::packed::run_key;
 use crate::snapshot::run::{Run, RunEnd, RunId};
 use crate::time::{MonoNanos, TimePoint};
 
@@ -17,6 +18,10 @@ pub(crate) struct RunRecord {
     pub process_start: Option<Duration>,
     /// The name of its process when it was attached; empty if it is unknown.
     pub name: CommandName,
+    /// When its first reading was taken, or its report was applied.
+    pub began: MonoNanos,
+    /// When its last reading was taken. Set once it has ended.
+    pub last_read: MonoNanos,
     /// When it ended, on the monotonic clock.
     pub ended: Option<MonoNanos>,
     /// The last tick whose sample refers to it; 0 for none. Set once it has ended.
@@ -25,11 +30,18 @@ pub(crate) struct RunRecord {
     pub classified: bool,
     /// The run counts as a crash after the grace period, unless it is classified by then.
     pub crash_pending: bool,
+    /// The run was counted as a crash.
+    pub counts_as_crash: bool,
     /// The run counts as one whose end is unknown.
     pub counts_as_unknown: bool,
 }
 
 impl RunRecord {
+    /// Whether samples refer to it by this key.
+    pub(crate) const fn has_key(&self, key: u32) -> bool {
+        run_key(self.number) == key
+    }
+
     /// Records that the run has ended.
     pub(crate) const fn finish(&mut self, at: &TimePoint, last_tick: u64) {
         self.run.ended_at = Some(at.wall);
@@ -83,6 +95,49 @@ impl RunLog {
 
     pub(crate) fn last(&self) -> Option<&RunRecord> {
         self.chunks.last()?.last()
+    }
+
+    /// The run at this position.
+    pub(crate) fn get(&self, index: usize) -> Option<&RunRecord> {
+        // All chunks but the last one are full.
+        self.chunks.get(index / CHUNK_LEN)?.get(index % CHUNK_LEN)
+    }
+
+    /// The number of the first runs for which this holds. It must hold for none after one for which it
+    /// does not.
+    fn partition_point(&self, holds: impl Fn(&RunRecord) -> bool) -> usize {
+        let full = self.chunks.partition_point(|chunk| chunk.last().is_some_and(&holds));
+        match self.chunks.get(full) {
+            Some(chunk) => full * CHUNK_LEN + chunk.partition_point(holds),
+            None => self.len(),
+        }
+    }
+
+    /// The number of runs that had ended by `at`. Runs end in order.
+    pub(crate) fn ended_by(&self, at: MonoNanos) -> usize {
+        self.partition_point(|record| record.ended.is_some_and(|ended| ended <= at))
+    }
+
+    /// The number of runs that have ended, and were not read after `at`.
+    pub(crate) fn read_until(&self, at: MonoNanos) -> usize {
+        self.partition_point(|record| record.ended.is_some() && record.last_read <= at)
+    }
+
+    /// The number of runs that began before `at`.
+    pub(crate) fn begun_before(&self, at: MonoNanos) -> usize {
+        self.partition_point(|record| record.began < at)
+    }
+
+    /// The newest run that ended after `since`, up to `until`.
+    pub(crate) fn last_ended(&self, since: MonoNanos, until: MonoNanos) -> Option<&RunRecord> {
+        let newest = self.get(self.ended_by(until).checked_sub(1)?)?;
+        newest.ended.is_some_and(|ended| ended > since).then_some(newest)
+    }
+
+    /// The runs that are active, or ended at `at` or later, oldest first.
+    pub(crate) fn since(&self, at: MonoNanos) -> impl Iterator<Item = &RunRecord> {
+        let first = self.partition_point(|record| record.ended.is_some_and(|ended| ended < at));
+        (first..).map_while(|index| self.get(index))
     }
 
     /// The run with this key, which is the run's number under `mask`. Samples refer to runs by it.
@@ -159,10 +214,13 @@ mod tests {
             number,
             process_start: None,
             name: CommandName::default(),
+            began: MonoNanos(0),
+            last_read: MonoNanos(0),
             ended: None,
             last_tick: 0,
             classified: false,
             crash_pending: false,
+            counts_as_crash: false,
             counts_as_unknown: false,
         }
     }
@@ -186,6 +244,46 @@ mod tests {
             let newest = (250..=700u64).rev().find(|n| n & 0xff == number & 0xff).unwrap();
             let is_logged = newest % 3 != 0;
             assert_eq!(found, is_logged.then_some(newest), "{number}");
+        }
+    }
+
+    #[test]
+    fn runs_are_found_by_time() {
+        for len in [0, 1, 3, 63, 64, 65, 128, 200] {
+            // Run n begins at 10 n, and ends at 10 n + 5; the newest one is active.
+            let mut log = RunLog::default();
+            for number in 1..=len {
+                let mut record = record(number);
+                record.began = MonoNanos(10 * number);
+                if number < len {
+                    let ended = MonoNanos(10 * number + 5);
+                    record.finish(&TimePoint { mono: ended, ..END }, 1);
+                    record.last_read = MonoNanos(10 * number + 4);
+                }
+                log.push(record);
+            }
+            let number = |record: Option<&RunRecord>| record.map(|record| record.number);
+            for at in 0..10 * (len + 2) {
+                let mono = MonoNanos(at);
+                let naive = |holds: &dyn Fn(&RunRecord) -> bool| {
+                    log.iter().filter(|record| holds(record)).count()
+                };
+                let by = naive(&|record| record.ended.is_some_and(|ended| ended <= mono));
+                assert_eq!(log.ended_by(mono), by);
+                assert_eq!(log.begun_before(mono), naive(&|record| record.began < mono));
+                let read = |record: &RunRecord| record.ended.is_some() && record.last_read <= mono;
+                assert_eq!(log.read_until(mono), naive(&read));
+                let since = naive(&|record| record.ended.is_none_or(|ended| ended >= mono));
+                assert_eq!(log.since(mono).count(), since);
+                let last = log.last_ended(MonoNanos(at.saturating_sub(10)), mono);
+                let is_within = |record: &&RunRecord| {
+                    record.ended.is_some_and(|ended| ended <= mono && ended.0 + 10 > at.max(10))
+                };
+                assert_eq!(number(last), number(log.iter().rfind(is_within)), "{len} runs, {at}");
+            }
+            let all: Vec<_> = (0..log.len()).map_while(|index| number(log.get(index))).collect();
+            assert_eq!(all, log.iter().map(|record| record.number).collect::<Vec<_>>());
+            assert!(log.get(log.len()).is_none());
         }
     }
 

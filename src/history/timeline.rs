@@ -1,6 +1,8 @@
 //! The history as a snapshot holds it: blocks, and the frames since the last of them.
 
 use std::collections::VecDeque;
+use std::ops::Range;
+use std::slice;
 use std::sync::Arc;
 
 use super::block::{BLOCK_TICKS, Block};
@@ -22,6 +24,37 @@ pub(crate) struct Timeline {
     pub oldest: u64,
     /// The newest tick; 0 before the first.
     pub newest: u64,
+}
+
+/// Consecutive samples of one plugin: four columns of the same length, at most thirty.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SamplePiece<'a> {
+    pub at: &'a [TimePoint],
+    pub cpu: &'a [u32],
+    pub events: &'a [u32],
+    pub runs: &'a [u32],
+}
+
+impl SamplePiece<'_> {
+    /// Without the first `count` samples.
+    pub(crate) fn after(&self, count: usize) -> Self {
+        Self {
+            at: &self.at[count..],
+            cpu: &self.cpu[count..],
+            events: &self.events[count..],
+            runs: &self.runs[count..],
+        }
+    }
+
+    /// The first sample alone.
+    pub(crate) fn first(&self) -> Self {
+        Self {
+            at: &self.at[..1],
+            cpu: &self.cpu[..1],
+            events: &self.events[..1],
+            runs: &self.runs[..1],
+        }
+    }
 }
 
 /// Where the samples of a tick are stored.
@@ -128,6 +161,72 @@ impl Timeline {
         }
         for frame in self.frames_since(from) {
             each(&[frame.tree(slot).get(tree)]);
+        }
+    }
+
+    /// Calls `each` with the samples of one plugin from tick `from` on, in order of time. The CPU is that
+    /// of its trees if `with_trees`.
+    pub(crate) fn pieces(
+        &self,
+        slot: u32,
+        from: u64,
+        with_trees: bool,
+        mut each: impl FnMut(SamplePiece<'_>),
+    ) {
+        for (block, skip) in self.blocks_since(from) {
+            let column = |metric| block.column(slot, metric).get(skip..).unwrap_or(&[]);
+            let cpu = match with_trees {
+                true => block.tree_column(slot, Metric::Cpu).get(skip..).unwrap_or(&[]),
+                false => column(Metric::Cpu),
+            };
+            let (events, runs) = (column(Metric::Events), column(Metric::RunAndState));
+            // A block that is older than the slot has none.
+            if cpu.len() == BLOCK_TICKS - skip {
+                each(SamplePiece { at: &block.at[skip..], cpu, events, runs });
+            }
+        }
+        for frame in self.frames_since(from) {
+            let sample = frame.sample(slot);
+            let cpu = if with_trees {
+                frame.tree(slot).get(TreeMetric::Cpu)
+            } else {
+                sample.get(Metric::Cpu)
+            };
+            each(SamplePiece {
+                at: slice::from_ref(&frame.at),
+                cpu: &[cpu],
+                events: &[sample.get(Metric::Events)],
+                runs: &[sample.get(Metric::RunAndState)],
+            });
+        }
+    }
+
+    /// Appends one column of one plugin in these ticks to `out`, in order of time; that of its tree if
+    /// `of_tree`.
+    pub(crate) fn values(
+        &self,
+        slot: u32,
+        metric: Metric,
+        of_tree: bool,
+        ticks: Range<u64>,
+        out: &mut Vec<u32>,
+    ) {
+        for (block, skip) in self.blocks_since(ticks.start) {
+            if block.first >= ticks.end {
+                return;
+            }
+            let len = (ticks.end - block.first).min(BLOCK_TICKS as u64) as usize;
+            let column = match of_tree {
+                true => block.tree_column(slot, metric),
+                false => block.column(slot, metric),
+            };
+            out.extend_from_slice(column.get(skip..len).unwrap_or(&[]));
+        }
+        for frame in self.frames_since(ticks.start).take_while(|frame| frame.tick < ticks.end) {
+            out.push(match TreeMetric::of(metric) {
+                Some(tree) if of_tree => frame.tree(slot).get(tree),
+                Some(_) | None => frame.sample(slot).get(metric),
+            });
         }
     }
 

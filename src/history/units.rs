@@ -42,7 +42,8 @@ pub(crate) struct CpuShare(pub u32);
 impl CpuShare {
     /// Thousandths of a percent in one percent.
     pub(crate) const PER_PERCENT: u32 = 1_000;
-    const PER_CORE: u32 = 100 * Self::PER_PERCENT;
+    /// Thousandths of a percent in one core.
+    pub(crate) const PER_CORE: u32 = 100 * Self::PER_PERCENT;
 
     /// `busy` over `wall` nanoseconds, to the nearest step. `None` if `wall` is zero, and for a
     /// share that a packed sample cannot hold (42,949 cores): such a share is a faulty reading.

@@ -88,10 +88,19 @@ pub struct Aggregates {
     /// [`Sample::tree_memory_bytes`](crate::Sample::tree_memory_bytes). `None` if no sample has a
     /// value.
     pub tree_memory: Option<Summary>,
+    /// CPU time that the process trees have used between the oldest and the newest sample; that of the
+    /// reported processes, if trees are [switched off](crate::Config::process_trees).
+    ///
+    /// It is the sum of the samples' shares, each times the time that it covers, so it is exact to the
+    /// step of the shares: 50 µs for an interval of five seconds.
+    pub cpu_time: Duration,
     /// Events between the oldest and the newest sample.
     pub events: u64,
     /// [`events`](Self::events) over [`time_span`](Self::time_span); 0 for one sample.
     pub events_per_second: f64,
+    /// [`cpu_time`](Self::cpu_time) over [`events`](Self::events): what an event costs. `None` without
+    /// events.
+    pub cpu_per_event: Option<Duration>,
     /// Crashes counted since the oldest sample, up to the snapshot's revision.
     pub crashes: u64,
 }

@@ -4,10 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::aggregates::{Aggregates, Summary, summarize};
+use super::cpu_walk::{ShareNanos, walk_parts};
 use super::downsample::{Downsampler, Point};
 use super::history::History;
 use super::plugin_view::PluginView;
 use super::rows::Counters;
+use super::versions::per_event;
 use crate::history::metric::Metric;
 
 /// The part of the history that a query covers.
@@ -103,7 +105,12 @@ impl<'a> PluginView<'a> {
         let record = self.rows.record;
         let from = self.first_tick(window.into());
         let time_span = self.time_span(from)?;
-        let events = self.rows.increments_after(from, Metric::Events);
+        let (mut cpu_time, mut events) = (ShareNanos::default(), 0);
+        walk_parts(self.rows, from, |part| {
+            cpu_time.add(part.cpu);
+            events += part.events;
+        });
+        let cpu_time = cpu_time.cpu_time();
         let has_tree = timeline.has_tree(record.slot, from);
         let summary = |metric| {
             summarize(metric, |values| {
@@ -134,8 +141,10 @@ impl<'a> PluginView<'a> {
             memory,
             tree_cpu: tree(Metric::Cpu, cpu),
             tree_memory: tree(Metric::Memory, memory),
+            cpu_time,
             events,
             events_per_second: per_second(events, time_span),
+            cpu_per_event: per_event(cpu_time, events),
             crashes: self.crashes_since(from),
         })
     }
@@ -214,7 +223,7 @@ impl<'a> PluginView<'a> {
     }
 
     /// The first tick of this plugin in the window; one after the newest if there is none.
-    fn first_tick(&self, window: Window) -> u64 {
+    pub(super) fn first_tick(&self, window: Window) -> u64 {
         let first = self.window_start(window);
         first.max(self.rows.record.first_tick).min(self.rows.inner.timeline.newest + 1)
     }

@@ -87,7 +87,7 @@ impl<'a> PluginRows<'a> {
         increments
     }
 
-    fn unrecorded_events(&self) -> u64 {
+    pub(super) fn unrecorded_events(&self) -> u64 {
         self.inner.totals_of(self.record).map_or(0, |totals| totals.unrecorded_events)
     }
 

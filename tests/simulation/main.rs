@@ -15,7 +15,11 @@ mod history;
 #[cfg(unix)]
 mod queries;
 #[cfg(unix)]
+mod reports;
+#[cfg(unix)]
 mod runs;
 #[cfg(unix)]
 mod trees;
+#[cfg(unix)]
+mod versions;
 mod views;

@@ -91,13 +91,13 @@ impl<P> PluginTracker<P> {
         if was_classified {
             return;
         }
+        let is_crash = !is_announced && !is_clean;
         if is_newest {
-            let state =
-                if is_announced || is_clean { PluginState::Stopped } else { PluginState::Crashed };
+            let state = if is_crash { PluginState::Crashed } else { PluginState::Stopped };
             self.set_state(state, context.now.wall);
         }
-        if !is_announced && !is_clean {
-            self.count_crash(end);
+        if is_crash {
+            self.count_crash(run, end);
         }
     }
 
@@ -141,6 +141,7 @@ impl<P> PluginTracker<P> {
         self.change().ended_cpu += more;
         if let Some(record) = self.run_mut(run) {
             record.run.cpu_time = Some(record.run.cpu_time.unwrap_or_default() + more);
+            record.last_read = record.last_read.max(span.last_at());
         }
     }
 
@@ -163,8 +164,10 @@ impl<P> PluginTracker<P> {
     }
 
     pub(super) fn crashed<Pr: Probe<Process = P>>(&mut self, context: &mut TrackerContext<'_, Pr>) {
-        if let Some(end) = self.classify_newest(RunEnd::Crashed, context) {
-            self.count_crash(Some(end));
+        let newest = self.details.record.runs.last().map(|record| record.run.id);
+        let end = self.classify_newest(RunEnd::Crashed, context);
+        if let (Some(newest), Some(end)) = (newest, end) {
+            self.count_crash(newest, Some(end));
         }
         self.set_state(PluginState::Crashed, context.now.wall);
         self.set_read_error(None, context.effects);
@@ -255,6 +258,7 @@ impl<P> PluginTracker<P> {
         let record = plugin.runs.get_mut(active.about.run).expect("an active run is in the log");
         let last_tick = if tick >= active.about.first_tick { tick } else { 0 };
         record.finish(&at, last_tick);
+        record.last_read = active.span.as_ref().map_or(record.began, ReadingSpan::last_at);
         record.run.cpu_time = cpu_time;
         record.run.peak_memory_bytes = Some(active.peak_memory).filter(|&bytes| bytes != 0);
         record.run.oom_killed = active.about.oom_killed;

@@ -12,7 +12,7 @@ use crate::os::{Attach, Probe};
 use crate::snapshot::run::{Run, RunEnd};
 use crate::snapshot::state::PluginState;
 use crate::sync::command::{ChildReading, ProcessStart};
-use crate::time::TimePoint;
+use crate::time::{MonoNanos, TimePoint};
 
 impl<P> PluginTracker<P> {
     /// A process was reported: it is the next run, and the active one ends.
@@ -111,10 +111,13 @@ impl<P> PluginTracker<P> {
             number,
             process_start,
             name: active.about.name,
+            began: active.span.as_ref().map_or(now.mono, ReadingSpan::first_at),
+            last_read: MonoNanos::default(),
             ended: None,
             last_tick: 0,
             classified: false,
             crash_pending: false,
+            counts_as_crash: false,
             counts_as_unknown: false,
         };
         let slot = self.details.record.slot;

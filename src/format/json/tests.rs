@@ -26,20 +26,22 @@ fn aggregates_json_has_mb_and_two_decimals() {
         memory: Some(Summary { count: 3, avg: mb(2.5), min: mb(1.0), max: mb(4.0), p95: mb(4.0) }),
         tree_cpu: Some(Summary { max: 30.0, ..summary }),
         tree_memory: None,
+        cpu_time: Duration::from_micros(1_234_567),
         events: 7,
         events_per_second: 0.466_6,
+        cpu_per_event: Some(Duration::from_nanos(176_366_714)),
         crashes: 1,
     };
     assert_json(
         &aggregates,
-        r#"{"plugin_name":"di\"ce","sample_count":4,"time_span_seconds":15.0,"cpu":{"avg":12.35,"min":1.0,"max":20.0,"p95":20.0},"memory_mb":{"avg":2.5,"min":1.0,"max":4.0,"p95":4.0},"tree_cpu":{"avg":12.35,"min":1.0,"max":30.0,"p95":20.0},"tree_memory_mb":null,"events":7,"events_per_second":0.47,"crashes":1}"#,
+        r#"{"plugin_name":"di\"ce","sample_count":4,"time_span_seconds":15.0,"cpu":{"avg":12.35,"min":1.0,"max":20.0,"p95":20.0},"memory_mb":{"avg":2.5,"min":1.0,"max":4.0,"p95":4.0},"tree_cpu":{"avg":12.35,"min":1.0,"max":30.0,"p95":20.0},"tree_memory_mb":null,"cpu_seconds":1.235,"events":7,"events_per_second":0.47,"cpu_ms_per_event":176.367,"crashes":1}"#,
     );
     (aggregates.cpu, aggregates.memory) = (None, None);
     (aggregates.tree_cpu, aggregates.tree_memory) =
         (None, Some(Summary { count: 1, avg: mb(8.0), min: mb(8.0), max: mb(8.0), p95: mb(8.0) }));
     assert_json(
         &aggregates,
-        r#"{"plugin_name":"di\"ce","sample_count":4,"time_span_seconds":15.0,"cpu":null,"memory_mb":null,"tree_cpu":null,"tree_memory_mb":{"avg":8.0,"min":8.0,"max":8.0,"p95":8.0},"events":7,"events_per_second":0.47,"crashes":1}"#,
+        r#"{"plugin_name":"di\"ce","sample_count":4,"time_span_seconds":15.0,"cpu":null,"memory_mb":null,"tree_cpu":null,"tree_memory_mb":{"avg":8.0,"min":8.0,"max":8.0,"p95":8.0},"cpu_seconds":1.235,"events":7,"events_per_second":0.47,"cpu_ms_per_event":176.367,"crashes":1}"#,
     );
 }
 

@@ -3,14 +3,16 @@
 use std::time::Duration;
 
 use plugmeter::{
-    CurrentUsage, PluginView, Point, Run, Sample, Snapshot, Summary, ValueRange, Window,
+    CurrentUsage, PluginView, Point, Run, Sample, Snapshot, Summary, ValueRange, VersionUsage,
+    Window,
 };
 use proptest::prelude::*;
 use proptest::test_runner::TestCaseError;
 
 use crate::Checked;
 use crate::fields::{
-    PluginFields, RunFields, SampleFields, SnapshotFields, SortedValues, TreeFields, WindowFields,
+    PluginFields, RunFields, SampleFields, SnapshotFields, SortedValues, TreeFields, VersionFields,
+    WindowFields,
 };
 use crate::steps::NAMES;
 
@@ -210,8 +212,51 @@ pub(crate) fn aggregates_agree(
         let rate = actual.events_per_second;
         prop_assert!(close(rate, per_second), "{rate} events per second, not {per_second}");
         prop_assert_eq!(actual.crashes, expected.crashes);
+        let cpu_time = expected.cpu_time.unwrap_or(actual.cpu_time);
+        prop_assert_eq!(actual.cpu_time, cpu_time, "{:?}", window);
+        prop_assert_eq!(actual.cpu_per_event, per_event(cpu_time, expected.events));
     }
     prop_assert_eq!(view.event_rate(window), rate);
+    Ok(())
+}
+
+fn per_event(cpu_time: Duration, events: u64) -> Option<Duration> {
+    let nanos = cpu_time.as_nanos().checked_div(u128::from(events))?;
+    Some(Duration::from_nanos(u64::try_from(nanos).expect("not more than the sum")))
+}
+
+pub(crate) fn versions_agree(
+    view: PluginView<'_>,
+    window: Window,
+    expected: &[VersionFields],
+) -> Checked {
+    let versions = view.versions(window);
+    let name = |usage: &VersionUsage| usage.version.as_deref().map(str::to_owned);
+    let names: Vec<_> = versions.iter().map(name).collect();
+    let expected_names: Vec<_> = expected.iter().map(|usage| usage.version.clone()).collect();
+    // Of pruned runs a version may be missing that no sample refers to.
+    let is_seen =
+        |usage: &&VersionFields| usage.runs_and_crashes.is_some() || usage.sample_count > 0;
+    if expected.iter().all(|usage| is_seen(&usage)) {
+        prop_assert_eq!(&names, &expected_names, "{:?}", window);
+    }
+    for usage in &versions {
+        let expected = expected.iter().find(|expected| expected.version == name(usage));
+        let Some(expected) = expected else {
+            return Err(TestCaseError::fail(format!("{:?} is not expected", usage.version)));
+        };
+        if let Some((runs, crashes)) = expected.runs_and_crashes {
+            prop_assert_eq!((usage.runs, usage.crashes), (runs, crashes), "{:?}", window);
+        }
+        prop_assert_eq!(usage.sample_count, expected.sample_count);
+        prop_assert_eq!(usage.time, expected.time);
+        summary_agrees(usage.cpu, expected.cpu.as_ref(), 1_000.0)?;
+        summary_agrees(usage.memory, expected.memory.as_ref(), 1.0)?;
+        prop_assert_eq!(usage.events, expected.events, "{:?}", window);
+        let cpu_time = expected.cpu_time.unwrap_or(usage.cpu_time);
+        prop_assert_eq!(usage.cpu_time, cpu_time, "{:?}", window);
+        prop_assert_eq!(usage.cpu_per_event, per_event(cpu_time, expected.events));
+    }
     Ok(())
 }
 

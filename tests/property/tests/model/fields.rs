@@ -118,6 +118,25 @@ pub(crate) struct WindowFields {
     pub(crate) tree_cpu: Option<SortedValues>,
     /// In bytes.
     pub(crate) tree_memory: Option<SortedValues>,
+    /// `None` if some of the runs may no longer be recorded.
+    pub(crate) cpu_time: Option<Duration>,
     pub(crate) events: u64,
     pub(crate) crashes: u64,
+}
+
+/// The public fields of a version's usage.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct VersionFields {
+    pub(crate) version: Option<String>,
+    /// Runs and crashes; `None` if some of the runs may no longer be recorded.
+    pub(crate) runs_and_crashes: Option<(usize, u64)>,
+    pub(crate) sample_count: usize,
+    pub(crate) time: Duration,
+    /// In thousandths of a percent.
+    pub(crate) cpu: Option<SortedValues>,
+    /// In bytes.
+    pub(crate) memory: Option<SortedValues>,
+    /// `None` as above.
+    pub(crate) cpu_time: Option<Duration>,
+    pub(crate) events: u64,
 }

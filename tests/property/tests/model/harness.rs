@@ -12,7 +12,7 @@ use proptest::test_runner::TestCaseError;
 use crate::Checked;
 use crate::agreement::{
     aggregates_agree, iteration_agrees, points_agree, sample_ages_agree, samples, snapshot_fields,
-    usage_agrees,
+    usage_agrees, versions_agree,
 };
 use crate::fields::{PluginFields, SampleFields, SnapshotFields};
 use crate::host::{Host, HostPlugin};
@@ -324,6 +324,9 @@ impl Harness {
             }
             for (view, expected) in snapshot.plugins().zip(self.oracle.windows(window)) {
                 aggregates_agree(view, window, expected)?;
+            }
+            for (view, expected) in snapshot.plugins().zip(self.oracle.versions(window)) {
+                versions_agree(view, window, &expected)?;
             }
         }
         Ok(())

@@ -7,7 +7,8 @@ use std::time::{Duration, SystemTime};
 use plugmeter::{PluginState, ReadError, RunEnd, RunId, Window};
 
 use crate::fields::{
-    PluginFields, RunFields, SampleFields, SnapshotFields, SortedValues, WindowFields,
+    PluginFields, RunFields, SampleFields, SnapshotFields, SortedValues, VersionFields,
+    WindowFields,
 };
 use crate::registration::{RecordedSample, Registration, Run};
 
@@ -459,6 +460,11 @@ impl Oracle {
                 tree_memory: SortedValues::of(
                     samples.iter().filter_map(|sample| sample.tree.memory_bytes),
                 ),
+                cpu_time: are_recorded(registration).then(|| {
+                    let shares =
+                        (0..samples.len()).map(|at| share_nanos(registration, &samples, at));
+                    cpu_time(shares.sum())
+                }),
                 events: match samples.len() {
                     1 => 0,
                     _ => newest.exact_events - oldest.events,
@@ -468,4 +474,105 @@ impl Oracle {
         };
         self.registered().iter().map(sum_up).collect()
     }
+
+    /// The usage of each version over `window`, by plugin; plugins sorted by name.
+    pub(crate) fn versions(&self, window: Window) -> Vec<Vec<VersionFields>> {
+        let of_plugin = |registration: &&Registration| {
+            let samples = self.within(registration, window);
+            versions(registration, &samples)
+        };
+        self.registered().iter().map(of_plugin).collect()
+    }
+}
+
+/// Runs that no sample refers to are removed once there are more.
+fn are_recorded(registration: &Registration) -> bool {
+    registration.runs.len() <= MAX_LISTED_RUNS
+}
+
+fn cpu_time(share_nanos: u128) -> Duration {
+    Duration::from_nanos(u64::try_from(share_nanos / 100_000).expect("tests use little CPU"))
+}
+
+/// The share of a sample times the nanoseconds that it covers. `samples` are those of a window.
+fn share_nanos(registration: &Registration, samples: &[&RecordedSample], at: usize) -> u128 {
+    let sample = samples[at];
+    let Some(share) = sample.tree.cpu.filter(|_| at > 0) else { return 0 };
+    // The newest sample before it that has a share; at least the oldest.
+    let before = (1..at).rev().find(|&at| samples[at].tree.cpu.is_some()).unwrap_or(0);
+    let before = samples[before].at;
+    let began = |run: &Run| run.readings[0].0;
+    let last_read = |run: &Run| run.readings[run.readings.len() - 1].0;
+    let overlaps =
+        |run: &&Run| began(run) < sample.at && (run.is_active() || last_read(run) > before);
+    let runs: Vec<_> = registration.runs.iter().filter(overlaps).collect();
+    let start = runs.first().map_or(before, |run| began(run).max(before));
+    // The newest run, also if it was read once.
+    let newest = registration.runs.iter().rfind(|run| began(run) < sample.at);
+    let end = match newest {
+        Some(run) if sample.run.is_none() && !runs.is_empty() && !run.is_active() => {
+            last_read(run).min(sample.at)
+        }
+        _ => sample.at,
+    };
+    u128::from(share) * (end.saturating_sub(start)).as_nanos()
+}
+
+fn versions(registration: &Registration, samples: &[&RecordedSample]) -> Vec<VersionFields> {
+    let Some((oldest, newest)) = samples.first().zip(samples.last()) else { return Vec::new() };
+    let overlaps = |run: &Run| {
+        run.readings[0].0 < newest.at && run.ended.is_none_or(|(ended, _)| ended >= oldest.at)
+    };
+    // The run to which CPU time and events of a sample belong.
+    let owner = |at: usize| {
+        let sample = samples[at];
+        let before = if at == 0 { sample.at } else { samples[at - 1].at };
+        let ended_since =
+            |run: &&Run| run.ended.is_some_and(|(ended, _)| ended > before && ended <= sample.at);
+        match sample.run {
+            Some((id, ..)) => registration.runs.iter().find(|run| run.id == id),
+            None => registration.runs.iter().rfind(ended_since),
+        }
+    };
+    let owners: Vec<_> = (0..samples.len()).map(owner).collect();
+    // Versions in the order of their newest runs that overlap, or own a sample.
+    let is_owner = |run: &Run| owners.iter().flatten().any(|owner| owner.id == run.id);
+    let mut names: Vec<&str> = Vec::new();
+    for run in registration.runs.iter().filter(|run| overlaps(run) || is_owner(run)) {
+        names.retain(|name| *name != run.version);
+        names.push(run.version);
+    }
+    let usage = |version: &&str| {
+        let owned: Vec<usize> = (0..samples.len())
+            .filter(|&at| owners[at].is_some_and(|run| run.version == *version))
+            .collect();
+        let seen: Vec<usize> =
+            owned.iter().copied().filter(|&at| samples[at].run.is_some()).collect();
+        let runs = registration.runs.iter().filter(|run| run.version == *version);
+        let runs: Vec<_> = runs.filter(|run| overlaps(run)).collect();
+        let are_recorded = are_recorded(registration);
+        let events = |at: usize| match at {
+            0 => 0,
+            _ if at + 1 == samples.len() => samples[at].exact_events - samples[at - 1].events,
+            _ => samples[at].events - samples[at - 1].events,
+        };
+        VersionFields {
+            version: some(version),
+            runs_and_crashes: are_recorded
+                .then(|| (runs.len(), runs.iter().filter(|run| run.is_counted).count() as u64)),
+            sample_count: seen.len(),
+            time: seen
+                .iter()
+                .filter(|&&at| at > 0)
+                .map(|&at| samples[at].at - samples[at - 1].at)
+                .sum(),
+            cpu: SortedValues::of(seen.iter().filter_map(|&at| samples[at].tree.cpu)),
+            memory: SortedValues::of(seen.iter().filter_map(|&at| samples[at].tree.memory_bytes)),
+            cpu_time: are_recorded.then(|| {
+                cpu_time(owned.iter().map(|&at| share_nanos(registration, samples, at)).sum())
+            }),
+            events: owned.iter().map(|&at| events(at)).sum(),
+        }
+    };
+    names.iter().map(usage).collect()
 }

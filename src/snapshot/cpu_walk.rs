@@ -1,0 +1,208 @@
+//! The CPU time of samples, from their shares.
+
+use std::time::Duration;
+
+use super::rows::PluginRows;
+use crate::history::metric::FIRST_MISSING;
+use crate::history::packed::run_key_of;
+use crate::history::timeline::SamplePiece;
+use crate::history::units::CpuShare;
+use crate::time::{MonoNanos, TimePoint};
+
+/// A sum of shares times nanoseconds: exact, so that it does not depend on the order.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct ShareNanos(u128);
+
+impl ShareNanos {
+    pub(super) const fn add(&mut self, other: Self) {
+        self.0 += other.0;
+    }
+
+    /// Rounded down to nanoseconds.
+    pub(super) fn cpu_time(self) -> Duration {
+        let nanos = self.0 / u128::from(CpuShare::PER_CORE);
+        Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
+    }
+}
+
+/// Consecutive samples: all of one run, or without a run.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Part {
+    /// The first of its ticks.
+    pub tick: u64,
+    pub samples: usize,
+    /// The key of the run; 0 for none.
+    pub run: u32,
+    /// When the sample before it was taken. If a run has ended since then, and none is active, the
+    /// part is one sample.
+    pub since: MonoNanos,
+    /// When its last sample was taken.
+    pub until: MonoNanos,
+    pub cpu: ShareNanos,
+    pub events: u64,
+}
+
+/// Calls `each` with all samples from tick `from` on, in parts, oldest first.
+///
+/// CPU time, events and time of a sample are those since the previous one, so the oldest sample has
+/// none. The CPU time is the sample's share, of the process tree if there are trees, times the time
+/// that it covers. That begins with the newest sample before it that has a share, or with the start of
+/// the first run since, if none was read in between; and it ends with the sample, or with the last
+/// reading of the newest run, if none is active.
+///
+/// # Cost
+///
+/// One pass. Where neither the run changes nor a share is missing, a multiplication a sample.
+pub(super) fn walk_parts(rows: PluginRows<'_>, from: u64, mut each: impl FnMut(Part)) {
+    let newest = rows.inner.timeline.newest;
+    let mut walk = Walk { rows, tick: from, newest, previous: None, covered: MonoNanos(0) };
+    let with_trees = rows.inner.info.process_trees;
+    rows.inner.timeline.pieces(rows.record.slot, from, with_trees, |piece| {
+        walk.piece(&piece, &mut each);
+    });
+}
+
+/// The state between two samples.
+struct Walk<'a> {
+    rows: PluginRows<'a>,
+    /// Of the next sample.
+    tick: u64,
+    newest: u64,
+    previous: Option<Previous>,
+    /// The end of what earlier shares cover.
+    covered: MonoNanos,
+}
+
+/// The sample before the next one.
+#[derive(Clone, Copy)]
+struct Previous {
+    at: MonoNanos,
+    run: u32,
+    has_share: bool,
+}
+
+impl Walk<'_> {
+    fn piece(&mut self, piece: &SamplePiece<'_>, each: &mut impl FnMut(Part)) {
+        let mut start = 0;
+        // After a change of the run, or a missing share, the rest of the piece is often uniform again.
+        while start < piece.at.len() {
+            if let Some(part) = self.uniform(&piece.after(start)) {
+                return each(part);
+            }
+            // A piece has at most thirty samples, so looking at the rest after each of them is cheap.
+            each(self.one(&piece.after(start)));
+            start += 1;
+        }
+    }
+
+    /// All samples of the piece as one part; `None` if they have to be looked at one by one.
+    #[inline]
+    fn uniform(&mut self, piece: &SamplePiece<'_>) -> Option<Part> {
+        let previous = self.previous?;
+        let (&first, last_at) = (piece.runs.first()?, piece.at.last()?.mono);
+        let run = run_key_of(first);
+        // Two simple loops, which the compiler vectorizes.
+        let differing = piece.runs.iter().fold(0, |bits, &run| bits | (run ^ first));
+        if run != previous.run || run_key_of(differing) != 0 {
+            return None;
+        }
+        let span = last_at.since(previous.at).as_nanos();
+        let mut cpu = ShareNanos::default();
+        if run == 0 {
+            let has_share = piece.cpu.iter().any(|&share| share < FIRST_MISSING);
+            if has_share || self.has_ended_run(previous.at, last_at) {
+                return None;
+            }
+        } else {
+            let largest = piece.cpu.iter().fold(0, |max, &share| share.max(max));
+            if !previous.has_share || largest >= FIRST_MISSING {
+                return None;
+            }
+            let fits = u128::from(largest) * span <= u128::from(u64::MAX);
+            cpu = ShareNanos(if fits {
+                sum::<u64>(piece, previous.at, |share, nanos| u64::from(share) * nanos).into()
+            } else {
+                sum::<u128>(piece, previous.at, |share, nanos| {
+                    u128::from(share) * u128::from(nanos)
+                })
+            });
+            self.covered = last_at;
+        }
+        Some(self.finish(piece, run, cpu))
+    }
+
+    /// The first sample of the piece.
+    #[cold]
+    fn one(&mut self, piece: &SamplePiece<'_>) -> Part {
+        let piece = piece.first();
+        let at = piece.at[0].mono;
+        let run = run_key_of(piece.runs[0]);
+        let share = Some(piece.cpu[0]).filter(|&share| share < FIRST_MISSING);
+        let mut cpu = ShareNanos::default();
+        match (share, self.previous) {
+            (Some(share), Some(_)) => {
+                let nanos = self.covered_nanos(at, run != 0);
+                cpu = ShareNanos(u128::from(share) * u128::from(nanos));
+                self.covered = at;
+            }
+            // Nothing before the oldest sample counts.
+            (_, None) => self.covered = at,
+            (None, Some(_)) => {}
+        }
+        self.finish(&piece, run, cpu)
+    }
+
+    fn finish(&mut self, piece: &SamplePiece<'_>, run: u32, cpu: ShareNanos) -> Part {
+        let samples = piece.at.len();
+        let until = piece.at[samples - 1].mono;
+        let mut events = 0;
+        if self.previous.is_some() {
+            events = piece.events.iter().map(|&events| u64::from(events)).sum();
+            if self.tick + samples as u64 > self.newest {
+                events += self.rows.unrecorded_events();
+            }
+        }
+        let since = self.previous.map_or(until, |previous| previous.at);
+        let tick = self.tick;
+        let has_share = piece.cpu[samples - 1] < FIRST_MISSING;
+        self.previous = Some(Previous { at: until, run, has_share });
+        self.tick += samples as u64;
+        Part { tick, samples, run, since, until, cpu, events }
+    }
+
+    /// Whether a run ended after `since`, up to `until`.
+    fn has_ended_run(&self, since: MonoNanos, until: MonoNanos) -> bool {
+        let runs = &self.rows.record.runs;
+        let first = runs.get(runs.ended_by(since));
+        first.and_then(|record| record.ended).is_some_and(|ended| ended <= until)
+    }
+
+    /// The length of what the share of a sample at `at` covers.
+    fn covered_nanos(&self, at: MonoNanos, has_run: bool) -> u64 {
+        let (runs, covered) = (&self.rows.record.runs, self.covered);
+        let first = runs.get(runs.read_until(covered)).filter(|record| record.began < at);
+        // Without a run in between, it is the share of descendants that have survived theirs.
+        let start = first.map_or(covered, |record| record.began.max(covered));
+        let mut end = at;
+        if !has_run && first.is_some() {
+            let newest = runs.begun_before(at).checked_sub(1).and_then(|index| runs.get(index));
+            let ended = newest.filter(|record| record.ended.is_some());
+            end = ended.map_or(at, |record| record.last_read.min(at));
+        }
+        end.0.saturating_sub(start.0)
+    }
+}
+
+/// The sum of a product of each share and the nanoseconds since the sample before it.
+#[inline]
+fn sum<T: std::ops::Add<Output = T> + Default>(
+    piece: &SamplePiece<'_>,
+    since: MonoNanos,
+    product: impl Fn(u32, u64) -> T,
+) -> T {
+    let samples = piece.at.iter().zip(piece.cpu);
+    let add = |(sum, since): (T, MonoNanos), (at, &share): (&TimePoint, &u32)| {
+        (sum + product(share, at.mono.0.saturating_sub(since.0)), at.mono)
+    };
+    samples.fold((T::default(), since), add).0
+}
