@@ -30,8 +30,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use plugmeter::{Collector, Config, Snapshot, StartError, StoppedError};
-use plugmeter_demo::Host;
 use plugmeter_demo::arguments::UsageError;
+use plugmeter_demo::{Host, Role};
 
 use crate::options::{Options, Request};
 use crate::progress::Progress;
@@ -107,8 +107,14 @@ fn tend_children(host: &mut Host, collector: &Collector, length: Duration) -> io
     let reader = collector.reader();
     let mut progress = Progress::new(length);
     let start = Instant::now();
+    let mut is_reloaded = false;
     while let Some(left) = length.checked_sub(start.elapsed()) {
         host.tend()?;
+        // The second half of the time shows a second version.
+        if !is_reloaded && left <= length / 2 {
+            host.reload(Role::Events)?;
+            is_reloaded = true;
+        }
         progress.show(&reader.snapshot());
         thread::sleep(left.min(TEND_INTERVAL));
     }

@@ -4,7 +4,8 @@ use std::fmt;
 use std::time::SystemTime;
 
 use plugmeter::{
-    Aggregates, PluginView, Run, Sample, SamplerStats, Snapshot, SystemMetrics, Window,
+    Aggregates, PluginView, Run, Sample, SamplerStats, Snapshot, SystemMetrics, VersionUsage,
+    Window,
 };
 use plugmeter_demo::Role;
 use serde::Serialize;
@@ -57,6 +58,7 @@ impl Report {
         PluginDocument {
             current: view.current(),
             aggregates: view.aggregates(self.window),
+            versions: view.versions(self.window),
             runs: self.runs(view.name()).collect(),
         }
     }
@@ -80,6 +82,7 @@ impl fmt::Display for Report {
             self.write_plugin(f, view)?;
         }
         writeln!(f, "Findings:\n\n{}\n", self.closing.findings())?;
+        self.write_reload(f)?;
         self.write_maxima(f)?;
         writeln!(f, "Totals           {}", self.closing.system())?;
         write!(f, "Sampler          {}", cost(&self.closing.sampler()))
@@ -110,6 +113,17 @@ impl Report {
             writeln!(f, "  descendants {cpu:>35.2} s of CPU, also of those that have ended")?;
         }
         writeln!(f)
+    }
+
+    /// The report of the plugin that was reloaded: its second version costs more per event.
+    fn write_reload(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.closing.plugin(Role::Events.name()) {
+            Some(view) => {
+                writeln!(f, "A plugin that was reloaded, as a message for a chat:\n")?;
+                writeln!(f, "{}\n", view.report(self.window))
+            }
+            None => Ok(()),
+        }
     }
 
     /// The plugins with the largest aggregates.
@@ -189,5 +203,6 @@ struct Document<'a> {
 struct PluginDocument<'a> {
     current: Option<Sample<'a>>,
     aggregates: Option<Aggregates>,
+    versions: Vec<VersionUsage>,
     runs: Vec<&'a Run>,
 }

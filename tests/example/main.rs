@@ -49,6 +49,10 @@ fn has_worked(document: &Value) -> bool {
         && varies(&aggregates("bursty")["cpu"])
         && varies(&aggregates("leaky")["memory_mb"])
         && aggregates("events")["events_per_second"].as_f64() > Some(0.0)
+        && plugin(document, "events")["versions"].as_array().is_some_and(|versions| {
+            versions.len() == 2
+                && versions.iter().all(|usage| usage["events"].as_u64() >= Some(100))
+        })
         && aggregates("crashy")["crashes"].as_f64() >= Some(1.0)
         && plugin(document, "crashy")["runs"].as_array().is_some_and(|runs| runs.len() >= 2)
         && (!cfg!(target_os = "linux") || has_worked_by_others(plugin(document, "wrapper")))
@@ -90,6 +94,13 @@ fn six_plugins_behave_and_leave_no_process() {
     let events = &plugin(&document, "events")["aggregates"];
     assert!(number(&events["events"]) > 0.0, "{events:#}");
     assert!(number(&events["events_per_second"]) > 0.0, "{events:#}");
+
+    let versions = plugin(&document, "events")["versions"].as_array().unwrap();
+    let names: Vec<_> = versions.iter().map(|usage| &usage["version"]).collect();
+    assert_eq!(names, ["1.0", "2.0"], "{versions:#?}");
+    let cost = |nth: usize| number(&versions[nth]["cpu_ms_per_event"]);
+    // The second version works three times as long. The rest of the cost is the same in both.
+    assert!(cost(1) > 1.5 * cost(0), "{versions:#?}");
 
     let crashy = plugin(&document, "crashy");
     assert!(number(&crashy["aggregates"]["crashes"]) >= 1.0, "{crashy:#}");
@@ -144,9 +155,14 @@ fn text_output_lists_plugins_and_sampler_cost() {
     for name in ["steady", "bursty", "leaky", "events", "crashy", "wrapper"] {
         assert!(text.contains(&format!("\n{name}: ")), "no {name} in {text}");
     }
-    for part in
-        ["over the last 500ms", "\nFindings:\n\n", "6 plugins, ", "of one core; ", " missed"]
-    {
+    for part in [
+        "over the last 500ms",
+        "\nFindings:\n\n",
+        "\nevents 2.0: ",
+        "6 plugins, ",
+        "of one core; ",
+        " missed",
+    ] {
         assert!(text.contains(part), "no {part:?} in {text}");
     }
 }

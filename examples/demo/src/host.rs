@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use plugmeter::{Collector, EventCounter, Plugin, PluginChild};
 
-use crate::worker::Role;
+use crate::worker::{Role, SECOND_VERSION};
 
 /// The time from the exit of a process to the start of the next.
 const BACKOFF: Duration = Duration::from_millis(200);
@@ -49,6 +49,17 @@ impl Host {
         self.children.iter_mut().try_for_each(Child::tend)
     }
 
+    /// Replaces the process of the role's plugin by one of its second version, as a hot reload does:
+    /// the new process is started before the old one is stopped.
+    ///
+    /// # Errors
+    ///
+    /// If a process cannot be started, waited for or killed.
+    pub fn reload(&mut self, role: Role) -> io::Result<()> {
+        let mut children = self.children.iter_mut();
+        children.find(|child| child.role == role).map_or(Ok(()), Child::reload)
+    }
+
     /// Stops all children: requests all of them to exit, then waits for each, and kills those that
     /// do not exit within two seconds.
     ///
@@ -72,6 +83,7 @@ struct Child {
     /// When to start the next process if there is none.
     due: Instant,
     started: u32,
+    is_reloaded: bool,
 }
 
 #[derive(Debug)]
@@ -89,6 +101,7 @@ impl Child {
             process: None,
             due: Instant::now(),
             started: 0,
+            is_reloaded: false,
         }
     }
 
@@ -105,14 +118,33 @@ impl Child {
     }
 
     fn start(&mut self) -> io::Result<()> {
-        let version = format!("1.{}", self.started);
-        let mut child = self.plugin.spawn(&mut self.role.command(&self.program), &version)?;
+        let mut command = self.role.command(&self.program);
+        let version = if self.is_reloaded {
+            command.env(SECOND_VERSION, "1");
+            "2.0".to_owned()
+        } else {
+            format!("1.{}", self.started)
+        };
+        let mut child = self.plugin.spawn(&mut command, &version)?;
         self.started += 1;
         let stdout = child.stdout.take();
         // Stored first: from here on the child is waited for, whatever else fails.
         let process = self.process.insert(Process { child, listener: None });
         if let Some(stdout) = stdout {
             process.listener = Some(count_lines(stdout, self.plugin.events().clone())?);
+        }
+        Ok(())
+    }
+
+    fn reload(&mut self) -> io::Result<()> {
+        let old = self.process.take();
+        self.is_reloaded = true;
+        self.start()?;
+        if let Some(mut old) = old {
+            old.child.stop(SHUTDOWN_TIMEOUT)?;
+            if let Some(listener) = old.listener {
+                let _ = listener.join(); // its pipe has ended
+            }
         }
         Ok(())
     }

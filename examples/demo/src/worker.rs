@@ -10,6 +10,10 @@ use std::time::{Duration, Instant};
 
 /// The first argument of a child process that runs a plugin; the second is the role's name.
 pub const WORKER: &str = "--worker";
+/// Set in the environment of a process that runs the second version of its plugin.
+pub(crate) const SECOND_VERSION: &str = "PLUGMETER_DEMO_SECOND_VERSION";
+/// The work for one event: that of the second version takes three times as long.
+const EVENT_WORK: Duration = Duration::from_micros(200);
 /// The length of one period of a duty cycle.
 const PERIOD: Duration = Duration::from_millis(40);
 /// How long the crashing plugin works before it crashes.
@@ -28,7 +32,7 @@ const WORKERS: usize = 2;
 const BETWEEN_JOBS: Duration = Duration::from_millis(100);
 
 /// The load pattern of a plugin; [`habit`](Self::habit) describes each.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
     /// A constant share of one core.
     Steady,
@@ -188,8 +192,13 @@ fn leak() -> ! {
 /// Writes events until the pipe is closed, which means that the host has exited.
 fn emit_events() -> ExitCode {
     let mut out = io::stdout().lock();
+    let work = EVENT_WORK * if env::var_os(SECOND_VERSION).is_some() { 3 } else { 1 };
     for first in (1u64..).step_by(EVENTS) {
         for nth in 0..EVENTS as u64 {
+            let start = Instant::now();
+            while start.elapsed() < work {
+                hint::spin_loop();
+            }
             if writeln!(out, "event {}", first + nth).is_err() {
                 return ExitCode::SUCCESS;
             }

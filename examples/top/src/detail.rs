@@ -19,6 +19,8 @@ use crate::text::{
 const WIDE: u16 = 120;
 /// The width of the numbers beside a graph.
 const GUTTER: u16 = 8;
+/// The number of versions that are compared.
+const MAX_VERSIONS: usize = 2;
 const MB: f64 = 1_048_576.0;
 
 pub fn draw(buf: &mut Buffer, area: Rect, scene: &Scene<'_>, facts: &Facts<'_>, app: &mut App) {
@@ -42,6 +44,12 @@ pub fn draw(buf: &mut Buffer, area: Rect, scene: &Scene<'_>, facts: &Facts<'_>, 
     if let Some(kinds) = kinds(facts) {
         if y < area.bottom() {
             put(buf, (area.x + 2, y), area.width.saturating_sub(2), &kinds, style::PLAIN);
+        }
+        y += 1;
+    }
+    for version in versions(scene, facts) {
+        if y < area.bottom() {
+            put(buf, (area.x + 2, y), area.width.saturating_sub(2), &version, style::PLAIN);
         }
         y += 1;
     }
@@ -124,6 +132,15 @@ fn kinds(facts: &Facts<'_>) -> Option<String> {
         .map(|(kind, events)| format!("{kind} {}", count(events)))
         .collect();
     (!kinds.is_empty()).then(|| format!("events by kind: {}", kinds.join(" · ")))
+}
+
+/// The newest versions, if there are several, and what they have used in the window.
+fn versions(scene: &Scene<'_>, facts: &Facts<'_>) -> Vec<String> {
+    let versions = facts.view.versions(scene.window);
+    if versions.len() < 2 {
+        return Vec::new();
+    }
+    versions.iter().rev().take(MAX_VERSIONS).map(|usage| format!("version {usage}")).collect()
 }
 
 fn cpu(buf: &mut Buffer, area: Rect, scene: &Scene<'_>, facts: &Facts<'_>) {

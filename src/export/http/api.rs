@@ -175,6 +175,7 @@ pub(super) async fn plugin(
     out.field("pid", &view.pid());
     out.field("current", &PluginRow::new(view, thresholds));
     out.field("aggregates", &view.aggregates(window));
+    out.field("versions", &view.versions(window));
     out.key("runs");
     out.0.push(b'[');
     view.runs().for_each(|run| out.element(run));

@@ -9,9 +9,11 @@ use super::format::{self, NONE, UNKNOWN};
 use super::row::Row;
 use super::time_range::time_range;
 use crate::findings::Thresholds;
-use crate::format::number::precise_duration;
+use crate::format::number::{human_duration, precise_duration};
+use crate::format::report::Cost;
 use crate::{
-    Aggregates, CurrentUsage, PluginState, PluginView, Run, RunEnd, RunId, Snapshot, Window,
+    Aggregates, CurrentUsage, PluginState, PluginView, Run, RunEnd, RunId, Snapshot, VersionUsage,
+    Window,
 };
 
 /// The values of the page of one plugin.
@@ -27,6 +29,8 @@ pub(super) struct PluginDetail<'a> {
     pub times: [u64; 3],
     /// The name and the count of each kind of events.
     pub kinds: Vec<[String; 2]>,
+    /// Empty with fewer than two versions; the newest first.
+    pub versions: Vec<[String; 8]>,
     /// Newest first.
     pub runs: Vec<RunRow<'a>>,
 }
@@ -80,9 +84,31 @@ impl<'a> PluginDetail<'a> {
                 .event_counts()
                 .map(|(kind, count)| [kind.to_owned(), format::count(count)])
                 .collect(),
+            versions: version_rows(&view.versions(window)),
             runs: view.runs().rev().map(|run| RunRow::new(run, snapshot)).collect(),
         }
     }
+}
+
+/// Name, runs, time, average CPU, average memory, events, CPU time per event and crashes.
+fn version_rows(versions: &[VersionUsage]) -> Vec<[String; 8]> {
+    if versions.len() < 2 {
+        return Vec::new();
+    }
+    let or_none = |text: Option<String>| text.unwrap_or_else(|| NONE.to_owned());
+    let row = |usage: &VersionUsage| {
+        [
+            or_none(usage.version.as_deref().map(str::to_owned)),
+            usage.runs.to_string(),
+            human_duration(usage.time),
+            or_none(usage.cpu.map(|cpu| format::percent(cpu.avg))),
+            or_none(usage.memory.map(|memory| format::memory(memory.avg as u64))),
+            format::count(usage.events),
+            or_none(usage.cpu_per_event.map(|cost| Cost(cost).to_string())),
+            usage.crashes.to_string(),
+        ]
+    };
+    versions.iter().rev().map(row).collect()
 }
 
 fn state_and_findings(state: PluginState, row: &Row<'_>) -> Vec<Segment> {

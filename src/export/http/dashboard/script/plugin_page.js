@@ -10,6 +10,7 @@ function updatePluginPage(data) {
     updateChart(section, data.charts[index], data.times);
   });
   updateTable($('kinds'), data.kinds);
+  updateTable($('versions'), data.versions);
   updateRuns(data.runs);
 }
 
