@@ -354,3 +354,21 @@ fn values_without_trees_are_those_of_the_process() {
     assert!(["1.0", "4.0"].iter().all(|value| shell.contains(value)), "{shell:?}");
     assert_eq!(shell.last(), Some(&"–"), "processes");
 }
+
+#[test]
+fn plugin_screen_has_kinds_and_versions() {
+    let mut host = TestHost::new();
+    host.run("dice", 1, 10, 8);
+    host.plugin("dice").event_counter("command").unwrap().add(1_200);
+    host.plugin("dice").event_counter("message").unwrap();
+    host.ticks(4);
+    host.run("dice", 2, 30, 8);
+    host.ticks(4);
+    let mut app = App::default();
+    press(&mut app, [KeyCode::Enter]);
+    let lines = host.lines(&mut app, (140, 40), Duration::ZERO);
+    let has = |text: &str| lines.iter().any(|line| line.trim_start().starts_with(text));
+    assert!(has("events by kind: command 1200 · message 0"), "{lines:#?}");
+    assert!(has("version v2: 1 run, 20s; CPU avg 30.00 %"), "{lines:#?}");
+    assert!(has("version v1: 1 run, 15s; CPU avg 10.00 %"), "{lines:#?}");
+}

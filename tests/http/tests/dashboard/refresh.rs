@@ -104,6 +104,7 @@ fn plugin_page_has_charts_aggregates_and_runs() {
     sim.tick(|_| Observed::from(usage(2_500)));
     sim.tick(|_| Observed::Signaled(11));
     dice.events().add(30);
+    dice.event_counter("<command>").unwrap().add(1_200);
     dice.started(18, "1.1");
     sim.tick(|_| Observed::from(usage(1_000)));
     sim.tick(|_| Observed::from(usage(3_000)));
@@ -126,6 +127,16 @@ fn plugin_page_has_charts_aggregates_and_runs() {
     assert_eq!(run(0), (Some(18), Some("running"), Some(false)), "newest first");
     assert_eq!(run(1), (Some(17), Some("signal 11"), Some(true)));
     assert!(whole.contains("signal 11"));
+    assert_eq!(data["kinds"], value!([["<command>", "1,200"]]));
+    assert!(whole.contains("<bdi>&#60;command&#62;</bdi></td><td class=\"num\">1,200</td>"));
+    let of_version = |nth: usize| {
+        let row: Vec<_> = (0..8).map(|at| data["versions"][nth][at].as_str().unwrap()).collect();
+        (row[0], row[1], row[5], row[7])
+    };
+    // Name, runs, events and crashes, newest first.
+    assert_eq!(of_version(0), ("1.1", "1", "1,230", "0"));
+    assert_eq!(of_version(1), ("1.0", "1", "0", "1"));
+    assert!(whole.contains("CPU per event"));
     // Two samples are in the last ten seconds, both of the second run.
     let last = json(address, "/page/plugin?name=dice&window=10");
     assert_eq!(last["charts"][0]["stats"][3], "20.0\u{a0}%");
