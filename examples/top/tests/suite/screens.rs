@@ -365,8 +365,9 @@ fn plugin_screen_has_kinds_and_versions() {
     host.run("dice", 2, 30, 8);
     host.ticks(4);
     let mut app = App::default();
+    host.lines(&mut app, (140, 40), NOW);
     press(&mut app, [KeyCode::Enter]);
-    let lines = host.lines(&mut app, (140, 40), Duration::ZERO);
+    let lines = host.lines(&mut app, (140, 40), NOW);
     let has = |text: &str| lines.iter().any(|line| line.trim_start().starts_with(text));
     assert!(has("events by kind: command 1200 · message 0"), "{lines:#?}");
     assert!(has("version v2: 1 run, 20s; CPU avg 30.00 %"), "{lines:#?}");
