@@ -9,11 +9,9 @@
 //! after the cgroup was removed, when the rule may still learn of CPU time that the cgroup had counted
 //! before.
 
-use std::time::Duration;
-
 use crate::history::units::{CpuShare, CpuTime};
 use crate::sync::cgroup::{CgroupReadError, CgroupReader, CgroupReading};
-use crate::time::{MonoNanos, duration_nanos};
+use crate::time::MonoNanos;
 
 /// Measures the descendants of one plugin's processes from the report of a run on.
 #[derive(Debug)]
@@ -121,7 +119,7 @@ impl CgroupMeter {
         total: CpuTime,
         by_rule: Option<CpuShare>,
         now: MonoNanos,
-        min_interval: Duration,
+        min_nanos: u64,
     ) -> Option<CpuShare> {
         let (from, before) = self.taken;
         if self.cgroup.is_none() {
@@ -131,7 +129,7 @@ impl CgroupMeter {
             return by_rule;
         }
         let wall = self.counted_at.0.saturating_sub(from.0);
-        if wall == 0 || wall < duration_nanos(min_interval) {
+        if wall == 0 || wall < min_nanos {
             return None;
         }
         self.taken = (self.counted_at, total);

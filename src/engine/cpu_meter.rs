@@ -1,10 +1,8 @@
 //! The CPU share between readings of one plugin's processes.
 
-use std::time::Duration;
-
 use crate::history::units::{CpuShare, CpuTime};
 use crate::os::reading::Reading;
-use crate::time::{MonoNanos, duration_nanos};
+use crate::time::MonoNanos;
 
 /// The readings of one run since its plugin's last sample with a CPU value: the parts of the first
 /// and the last reading that a share needs.
@@ -143,12 +141,12 @@ impl CpuMeter {
     }
 
     /// The share since the last value; a new interval begins. `None` if the interval is shorter than
-    /// `min_interval`: then it continues.
+    /// `min_nanos`: then it continues.
     #[inline]
     pub(crate) fn take(
         &mut self,
         active: Option<&mut ReadingSpan>,
-        min_interval: Duration,
+        min_nanos: u64,
     ) -> Option<CpuShare> {
         let running = active.as_ref().and_then(|span| span.measured());
         let all = match (self.ended, running) {
@@ -156,7 +154,7 @@ impl CpuMeter {
             (ended, running) => ended.or(running)?,
         };
         let wall = all.end.0.saturating_sub(all.start.0);
-        if wall < duration_nanos(min_interval) {
+        if wall < min_nanos {
             return None;
         }
         self.ended = None;
@@ -169,12 +167,19 @@ impl CpuMeter {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
-    const MS: Duration = Duration::from_millis(1);
+    /// A millisecond in nanoseconds.
+    const MS: u64 = 1_000_000;
+
+    fn cpu(millis: u32) -> CpuTime {
+        Duration::from_millis(millis.into()).into()
+    }
 
     fn reading(at_ms: u32, cpu_ms: u32) -> Reading {
-        Reading::new(MonoNanos(1_000_000 * u64::from(at_ms)), (cpu_ms * MS).into(), None)
+        Reading::new(MonoNanos(1_000_000 * u64::from(at_ms)), cpu(cpu_ms), None)
     }
 
     #[test]
@@ -216,7 +221,7 @@ mod tests {
     #[test]
     fn last_reading_never_reduces_time_or_cpu() {
         let mut span = ReadingSpan::starting_with(&reading(0, 0)).unwrap();
-        assert_eq!(span.push_last(&reading(100, 40)), (40 * MS).into());
+        assert_eq!(span.push_last(&reading(100, 40)), cpu(40));
         // The sampler's own reading was later: of the same value, then with a coarser step.
         assert_eq!(span.push_last(&reading(90, 40)), CpuTime::default());
         assert_eq!(span.push_last(&reading(90, 30)), CpuTime::default());
@@ -227,7 +232,7 @@ mod tests {
     fn decreasing_cpu_time_restarts_span() {
         let mut span = ReadingSpan::starting_with(&reading(0, 500)).unwrap();
         assert_eq!(span.push(&reading(100, 20)), None);
-        assert_eq!(span.push(&reading(200, 30)), Some((10 * MS).into()));
+        assert_eq!(span.push(&reading(200, 30)), Some(cpu(10)));
         assert_eq!(CpuMeter::default().take(Some(&mut span), MS), Some(CpuShare(10_000)));
     }
 
@@ -238,7 +243,7 @@ mod tests {
         let mut span = ReadingSpan::starting_with(&reading(0, 0)).unwrap();
         assert_eq!(span.push(&unknown(100)), None);
         assert_eq!(CpuMeter::default().take(Some(&mut span), MS), None);
-        assert_eq!(span.push(&reading(200, 50)), Some((50 * MS).into()));
+        assert_eq!(span.push(&reading(200, 50)), Some(cpu(50)));
         assert_eq!(CpuMeter::default().take(Some(&mut span), MS), Some(CpuShare(25_000)));
     }
 }

@@ -1,8 +1,6 @@
 //! The process trees of the plugins: connects the trackers, which read the roots, with the rule, which
 //! counts the descendants.
 
-use std::time::Duration;
-
 use super::cgroup_meter::{CgroupMeter, NewRun};
 use super::process_tree::roots::NewRoot;
 use super::process_tree::{
@@ -344,7 +342,7 @@ impl<M> PluginTrees<M> {
         own: PackedSample,
         own_cpu: impl FnOnce() -> CpuTime,
         now: MonoNanos,
-        min_interval: Duration,
+        min_nanos: u64,
     ) -> Option<TreeTick> {
         if !self.is_enabled {
             return None;
@@ -385,9 +383,9 @@ impl<M> PluginTrees<M> {
         let others_share = if has_run && own.cpu().is_none() {
             None
         } else {
-            let by_rule = self.share(id, now, min_interval);
+            let by_rule = self.share(id, now, min_nanos);
             match self.cgroup(slot) {
-                Some(cgroup) => cgroup.take_share(others_cpu, by_rule, now, min_interval),
+                Some(cgroup) => cgroup.take_share(others_cpu, by_rule, now, min_nanos),
                 None => by_rule,
             }
         };
@@ -416,10 +414,10 @@ impl<M> PluginTrees<M> {
     }
 
     /// The share of a tree's descendants, which is taken once a tick.
-    fn share(&mut self, id: TreeId, now: MonoNanos, min_interval: Duration) -> Option<CpuShare> {
+    fn share(&mut self, id: TreeId, now: MonoNanos, min_nanos: u64) -> Option<CpuShare> {
         let plugin = self.plugins.get_mut(id.0 as usize)?;
         if plugin.share_at != now {
-            plugin.share = self.rule.take_share(id, now, min_interval);
+            plugin.share = self.rule.take_share(id, now, min_nanos);
             plugin.share_at = now;
         }
         plugin.share

@@ -15,7 +15,7 @@ pub(crate) mod unreported;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use self::active_run::{ActiveRun, MIN_CPU_INTERVAL};
+use self::active_run::{ActiveRun, MIN_CPU_NANOS};
 use super::cpu_meter::CpuMeter;
 use super::effects::{Cause, Effects, PendingCrash, Warning};
 use super::plugin_trees::PluginTrees;
@@ -59,8 +59,9 @@ pub(crate) struct PluginTracker<P> {
     /// Something differs from the published record.
     is_changed: bool,
     meter: CpuMeter,
-    /// The shortest interval that gives a CPU share, of the newest process that was read.
-    min_interval: Duration,
+    /// The shortest interval that gives a CPU share, in nanoseconds, of the newest process that was
+    /// read.
+    min_nanos: u64,
     /// Whether the process of the active run is suspended; `None` if unknown.
     is_suspended: Option<bool>,
     /// [`RareDetails::unreported`] holds processes.
@@ -172,7 +173,7 @@ impl<P> PluginTracker<P> {
             read_error: None,
             is_changed: true,
             meter: CpuMeter::default(),
-            min_interval: MIN_CPU_INTERVAL,
+            min_nanos: MIN_CPU_NANOS,
             is_suspended: None,
             awaits_status: false,
             has_tree_readings: false,

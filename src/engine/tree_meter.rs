@@ -1,7 +1,5 @@
 //! The values of a process tree, from readings of the process and of its descendants.
 
-use std::time::Duration;
-
 use super::cpu_meter::{CpuMeter, ReadingSpan};
 use crate::history::packed::PackedSample;
 use crate::history::tree_row::TreeValues;
@@ -95,13 +93,13 @@ impl TreeMeter {
 
     /// The tree's values of a tick. `own` is the sample of the process, whose share begins anew if it
     /// has one: then that of the descendants does too.
-    pub(crate) fn take(&mut self, own: PackedSample, min_interval: Duration) -> TreeTick {
+    pub(crate) fn take(&mut self, own: PackedSample, min_nanos: u64) -> TreeTick {
         let tree = self.newest.take();
         let others_share = match (own.run(), own.cpu()) {
             // The interval continues, as that of the process does.
             (Some(_), None) => None,
-            (Some(_), Some(_)) => self.meter.take(self.span.as_mut(), min_interval),
-            (None, _) => self.meter.take(None, min_interval),
+            (Some(_), Some(_)) => self.meter.take(self.span.as_mut(), min_nanos),
+            (None, _) => self.meter.take(None, min_nanos),
         };
         // A size below 1 KiB is recorded as 0, and known.
         let own_resident = own.resident().and_then(|bytes| ResidentBytes::new(bytes.max(1)));
@@ -213,7 +211,7 @@ mod tests {
         let mut meter = TreeMeter::default();
         let take = |meter: &mut TreeMeter, reading: Option<TreeReading>, seconds| {
             meter.push(reading, at(seconds), at(seconds - 1));
-            let tick = meter.take(own(Some(0), 1, 1), Duration::from_millis(1));
+            let tick = meter.take(own(Some(0), 1, 1), 1_000_000);
             (tick.others_share.map(|share| share.0), tick.others_cpu.0 / 1_000_000_000)
         };
         assert_eq!(take(&mut meter, Some(reading(1)), 11), (Some(100_000), 1));

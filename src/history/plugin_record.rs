@@ -21,7 +21,7 @@ pub(crate) struct PluginRecord {
     pub runs: RunLog,
     pub crash_count: u64,
     /// The names of its kinds of events, in the order of their creation; `None` without one.
-    pub event_kinds: Option<Arc<[Arc<str>]>>,
+    pub event_kinds: Option<Arc<Vec<Arc<str>>>>,
     /// Runs whose end is unknown.
     pub unknown_end_count: u64,
     /// Runs whose end was unknown when it was detected: never decreases.
@@ -40,7 +40,7 @@ pub(crate) struct PluginRecord {
 impl PluginRecord {
     /// The active run: only the newest run can be active.
     pub(crate) fn active_run(&self) -> Option<&RunRecord> {
-        self.runs.last().filter(|record| record.ended.is_none())
+        self.runs.last().filter(|record| record.ended().is_none())
     }
 }
 

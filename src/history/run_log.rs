@@ -22,8 +22,8 @@ pub(crate) struct RunRecord {
     pub began: MonoNanos,
     /// When its last reading was taken. Set once it has ended.
     pub last_read: MonoNanos,
-    /// When it ended, on the monotonic clock.
-    pub ended: Option<MonoNanos>,
+    /// When it ended, once it has: see [`ended`](Self::ended).
+    pub ended_mono: MonoNanos,
     /// The last tick whose sample refers to it; 0 for none. Set once it has ended.
     pub last_tick: u64,
     /// Crash or no crash is decided: no later report or exit counts the run.
@@ -42,16 +42,21 @@ impl RunRecord {
         run_key(self.number) == key
     }
 
+    /// When it ended, on the monotonic clock.
+    pub(crate) const fn ended(&self) -> Option<MonoNanos> {
+        if self.run.ended_at.is_some() { Some(self.ended_mono) } else { None }
+    }
+
     /// Records that the run has ended.
     pub(crate) const fn finish(&mut self, at: &TimePoint, last_tick: u64) {
         self.run.ended_at = Some(at.wall);
-        self.ended = Some(at.mono);
+        self.ended_mono = at.mono;
         self.last_tick = last_tick;
     }
 
     /// When it ended, on both clocks: one for the order, one for display.
     pub(crate) fn end_times(&self) -> Option<(MonoNanos, SystemTime)> {
-        self.ended.zip(self.run.ended_at)
+        self.ended().zip(self.run.ended_at)
     }
 
     /// Records how it ended, as far as that is better than what is recorded already.
@@ -115,12 +120,12 @@ impl RunLog {
 
     /// The number of runs that had ended by `at`. Runs end in order.
     pub(crate) fn ended_by(&self, at: MonoNanos) -> usize {
-        self.partition_point(|record| record.ended.is_some_and(|ended| ended <= at))
+        self.partition_point(|record| record.ended().is_some_and(|ended| ended <= at))
     }
 
     /// The number of runs that have ended, and were not read after `at`.
     pub(crate) fn read_until(&self, at: MonoNanos) -> usize {
-        self.partition_point(|record| record.ended.is_some() && record.last_read <= at)
+        self.partition_point(|record| record.ended().is_some() && record.last_read <= at)
     }
 
     /// The number of runs that began before `at`.
@@ -131,12 +136,12 @@ impl RunLog {
     /// The newest run that ended after `since`, up to `until`.
     pub(crate) fn last_ended(&self, since: MonoNanos, until: MonoNanos) -> Option<&RunRecord> {
         let newest = self.get(self.ended_by(until).checked_sub(1)?)?;
-        newest.ended.is_some_and(|ended| ended > since).then_some(newest)
+        newest.ended().is_some_and(|ended| ended > since).then_some(newest)
     }
 
     /// The runs that are active, or ended at `at` or later, oldest first.
     pub(crate) fn since(&self, at: MonoNanos) -> impl Iterator<Item = &RunRecord> {
-        let first = self.partition_point(|record| record.ended.is_some_and(|ended| ended < at));
+        let first = self.partition_point(|record| record.ended().is_some_and(|ended| ended < at));
         (first..).map_while(|index| self.get(index))
     }
 
@@ -178,7 +183,7 @@ impl RunLog {
         }
         let needed = |record: &RunRecord| {
             let in_history = record.last_tick != 0 && record.last_tick >= oldest_tick;
-            in_history || record.crash_pending || record.ended.is_none()
+            in_history || record.crash_pending || record.ended().is_none()
         };
         let kept = self.iter().enumerate().filter(|(i, record)| *i >= hidden || needed(record));
         if self.len() - kept.clone().count() < CHUNK_LEN {
@@ -216,7 +221,7 @@ mod tests {
             name: CommandName::default(),
             began: MonoNanos(0),
             last_read: MonoNanos(0),
-            ended: None,
+            ended_mono: MonoNanos(0),
             last_tick: 0,
             classified: false,
             crash_pending: false,
@@ -268,16 +273,17 @@ mod tests {
                 let naive = |holds: &dyn Fn(&RunRecord) -> bool| {
                     log.iter().filter(|record| holds(record)).count()
                 };
-                let by = naive(&|record| record.ended.is_some_and(|ended| ended <= mono));
+                let by = naive(&|record| record.ended().is_some_and(|ended| ended <= mono));
                 assert_eq!(log.ended_by(mono), by);
                 assert_eq!(log.begun_before(mono), naive(&|record| record.began < mono));
-                let read = |record: &RunRecord| record.ended.is_some() && record.last_read <= mono;
+                let read =
+                    |record: &RunRecord| record.ended().is_some() && record.last_read <= mono;
                 assert_eq!(log.read_until(mono), naive(&read));
-                let since = naive(&|record| record.ended.is_none_or(|ended| ended >= mono));
+                let since = naive(&|record| record.ended().is_none_or(|ended| ended >= mono));
                 assert_eq!(log.since(mono).count(), since);
                 let last = log.last_ended(MonoNanos(at.saturating_sub(10)), mono);
                 let is_within = |record: &&RunRecord| {
-                    record.ended.is_some_and(|ended| ended <= mono && ended.0 + 10 > at.max(10))
+                    record.ended().is_some_and(|ended| ended <= mono && ended.0 + 10 > at.max(10))
                 };
                 assert_eq!(number(last), number(log.iter().rfind(is_within)), "{len} runs, {at}");
             }

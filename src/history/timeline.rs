@@ -46,13 +46,13 @@ impl SamplePiece<'_> {
         }
     }
 
-    /// The first sample alone.
-    pub(crate) fn first(&self) -> Self {
+    /// The first `count` samples.
+    pub(crate) fn first(&self, count: usize) -> Self {
         Self {
-            at: &self.at[..1],
-            cpu: &self.cpu[..1],
-            events: &self.events[..1],
-            runs: &self.runs[..1],
+            at: &self.at[..count],
+            cpu: &self.cpu[..count],
+            events: &self.events[..count],
+            runs: &self.runs[..count],
         }
     }
 }

@@ -83,16 +83,29 @@ struct Previous {
 
 impl Walk<'_> {
     fn piece(&mut self, piece: &SamplePiece<'_>, each: &mut impl FnMut(Part)) {
-        let mut start = 0;
-        // After a change of the run, or a missing share, the rest of the piece is often uniform again.
-        while start < piece.at.len() {
-            if let Some(part) = self.uniform(&piece.after(start)) {
-                return each(part);
-            }
-            // A piece has at most thirty samples, so looking at the rest after each of them is cheap.
-            each(self.one(&piece.after(start)));
-            start += 1;
+        if let Some(part) = self.uniform(piece) {
+            return each(part);
         }
+        let mut start = 0;
+        while start < piece.at.len() {
+            let rest = piece.after(start);
+            let part = match self.like_previous(&rest) {
+                0 => None,
+                count => self.uniform(&rest.first(count)),
+            };
+            let part = part.unwrap_or_else(|| self.one(&rest.first(1)));
+            start += part.samples;
+            each(part);
+        }
+    }
+
+    /// The number of first samples of the run of the previous one that have a share as it has.
+    fn like_previous(&self, piece: &SamplePiece<'_>) -> usize {
+        let Some(previous) = self.previous else { return 0 };
+        let is_like = |(&run, &share): (&u32, &u32)| {
+            run_key_of(run) == previous.run && (share < FIRST_MISSING) == previous.has_share
+        };
+        piece.runs.iter().zip(piece.cpu).take_while(|sample| is_like(*sample)).count()
     }
 
     /// All samples of the piece as one part; `None` if they have to be looked at one by one.
@@ -131,10 +144,8 @@ impl Walk<'_> {
         Some(self.finish(piece, run, cpu))
     }
 
-    /// The first sample of the piece.
-    #[cold]
+    /// A piece of one sample.
     fn one(&mut self, piece: &SamplePiece<'_>) -> Part {
-        let piece = piece.first();
         let at = piece.at[0].mono;
         let run = run_key_of(piece.runs[0]);
         let share = Some(piece.cpu[0]).filter(|&share| share < FIRST_MISSING);
@@ -149,7 +160,7 @@ impl Walk<'_> {
             (_, None) => self.covered = at,
             (None, Some(_)) => {}
         }
-        self.finish(&piece, run, cpu)
+        self.finish(piece, run, cpu)
     }
 
     fn finish(&mut self, piece: &SamplePiece<'_>, run: u32, cpu: ShareNanos) -> Part {
@@ -174,7 +185,7 @@ impl Walk<'_> {
     fn has_ended_run(&self, since: MonoNanos, until: MonoNanos) -> bool {
         let runs = &self.rows.record.runs;
         let first = runs.get(runs.ended_by(since));
-        first.and_then(|record| record.ended).is_some_and(|ended| ended <= until)
+        first.and_then(|record| record.ended()).is_some_and(|ended| ended <= until)
     }
 
     /// The length of what the share of a sample at `at` covers.
@@ -186,7 +197,7 @@ impl Walk<'_> {
         let mut end = at;
         if !has_run && first.is_some() {
             let newest = runs.begun_before(at).checked_sub(1).and_then(|index| runs.get(index));
-            let ended = newest.filter(|record| record.ended.is_some());
+            let ended = newest.filter(|record| record.ended().is_some());
             end = ended.map_or(at, |record| record.last_read.min(at));
         }
         end.0.saturating_sub(start.0)

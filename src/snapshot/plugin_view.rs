@@ -143,7 +143,7 @@ impl<'a> PluginView<'a> {
     pub fn runs(&self) -> impl DoubleEndedIterator<Item = &'a Run> + Clone + use<'a> {
         let start = self.rows.inner.history_start();
         let overlaps = |record: &&RunRecord| {
-            record.ended.is_none_or(|ended| start.is_none_or(|start| ended >= start))
+            record.ended().is_none_or(|ended| start.is_none_or(|start| ended >= start))
         };
         // Runs end in order, so those that overlap the history are the newest ones.
         let runs = &self.record().runs;

@@ -61,7 +61,7 @@ impl<'a> PluginRows<'a> {
     pub(super) fn kind_counts(
         &self,
     ) -> impl ExactSizeIterator<Item = (&'a str, u64)> + Clone + use<'a> {
-        let names = self.record.event_kinds.as_deref().unwrap_or(&[]);
+        let names = self.record.event_kinds.as_deref().map_or(&[][..], Vec::as_slice);
         // The tick that records a kind's name counts it: a name without a count does not occur.
         let counts = self.inner.newest.kind_counts(self.record.slot);
         names.iter().zip(counts).map(|(name, row)| (&**name, row.count))

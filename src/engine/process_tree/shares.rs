@@ -1,13 +1,11 @@
 //! CPU shares, and the list of processes.
 
-use std::time::Duration;
-
 use super::members::Member;
 use super::tree::Tree;
 use super::{ProcessTrees, TreeId};
 use crate::history::units::{CpuShare, CpuTime, ResidentBytes};
 use crate::os::tree::CommandName;
-use crate::time::{MonoNanos, duration_nanos};
+use crate::time::MonoNanos;
 
 /// A living member of a tree, for the list of its processes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,17 +28,17 @@ impl<M> ProcessTrees<M> {
     /// shares, each between its own readings, because a tree is not read at one moment. What cannot
     /// be attributed to a member counts over the time since the last value.
     ///
-    /// `None` if that is shorter than `min_interval`: then the interval continues.
+    /// `None` if that is shorter than `min_nanos`: then the interval continues.
     pub(crate) fn take_share(
         &mut self,
         id: TreeId,
         now: MonoNanos,
-        min_interval: Duration,
+        min_nanos: u64,
     ) -> Option<CpuShare> {
         let tree = self.index_of(id)?;
         let tree = self.trees[tree].as_mut()?;
         let wall = now.0.saturating_sub(tree.taken_at.0);
-        if wall == 0 || wall < duration_nanos(min_interval) {
+        if wall == 0 || wall < min_nanos {
             return None;
         }
         let mut sum = 0;

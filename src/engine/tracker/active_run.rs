@@ -12,10 +12,11 @@ use crate::os::reading::Reading;
 use crate::os::{self, Attach, FoundProcess, Identity, Probe, ReadFailure};
 use crate::snapshot::read_error::ReadError;
 use crate::snapshot::run::{ProcessExit, RunId};
-use crate::time::TimePoint;
+use crate::time::{TimePoint, duration_nanos};
 
-/// The shortest interval that gives a CPU share, unless the clock of the process is coarser.
-pub(super) const MIN_CPU_INTERVAL: Duration = Duration::from_millis(1);
+/// The shortest interval that gives a CPU share, in nanoseconds, unless the clock of the process is
+/// coarser.
+pub(super) const MIN_CPU_NANOS: u64 = 1_000_000;
 
 /// A run that has not ended. The fields that a tick needs come first.
 #[derive(Debug)]
@@ -28,10 +29,8 @@ pub(crate) struct ActiveRun<P> {
     pub cpu_used: Option<CpuTime>,
     /// The largest resident size of its readings, in bytes; 0 is unknown.
     pub peak_memory: u64,
-    /// The exit of its process was detected and queued.
-    exit_detected: bool,
-    /// The shortest interval that gives a CPU share.
-    pub min_interval: Duration,
+    /// The shortest interval that gives a CPU share, in nanoseconds.
+    pub min_nanos: u64,
     pub about: Box<RunDetails>,
 }
 
@@ -58,6 +57,8 @@ pub(crate) struct RunDetails {
     pub is_followed: bool,
     /// The host's thread has spawned its process: all CPU time of the process belongs to the run.
     counts_from_start: bool,
+    /// The exit of its process was detected and queued.
+    exit_detected: bool,
 }
 
 /// The result of checking a process.
@@ -112,6 +113,7 @@ impl<P> ActiveRun<P> {
             is_waited_for: false,
             is_followed: false,
             counts_from_start: false,
+            exit_detected: false,
         };
         let about = Box::new(about);
         Self {
@@ -119,8 +121,7 @@ impl<P> ActiveRun<P> {
             span: None,
             cpu_used: None,
             peak_memory: 0,
-            exit_detected: false,
-            min_interval: MIN_CPU_INTERVAL,
+            min_nanos: MIN_CPU_NANOS,
             about,
         }
     }
@@ -136,7 +137,7 @@ impl<P> ActiveRun<P> {
                 self.process = Some(process);
                 self.about.process_start = process_start;
                 self.about.name = name.unwrap_or_default();
-                self.min_interval = min_interval;
+                self.min_nanos = duration_nanos(min_interval);
                 match reading {
                     Ok(reading) => self.push(&reading),
                     Err(error) => self.about.read_error = Some(error),
@@ -144,12 +145,12 @@ impl<P> ActiveRun<P> {
                 Attach::Found(())
             }
             Attach::Exited(exit) => {
-                self.exit_detected = true;
+                self.about.exit_detected = true;
                 Attach::Exited(exit)
             }
             // The child has existed: it was reaped before this attempt.
             Attach::Rejected(ReadError::PidReused) if self.about.is_waited_for => {
-                self.exit_detected = true;
+                self.about.exit_detected = true;
                 Attach::Exited(ProcessExit::Unknown)
             }
             Attach::Rejected(error) => Attach::Rejected(error),
@@ -192,13 +193,13 @@ impl<P> ActiveRun<P> {
 
     /// Whether the exit of its process was detected.
     pub(crate) const fn has_exited(&self) -> bool {
-        self.exit_detected
+        self.about.exit_detected
     }
 
     /// The readings of a run whose exit was detected before the host's report of it, which may
     /// contain a later reading.
     pub(crate) fn span_before_report(&self) -> Option<ReadingSpan> {
-        self.span.filter(|_| self.about.is_waited_for && self.exit_detected)
+        self.span.filter(|_| self.about.is_waited_for && self.about.exit_detected)
     }
 
     #[inline]
@@ -230,13 +231,13 @@ impl<P> ActiveRun<P> {
     /// Reads the process between ticks, because its run is about to end, and checks if it lives.
     pub(crate) fn check<Pr: Probe<Process = P>>(&mut self, probe: &mut Pr) -> Checked {
         let unread = |liveness| Checked { liveness, root: RootReading::Failed };
-        if self.exit_detected {
+        if self.about.exit_detected {
             return unread(Liveness::AlreadyExited);
         }
         let Some(process) = &mut self.process else {
             return unread(match catch_probe_panic(|| self.attach_late(probe)) {
                 Ok(Err(ReadFailure::Exited(exit, _))) => {
-                    self.exit_detected = true;
+                    self.about.exit_detected = true;
                     Liveness::Exited(exit)
                 }
                 Ok(Ok(_) | Err(ReadFailure::Failed(_))) | Err(_) => Liveness::Alive,
@@ -260,7 +261,7 @@ impl<P> ActiveRun<P> {
 
     /// Its exit is detected, with the last reading of a process that was not reaped.
     fn push_exited(&mut self, last: Option<Box<Reading>>) -> RootReading {
-        self.exit_detected = true;
+        self.about.exit_detected = true;
         let Some(last) = last else { return RootReading::Reaped };
         self.push(&last);
         RootReading::Zombie { cpu_time: self.counted_cpu() }
@@ -313,7 +314,7 @@ impl<P> ActiveRun<P> {
         &mut self,
         probe: &mut Pr,
     ) -> Result<TickReading, NoReading> {
-        if self.exit_detected {
+        if self.about.exit_detected {
             // Its pid may belong to another process by now.
             return Err(NoReading::AlreadyExited);
         }
@@ -354,7 +355,7 @@ impl<P> ActiveRun<P> {
                 self.process = Some(process);
                 self.about.process_start = process_start;
                 self.about.name = name.unwrap_or_default();
-                self.min_interval = min_interval;
+                self.min_nanos = duration_nanos(min_interval);
                 Ok(reading)
             }
             Attach::Exited(exit) => Err(ReadFailure::Exited(exit, None)),

@@ -237,7 +237,7 @@ impl<P> PluginTracker<P> {
         if let Some(span) = &active.span {
             self.meter.keep(span);
             // It may have ended before a tick could read it.
-            self.min_interval = active.min_interval;
+            self.min_nanos = active.min_nanos;
         }
         if self.has_tree_readings {
             self.details.rare().tree.end_run();

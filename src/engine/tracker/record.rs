@@ -97,8 +97,8 @@ impl<P> PluginTracker<P> {
             match reading {
                 Ok(TickReading { reading, attached_now }) => {
                     memory = reading.resident.map_or(Memory::Unknown, Memory::Resident);
-                    self.min_interval = active.min_interval;
-                    cpu = self.meter.take(active.span.as_mut(), self.min_interval);
+                    self.min_nanos = active.min_nanos;
+                    cpu = self.meter.take(active.span.as_mut(), self.min_nanos);
                     if let Some(is_suspended) = reading.is_suspended {
                         self.set_suspended(Some(is_suspended), context.now.wall);
                     }
@@ -115,13 +115,13 @@ impl<P> PluginTracker<P> {
                 }
                 Err(NoReading::AlreadyExited) => memory = Memory::Exited,
                 Err(NoReading::Failed(error)) => {
-                    cpu = self.meter.take(active.span.as_mut(), self.min_interval);
+                    cpu = self.meter.take(active.span.as_mut(), self.min_nanos);
                     context.effects.failed_reads += 1;
                     self.set_read_error(Some(error), context.effects);
                 }
             }
         } else {
-            cpu = self.meter.take(None, self.min_interval);
+            cpu = self.meter.take(None, self.min_nanos);
         }
         let counted =
             if self.events.has_kinds() { self.record_kinds(recorder) } else { self.events.own() };
@@ -169,7 +169,7 @@ impl<P> PluginTracker<P> {
         let counted = recorder.kind_counts.len() - first;
         if counted > recorded {
             let names = self.events.kinds().take(counted).map(|kind| Arc::clone(&kind.name));
-            let names = names.collect();
+            let names = Arc::new(names.collect());
             self.change().event_kinds = Some(names);
         }
         total
@@ -197,7 +197,7 @@ impl<P> PluginTracker<P> {
     #[cold]
     fn record_tree_reading(&mut self, recorder: &mut TickRecorder<'_>) {
         let Some(&own) = recorder.samples.last() else { return };
-        let tick = self.details.rare().tree.take(own, self.min_interval);
+        let tick = self.details.rare().tree.take(own, self.min_nanos);
         if !self.record_tree(&tick, recorder) {
             return;
         }

@@ -113,7 +113,7 @@ impl<P> PluginTracker<P> {
             name: active.about.name,
             began: active.span.as_ref().map_or(now.mono, ReadingSpan::first_at),
             last_read: MonoNanos::default(),
-            ended: None,
+            ended_mono: MonoNanos::default(),
             last_tick: 0,
             classified: false,
             crash_pending: false,

@@ -154,8 +154,8 @@ impl<P> PluginTracker<P> {
         }
         let Some(&own) = recorder.samples.get(slot as usize) else { return };
         let now = context.now.mono;
-        let (own_cpu, min_interval) = (|| self.own_cpu(), self.min_interval);
-        let Some(tree) = context.trees.tick_values(slot, own, own_cpu, now, min_interval) else {
+        let (own_cpu, min_nanos) = (|| self.own_cpu(), self.min_nanos);
+        let Some(tree) = context.trees.tick_values(slot, own, own_cpu, now, min_nanos) else {
             return;
         };
         if let Some(error) = context.trees.take_cgroup_failure(slot)

@@ -1,7 +1,5 @@
 //! Single rules.
 
-use std::time::Duration;
-
 use super::driver::Driver;
 use super::kernel::{Counts, Event, EventKind, HOST, Kernel, KernelSettings, State};
 use crate::engine::process_tree::roots::NewRoot;
@@ -259,8 +257,8 @@ fn shares_are_summed_by_member_and_interval() {
     driver.tick();
     let trees = &mut driver.trees;
     let first_at = trees.members.iter().find_map(|(_, member)| member.reading).unwrap().at;
-    assert_eq!(trees.take_share(TreeId(0), MonoNanos(500), Duration::from_nanos(500)), None);
-    let share = trees.take_share(TreeId(0), first_at, Duration::ZERO);
+    assert_eq!(trees.take_share(TreeId(0), MonoNanos(500), 500), None);
+    let share = trees.take_share(TreeId(0), first_at, 0);
     assert_eq!(share, Some(CpuShare(0)));
     driver.kernel.run(worker, 1_000);
     driver.tick();
@@ -268,7 +266,7 @@ fn shares_are_summed_by_member_and_interval() {
     assert_eq!((list.len(), list[0].cpu), (1, Some(CpuShare(0))));
     let at = driver.trees.members.iter().find_map(|(_, member)| member.reading).unwrap().at;
     let wall = at.0 - first_at.0;
-    let share = driver.trees.take_share(TreeId(0), at, Duration::ZERO);
+    let share = driver.trees.take_share(TreeId(0), at, 0);
     assert_eq!(share, CpuShare::from_times(CpuTime(1_000), wall));
     assert_eq!(driver.trees.processes(TreeId(0)).next().unwrap().cpu, share);
 }
