@@ -6,7 +6,7 @@ use super::frame::Frame;
 use super::metric::Metric;
 use super::packed::PackedSample;
 use super::tree_row::{TreeMetric, TreeValues};
-use crate::time::TimePoint;
+use crate::time::{MonoNanos, TimePoint};
 
 /// Ticks in a block. Measured: larger blocks make the tick that seals one slower and hold more
 /// samples that have left the window; smaller ones make queries slower.
@@ -24,6 +24,8 @@ pub(crate) struct Block {
     /// The first of its ticks.
     pub first: u64,
     pub at: [TimePoint; BLOCK_TICKS],
+    /// The same on the monotonic clock, contiguous for sums over time.
+    pub mono: [MonoNanos; BLOCK_TICKS],
     /// By slot, then column, then tick.
     values: Vec<u32>,
     /// The slots with tree columns, ascending: those with a row in one of the thirty ticks.
@@ -38,6 +40,7 @@ impl Block {
         Self {
             first: 0,
             at: [at; BLOCK_TICKS],
+            mono: [at.mono; BLOCK_TICKS],
             values: Vec::new(),
             tree_slots: Vec::new(),
             tree_values: Vec::new(),
@@ -55,6 +58,7 @@ impl Block {
         resize_and_trim(&mut self.values, slots * PER_SLOT);
         for (k, frame) in frames.iter().enumerate() {
             self.at[k] = frame.at;
+            self.mono[k] = frame.at.mono;
         }
         for (slot, out) in self.values.chunks_exact_mut(PER_SLOT).enumerate() {
             for (k, frame) in frames.iter().enumerate().take(BLOCK_TICKS) {

@@ -29,7 +29,8 @@ pub(crate) struct Timeline {
 /// Consecutive samples of one plugin: four columns of the same length, at most thirty.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct SamplePiece<'a> {
-    pub at: &'a [TimePoint],
+    /// When they were taken.
+    pub at: &'a [MonoNanos],
     pub cpu: &'a [u32],
     pub events: &'a [u32],
     pub runs: &'a [u32],
@@ -182,7 +183,7 @@ impl Timeline {
             let (events, runs) = (column(Metric::Events), column(Metric::RunAndState));
             // A block that is older than the slot has none.
             if cpu.len() == BLOCK_TICKS - skip {
-                each(SamplePiece { at: &block.at[skip..], cpu, events, runs });
+                each(SamplePiece { at: &block.mono[skip..], cpu, events, runs });
             }
         }
         for frame in self.frames_since(from) {
@@ -193,7 +194,7 @@ impl Timeline {
                 sample.get(Metric::Cpu)
             };
             each(SamplePiece {
-                at: slice::from_ref(&frame.at),
+                at: slice::from_ref(&frame.at.mono),
                 cpu: &[cpu],
                 events: &[sample.get(Metric::Events)],
                 runs: &[sample.get(Metric::RunAndState)],

@@ -7,7 +7,7 @@ use crate::history::metric::FIRST_MISSING;
 use crate::history::packed::run_key_of;
 use crate::history::timeline::SamplePiece;
 use crate::history::units::CpuShare;
-use crate::time::{MonoNanos, TimePoint};
+use crate::time::MonoNanos;
 
 /// A sum of shares times nanoseconds: exact, so that it does not depend on the order.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -112,9 +112,9 @@ impl Walk<'_> {
     #[inline]
     fn uniform(&mut self, piece: &SamplePiece<'_>) -> Option<Part> {
         let previous = self.previous?;
-        let (&first, last_at) = (piece.runs.first()?, piece.at.last()?.mono);
+        let (&first, &last_at) = (piece.runs.first()?, piece.at.last()?);
         let run = run_key_of(first);
-        // Two simple loops, which the compiler vectorizes.
+        // Simple loops, which the compiler vectorizes.
         let differing = piece.runs.iter().fold(0, |bits, &run| bits | (run ^ first));
         if run != previous.run || run_key_of(differing) != 0 {
             return None;
@@ -146,7 +146,7 @@ impl Walk<'_> {
 
     /// A piece of one sample.
     fn one(&mut self, piece: &SamplePiece<'_>) -> Part {
-        let at = piece.at[0].mono;
+        let at = piece.at[0];
         let run = run_key_of(piece.runs[0]);
         let share = Some(piece.cpu[0]).filter(|&share| share < FIRST_MISSING);
         let mut cpu = ShareNanos::default();
@@ -165,7 +165,7 @@ impl Walk<'_> {
 
     fn finish(&mut self, piece: &SamplePiece<'_>, run: u32, cpu: ShareNanos) -> Part {
         let samples = piece.at.len();
-        let until = piece.at[samples - 1].mono;
+        let until = piece.at[samples - 1];
         let mut events = 0;
         if self.previous.is_some() {
             events = piece.events.iter().map(|&events| u64::from(events)).sum();
@@ -211,9 +211,13 @@ fn sum<T: std::ops::Add<Output = T> + Default>(
     since: MonoNanos,
     product: impl Fn(u32, u64) -> T,
 ) -> T {
-    let samples = piece.at.iter().zip(piece.cpu);
-    let add = |(sum, since): (T, MonoNanos), (at, &share): (&TimePoint, &u32)| {
-        (sum + product(share, at.mono.0.saturating_sub(since.0)), at.mono)
+    // Ticks are in the order of this clock. A saturating difference would not be vectorized.
+    let nanos = |from: MonoNanos, to: MonoNanos| to.0.wrapping_sub(from.0);
+    let (Some(&first), Some(&at)) = (piece.cpu.first(), piece.at.first()) else {
+        return T::default();
     };
-    samples.fold((T::default(), since), add).0
+    let steps = piece.at.windows(2).zip(&piece.cpu[1..]);
+    steps.fold(product(first, nanos(since, at)), |sum, (at, &share)| {
+        sum + product(share, nanos(at[0], at[1]))
+    })
 }

@@ -148,7 +148,8 @@ impl PluginView<'_> {
     ///
     /// # Cost
     ///
-    /// About that of [`aggregates`](Self::aggregates), and the returned vector.
+    /// About that of [`aggregates`](Self::aggregates), and the returned vector; about three times that
+    /// if the run changes at every tick.
     #[must_use]
     pub fn versions(&self, window: impl Into<Window>) -> Vec<VersionUsage> {
         let (rows, timeline) = (self.rows, &self.rows.inner.timeline);
