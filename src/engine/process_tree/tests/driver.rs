@@ -146,7 +146,7 @@ impl Driver {
     }
 
     /// Calls the rule with its source, which may panic.
-    fn with_source<T>(
+    pub(super) fn with_source<T>(
         &mut self,
         act: impl FnOnce(&mut ProcessTrees<usize>, &mut Kernel) -> T,
     ) -> Option<T> {
@@ -510,6 +510,7 @@ impl Driver {
     }
 
     pub(super) fn check(&mut self) -> Result<(), String> {
+        self.check_links()?;
         let mut counted = vec![0; self.groups.len()];
         let mut used = vec![0; self.groups.len()];
         for &(account, total) in &self.removed {
@@ -535,6 +536,26 @@ impl Driver {
             }
             None => Ok(()),
         }
+    }
+
+    /// Members refer to members that exist, and each is in the list of its tree.
+    fn check_links(&self) -> Result<(), String> {
+        let members = &self.trees.members;
+        for (at, member) in members.iter() {
+            let mut links = member.parent.into_iter().chain(member.proofs.into_iter().flatten());
+            if links.any(|link| members.get(link).is_none()) {
+                return Err(format!("member {at} refers to a removed one: {member:?}"));
+            }
+            let tree = self.trees.trees[member.tree].as_ref();
+            let places = tree.map_or(0, |tree| {
+                let lists = tree.members.iter().chain(&tree.root);
+                lists.filter(|&&other| other == at).count()
+            });
+            if places != 1 {
+                return Err(format!("member {at} is {places} times in its tree: {member:?}"));
+            }
+        }
+        Ok(())
     }
 
     /// The CPU time that was used and is not counted.

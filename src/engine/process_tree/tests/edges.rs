@@ -433,7 +433,7 @@ fn panic_while_member_becomes_root_changes_nothing() {
     for calls in 0..5 {
         let pid = driver.kernel.processes[inner].pid;
         let new = NewRoot { pid, cpu_time: Some(CpuTime(0)), counts_from_start: false };
-        driver.kernel.panics_after = Some(calls);
+        (driver.kernel.can_fail, driver.kernel.panics_after) = (true, Some(calls));
         driver.kernel.is_source = true;
         let add = std::panic::AssertUnwindSafe(|| {
             driver.trees.add_root(TreeId(1), new, MonoNanos(1), &mut driver.kernel)
@@ -600,4 +600,50 @@ fn survivor_is_charged_to_its_own_parent() {
         driver.tick();
     }
     driver.check().unwrap();
+}
+
+/// The last times of a reaped root contain those of a nested root that it had waited for, which were
+/// counted in its own tree and are charged too late.
+#[test]
+fn last_times_of_reaped_root_do_not_show_nested_root() {
+    let (mut driver, root) = one_plugin();
+    let inner = child(&mut driver, root);
+    driver.add(1, inner, false);
+    driver.kernel.run(inner, 200 * MS);
+    driver.tick();
+    driver.kernel.exit(inner);
+    wait_for(&mut driver, inner);
+    driver.kernel.exit(root);
+    let children_cpu = Some(driver.kernel.children_cpu(root));
+    driver.kernel.wait_for(root);
+    // This pass does not read the nested root.
+    driver.trees.begin_exit_pass(TreeId(0), &mut driver.kernel, None);
+    driver.trees.set_root_reading(TreeId(0), RootReading::Reaped);
+    driver.trees.finish_pass();
+    driver.tick();
+    let last = FinalRoot { cpu_time: CpuTime(1), children_cpu };
+    driver.trees.exit_pass(TreeId(0), &mut driver.kernel, Some(last));
+    assert_eq!(others_ms(&driver), 0);
+    driver.check().unwrap();
+}
+
+/// Wherever a pass ends by a panic, the next one counts a job that the sleeping root has waited for.
+#[test]
+fn pass_after_panic_counts_what_was_due() {
+    let mut panics = 0;
+    for calls in 0..20 {
+        let (mut driver, root) = one_plugin();
+        driver.tick();
+        let job = child(&mut driver, root);
+        driver.kernel.run(job, 300 * MS);
+        driver.kernel.exit(job);
+        driver.kernel.wait_for(job);
+        driver.kernel.panics_after = Some(calls);
+        let pass = driver.with_source(|trees, source| trees.begin_pass(source));
+        panics += u32::from(pass.is_none());
+        driver.kernel.panics_after = None;
+        driver.tick();
+        assert!((280..=300).contains(&others_ms(&driver)), "{calls}: {:?}", usage(&driver));
+    }
+    assert!((1..20).contains(&panics), "{panics}");
 }
