@@ -24,6 +24,7 @@ use crate::snapshot::inner::SnapshotInner;
 use crate::snapshot::system::CollectorStatus;
 use crate::sync::command::{Command, CommandSender, SampleRequest};
 use crate::sync::publish::{Publisher, Reader};
+use crate::sync::subscription::{SubscriberSender, Subscription};
 use crate::sync::worker::Worker;
 
 /// Samples the registered plugins on its own thread, until it is stopped or dropped.
@@ -49,6 +50,7 @@ use crate::sync::worker::Worker;
 pub struct Collector {
     sender: Arc<CommandSender>,
     reader: Reader,
+    subscribers: SubscriberSender,
     registry: Arc<Registry>,
     /// The sampler's thread; `None` if the collector is disabled.
     worker: Option<Worker>,
@@ -66,7 +68,7 @@ impl Collector {
         if !settings.enabled {
             return Ok(Self::disabled(&settings));
         }
-        let RunningSampler { sender, reader, worker } =
+        let RunningSampler { sender, reader, subscribers, worker } =
             sampler::start(&settings).map_err(StartError::Thread)?;
         log::info!(
             "sampling every {:?}, keeping {} samples of each plugin",
@@ -74,7 +76,7 @@ impl Collector {
             settings.samples,
         );
         let registry = Arc::new(Registry::new(Arc::clone(&sender), || Some(clock::now())));
-        Ok(Self { sender, reader, registry, worker: Some(worker) })
+        Ok(Self { sender, reader, subscribers, registry, worker: Some(worker) })
     }
 
     fn disabled(settings: &Settings) -> Self {
@@ -85,6 +87,7 @@ impl Collector {
             registry: Arc::new(Registry::new(Arc::clone(&sender), || Some(clock::now()))),
             sender,
             reader: Publisher::new(only).reader(),
+            subscribers: SubscriberSender::disabled(),
             worker: None,
         }
     }
@@ -117,6 +120,30 @@ impl Collector {
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
         self.reader.snapshot()
+    }
+
+    /// Notifications from now on: registrations, runs, crashes, states, and limits. See
+    /// [`Subscription`].
+    ///
+    /// There may be any number of subscribers. There is no notification of a tick: for that, see
+    /// [`Reader::wait_for_newer`] and [`Reader::changed`]. A notification is sent after the snapshot
+    /// that shows its change was published, also those that are published after `stop` was called.
+    ///
+    /// ```
+    /// use plugmeter::{Collector, Config, NotificationKind};
+    /// use std::time::Duration;
+    ///
+    /// let collector = Collector::start(Config::default())?;
+    /// let subscription = collector.subscribe();
+    /// collector.register("dice")?.started(std::process::id(), "1.0");
+    /// let mut next = || subscription.recv_timeout(Duration::from_secs(10));
+    /// assert_eq!(next()?.kind, NotificationKind::Registered);
+    /// assert!(matches!(next()?.kind, NotificationKind::RunStarted(run) if run.pid == std::process::id()));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn subscribe(&self) -> Subscription {
+        self.subscribers.subscribe()
     }
 
     /// Takes an extra sample now, and waits for its snapshot.

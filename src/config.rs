@@ -6,9 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::ser::SerializeStruct;
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::error::ConfigError;
+use crate::format::seconds::{Seconds, read_seconds};
+use crate::snapshot::limit::{Limit, Limits};
 
 /// The shortest poll interval.
 const MIN_POLL_INTERVAL: Duration = Duration::from_millis(10);
@@ -19,11 +21,11 @@ const MAX_SAMPLES: u64 = 1_048_576;
 
 /// The configuration of a collector. [`Collector::start`](crate::Collector::start) checks it.
 ///
-/// Default: enabled, a poll interval of 5 seconds, a history of one hour, the native probe, and
-/// process trees.
+/// Default: enabled, a poll interval of 5 seconds, a history of one hour, the native probe, process
+/// trees, and no limits.
 ///
 /// Its serde form is `{"enabled": true, "poll_interval": 5, "history_duration": 3600, "probe":
-/// "native", "process_trees": true, "clean_exit_codes": []}`: times are in seconds, whole or
+/// "native", "process_trees": true, "limits": [], "clean_exit_codes": []}`: times are in seconds, whole or
 /// fractional; a missing key takes its default; an unknown key is an error. The format must be
 /// self-describing, as JSON and TOML are.
 ///
@@ -50,6 +52,7 @@ pub struct Config {
     /// `None`: as the probe's default.
     #[serde(deserialize_with = "read_choice")]
     process_trees: Option<bool>,
+    limits: Limits,
     clean_exit_codes: Vec<i32>,
 }
 
@@ -61,6 +64,7 @@ impl Default for Config {
             history_duration: Duration::from_secs(60 * 60),
             probe: ProbeKind::Native,
             process_trees: None,
+            limits: Limits::default(),
             clean_exit_codes: Vec::new(),
         }
     }
@@ -126,6 +130,21 @@ impl Config {
         }
     }
 
+    /// The limits of every plugin that has none of its own: see [`Limits`]. Default: none.
+    ///
+    /// ```
+    /// use plugmeter::{Config, Limit, LimitMetric, Limits};
+    ///
+    /// let memory = Limit::new(LimitMetric::MemoryMb, 512.0);
+    /// let config = Config::default().limits(Limits::default().rule(memory));
+    /// # let json = r#"{"limits": [{"metric": "memory_mb", "above": 512}]}"#;
+    /// # assert_eq!(serde_json::from_str::<Config>(json).unwrap(), config);
+    /// ```
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
     /// Exit codes that count as a clean end, besides 0 and the codes by which shells and runtimes
     /// report the signals HUP, INT, PIPE and TERM (129, 130, 141, 143). For plugins that use other
     /// codes for an intended exit.
@@ -163,6 +182,7 @@ impl Config {
         if !crate::os::is_built(probe) {
             return Err(ConfigError::ProbeNotBuilt(probe));
         }
+        let limits = self.limits.validate().map_err(ConfigError::Limit)?;
         Ok(Settings {
             enabled,
             poll_interval,
@@ -170,6 +190,7 @@ impl Config {
             samples,
             probe,
             process_trees: self.has_process_trees(),
+            limits,
             clean_exit_codes: Arc::from(self.clean_exit_codes.as_slice()),
         })
     }
@@ -185,6 +206,7 @@ impl PartialEq for Config {
             history_duration,
             probe,
             process_trees: _,
+            limits,
             clean_exit_codes,
         } = self;
         *enabled == other.enabled
@@ -192,6 +214,7 @@ impl PartialEq for Config {
             && *history_duration == other.history_duration
             && *probe == other.probe
             && self.has_process_trees() == other.has_process_trees()
+            && *limits == other.limits
             && *clean_exit_codes == other.clean_exit_codes
     }
 }
@@ -201,12 +224,13 @@ impl Eq for Config {}
 /// Every key, with the value that is in effect.
 impl Serialize for Config {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut out = serializer.serialize_struct("Config", 6)?;
+        let mut out = serializer.serialize_struct("Config", 7)?;
         out.serialize_field("enabled", &self.enabled)?;
         out.serialize_field("poll_interval", &Seconds(self.poll_interval))?;
         out.serialize_field("history_duration", &Seconds(self.history_duration))?;
         out.serialize_field("probe", &self.probe)?;
         out.serialize_field("process_trees", &self.has_process_trees())?;
+        out.serialize_field("limits", &self.limits)?;
         out.serialize_field("clean_exit_codes", &self.clean_exit_codes)?;
         out.end()
     }
@@ -225,6 +249,8 @@ pub(crate) struct Settings {
     /// Part of this build.
     pub probe: ProbeKind,
     pub process_trees: bool,
+    /// Of the plugins that have none of their own.
+    pub limits: Arc<[Limit]>,
     /// Besides the usual ones.
     pub clean_exit_codes: Arc<[i32]>,
 }
@@ -257,49 +283,9 @@ impl fmt::Display for ProbeKind {
     }
 }
 
-/// Seconds: whole ones as an integer, so that a value written by hand is read back unchanged.
-struct Seconds(Duration);
-
-impl Serialize for Seconds {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self.0.subsec_nanos() {
-            0 => serializer.serialize_u64(self.0.as_secs()),
-            _ => serializer.serialize_f64(self.0.as_secs_f64()),
-        }
-    }
-}
-
 /// A key that is present has a value: `null` is an error, as for the other keys.
 fn read_choice<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<bool>, D::Error> {
     bool::deserialize(deserializer).map(Some)
-}
-
-fn read_seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-    struct SecondsVisitor;
-
-    impl de::Visitor<'_> for SecondsVisitor {
-        type Value = Duration;
-
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("a non-negative number of seconds")
-        }
-
-        fn visit_u64<E: de::Error>(self, seconds: u64) -> Result<Duration, E> {
-            Ok(Duration::from_secs(seconds))
-        }
-
-        fn visit_i64<E: de::Error>(self, seconds: i64) -> Result<Duration, E> {
-            let wrong = || E::invalid_value(de::Unexpected::Signed(seconds), &self);
-            u64::try_from(seconds).map(Duration::from_secs).map_err(|_| wrong())
-        }
-
-        fn visit_f64<E: de::Error>(self, seconds: f64) -> Result<Duration, E> {
-            let wrong = |_| E::invalid_value(de::Unexpected::Float(seconds), &self);
-            Duration::try_from_secs_f64(seconds).map_err(wrong)
-        }
-    }
-
-    deserializer.deserialize_any(SecondsVisitor)
 }
 
 #[cfg(test)]

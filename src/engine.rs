@@ -4,6 +4,7 @@
 mod cgroup_meter;
 pub(crate) mod cpu_meter;
 pub(crate) mod effects;
+pub(crate) mod limits;
 pub(crate) mod pass;
 pub(crate) mod plugin_trees;
 pub(crate) mod process_tree;
@@ -22,6 +23,7 @@ use self::plugin_trees::PluginTrees;
 use self::slots::SlotAllocator;
 use self::sums::TickSums;
 use self::tracker::active_run::catch_probe_panic;
+use self::tracker::notify::LimitTick;
 use self::tracker::record::TickRecorder;
 use self::tracker::{PluginTracker, TrackerContext};
 use crate::config::Settings;
@@ -29,6 +31,8 @@ use crate::history::plugin_record::NameIndex;
 use crate::history::writer::{HistoryWriter, SnapshotHeader};
 use crate::os::Probe;
 use crate::snapshot::inner::{CollectorInfo, SnapshotInner};
+use crate::snapshot::limit::Limit;
+use crate::snapshot::notification::NotificationKind;
 use crate::snapshot::state::PluginState;
 use crate::snapshot::system::{CollectorStatus, SamplerStats, SystemMetrics};
 use crate::sync::command::{PluginId, PluginUpdate, SampleRequest};
@@ -61,6 +65,10 @@ pub(crate) struct Engine<P, M> {
     early_requests: Vec<SampleRequest>,
     /// Exit codes that count as clean besides the usual ones.
     clean_exit_codes: Arc<[i32]>,
+    /// The limits of a plugin that has none of its own.
+    limits: Arc<[Limit]>,
+    /// Some plugin has limits, or had some.
+    has_limits: bool,
 }
 
 impl<P, M> Engine<P, M> {
@@ -82,6 +90,8 @@ impl<P, M> Engine<P, M> {
             stats: SamplerStats::default(),
             early_requests: Vec::new(),
             clean_exit_codes: Arc::clone(&settings.clean_exit_codes),
+            limits: Arc::clone(&settings.limits),
+            has_limits: !settings.limits.is_empty(),
         }
     }
 
@@ -129,7 +139,9 @@ impl<P, M> Engine<P, M> {
         let slot = self.slots.allocate(id);
         self.name_order.insert(self.name_position(&name), slot);
         let first_tick = self.history.tick() + 1;
-        let tracker = PluginTracker::new(id, name, events, slot, first_tick, now);
+        let mut tracker = PluginTracker::new(id, name, events, slot, first_tick, now);
+        tracker.notify(NotificationKind::Registered, now, &mut self.effects);
+        tracker.set_limits(&self.limits, now, &mut self.effects);
         let end = self.slots.end() as usize;
         if self.trackers.len() < end {
             self.trackers.resize_with(end, || None);
@@ -178,13 +190,16 @@ impl<P, M> Engine<P, M> {
         }
     }
 
-    /// Counts the pending crashes that are due by `now`; all of them if that is `None`.
-    fn confirm_crashes(&mut self, now: Option<MonoNanos>) {
-        let is_due = |due: MonoNanos| now.is_none_or(|now| due <= now);
+    /// Counts the pending crashes that are due; all of them if `is_end`.
+    fn confirm_crashes(&mut self, now: &TimePoint, is_end: bool) {
+        let is_due = |due: MonoNanos| is_end || due <= now.mono;
         while let Some(crash) = self.effects.pending_crashes.pop_front_if(|crash| is_due(crash.due))
         {
-            if let Some(tracker) = self.tracker(crash.plugin) {
+            let Some(slot) = self.slots.get(crash.plugin) else { continue };
+            let Self { trackers, effects, clean_exit_codes, .. } = self;
+            if let Some(tracker) = &mut trackers[slot as usize] {
                 tracker.confirm_crash(&crash);
+                tracker.notify_changes(now, clean_exit_codes, effects);
                 self.is_changed |= tracker.is_changed();
             }
         }
@@ -269,6 +284,7 @@ impl<P, M> Engine<P, M> {
         now: TimePoint,
         probe: &mut Pr,
     ) {
+        self.has_limits |= matches!(update, PluginUpdate::Limits(_));
         let begins_run =
             matches!(update, PluginUpdate::Started(_) | PluginUpdate::ChildStarted(..));
         self.with_tracker(id, now, probe, |tracker, context| tracker.apply(update, context));
@@ -282,7 +298,10 @@ impl<P, M> Engine<P, M> {
     where
         Pr: Probe<Process = P, Member = M>,
     {
-        self.with_tracker(id, now, probe, |tracker, context| tracker.remove_tree(context));
+        self.with_tracker(id, now, probe, |tracker, context| {
+            tracker.remove_tree(context);
+            tracker.notify_removal(&now, context.effects);
+        });
         self.forget(id);
     }
 
@@ -320,11 +339,15 @@ impl<P, M> Engine<P, M> {
         let tick = history.tick();
         let mut context = TrackerContext { probe, trees, effects, now, tick, clean_exit_codes };
         act(tracker, &mut context);
+        if tracker.is_changed() {
+            tracker.notify_changes(&now, clean_exit_codes, effects);
+        }
         self.is_changed |= tracker.is_changed();
     }
 
     /// Reads every process once and records a sample of every plugin.
     fn tick<Pr: Probe<Process = P, Member = M>>(&mut self, now: TimePoint, probe: &mut Pr) {
+        let poll_interval = self.info.poll_interval;
         let Self { trackers, trees, effects, history, sums, system, stats, .. } = self;
         let clean_exit_codes = &*self.clean_exit_codes;
         let processes = trackers.iter().flatten().filter_map(PluginTracker::process);
@@ -364,10 +387,23 @@ impl<P, M> Engine<P, M> {
         if !Pr::READS_TREES {
             record_trees(trackers, &mut context, &mut recorder);
         }
-        self.is_changed |= recorder.is_changed;
+        let is_changed = recorder.is_changed;
+        self.is_changed |= is_changed;
+        stats.failed_reads += std::mem::take(&mut context.effects.failed_reads);
+        if is_changed {
+            for tracker in trackers.iter_mut().flatten().filter(|tracker| tracker.is_changed()) {
+                tracker.notify_changes(&now, clean_exit_codes, effects);
+            }
+        }
+        if self.has_limits {
+            let tick = LimitTick { now, poll_interval, has_trees: self.info.process_trees };
+            for tracker in trackers.iter_mut().flatten() {
+                tracker.evaluate_limits(&tick, frame, newest, effects);
+                self.is_changed |= tracker.is_changed();
+            }
+        }
         *sums = TickSums::of(frame, newest, self.info.process_trees);
         sums.write_to(system);
-        stats.failed_reads += std::mem::take(&mut context.effects.failed_reads);
         stats.ticks += 1;
         history.commit(pending);
     }

@@ -49,6 +49,11 @@ pub enum ConfigError {
         /// The configured probe.
         ProbeKind,
     ),
+    /// A limit is invalid.
+    Limit(
+        /// The limit's error.
+        LimitError,
+    ),
 }
 
 impl fmt::Display for ConfigError {
@@ -69,11 +74,114 @@ impl fmt::Display for ConfigError {
             Self::ProbeNotBuilt(probe) => {
                 write!(f, "the {probe} probe is not part of this build (see the crate's features)")
             }
+            Self::Limit(error) => error.fmt(f),
         }
     }
 }
 
 impl Error for ConfigError {}
+
+impl From<LimitError> for ConfigError {
+    fn from(error: LimitError) -> Self {
+        Self::Limit(error)
+    }
+}
+
+/// Why [`Limits`](crate::Limits) are invalid.
+///
+/// ```
+/// use plugmeter::{Collector, Config, Limit, LimitError, LimitMetric, Limits};
+///
+/// let collector = Collector::start(Config::default())?;
+/// let plugin = collector.register("dice")?;
+/// let negative = Limit::new(LimitMetric::CpuPercent, -1.0);
+/// let error = plugin.set_limits(Limits::default().rule(negative)).unwrap_err();
+/// assert!(matches!(error, LimitError::Threshold { value, .. } if value == -1.0));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[non_exhaustive]
+#[derive(Clone, Copy, Debug)]
+pub enum LimitError {
+    /// The threshold is negative, not finite, or more than can be counted.
+    Threshold {
+        /// The rejected threshold.
+        value: f64,
+        /// The largest valid threshold of the metric.
+        max: f64,
+    },
+    /// The value below which the limit clears is negative, not finite, or above the threshold.
+    ClearBelow {
+        /// The rejected value.
+        value: f64,
+        /// The threshold: the largest valid value.
+        max: f64,
+    },
+    /// The time in which crashes are counted is zero or too long.
+    Within {
+        /// The rejected time.
+        value: Duration,
+        /// The longest valid time.
+        max: Duration,
+    },
+    /// There are too many limits.
+    TooMany {
+        /// Their number.
+        count: usize,
+        /// The largest valid number.
+        max: usize,
+    },
+}
+
+impl fmt::Display for LimitError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Threshold { value, max } if *max == f64::MAX => {
+                write!(f, "the threshold {value} of a limit is negative or not finite")
+            }
+            Self::Threshold { value, max } => {
+                write!(f, "the threshold {value} of a limit is not between 0 and {max}")
+            }
+            Self::ClearBelow { value, max } => {
+                write!(f, "a limit that clears below {value} needs a value between 0 and {max}")
+            }
+            Self::Within { value, max } => {
+                write!(f, "the time {value:?} of a limit of crashes is zero or above {max:?}")
+            }
+            Self::TooMany { count, max } => {
+                write!(f, "{count} limits of a plugin are more than {max}")
+            }
+        }
+    }
+}
+
+impl Error for LimitError {}
+
+/// Bit by bit, so that a rejected NaN equals itself.
+impl PartialEq for LimitError {
+    fn eq(&self, other: &Self) -> bool {
+        match (*self, *other) {
+            (Self::Threshold { value, max }, Self::Threshold { value: value2, max: max2 })
+            | (Self::ClearBelow { value, max }, Self::ClearBelow { value: value2, max: max2 }) => {
+                value.to_bits() == value2.to_bits() && max.to_bits() == max2.to_bits()
+            }
+            (Self::Within { value, max }, Self::Within { value: value2, max: max2 }) => {
+                (value, max) == (value2, max2)
+            }
+            (Self::TooMany { count, max }, Self::TooMany { count: count2, max: max2 }) => {
+                (count, max) == (count2, max2)
+            }
+            (
+                Self::Threshold { .. }
+                | Self::ClearBelow { .. }
+                | Self::Within { .. }
+                | Self::TooMany { .. },
+                _,
+            ) => false,
+        }
+    }
+}
+
+impl Eq for LimitError {}
 
 /// Why a collector could not be started. Nothing is left running.
 ///

@@ -2,7 +2,9 @@
 
 pub(crate) mod display;
 pub(crate) mod json;
+pub(crate) mod notification;
 pub(crate) mod number;
 pub(crate) mod report;
+pub(crate) mod seconds;
 pub(crate) mod shown;
 pub(crate) mod text;

@@ -3,6 +3,7 @@
 pub(crate) mod block;
 pub(crate) mod command_name;
 pub(crate) mod frame;
+pub(crate) mod limit_row;
 pub(crate) mod metric;
 pub(crate) mod packed;
 pub(crate) mod plugin_record;

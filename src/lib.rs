@@ -215,8 +215,8 @@ pub use collector::child_tokio as tokio;
 pub use collector::{Collector, Plugin, PluginChild, global, init};
 pub use config::{Config, ProbeKind};
 pub use error::{
-    CgroupError, ConfigError, CounterError, InitError, NameError, RegisterError, StartError,
-    StoppedError,
+    CgroupError, ConfigError, CounterError, InitError, LimitError, NameError, RegisterError,
+    StartError, StoppedError,
 };
 #[cfg(feature = "http")]
 pub use export::http;
@@ -227,17 +227,21 @@ pub use snapshot::Snapshot;
 pub use snapshot::aggregates::{Aggregates, Summary};
 pub use snapshot::downsample::{Downsampler, Point, ValueRange};
 pub use snapshot::history::History;
+pub use snapshot::limit::{Limit, LimitMetric, LimitState, LimitStatus, Limits};
+pub use snapshot::notification::{ClearReason, Notification, NotificationKind};
 pub use snapshot::plugin_view::{CurrentUsage, PluginView};
 pub use snapshot::process_info::ProcessInfo;
 pub use snapshot::query::Window;
 pub use snapshot::read_error::ReadError;
 pub use snapshot::run::{Run, RunEnd, RunId};
 pub use snapshot::sample::Sample;
+pub use snapshot::severity::Severity;
 pub use snapshot::state::{ParseStateError, PluginState};
 pub use snapshot::system::{CollectorStatus, SamplerStats, SystemMetrics};
 pub use snapshot::versions::VersionUsage;
 pub use sync::counter::EventCounter;
 pub use sync::publish::Reader;
+pub use sync::subscription::{RecvError, Subscription};
 
 /// Compiles the Rust code in README.md. Its code for the HTTP server needs the feature `http`.
 #[cfg(all(doctest, feature = "http"))]

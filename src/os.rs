@@ -32,7 +32,7 @@ use crate::history::command_name::CommandName;
 use crate::snapshot::read_error::ReadError;
 use crate::snapshot::run::ProcessExit;
 use crate::sync::command::Wake;
-use crate::time::{MonoNanos, TimePoint};
+use crate::time::MonoNanos;
 
 /// A source of readings: the operating system, or a script in a simulation.
 pub(crate) trait Probe {
@@ -48,12 +48,12 @@ pub(crate) trait Probe {
     /// `None` if descendants cannot be read.
     fn trees(&mut self) -> Option<&mut Self::Trees>;
 
-    /// Attaches the process `pid` and reads it once. A process that started after `reported_at` is
-    /// another one. The waiter reports the exit of the process by `token`.
+    /// Attaches the process `pid` and reads it once. A process that started after `reported_at`, on
+    /// the boot clock, is another one. The waiter reports the exit of the process by `token`.
     fn attach(
         &mut self,
         pid: u32,
-        reported_at: Option<&TimePoint>,
+        reported_at: Option<Duration>,
         token: u64,
     ) -> Attach<FoundProcess<Self::Process>>;
 

@@ -18,9 +18,11 @@ use crate::engine::process_tree::{MAX_MEMBERS, MAX_TREE_MEMBERS};
 use crate::os::clock;
 use crate::os::{ExitWaiter, Probe, UseProbe, with_probe};
 use crate::snapshot::inner::{CollectorInfo, SnapshotInner};
+use crate::snapshot::notification::Notification;
 use crate::snapshot::system::CollectorStatus;
 use crate::sync::command::{Command, CommandReceiver, CommandSender, Wake};
 use crate::sync::publish::{Publisher, Reader};
+use crate::sync::subscription::{Notifier, SubscriberSender};
 use crate::sync::worker::Worker;
 use crate::time::{MonoNanos, TimePoint};
 
@@ -32,6 +34,7 @@ const PUBLISH_INTERVAL: Duration = Duration::from_millis(10);
 pub(crate) struct RunningSampler {
     pub sender: Arc<CommandSender>,
     pub reader: Reader,
+    pub subscribers: SubscriberSender,
     pub worker: Worker,
 }
 
@@ -68,12 +71,14 @@ impl UseProbe for StartSampler {
         let first = SnapshotInner::before_first_tick(info, CollectorStatus::Running);
         let publisher = Publisher::new(first);
         let reader = publisher.reader();
+        let (notifier, subscribers) = Notifier::new();
         let sampler = Sampler {
             engine: Engine::new(info, &settings),
             thread: SamplerThread {
                 probe,
                 commands,
                 publisher,
+                notifier,
                 schedule: TickSchedule::new(info.started.mono, settings.poll_interval),
                 published: None,
             },
@@ -82,7 +87,7 @@ impl UseProbe for StartSampler {
         let stopper = Arc::clone(&sender);
         let request_stop = move || stopper.close_and_stop();
         let worker = Worker::spawn("plugmeter", request_stop, move || sampler.run())?;
-        Ok(RunningSampler { sender, reader, worker })
+        Ok(RunningSampler { sender, reader, subscribers, worker })
     }
 }
 
@@ -111,6 +116,7 @@ struct SamplerThread<P> {
     probe: P,
     commands: CommandReceiver,
     publisher: Publisher,
+    notifier: Notifier,
     schedule: TickSchedule,
     /// When the last snapshot was published.
     published: Option<MonoNanos>,
@@ -226,6 +232,10 @@ impl<P: Probe + ExitWaiter> Environment for SamplerThread<P> {
     fn publish(&mut self, next: Arc<SnapshotInner>, now: MonoNanos) -> Arc<SnapshotInner> {
         self.published = Some(now);
         self.publisher.publish(next)
+    }
+
+    fn notify(&mut self, notifications: &mut Vec<Notification>) -> u64 {
+        self.notifier.send(notifications)
     }
 }
 

@@ -17,9 +17,11 @@ use crate::os::tree::NoTrees;
 use crate::sampler::collector_info;
 use crate::snapshot::Snapshot;
 use crate::snapshot::inner::SnapshotInner;
+use crate::snapshot::notification::Notification;
 use crate::snapshot::system::CollectorStatus;
 use crate::sync::command::{Command, CommandReceiver, CommandSender};
 use crate::sync::publish::{Publisher, Reader};
+use crate::sync::subscription::{Notifier, SubscriberSender, Subscription};
 use crate::time::{MonoNanos, TimePoint};
 
 /// A collector with simulated time and processes: a week of a crash loop takes a millisecond.
@@ -61,6 +63,8 @@ pub struct Simulation {
     commands: CommandReceiver,
     engine: Engine<SimulatedProcess, NoTrees>,
     publisher: Publisher,
+    notifier: Notifier,
+    subscribers: SubscriberSender,
     now: TimePoint,
     poll_interval: Duration,
     enabled: bool,
@@ -171,11 +175,15 @@ impl Simulation {
         } else {
             (CommandSender::disabled(), CollectorStatus::Disabled)
         };
+        let (notifier, subscribers) = Notifier::new();
+        let subscribers = if settings.enabled { subscribers } else { SubscriberSender::disabled() };
         Ok(Self {
             registry: Arc::new(Registry::new(Arc::new(sender), || None)),
             commands,
             engine: Engine::new(info, &settings),
             publisher: Publisher::new(SnapshotInner::before_first_tick(info, status)),
+            notifier,
+            subscribers,
             now: info.started,
             poll_interval: settings.poll_interval,
             enabled: settings.enabled,
@@ -231,12 +239,33 @@ impl Simulation {
         self.reader().snapshot()
     }
 
+    /// Notifications from now on, as of [`Collector::subscribe`](crate::Collector::subscribe): they
+    /// are sent when time moves.
+    ///
+    /// ```
+    /// use plugmeter::testing::Simulation;
+    /// use plugmeter::{Config, NotificationKind};
+    /// use std::time::Duration;
+    ///
+    /// let mut sim = Simulation::new(Config::default())?;
+    /// let subscription = sim.subscribe();
+    /// sim.register("dice")?;
+    /// sim.advance(Duration::ZERO);
+    /// assert_eq!(subscription.try_recv()?.kind, NotificationKind::Registered);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn subscribe(&self) -> Subscription {
+        self.subscribers.subscribe()
+    }
+
     fn run_pass(&mut self, pass: Pass, observe: &mut dyn FnMut(u32) -> Observed) {
         let mut env = SimulatedEnvironment {
             now: self.now,
             pass,
             commands: &self.commands,
             publisher: &mut self.publisher,
+            notifier: &mut self.notifier,
             probe: SimulatedProbe {
                 now: self.now,
                 process_trees: self.process_trees,
@@ -275,6 +304,7 @@ struct SimulatedEnvironment<'a> {
     pass: Pass,
     commands: &'a CommandReceiver,
     publisher: &'a mut Publisher,
+    notifier: &'a mut Notifier,
     probe: SimulatedProbe<'a>,
 }
 
@@ -319,5 +349,9 @@ impl<'a> Environment for SimulatedEnvironment<'a> {
 
     fn publish(&mut self, next: Arc<SnapshotInner>, _now: MonoNanos) -> Arc<SnapshotInner> {
         self.publisher.publish(next)
+    }
+
+    fn notify(&mut self, notifications: &mut Vec<Notification>) -> u64 {
+        self.notifier.send(notifications)
     }
 }

@@ -6,9 +6,10 @@ use std::process::ExitStatus;
 use std::sync::{Arc, Weak};
 
 use super::registry::Registry;
-use crate::error::{CgroupError, CounterError};
+use crate::error::{CgroupError, CounterError, LimitError};
 use crate::name::clean_version;
 use crate::os::{cgroup, exit_status};
+use crate::snapshot::limit::Limits;
 use crate::snapshot::run::RunId;
 use crate::snapshot::state::PluginState;
 use crate::sync::cgroup::CgroupReader;
@@ -247,6 +248,28 @@ impl Plugin {
     /// active run without counting it.
     pub fn set_state(&self, state: PluginState) {
         self.send(PluginUpdate::State(state));
+    }
+
+    /// Sets the limits of this plugin, in place of those of [`Config::limits`](crate::Config::limits)
+    /// or of an earlier call. A limit that stays the same keeps its state.
+    ///
+    /// # Errors
+    ///
+    /// [`LimitError`] if a limit is invalid; then nothing changes.
+    ///
+    /// ```
+    /// use plugmeter::{Collector, Config, Limit, LimitMetric, Limits};
+    ///
+    /// let collector = Collector::start(Config::default())?;
+    /// let plugin = collector.register("dice")?;
+    /// plugin.set_limits(Limits::default().rule(Limit::new(LimitMetric::CpuPercent, 80.0)))?;
+    /// let snapshot = collector.sample_now()?;
+    /// assert_eq!(snapshot.plugin("dice").unwrap().limits().count(), 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn set_limits(&self, limits: Limits) -> Result<(), LimitError> {
+        self.send(PluginUpdate::Limits(limits.validate()?));
+        Ok(())
     }
 
     /// The counter of all events of this plugin. Clone it to where they happen.

@@ -1,4 +1,7 @@
 use super::*;
+use crate::error::LimitError;
+use crate::snapshot::limit::LimitMetric;
+use crate::snapshot::severity::Severity;
 
 const DAY: Duration = Duration::from_secs(86_400);
 
@@ -69,13 +72,14 @@ fn json_goes_both_ways() {
     let json = serde_json::to_string(&Config::default()).unwrap();
     assert_eq!(
         json,
-        r#"{"enabled":true,"poll_interval":5,"history_duration":3600,"probe":"native","process_trees":true,"clean_exit_codes":[]}"#
+        r#"{"enabled":true,"poll_interval":5,"history_duration":3600,"probe":"native","process_trees":true,"limits":[],"clean_exit_codes":[]}"#
     );
     for config in [
         Config::default(),
         config(Duration::from_millis(250), Duration::from_micros(10_000_001)),
         Config::default().enabled(false).probe(ProbeKind::Portable).clean_exit_codes(&[3, -1]),
         Config::default().process_trees(false),
+        Config::default().limits(all_limits()),
         Config::default().probe(ProbeKind::Portable).process_trees(true),
     ] {
         let json = serde_json::to_string(&config).unwrap();
@@ -121,5 +125,84 @@ fn json_takes_defaults_for_what_is_missing_and_refuses_what_it_does_not_know() {
     ] {
         let error = read(bad).unwrap_err().to_string();
         assert!(error.contains(said), "{bad}: {error}");
+    }
+}
+
+/// A limit of each metric, with the values of `json` where they are not the default.
+fn all_limits() -> Limits {
+    let seconds = Duration::from_secs;
+    let cpu = Limit::new(LimitMetric::CpuPercent, 80.0).lasting(seconds(300)).clear_below(70.0);
+    Limits::default()
+        .rule(cpu.clear_after(seconds(60)).grace(seconds(30)).severity(Severity::Critical))
+        .rule(Limit::new(LimitMetric::MemoryMb, 512.0))
+        .rule(Limit::new(LimitMetric::ProcessCount, 20.0))
+        .rule(Limit::new(LimitMetric::EventsPerSecond, 0.5))
+        .rule(Limit::new(LimitMetric::SilentSeconds, 900.0))
+        .rule(Limit::new(LimitMetric::Crashes { within: seconds(600) }, 3.0))
+}
+
+#[test]
+fn limits_are_read_with_their_defaults() {
+    let json = r#"{"limits": [
+        {"metric": "cpu_percent", "above": 80, "for": 300, "clear_below": 70, "clear_after": 60,
+            "grace": 30, "severity": "critical"},
+        {"metric": "memory_mb", "above": 512}, {"metric": "process_count", "above": 20},
+        {"metric": "events_per_second", "above": 0.5}, {"metric": "silent_seconds", "above": 900},
+        {"metric": "crashes", "within": 600, "above": 3}]}"#;
+    let config: Config = serde_json::from_str(json).unwrap();
+    assert_eq!(config, Config::default().limits(all_limits()));
+    let memory = Limit::new(LimitMetric::MemoryMb, 512.0);
+    let values = (memory.lasting, memory.clear_after, memory.grace, memory.severity);
+    let quarter = Duration::from_secs(15);
+    assert_eq!(values, (quarter, quarter, Duration::ZERO, Severity::Warning));
+    let cpu = Limit::new(LimitMetric::CpuPercent, 100.0);
+    let minute = Duration::from_secs(60);
+    let values = (cpu.lasting, cpu.clear_after, cpu.grace, cpu.clear_below);
+    assert_eq!(values, (minute, minute, minute, 90.0));
+    for (bad, reason) in [
+        (r#"{"metric": "crashes", "above": 3}"#, "missing field `within`"),
+        (r#"{"metric": "cpu_percent", "above": 3, "within": 5}"#, "only a limit of crashes"),
+        (r#"{"metric": "cpu_percent"}"#, "missing field `above`"),
+        (r#"{"metric": "disk", "above": 3}"#, "unknown variant"),
+        (r#"{"metric": "cpu_percent", "above": 3, "lasting": 5}"#, "unknown field"),
+        (r#"{"metric": "cpu_percent", "above": 3, "for": -5}"#, "non-negative"),
+        (r#"{"metric": "cpu_percent", "above": 3, "severity": "fatal"}"#, "unknown variant"),
+    ] {
+        let error = serde_json::from_str::<Limit>(bad).unwrap_err().to_string();
+        assert!(error.contains(reason), "{bad}: {error}");
+    }
+}
+
+#[test]
+fn invalid_limits_are_rejected_with_value_and_bound() {
+    let error = |limit| {
+        let config = Config::default().limits(Limits::default().rule(limit));
+        config.validate().unwrap_err()
+    };
+    let cpu = |above| Limit::new(LimitMetric::CpuPercent, above);
+    for value in [-0.1, f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
+        let expected = LimitError::Threshold { value, max: f64::MAX };
+        assert_eq!(error(cpu(value)), ConfigError::Limit(expected), "{value}");
+    }
+    for value in [80.1, -0.1, f64::NAN] {
+        let expected = LimitError::ClearBelow { value, max: 80.0 };
+        assert_eq!(error(cpu(80.0).clear_below(value)), ConfigError::Limit(expected));
+    }
+    let week = 7 * DAY;
+    for value in [Duration::ZERO, week + Duration::from_nanos(1)] {
+        let crashes = Limit::new(LimitMetric::Crashes { within: value }, 3.0);
+        let expected = LimitError::Within { value, max: week };
+        assert_eq!(error(crashes), ConfigError::Limit(expected));
+    }
+    let crashes = Limit::new(LimitMetric::Crashes { within: week }, 4_096.0);
+    let expected = LimitError::Threshold { value: 4_096.0, max: 4_095.0 };
+    assert_eq!(error(crashes), ConfigError::Limit(expected));
+    let many = |count| (0..count).fold(Limits::default(), |limits, _| limits.rule(cpu(80.0)));
+    assert!(Config::default().limits(many(16)).validate().is_ok());
+    let expected = LimitError::TooMany { count: 17, max: 16 };
+    assert_eq!(many(17).validate().unwrap_err(), expected);
+    // At the bounds.
+    for limit in [cpu(80.0).clear_below(80.0), cpu(0.0), cpu(f64::MAX)] {
+        assert!(Limits::default().rule(limit).validate().is_ok());
     }
 }

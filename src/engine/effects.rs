@@ -1,9 +1,11 @@
-//! What leaves the trackers: exits and crashes to process later, warnings to log.
+//! What leaves the trackers: exits and crashes to process later, notifications to send, warnings to
+//! log.
 
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
 
+use crate::snapshot::notification::Notification;
 use crate::snapshot::read_error::ReadError;
 use crate::snapshot::run::{ProcessExit, RunId};
 use crate::sync::cgroup::CgroupReadError;
@@ -65,6 +67,8 @@ pub(crate) struct Effects {
     pub pending_exits: Vec<PendingExit>,
     /// In order of time.
     pub pending_crashes: VecDeque<PendingCrash>,
+    /// In order. Their revision is set when they are sent, after the publication.
+    pub notifications: Vec<Notification>,
     pub warnings: Vec<Warning>,
     pub failed_reads: u64,
 }

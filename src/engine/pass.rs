@@ -7,9 +7,13 @@ use std::time::Duration;
 use super::Engine;
 use crate::os::Probe;
 use crate::snapshot::inner::SnapshotInner;
+use crate::snapshot::notification::Notification;
 use crate::snapshot::system::CollectorStatus;
 use crate::sync::command::{Command, SampleRequest};
 use crate::time::{MonoNanos, TimePoint};
+
+/// Room for this many notifications is kept between publications.
+const KEPT_NOTIFICATIONS: usize = 8;
 
 /// The surroundings of a pass: clock, probe, command queue, tick schedule and publication.
 ///
@@ -44,6 +48,10 @@ pub(crate) trait Environment {
 
     /// Makes `next` visible to readers, and returns the replaced snapshot.
     fn publish(&mut self, next: Arc<SnapshotInner>, now: MonoNanos) -> Arc<SnapshotInner>;
+
+    /// Sends notifications to all subscribers, and removes them from the list. Returns the number of
+    /// those that were dropped so far.
+    fn notify(&mut self, notifications: &mut Vec<Notification>) -> u64;
 }
 
 /// The cost of a tick.
@@ -82,7 +90,7 @@ impl<P, M> Engine<P, M> {
             flow = self.process_commands(env, &mut requests);
         }
         let now = env.now();
-        self.confirm_crashes(Some(now.mono));
+        self.confirm_crashes(&now, false);
         if flow.is_break() {
             // Dropping the requests ends their callers' wait.
             requests.clear();
@@ -112,8 +120,8 @@ impl<P, M> Engine<P, M> {
     where
         E: Environment<Probe: Probe<Process = P, Member = M>>,
     {
-        self.confirm_crashes(None);
         let now = env.now();
+        self.confirm_crashes(&now, true);
         self.publish(&now, status, env);
     }
 
@@ -175,5 +183,12 @@ impl<P, M> Engine<P, M> {
         let next = self.build_snapshot(now, status);
         let old = env.publish(next, now.mono);
         self.retire_snapshot(old);
+        // After the publication, so that a subscriber that takes a snapshot sees the change.
+        let revision = self.revision;
+        let notifications = &mut self.effects.notifications;
+        notifications.iter_mut().for_each(|notification| notification.revision = revision);
+        self.stats.dropped_notifications = env.notify(notifications);
+        // A thousand registrations at a time would otherwise occupy a megabyte from then on.
+        notifications.shrink_to(KEPT_NOTIFICATIONS);
     }
 }

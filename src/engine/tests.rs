@@ -24,6 +24,7 @@ use crate::os::ExitWaiter;
 use crate::os::fake_probe::{AttachedProcess, FakeMember, FakeProbe, FakeProcesses};
 use crate::snapshot::Snapshot;
 use crate::snapshot::inner::{CollectorInfo, SnapshotInner};
+use crate::snapshot::notification::Notification;
 use crate::snapshot::plugin_view::PluginView;
 use crate::snapshot::run::{ProcessExit, RunEnd, RunId};
 use crate::snapshot::state::PluginState;
@@ -55,6 +56,7 @@ struct FakeEnvironment {
     missed: u64,
     cost: Option<TickCost>,
     publications: usize,
+    notifications: Vec<Notification>,
 }
 
 impl Environment for FakeEnvironment {
@@ -100,6 +102,11 @@ impl Environment for FakeEnvironment {
     fn publish(&mut self, next: Arc<SnapshotInner>, _now: MonoNanos) -> Arc<SnapshotInner> {
         self.publications += 1;
         self.publisher.publish(next)
+    }
+
+    fn notify(&mut self, notifications: &mut Vec<Notification>) -> u64 {
+        self.notifications.append(notifications);
+        0
     }
 }
 
@@ -148,6 +155,7 @@ impl Harness {
                 missed: 0,
                 cost: None,
                 publications: 0,
+                notifications: Vec::new(),
             },
             processes,
             sender: Arc::new(sender),

@@ -7,6 +7,7 @@
 
 pub(crate) mod active_run;
 mod exit;
+pub(crate) mod notify;
 pub(crate) mod record;
 mod start;
 mod tree;
@@ -18,6 +19,7 @@ use std::time::{Duration, SystemTime};
 use self::active_run::{ActiveRun, MIN_CPU_NANOS};
 use super::cpu_meter::CpuMeter;
 use super::effects::{Cause, Effects, PendingCrash, Warning};
+use super::limits::LimitSet;
 use super::plugin_trees::PluginTrees;
 use super::tree_meter::TreeMeter;
 use crate::history::plugin_record::PluginRecord;
@@ -84,10 +86,12 @@ struct Recorded {
 #[derive(Debug)]
 struct TrackerDetails<P> {
     id: PluginId,
-    /// The public values. State, crash count and read error are updated at publication, the rest
-    /// immediately.
+    /// The public values. State, crash count and read error are updated after each input, when
+    /// the notifications about them are made, the rest immediately.
     record: PluginRecord,
     published: Option<Arc<PluginRecord>>,
+    /// `None` without limits.
+    limits: Option<Box<LimitSet>>,
     rare: Option<Box<RareDetails<P>>>,
 }
 
@@ -161,8 +165,9 @@ impl<P> PluginTracker<P> {
             is_suspended: None,
             suspended_since: None,
             read_error: None,
+            limits: None,
         };
-        let details = TrackerDetails { id, record, published: None, rare: None };
+        let details = TrackerDetails { id, record, published: None, limits: None, rare: None };
         Self {
             active: None,
             events,
@@ -209,11 +214,16 @@ impl<P> PluginTracker<P> {
 
     /// The record to publish.
     pub(crate) fn record(&mut self) -> &Arc<PluginRecord> {
-        let TrackerDetails { record, published, .. } = &mut *self.details;
+        let TrackerDetails { record, published, limits, .. } = &mut *self.details;
         if std::mem::replace(&mut self.is_changed, false) {
             record.state = self.state;
             record.crash_count = self.crash_count;
             record.read_error = self.read_error;
+            if let Some(limits) = limits
+                && limits.take_changed()
+            {
+                record.limits = Some(limits.records());
+            }
             *published = None;
         }
         published.get_or_insert_with(|| Arc::new(record.clone()))
@@ -324,6 +334,9 @@ impl<P> PluginTracker<P> {
             }
             PluginUpdate::Crashed | PluginUpdate::State(PluginState::Crashed) => {
                 self.crashed(context);
+            }
+            PluginUpdate::Limits(limits) => {
+                self.set_limits(&limits, &context.now, context.effects);
             }
             PluginUpdate::State(PluginState::Failed) => self.failed(context),
             PluginUpdate::State(

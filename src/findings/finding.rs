@@ -5,38 +5,8 @@ use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
 
+pub use crate::Severity;
 use crate::{PluginState, ReadError, RunEnd, RunId};
-
-/// How urgent a finding is, in ascending order.
-///
-/// ```
-/// use plugmeter::findings::Severity;
-///
-/// assert!(Severity::Critical > Severity::Warning);
-/// assert_eq!(Severity::Notice.to_string(), "notice");
-/// ```
-#[non_exhaustive]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Severity {
-    /// Worth knowing; nothing is wrong yet.
-    Notice,
-    /// The plugin needs attention.
-    Warning,
-    /// The plugin is down.
-    Critical,
-}
-
-impl Severity {
-    /// Whether a plugin with such a finding needs attention: with all but a notice.
-    #[must_use]
-    pub const fn needs_attention(self) -> bool {
-        match self {
-            Self::Notice => false,
-            Self::Warning | Self::Critical => true,
-        }
-    }
-}
 
 /// When the condition of a finding began, as far as the history shows.
 ///

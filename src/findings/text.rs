@@ -3,21 +3,11 @@
 use std::fmt;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::finding::{Finding, FindingKind, Findings, Onset, Severity};
+use super::finding::{Finding, FindingKind, Findings, Onset};
 use crate::format::display::{span, times};
 use crate::format::number::mebibytes;
 use crate::format::text::sanitize;
 use crate::{PluginState, RunEnd};
-
-impl fmt::Display for Severity {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::Notice => "notice",
-            Self::Warning => "warning",
-            Self::Critical => "critical",
-        })
-    }
-}
 
 /// Beside the signal by which a process was killed.
 pub(crate) const OOM_KILLED: &str = ", killed by the OOM killer";

@@ -241,13 +241,14 @@ impl Serialize for Run {
 impl Serialize for SamplerStats {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let seconds = |time: Duration| rounded(time.as_secs_f64(), 6);
-        let mut out = serializer.serialize_struct("SamplerStats", 6)?;
+        let mut out = serializer.serialize_struct("SamplerStats", 7)?;
         out.serialize_field("ticks", &self.ticks)?;
         out.serialize_field("missed_ticks", &self.missed_ticks)?;
         out.serialize_field("failed_reads", &self.failed_reads)?;
         out.serialize_field("last_tick_seconds", &seconds(self.last_tick_duration))?;
         out.serialize_field("cpu_seconds", &self.cpu_time.map(seconds))?;
         out.serialize_field("overhead_percent", &self.overhead_percent.map(|p| rounded(p, 4)))?;
+        out.serialize_field("dropped_notifications", &self.dropped_notifications)?;
         out.end()
     }
 }

@@ -1,5 +1,6 @@
 //! One tick of all plugins.
 
+use super::limit_row::LimitRow;
 use super::packed::PackedSample;
 use super::tree_row::{ProcessRow, TreeRow, TreeValues, find_row};
 use super::units::CpuTime;
@@ -59,6 +60,8 @@ pub(crate) struct NewestTick {
     pub processes: Vec<ProcessRow>,
     /// By slot, then in the order of the record's kinds; only of plugins that have kinds.
     pub kind_counts: Vec<KindCount>,
+    /// By slot, in the order of the limits; only of plugins that have some.
+    pub limits: Vec<LimitRow>,
 }
 
 impl NewestTick {

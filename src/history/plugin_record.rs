@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use super::limit_row::LimitRecord;
 use super::run_log::{RunLog, RunRecord};
 use crate::snapshot::read_error::ReadError;
 use crate::snapshot::state::PluginState;
@@ -35,6 +36,8 @@ pub(crate) struct PluginRecord {
     /// When the suspension was detected.
     pub suspended_since: Option<SystemTime>,
     pub read_error: Option<ReadError>,
+    /// `None` without limits.
+    pub limits: Option<Arc<Vec<LimitRecord>>>,
 }
 
 impl PluginRecord {

@@ -34,6 +34,10 @@ pub(crate) struct RunRecord {
     pub counts_as_crash: bool,
     /// The run counts as one whose end is unknown.
     pub counts_as_unknown: bool,
+    /// Subscribers were notified of the start.
+    pub start_noticed: bool,
+    /// Subscribers were notified of the end.
+    pub end_noticed: bool,
 }
 
 impl RunRecord {
@@ -227,6 +231,8 @@ mod tests {
             crash_pending: false,
             counts_as_crash: false,
             counts_as_unknown: false,
+            start_noticed: false,
+            end_noticed: false,
         }
     }
 

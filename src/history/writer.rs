@@ -148,10 +148,11 @@ impl HistoryWriter {
         (frame.tick, frame.at) = (tick, at);
         clear_and_reserve(&mut frame.samples, slots);
         clear_and_reserve(&mut newest.totals, slots);
-        // As many trees and processes as in the tick before.
+        // As many trees, processes and limits as in the tick before.
         clear_and_reserve(&mut frame.trees, self.tree_count);
         clear_and_reserve(&mut newest.processes, self.newest.processes.len());
         clear_and_reserve(&mut newest.kind_counts, self.newest.kind_counts.len());
+        clear_and_reserve(&mut newest.limits, self.newest.limits.len());
         pending
     }
 

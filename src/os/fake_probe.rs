@@ -409,7 +409,7 @@ impl Probe for FakeProbe {
     fn attach(
         &mut self,
         pid: u32,
-        _reported_at: Option<&TimePoint>,
+        _reported_at: Option<Duration>,
         token: u64,
     ) -> Attach<FoundProcess<AttachedProcess>> {
         self.processes.enter(Call::Attach(pid));

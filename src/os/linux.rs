@@ -48,7 +48,7 @@ use crate::history::units::{CpuTime, ResidentBytes};
 use crate::snapshot::read_error::ReadError;
 use crate::snapshot::run::ProcessExit;
 use crate::sync::command::Wake;
-use crate::time::{MonoNanos, TimePoint};
+use crate::time::MonoNanos;
 
 /// Reads processes one by one; waits for their exits and for wake-ups with one epoll.
 pub(crate) struct NativeProbe {
@@ -289,7 +289,7 @@ impl Probe for NativeProbe {
     fn attach(
         &mut self,
         pid: u32,
-        reported_at: Option<&TimePoint>,
+        reported_at: Option<Duration>,
         token: u64,
     ) -> Attach<FoundProcess<AttachedProcess>> {
         if self.is_foreign {
@@ -329,7 +329,7 @@ impl Probe for NativeProbe {
         }
         let process_start = start_ticks.map(|ticks| self.units.ticks_to_time(ticks));
         if let (Some(process_start), Some(reported_at)) = (process_start, reported_at)
-            && process_start > reported_at.boot
+            && process_start > reported_at
         {
             return Attach::Rejected(ReadError::PidReused);
         }

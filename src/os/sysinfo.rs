@@ -22,7 +22,7 @@ use crate::history::units::{CpuTime, ResidentBytes};
 use crate::snapshot::read_error::ReadError;
 use crate::snapshot::run::ProcessExit;
 use crate::sync::command::Wake;
-use crate::time::{MonoNanos, TimePoint};
+use crate::time::MonoNanos;
 
 /// The step of the CPU time that sysinfo reports.
 const CPU_TIME_STEP: Duration = if cfg!(windows) {
@@ -236,7 +236,7 @@ impl Probe for SysinfoProbe {
     fn attach(
         &mut self,
         pid: u32,
-        reported_at: Option<&TimePoint>,
+        reported_at: Option<Duration>,
         _token: u64,
     ) -> Attach<FoundProcess<TrackedProcess>> {
         if self.is_foreign {
@@ -264,7 +264,7 @@ impl Probe for SysinfoProbe {
         let process_start = self.process_start(start_time);
         // In whole seconds, rounded down: sysinfo reports no finer start time.
         if let (Some(process_start), Some(reported_at)) = (process_start, reported_at)
-            && process_start > reported_at.boot
+            && process_start > reported_at
         {
             return Attach::Rejected(ReadError::PidReused);
         }
@@ -331,7 +331,7 @@ mod tests {
     use super::*;
 
     fn attach_self(probe: &mut SysinfoProbe) -> FoundProcess<TrackedProcess> {
-        match probe.attach(std::process::id(), Some(&clock::now()), 0) {
+        match probe.attach(std::process::id(), Some(clock::now().boot), 0) {
             Attach::Found(found) => found,
             other => panic!("this process lives: {other:?}"),
         }
@@ -445,10 +445,9 @@ mod tests {
     #[test]
     fn process_started_after_report_is_rejected() {
         let (mut probe, _wake) = SysinfoProbe::new().unwrap();
-        let mut reported_at = clock::now();
         let start = attach_self(&mut probe).process_start.unwrap();
-        reported_at.boot = start - Duration::from_nanos(1);
-        let attached = probe.attach(std::process::id(), Some(&reported_at), 0);
+        let reported_at = start - Duration::from_nanos(1);
+        let attached = probe.attach(std::process::id(), Some(reported_at), 0);
         assert!(matches!(attached, Attach::Rejected(ReadError::PidReused)));
     }
 }

@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::{Duration, SystemTime};
 
 use super::Snapshot;
+use super::limit::LimitStatus;
 use super::process_info::ProcessInfo;
 use super::read_error::ReadError;
 use super::rows::PluginRows;
@@ -270,6 +271,13 @@ impl<'a> PluginView<'a> {
     #[must_use]
     pub fn read_error(&self) -> Option<&'a ReadError> {
         self.record().read_error.as_ref()
+    }
+
+    /// The limits of the plugin and their states, in the order in which they were set. States, and
+    /// values of limits of crashes, are the revision's; other values are the tick's.
+    #[must_use = "iterators are lazy"]
+    pub fn limits(&self) -> impl ExactSizeIterator<Item = LimitStatus> + Clone + use<'a> {
+        self.rows.limits(self.current().is_some_and(|sample| self.is_of_active_run(&sample)))
     }
 
     /// The newest sample, which belongs to the tick. `None` before the plugin's first.

@@ -142,6 +142,7 @@ mod tests {
                 is_suspended: None,
                 suspended_since: None,
                 read_error: None,
+                limits: None,
             }));
         });
         Snapshot(writer.build_snapshot(SnapshotHeader {

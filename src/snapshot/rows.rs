@@ -8,6 +8,7 @@ use crate::history::run_log::RunRecord;
 use crate::history::tree_row::TreeValues;
 use crate::history::units::CpuShare;
 use crate::snapshot::inner::SnapshotInner;
+use crate::snapshot::limit::{LimitState, LimitStatus};
 use crate::snapshot::sample::Sample;
 
 /// A plugin's counters at a tick.
@@ -112,6 +113,29 @@ impl<'a> PluginRows<'a> {
         let is_suspended = self.record.is_suspended?;
         let active = self.record.active_run()?;
         run.is_some_and(|run| run.number == active.number).then_some(is_suspended)
+    }
+
+    /// The limits with their states; `is_current`: the values of the tick are those of the active run.
+    pub(super) fn limits(
+        &self,
+        is_current: bool,
+    ) -> impl ExactSizeIterator<Item = LimitStatus> + Clone + use<'a> {
+        let slot = self.record.slot;
+        let rows = &self.inner.newest.limits;
+        let first = rows.partition_point(|row| row.slot < slot);
+        let rows = rows.get(first..).unwrap_or_default();
+        let records = self.record.limits.as_deref().map_or(&[][..], Vec::as_slice);
+        records.iter().enumerate().map(move |(i, record)| {
+            // The limits may have been replaced since the tick.
+            let row = rows.get(i).filter(|row| {
+                row.slot == slot && row.generation == record.generation && is_current
+            });
+            let value = record.crashes.or(row.and_then(|row| row.value));
+            let peak =
+                row.and_then(|row| row.peak).into_iter().chain(record.crashes).reduce(f64::max);
+            let peak = peak.filter(|_| record.state != LimitState::Ok);
+            LimitStatus { limit: record.limit, state: record.state, value, peak }
+        })
     }
 
     /// Unpacks a sample. `last_run` caches the run of the previous call: usually it is the same.

@@ -74,6 +74,9 @@ pub struct SamplerStats {
     pub cpu_time: Option<Duration>,
     /// [`cpu_time`](Self::cpu_time) over the time since the start, in percent of one core.
     pub overhead_percent: Option<f64>,
+    /// Notifications that were dropped because the queue of their subscriber was full: see
+    /// [`Subscription`](crate::Subscription).
+    pub dropped_notifications: u64,
 }
 
 /// Whether a collector samples, and if not, why: see [`Snapshot::status`](crate::Snapshot::status).

@@ -11,6 +11,7 @@ use super::counter::EventCounter;
 use super::fork::ForkGuard;
 use crate::history::units::CpuTime;
 use crate::snapshot::Snapshot;
+use crate::snapshot::limit::Limit;
 use crate::snapshot::run::{ProcessExit, RunId};
 use crate::snapshot::state::PluginState;
 use crate::time::{MonoNanos, TimePoint};
@@ -48,6 +49,8 @@ pub(crate) enum PluginUpdate {
     Stopped,
     Crashed,
     State(PluginState),
+    /// Checked limits, in place of the current ones.
+    Limits(Arc<[Limit]>),
 }
 
 /// A process, as the host reports it.

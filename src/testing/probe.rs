@@ -59,7 +59,7 @@ impl Probe for SimulatedProbe<'_> {
     fn attach(
         &mut self,
         pid: u32,
-        _reported_at: Option<&TimePoint>,
+        _reported_at: Option<Duration>,
         _token: u64,
     ) -> Attach<FoundProcess<SimulatedProcess>> {
         let (at, cpu_time) = (self.now.mono, CpuTime::default());

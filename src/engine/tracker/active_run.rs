@@ -12,7 +12,7 @@ use crate::os::reading::Reading;
 use crate::os::{self, Attach, FoundProcess, Identity, Probe, ReadFailure};
 use crate::snapshot::read_error::ReadError;
 use crate::snapshot::run::{ProcessExit, RunId};
-use crate::time::{TimePoint, duration_nanos};
+use crate::time::{MonoNanos, TimePoint, duration_nanos};
 
 /// The shortest interval that gives a CPU share, in nanoseconds, unless the clock of the process is
 /// coarser.
@@ -39,8 +39,10 @@ pub(crate) struct ActiveRun<P> {
 pub(crate) struct RunDetails {
     pub run: RunId,
     pub pid: u32,
-    /// When the host reported the process.
-    reported_at: Option<TimePoint>,
+    /// When the report was processed.
+    pub began: MonoNanos,
+    /// When the host reported the process, on the boot clock.
+    reported_at: Option<Duration>,
     token: u64,
     /// Start of the process on the boot clock.
     pub process_start: Option<Duration>,
@@ -103,7 +105,8 @@ impl<P> ActiveRun<P> {
         let about = RunDetails {
             run,
             pid,
-            reported_at,
+            began: MonoNanos::default(),
+            reported_at: reported_at.map(|at| at.boot),
             token,
             process_start: None,
             name: CommandName::default(),
@@ -163,7 +166,7 @@ impl<P> ActiveRun<P> {
 
     fn call_attach<Pr: Probe<Process = P>>(&self, probe: &mut Pr) -> Attach<FoundProcess<P>> {
         let RunDetails { pid, reported_at, token, .. } = &*self.about;
-        probe.attach(*pid, reported_at.as_ref(), *token)
+        probe.attach(*pid, *reported_at, *token)
     }
 
     /// Starts with a reading of the child that the host's thread has taken. The crate waits for

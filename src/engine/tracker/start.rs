@@ -54,6 +54,7 @@ impl<P> PluginTracker<P> {
             // Between two ticks more runs may begin than are held.
             self.request_late_statuses(context);
         }
+        active.about.began = context.now.mono;
         let number = next_run_number(self.run_number);
         let attach = active.attach(context.probe);
         // The new process is attached first: if the old one lives after that and has the same pid,
@@ -119,6 +120,8 @@ impl<P> PluginTracker<P> {
             crash_pending: false,
             counts_as_crash: false,
             counts_as_unknown: false,
+            start_noticed: false,
+            end_noticed: false,
         };
         let slot = self.details.record.slot;
         if was_replaced_by_itself {

@@ -69,15 +69,16 @@ fn system_and_sampler_json_have_defined_decimals() {
         last_tick_duration: Duration::from_nanos(123_456_789),
         cpu_time: Some(Duration::from_nanos(1_500_499)),
         overhead_percent: Some(0.002_649),
+        dropped_notifications: 3,
     };
     assert_json(
         &sampler,
-        r#"{"ticks":9,"missed_ticks":1,"failed_reads":2,"last_tick_seconds":0.123457,"cpu_seconds":0.0015,"overhead_percent":0.0026}"#,
+        r#"{"ticks":9,"missed_ticks":1,"failed_reads":2,"last_tick_seconds":0.123457,"cpu_seconds":0.0015,"overhead_percent":0.0026,"dropped_notifications":3}"#,
     );
     (sampler.cpu_time, sampler.overhead_percent) = (None, None);
     assert_json(
         &sampler,
-        r#"{"ticks":9,"missed_ticks":1,"failed_reads":2,"last_tick_seconds":0.123457,"cpu_seconds":null,"overhead_percent":null}"#,
+        r#"{"ticks":9,"missed_ticks":1,"failed_reads":2,"last_tick_seconds":0.123457,"cpu_seconds":null,"overhead_percent":null,"dropped_notifications":3}"#,
     );
 }
 

@@ -149,7 +149,7 @@ fn stop_waits_for_the_tick_in_progress_only() {
     let before = harness.sample();
     harness.set_slow(Duration::from_millis(50));
     harness.ticks_after(&before, 1);
-    let RunningSampler { worker, reader, sender } = harness.running.take().unwrap();
+    let RunningSampler { worker, reader, sender, .. } = harness.running.take().unwrap();
     sender.close_and_stop();
     let at_stop = reader.snapshot().tick();
     assert!(matches!(worker.stop(), Some(Ok(()))));

@@ -1,0 +1,46 @@
+//! How urgent something is.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// How urgent a finding or a limit is, in ascending order.
+///
+/// ```
+/// use plugmeter::Severity;
+///
+/// assert!(Severity::Critical > Severity::Warning);
+/// assert_eq!(Severity::Notice.to_string(), "notice");
+/// ```
+#[non_exhaustive]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// Worth knowing; nothing is wrong yet.
+    Notice,
+    /// The plugin needs attention.
+    Warning,
+    /// The plugin is down, or has to be acted on immediately.
+    Critical,
+}
+
+impl Severity {
+    /// Whether a plugin with such a finding needs attention: with all but a notice.
+    #[must_use]
+    pub const fn needs_attention(self) -> bool {
+        match self {
+            Self::Notice => false,
+            Self::Warning | Self::Critical => true,
+        }
+    }
+}
+
+impl fmt::Display for Severity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Notice => "notice",
+            Self::Warning => "warning",
+            Self::Critical => "critical",
+        })
+    }
+}
