@@ -62,6 +62,11 @@ equal(len(report["plugins"]), len(PLUGINS))
 
 run("examples/global")
 
+for host in ["examples/limits", "limits_host"]:
+    output = run(host).splitlines()
+    equal(sum(line.startswith("leaky: limit exceeded: memory") for line in output) >= 2, True)
+    equal("crashy: limit exceeded: crashes 3 within 10 minutes, above 2" in output, True)
+
 output = run("tokio_host")
 equal("crashing 1.2: exit code 3" in output.splitlines(), True)
 

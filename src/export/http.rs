@@ -22,6 +22,7 @@
 //! | `GET /api/metrics` | all plugins, the totals and the sampler, as JSON. With `?since=REVISION`: 204 if that is the current revision, 400 if it is not a number |
 //! | `GET /api/plugin?name=NAME` | one plugin with its aggregates, runs and history. `window=SECONDS` limits these to the newest part of the history; `points=N` limits the history to N points (1 to 10,000; 720 by default). 404 if no plugin has that name |
 //! | `GET /api/plugin/{name}` | the same; a name such as `..`, which has a meaning in a path, can only be requested by the query |
+//! | `GET /api/events` | [server-sent events](#apievents): one for each new revision |
 //! | `GET /metrics` | the [exposition](crate::prometheus), in the format that `Accept` selects; 503 once the collector is stopped |
 //! | `GET /health` | 200 `{"status": "ok"}`; or 503 `{"status": "error", "reason": "..."}` if the collector is stopped or the snapshot is [stale](crate::Snapshot::is_stale) |
 //!
@@ -58,6 +59,16 @@
 //! room. A point has the largest CPU and memory of its samples, the average CPU, and the time,
 //! counts, state and run of its newest sample; a value that no sample has is null.
 //!
+//! ## `/api/events`
+//!
+//! A stream of server-sent events (`text/event-stream`) for clients that fetch a document when it has
+//! changed, instead of at an interval. An event `revision` has the revision as id and the data
+//! `{"tick", "revision", "stopped"}`; events are at least 250 ms apart, and publications in between
+//! are one event. With `?since=REVISION`, or the header `Last-Event-ID` of a client that connects
+//! again, the first event is sent immediately unless that is the current revision. Without a
+//! publication, an event `heartbeat` is sent every fifteen seconds. The stream is one connection, and
+//! ends when the collector or the server stops. A host's router needs a runtime with timers.
+//!
 //! # Access
 //!
 //! The server listens on 127.0.0.1 by default. The host of a request must be an IP address,
@@ -85,7 +96,8 @@
 //! A server started by [`serve`] allows 256 connections by default (further ones are closed
 //! immediately), and for each request a head of 16 KiB with 64 headers. It closes a connection after
 //! ten seconds without a complete head, also between two requests, after ten seconds in which the
-//! client accepts nothing of a response, and when a whole response has taken sixty seconds. Bodies
+//! client accepts nothing of a response, and when a whole response has taken sixty seconds (apart from
+//! the stream of events). Bodies
 //! that are the same for all clients are made once for each revision.
 
 mod accept_encoding;
@@ -100,6 +112,7 @@ mod content;
 mod dashboard;
 mod error;
 mod event_rate;
+mod events;
 mod health;
 mod middleware;
 mod plugin_status;

@@ -7,15 +7,16 @@ use axum::extract::{RawPathParams, State};
 use axum::http::header::{ACCEPT, VARY};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri};
 use axum::response::{IntoResponse as _, Response};
-use axum::{Router, routing};
+use axum::{Extension, Router, routing};
 use serde::Serialize;
 
 use super::accept_encoding::Encoding;
 use super::cache::CacheKey;
 use super::content::Content;
+use super::events::{EventStream, ServerStop};
 use super::health::HealthProblem;
 use super::query::Query;
-use super::response::{JSON, document, error, json};
+use super::response::{JSON, document, error, json, response};
 use super::settings::HttpSettings;
 use super::state::AppState;
 use super::{api, dashboard, middleware};
@@ -33,6 +34,7 @@ fn routes() -> Router<Arc<AppState>> {
         .route("/api/metrics", routing::get(api_metrics))
         .route("/api/plugin", routing::get(api_plugin_by_query))
         .route("/api/plugin/{name}", routing::get(api_plugin_by_path))
+        .route("/api/events", routing::get(api_events))
         .route("/metrics", routing::get(exposition))
         .route("/health", routing::get(health))
 }
@@ -88,6 +90,30 @@ async fn api_plugin(
     })?;
     let content = Content::new(api::plugin(view, &state.thresholds, window, points).await);
     Ok(document(JSON, "", content, encoding).await)
+}
+
+async fn api_events(
+    State(state): State<Arc<AppState>>,
+    stop: Option<Extension<ServerStop>>,
+    headers: HeaderMap,
+    uri: Uri,
+) -> Result<Response, Response> {
+    let since = Query::new(uri.query()).since()?;
+    // A client that connects again repeats its first query. An id that is not a number is not one of
+    // this server.
+    let last = headers.get("last-event-id").and_then(|id| id.to_str().ok());
+    let since = last.and_then(|id| id.parse().ok()).or(since);
+    let stop = stop.map(|Extension(stop)| stop);
+    let snapshot = state.reader.snapshot();
+    if snapshot.is_stopped() && since == Some(snapshot.revision()) {
+        // By the standard, the client does not connect again.
+        return Ok(StatusCode::NO_CONTENT.into_response());
+    }
+    let body = EventStream::body(state.reader.clone(), since, stop);
+    let mut response = response("text/event-stream", body);
+    // nginx sends each event when it arrives.
+    response.headers_mut().insert("x-accel-buffering", HeaderValue::from_static("no"));
+    Ok(response)
 }
 
 async fn exposition(

@@ -15,6 +15,7 @@ use tokio::sync::watch;
 
 use super::limits::{MAX_HEAD_BYTES, MAX_HEADERS, SEND_BUFFER_BYTES, ServerLimits};
 use super::write_timeout::{ResponseStart, WriteTimeout};
+use crate::export::http::events::ServerStop;
 
 pub(super) async fn serve_connection(
     stream: TcpStream,
@@ -28,7 +29,9 @@ pub(super) async fn serve_connection(
     let start = Rc::new(ResponseStart::default());
     let io = TokioIo::new(WriteTimeout::new(stream, Rc::clone(&start), limits));
     let routes = TowerToHyperService::new(router);
-    let service = hyper::service::service_fn(move |request: hyper::Request<Incoming>| {
+    let stop = ServerStop(stopped.clone());
+    let service = hyper::service::service_fn(move |mut request: hyper::Request<Incoming>| {
+        request.extensions_mut().insert(stop.clone());
         let (response, start) = (routes.call(request), Rc::clone(&start));
         async move {
             let response = response.await;

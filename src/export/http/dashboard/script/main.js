@@ -18,7 +18,8 @@ if (body.dataset.page) {
       reorderWhenUnblocked();
     }, { passive: true });
   }
-  document.addEventListener('visibilitychange', refresh);
+  document.addEventListener('visibilitychange', () => { refresh(); followEvents(); });
   setInterval(updateStaleness, 1_000);
   refresh();
+  followEvents();
 }

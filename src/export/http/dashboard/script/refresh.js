@@ -4,11 +4,20 @@ const FETCH_TIMEOUT_MS = 10_000;
 /** At most five seconds, because changes of state are published between ticks too. */
 const REFRESH_INTERVAL_MS = Math.min(Math.max(interval, 1), 5) * 1_000;
 
+/** A stream without a heartbeat is not trusted for longer than this. */
+const STREAM_CHECK_MS = 20_000;
+
 let started = isIndex ? '' : ageText?.dataset.started;
 let revision = isIndex ? '' : ageText?.dataset.revision;
 let tick = Number(ageText?.dataset.tick);
 let isFetching = false;
+/** Data were requested again during a fetch, which may have been answered before the change. */
+let isOutdated = false;
 let refreshTimer;
+/** The stream of events, while the page is visible and the browser has streams. */
+let eventSource = null;
+/** Whether the stream is connected: then its events replace the interval. */
+let isStreaming = false;
 
 function fetchPath(path) {
   const url = new URL(body.dataset.base + path, document.baseURI);
@@ -17,8 +26,38 @@ function fetchPath(path) {
   return fetch(url, { cache: 'no-store', signal: AbortSignal.timeout(FETCH_TIMEOUT_MS) });
 }
 
+/** Opens the stream, and closes it while the page is hidden: a browser has few connections per server. */
+function followEvents() {
+  if (document.hidden || stopped || !window.EventSource) {
+    eventSource?.close();
+    eventSource = null;
+    isStreaming = false;
+    return;
+  }
+  if (eventSource && eventSource.readyState !== EventSource.CLOSED) return;
+  const url = new URL(`${body.dataset.base}api/events?since=${revision || 0}`, document.baseURI);
+  url.username = url.password = '';
+  eventSource = new EventSource(url);
+  eventSource.addEventListener('open', () => {
+    isStreaming = true;
+    refresh();
+  });
+  eventSource.addEventListener('revision', refresh);
+  // Confirms that the data are current, as an empty response does.
+  eventSource.addEventListener('heartbeat', () => {
+    respondedAt = performance.now();
+    refresh();
+  });
+  // The browser connects again by itself, or has given up; until then the page polls.
+  eventSource.addEventListener('error', () => {
+    isStreaming = false;
+    refresh();
+  });
+}
+
 async function refresh() {
   clearTimeout(refreshTimer);
+  isOutdated = isFetching;
   if (isFetching || document.hidden) return;
   isFetching = true;
   let data = null;
@@ -35,7 +74,7 @@ async function refresh() {
     errorText = banner.dataset.disconnected;
   }
   isFetching = false;
-  refreshTimer = setTimeout(refresh, REFRESH_INTERVAL_MS);
+  refreshTimer = setTimeout(refresh, isOutdated ? 0 : isStreaming ? STREAM_CHECK_MS : REFRESH_INTERVAL_MS);
   if (data) onData(data);
   updateStaleness();
   if (isIndex) fetchSparklines();
