@@ -9,8 +9,8 @@ use std::thread;
 use std::time::Duration;
 
 use plugmeter::{
-    Collector, Config, Plugin, PluginState, ProbeKind, Reader, RegisterError, Snapshot,
-    StoppedError, Window,
+    Collector, Config, Plugin, PluginState, ProbeKind, Reader, RecvError, RegisterError, Snapshot,
+    StoppedError, Subscription, Window,
 };
 use plugmeter_test_support::forked::{Forked, fork};
 use plugmeter_test_support::{
@@ -20,7 +20,11 @@ use plugmeter_test_support::{
 
 /// Checks what must hold in the child. Returns 0, or the number of the violated condition as an
 /// exit code.
-fn check_child(collector: &Collector, plugin: &plugmeter::Plugin) -> i32 {
+fn check_child(
+    collector: &Collector,
+    plugin: &plugmeter::Plugin,
+    parents: &mut Option<Subscription>,
+) -> i32 {
     let reader = collector.reader();
     let snapshot = reader.snapshot();
     let before = plugin.events().get();
@@ -30,7 +34,11 @@ fn check_child(collector: &Collector, plugin: &plugmeter::Plugin) -> i32 {
     plugin.set_state(PluginState::Failed);
     plugin.crashed();
     plugin.remove();
+    let subscription = collector.subscribe();
     let facts = [
+        subscription.recv() == Err(RecvError::Closed),
+        parents.as_ref().is_some_and(|parents| parents.recv() == Err(RecvError::Closed)),
+        reader.wait_for_newer(&snapshot, Duration::MAX).is_none(),
         snapshot.plugin("dice").is_some_and(|dice| dice.version() == Some("1.0")),
         !snapshot.is_stopped(),
         plugin.events().get() == before + 1,
@@ -38,6 +46,8 @@ fn check_child(collector: &Collector, plugin: &plugmeter::Plugin) -> i32 {
         collector.plugin("dice").is_none(),
         collector.sample_now() == Err(StoppedError),
     ];
+    // Without the locks that its queue may have held at the fork.
+    drop(parents.take());
     collector.stop();
     let wrong = facts.iter().position(|fact| !fact);
     let still = reader.snapshot() == snapshot;
@@ -60,7 +70,12 @@ fn forked_child_can_read_and_count_only() {
                 collector.register("short-lived").unwrap().remove();
             }
         });
-        let codes: Vec<i32> = (0..100).map(|_| fork(|| check_child(&collector, &plugin))).collect();
+        let codes: Vec<i32> = (0..100)
+            .map(|_| {
+                let mut parents = Some(collector.subscribe());
+                fork(|| check_child(&collector, &plugin, &mut parents))
+            })
+            .collect();
         assert_eq!(codes, [0; 100], "the number of the violated condition");
     });
     // The host is unaffected.

@@ -12,6 +12,8 @@ mod global;
 mod lifecycle;
 mod logger;
 #[cfg(unix)]
+mod notifications;
+#[cfg(unix)]
 mod publication;
 #[cfg(unix)]
 mod races;

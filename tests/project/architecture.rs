@@ -10,7 +10,7 @@ const MODULES: [(&str, &[&str]); 15] = [
     ("time", &[]),
     ("name", &["error"]),
     ("error", &["config", "name", "snapshot", "time"]),
-    ("config", &["error", "name", "os", "snapshot", "time"]),
+    ("config", &["error", "format", "name", "os", "snapshot", "time"]),
     ("format", &["history", "snapshot", "time"]),
     ("snapshot", &["error", "format", "history", "name", "time"]),
     ("history", &["error", "format", "name", "snapshot", "time"]),

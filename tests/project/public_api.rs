@@ -14,11 +14,12 @@ use plugmeter::findings::{
 };
 use plugmeter::testing::{Observed, Simulation, Usage};
 use plugmeter::{
-    Aggregates, Collector, CollectorStatus, Config, ConfigError, CurrentUsage, Downsampler,
-    EventCounter, History, InitError, NameError, ParseStateError, Plugin, PluginChild, PluginState,
-    PluginView, Point, ProbeKind, ProcessInfo, ReadError, Reader, RegisterError, Run, RunEnd,
-    RunId, Sample, SamplerStats, Snapshot, StartError, StoppedError, Summary, SystemMetrics,
-    ValueRange, Window,
+    Aggregates, ClearReason, Collector, CollectorStatus, Config, ConfigError, CurrentUsage,
+    Downsampler, EventCounter, History, InitError, Limit, LimitError, LimitMetric, LimitState,
+    LimitStatus, Limits, NameError, Notification, NotificationKind, ParseStateError, Plugin,
+    PluginChild, PluginState, PluginView, Point, ProbeKind, ProcessInfo, ReadError, Reader,
+    RecvError, RegisterError, Run, RunEnd, RunId, Sample, SamplerStats, Snapshot, StartError,
+    StoppedError, Subscription, Summary, SystemMetrics, ValueRange, Window,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -34,6 +35,15 @@ fn handle<T: Clone + Send + Sync + Debug + 'static>() {}
 #[test]
 fn public_types_implement_expected_traits() {
     value::<Config>();
+    value::<Limit>();
+    value::<Limits>();
+    value::<LimitMetric>();
+    value::<LimitState>();
+    value::<LimitStatus>();
+    value::<Notification>();
+    value::<NotificationKind>();
+    value::<ClearReason>();
+    value::<RecvError>();
     value::<ProbeKind>();
     value::<PluginState>();
     value::<Window>();
@@ -65,6 +75,11 @@ fn public_types_implement_expected_traits() {
 
     let _ = Config::default().clone();
     copy::<ProbeKind>();
+    copy::<Limit>();
+    copy::<LimitMetric>();
+    copy::<LimitState>();
+    copy::<LimitStatus>();
+    copy::<ClearReason>();
     copy::<PluginState>();
     copy::<Window>();
     copy::<PluginView<'_>>();
@@ -88,6 +103,7 @@ fn public_types_implement_expected_traits() {
     handle::<EventCounter>();
     handle::<Snapshot>();
     threads::<Collector>();
+    threads::<Subscription>();
     threads::<Config>();
     threads::<Downsampler>();
     threads::<Findings>();
@@ -98,10 +114,16 @@ fn public_types_implement_expected_traits() {
     error::<RegisterError>();
     error::<NameError>();
     error::<StoppedError>();
+    error::<LimitError>();
+    error::<RecvError>();
     error::<ParseStateError>();
 
     json_both_ways::<Config>();
     json_both_ways::<ProbeKind>();
+    json_both_ways::<Limits>();
+    json_both_ways::<Limit>();
+    json::<LimitStatus>();
+    json::<Notification>();
     json_both_ways::<PluginState>();
     json::<Snapshot>();
     json::<PluginView<'_>>();
@@ -132,6 +154,10 @@ fn public_types_implement_expected_traits() {
     shown::<Finding>();
     shown::<Findings>();
     shown::<Severity>();
+    shown::<Limit>();
+    shown::<LimitStatus>();
+    shown::<Notification>();
+    shown::<NotificationKind>();
 }
 
 #[test]
@@ -145,6 +171,13 @@ fn calls_have_expected_signatures() {
     let plugin: Plugin = collector.register("dice").unwrap();
     let _: Option<Plugin> = collector.plugin("dice");
     let reader: Reader = collector.reader();
+    let subscription: Subscription = collector.subscribe();
+    let _: Result<Notification, RecvError> = subscription.try_recv();
+    let _: Result<Notification, RecvError> = subscription.recv_timeout(Duration::ZERO);
+    fn future<T>(_: impl Future<Output = T> + Send + 'static) {}
+    future::<Option<Snapshot>>(reader.changed(&reader.snapshot()));
+    let _: Option<Snapshot> = reader.wait_for_newer(&reader.snapshot(), Duration::ZERO);
+    let _: Result<(), LimitError> = plugin.set_limits(Limits::default());
     let _: Snapshot = collector.snapshot();
     let _: &str = plugin.name();
     let run: RunId = plugin.started(std::process::id(), "1.0");

@@ -88,7 +88,7 @@ fn json_combines_tick_values_and_current_state() {
             },
             "sampler": {
                 "ticks": 1, "missed_ticks": 0, "failed_reads": 0, "last_tick_seconds": 0.0,
-                "cpu_seconds": null, "overhead_percent": null,
+                "cpu_seconds": null, "overhead_percent": null, "dropped_notifications": 0,
             },
         })
     );

@@ -13,6 +13,8 @@ mod formats;
 #[cfg(unix)]
 mod history;
 #[cfg(unix)]
+mod notifications;
+#[cfg(unix)]
 mod queries;
 #[cfg(unix)]
 mod reports;
