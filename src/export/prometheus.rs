@@ -38,6 +38,7 @@
 //! | `plugin_events_total`, `plugin_crashes_total`, `plugin_restarts_total` | counter | since registration, from 0 |
 //! | `plugin_unknown_ends_total` | counter | processes whose exit status was unknown when they were found to have exited |
 //! | `plugin_up` | gauge | 1 with a running process, else 0 |
+//! | `plugin_limit_exceeded{metric="..."}` | gauge | 1 if the plugin is over one of its [limits](crate::Limit) of this metric, else 0; for each metric that has limits |
 //! | `plugin_state` | stateset | one series for each of the seven states, exactly one of them 1 |
 //! | `plugin_info` | info | `version` of the newest run; absent if it has none |
 //!

@@ -6,7 +6,7 @@ use std::{env, fmt, fs};
 
 use plugmeter::prometheus::{self, Exposition, Format};
 use plugmeter::testing::{Observed, Simulation, Usage};
-use plugmeter::{Config, PluginState, Snapshot};
+use plugmeter::{Config, Limit, LimitMetric, Limits, PluginState, Snapshot};
 use plugmeter_test_support::exposition::{Labels, Parsed};
 
 const FORMATS: [Format; 2] = [Format::OpenMetrics, Format::Prometheus];
@@ -32,6 +32,15 @@ fn all_kinds() -> Simulation {
     let restarted = sim.register("restarted").unwrap();
     let removed = sim.register("removed").unwrap();
     let quoted = sim.register(r#"a "quoted\name""#).unwrap();
+    // Two of one metric, of which one is exceeded: one series.
+    let limit = |metric, above| Limit::new(metric, above).lasting(Duration::ZERO);
+    let limits = Limits::default()
+        .rule(limit(LimitMetric::MemoryMb, 100.0))
+        .rule(limit(LimitMetric::ProcessCount, 2.0))
+        .rule(limit(LimitMetric::MemoryMb, 0.5));
+    running.set_limits(limits).unwrap();
+    let crashes = LimitMetric::Crashes { within: Duration::from_secs(600) };
+    crashed.set_limits(Limits::default().rule(Limit::new(crashes, 0.0))).unwrap();
     running.started(1, "1.0");
     running.events().add(17);
     restarted.event_counter("message").unwrap().add(3);

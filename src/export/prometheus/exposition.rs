@@ -8,7 +8,7 @@ use super::families::{
 use super::format::Format;
 use super::number::Number;
 use super::plugin_row::PluginRow;
-use crate::{PluginState, Snapshot};
+use crate::{LimitStatus, PluginState, Snapshot};
 
 /// A snapshot, prepared to be written family by family.
 pub(super) struct Page<'a> {
@@ -70,6 +70,7 @@ impl<'a> Page<'a> {
                 PluginSeries::Parts { total, label, parts } => {
                     self.parts(family, total, (label, parts), out)
                 }
+                PluginSeries::Limits => self.limits(family, out),
                 PluginSeries::States => self.states(family, out),
                 PluginSeries::Version => self.versions(family, out),
             }
@@ -179,6 +180,28 @@ impl<'a> Page<'a> {
                 write_all([&start, name, ",", label, "=\"", &escaped, "\""], out)?;
                 number.end_line(out)
             })?;
+        }
+        Ok(())
+    }
+
+    fn limits(&self, family: &Family<PluginSeries>, out: &mut impl fmt::Write) -> fmt::Result {
+        let start = self.line_start(family);
+        // By metric, in the order of the limits. A plugin has sixteen at most.
+        let mut metrics: Vec<(&str, bool)> = Vec::new();
+        for row in &self.rows {
+            metrics.clear();
+            for LimitStatus { limit, state, .. } in row.view.limits() {
+                let (metric, is_exceeded) = (limit.metric.as_str(), state.is_exceeded());
+                match metrics.iter_mut().find(|(known, _)| *known == metric) {
+                    Some((_, is_any_exceeded)) => *is_any_exceeded |= is_exceeded,
+                    None => metrics.push((metric, is_exceeded)),
+                }
+            }
+            let name = &self.names[row.name.clone()];
+            for &(metric, is_exceeded) in &metrics {
+                let value = if is_exceeded { "\"} 1\n" } else { "\"} 0\n" };
+                write_all([&start, name, ",metric=\"", metric, value], out)?;
+            }
         }
         Ok(())
     }

@@ -33,6 +33,8 @@ pub(super) enum PluginSeries {
     Value(fn(&PluginRow<'_>) -> Option<Number>),
     /// One, and one for each part of it, with `label` and the part's name.
     Parts { total: fn(&PluginRow<'_>) -> Number, label: &'static str, parts: PartsOf },
+    /// One for each metric that has limits.
+    Limits,
     /// One for each state.
     States,
     /// One with the version as a label, if it is known.
@@ -62,7 +64,7 @@ const fn plugin_family(
     Family { name, metric_type, unit, help, series: PluginSeries::Value(value) }
 }
 
-pub(super) const PLUGIN_FAMILIES: [Family<PluginSeries>; 16] = [
+pub(super) const PLUGIN_FAMILIES: [Family<PluginSeries>; 17] = [
     plugin_family(
         MetricType::Counter,
         "plugin_cpu_seconds",
@@ -163,6 +165,13 @@ pub(super) const PLUGIN_FAMILIES: [Family<PluginSeries>; 16] = [
     plugin_family(MetricType::Gauge, "plugin_up", None, "1 with a live process, else 0.", |row| {
         Some(Number::Integer(u64::from(row.view.run().is_some())))
     }),
+    Family {
+        name: "plugin_limit_exceeded",
+        metric_type: MetricType::Gauge,
+        unit: None,
+        help: "Whether the plugin is over its limit of this metric, as defined by the host.",
+        series: PluginSeries::Limits,
+    },
     Family {
         name: "plugin_state",
         metric_type: MetricType::StateSet,
