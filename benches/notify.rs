@@ -5,10 +5,13 @@
 mod peers;
 mod support;
 
+use std::sync::Arc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwap;
 use criterion::{Criterion, criterion_group, criterion_main};
+use event_listener::Event;
 use plugmeter::testing::{Simulation, Usage};
 use plugmeter::{Config, Limit, LimitMetric, Limits, PluginState};
 use support::{Full, HOUR};
@@ -19,8 +22,11 @@ fn tick(c: &mut Criterion) {
     group.sample_size(20);
     let mut full = Full::new(1_000, HOUR);
     group.bench_function("no subscriber", |b| b.iter(|| full.tick()));
-    let _sleeping = full.sim.subscribe();
+    let sleeping = full.sim.subscribe();
     group.bench_function("a sleeping subscriber", |b| b.iter(|| full.tick()));
+    drop(sleeping);
+    let _sleeping: Vec<_> = (0..100).map(|_| full.sim.subscribe()).collect();
+    group.bench_function("100 sleeping subscribers", |b| b.iter(|| full.tick()));
     group.finish();
 }
 
@@ -45,6 +51,36 @@ fn change(c: &mut Criterion) {
         let _sleeping = sim.subscribe();
         run(b, &mut sim);
     });
+    for subscribers in [1, 100] {
+        // They are given what was sent between two measurements, so that their queues have room.
+        let name = format!("{subscribers} subscribers that read");
+        group.bench_function(&name, |b| {
+            let mut sim = new();
+            let subscriptions: Vec<_> = (0..subscribers).map(|_| sim.subscribe()).collect();
+            let plugin = sim.register("dice").expect("it is free");
+            let mut state = PluginState::Running;
+            let mut change = |sim: &mut Simulation| {
+                state = match state {
+                    PluginState::Running => PluginState::Unhealthy,
+                    _ => PluginState::Running,
+                };
+                plugin.set_state(state);
+                sim.advance(Duration::ZERO);
+            };
+            b.iter_custom(|iterations| {
+                let mut spent = Duration::ZERO;
+                for _ in 0..iterations {
+                    let start = Instant::now();
+                    change(&mut sim);
+                    spent += start.elapsed();
+                    for subscription in &subscriptions {
+                        while subscription.try_recv().is_ok() {}
+                    }
+                }
+                spent
+            });
+        });
+    }
     group.bench_function("a waiting reader", |b| {
         let mut sim = new();
         let reader = sim.reader();
@@ -81,5 +117,25 @@ fn limits(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, tick, change, limits);
+/// The publication alone: the exchange of a pointer that readers load, with and without the notification
+/// of readers that wait, of which there are none.
+fn publication(c: &mut Criterion) {
+    let mut group = c.benchmark_group("notify/publication");
+    let values = [Arc::new(1u64), Arc::new(2)];
+    let published = ArcSwap::new(Arc::clone(&values[0]));
+    let mut next = values.iter().cycle();
+    let mut swap = || published.swap(Arc::clone(next.next().expect("it has no end")));
+    group.bench_function("exchange", |b| b.iter(&mut swap));
+    let changed = Event::new();
+    group.bench_function("exchange, and notify nobody", |b| {
+        b.iter(|| {
+            let old = swap();
+            changed.notify(usize::MAX);
+            old
+        });
+    });
+    group.finish();
+}
+
+criterion_group!(benches, tick, change, limits, publication);
 criterion_main!(benches);

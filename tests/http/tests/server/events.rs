@@ -1,7 +1,8 @@
 //! The stream of server-sent events.
 
-use std::io::{BufRead as _, BufReader, Write as _};
-use std::net::{SocketAddr, TcpStream};
+use std::io::{self, BufRead as _, BufReader, ErrorKind, Write as _};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use plugmeter::http::HttpConfig;
@@ -33,11 +34,15 @@ impl Events {
         events
     }
 
-    /// The next line without its end; `None` at the end of the connection.
+    /// The next line without its end; `None` at the end of the connection, also in the middle of a
+    /// line.
     fn line(&mut self) -> Option<String> {
         let mut line = String::new();
-        let read = self.0.read_line(&mut line).unwrap();
-        (read != 0).then(|| line.trim_end().to_owned())
+        match self.0.read_line(&mut line) {
+            Ok(_) => line.strip_suffix('\n').map(|line| line.trim_end().to_owned()),
+            Err(error) if error.kind() == ErrorKind::ConnectionReset => None,
+            Err(error) => panic!("{error}"),
+        }
     }
 
     /// The next event: id and data. `None` at the end of the stream.
@@ -150,4 +155,53 @@ fn collector_stop_is_last_event() {
     // The client does not connect again.
     let id = format!("last-event-id: {}", last.0);
     assert_eq!(get_with_headers(address, "/api/events", &[&id]).status, 204);
+}
+
+/// A relay, as a proxy with a time limit: it closes each connection after `limit`, whatever is sent.
+/// It lives as long as the test's process.
+fn relay(server: SocketAddr, limit: Duration) -> SocketAddr {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let address = listener.local_addr().unwrap();
+    thread::spawn(move || {
+        for client in listener.incoming() {
+            let (client, server) = (client.unwrap(), TcpStream::connect(server).unwrap());
+            for (from, to) in [(&client, &server), (&server, &client)] {
+                let (mut from, mut to) = (from.try_clone().unwrap(), to.try_clone().unwrap());
+                // An error is the end of one of the two.
+                thread::spawn(move || _ = io::copy(&mut from, &mut to));
+            }
+            thread::spawn(move || {
+                thread::sleep(limit);
+                for side in [client, server] {
+                    let _ = side.shutdown(Shutdown::Both);
+                }
+            });
+        }
+    });
+    address
+}
+
+#[test]
+fn client_behind_time_limit_misses_no_revision() {
+    const MIN_CUTS: u32 = 4;
+    let mut sim = simulation();
+    let (_server, address) = serve(sim.reader(), HttpConfig::default());
+    // Some events of each connection, which are 250 ms apart.
+    let relay = relay(address, Duration::from_millis(700));
+    let (mut last, mut cuts) = (0, 0);
+    sim.tick(|_| usage(1));
+    while cuts < MIN_CUTS || last < 8 {
+        let mut stream = connect(relay);
+        let request =
+            format!("GET /api/events HTTP/1.1\r\nhost: {relay}\r\nlast-event-id: {last}\r\n\r\n");
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut events = Events(BufReader::new(stream));
+        while let Some((id, data)) = events.next() {
+            // One revision at a time: with the connection, and without it.
+            assert_eq!((id, &data["tick"]), (last + 1, &id.into()));
+            last = id;
+            sim.tick(|_| usage(id));
+        }
+        cuts += 1;
+    }
 }
