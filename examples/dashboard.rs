@@ -14,7 +14,7 @@ use std::thread;
 use std::time::Duration;
 
 use plugmeter::http::{self, HttpConfig, HttpError};
-use plugmeter::{Collector, Config};
+use plugmeter::{Collector, Config, Limit, LimitMetric, Limits};
 use plugmeter_demo::{Host, Role, WORKER};
 
 /// The interval between two checks of the children.
@@ -44,7 +44,14 @@ fn run() -> Result<ExitCode, Box<dyn Error>> {
         _ => return Err("usage: dashboard [--port PORT]".into()),
     }
 
-    let collector = Collector::start(Config::default().poll_interval(Duration::from_secs(1)))?;
+    // In a real host with the default interval, a limit lasts a minute or more.
+    let limit = |metric, above| Limit::new(metric, above).lasting(Duration::from_secs(2));
+    let limits = Limits::default()
+        .rule(limit(LimitMetric::CpuPercent, 50.0).grace(Duration::ZERO))
+        .rule(limit(LimitMetric::MemoryMb, 100.0));
+    let config_of_collector =
+        Config::default().poll_interval(Duration::from_secs(1)).limits(limits);
+    let collector = Collector::start(config_of_collector)?;
     let server = http::serve(collector.reader(), config)?;
     let mut host = Host::with_children(&collector)?;
     let address = server.local_addr().expect("it is enabled");

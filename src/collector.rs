@@ -50,7 +50,6 @@ use crate::sync::worker::Worker;
 pub struct Collector {
     sender: Arc<CommandSender>,
     reader: Reader,
-    subscribers: SubscriberSender,
     registry: Arc<Registry>,
     /// The sampler's thread; `None` if the collector is disabled.
     worker: Option<Worker>,
@@ -68,7 +67,7 @@ impl Collector {
         if !settings.enabled {
             return Ok(Self::disabled(&settings));
         }
-        let RunningSampler { sender, reader, subscribers, worker } =
+        let RunningSampler { sender, reader, worker } =
             sampler::start(&settings).map_err(StartError::Thread)?;
         log::info!(
             "sampling every {:?}, keeping {} samples of each plugin",
@@ -76,7 +75,7 @@ impl Collector {
             settings.samples,
         );
         let registry = Arc::new(Registry::new(Arc::clone(&sender), || Some(clock::now())));
-        Ok(Self { sender, reader, subscribers, registry, worker: Some(worker) })
+        Ok(Self { sender, reader, registry, worker: Some(worker) })
     }
 
     fn disabled(settings: &Settings) -> Self {
@@ -86,8 +85,7 @@ impl Collector {
         Self {
             registry: Arc::new(Registry::new(Arc::clone(&sender), || Some(clock::now()))),
             sender,
-            reader: Publisher::new(only).reader(),
-            subscribers: SubscriberSender::disabled(),
+            reader: Publisher::new(only, SubscriberSender::disabled()).reader(),
             worker: None,
         }
     }
@@ -143,7 +141,7 @@ impl Collector {
     /// ```
     #[must_use]
     pub fn subscribe(&self) -> Subscription {
-        self.subscribers.subscribe()
+        self.reader.subscribe()
     }
 
     /// Takes an extra sample now, and waits for its snapshot.

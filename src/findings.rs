@@ -34,7 +34,7 @@
 //! | [`Unhealthy`](FindingKind::Unhealthy) | warning | the state is Unhealthy |
 //! | [`Unreadable`](FindingKind::Unreadable) | warning | there is a [read error](PluginView::read_error) |
 //! | [`Crashed`](FindingKind::Crashed) | warning | the last crash was at most an hour before the tick |
-//! | [`CpuAboveThreshold`](FindingKind::CpuAboveThreshold), [`MemoryAboveThreshold`](FindingKind::MemoryAboveThreshold) | warning | the value of the active run's process is above a [threshold](Thresholds) |
+//! | [`LimitExceeded`](FindingKind::LimitExceeded) | that of the limit | a [limit](crate::Limit) of the host is exceeded |
 //! | [`MemoryGrowth`](FindingKind::MemoryGrowth) | notice | the memory of the active run's process has grown, within the history, by more than 10 MB and by more than 10 % |
 //!
 //! The age of a snapshot is not a finding: see [`Snapshot::is_stale`] and [`Snapshot::status`].
@@ -43,10 +43,10 @@ mod conditions;
 mod crashes;
 mod finding;
 mod json;
+mod limits;
 mod memory_change;
 mod onset;
 pub(crate) mod text;
-mod thresholds;
 
 #[cfg(all(test, feature = "testing"))]
 mod tests;
@@ -55,46 +55,39 @@ use self::conditions::Conditions;
 pub use self::crashes::crash_window;
 pub use self::finding::{Finding, FindingKind, Findings, Onset, Severity};
 pub use self::memory_change::MemoryChange;
-pub use self::thresholds::Thresholds;
 use crate::{PluginView, Snapshot, Window};
 
 impl Snapshot {
-    /// The findings of all plugins, with the default [`Thresholds`].
+    /// The findings of all plugins.
     ///
     /// # Cost
     ///
     /// Judged again at each call: one look at the newest values of every plugin, and one pass over
     /// the history of those with a finding or a running process. Cache the result by
     /// [`revision`](Self::revision) where it is needed often.
-    #[must_use]
-    pub fn findings(&self) -> Findings {
-        self.findings_with(&Thresholds::default())
-    }
-
-    /// The findings of all plugins, with these thresholds.
     ///
     /// ```
     /// # #[cfg(feature = "testing")] {
-    /// use plugmeter::Config;
-    /// use plugmeter::findings::Thresholds;
     /// use plugmeter::testing::{Simulation, Usage};
+    /// use plugmeter::{Config, Limit, LimitMetric, Limits};
     /// use std::time::Duration;
     ///
-    /// let mut sim = Simulation::new(Config::default())?;
+    /// let limit = Limit::new(LimitMetric::MemoryMb, 512.0).lasting(Duration::ZERO);
+    /// let mut sim = Simulation::new(Config::default().limits(Limits::default().rule(limit)))?;
     /// sim.register("dice")?.started(4711, "1.0");
-    /// sim.tick(|_pid| Usage { cpu_time: Duration::ZERO, memory_bytes: 300 << 20 });
-    ///
-    /// let large = Thresholds { memory_mb: 512.0, ..Thresholds::default() };
-    /// assert_eq!(sim.snapshot().findings_with(&large).items.len(), 0);
-    /// assert_eq!(sim.snapshot().findings().items.len(), 1);
+    /// for mb in [600, 600] {
+    ///     sim.tick(|_pid| Usage { cpu_time: Duration::ZERO, memory_bytes: mb << 20 });
+    /// }
+    /// let findings = sim.snapshot().findings();
+    /// assert!(findings.to_string().starts_with("dice: memory over the limit of 512 MB, now 600.00 MB"));
     /// # }
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     #[must_use]
-    pub fn findings_with(&self, thresholds: &Thresholds) -> Findings {
+    pub fn findings(&self) -> Findings {
         let plugins = self.plugins();
         let judged = plugins.len();
-        let mut items: Vec<_> = plugins.flat_map(|view| view.findings_with(thresholds)).collect();
+        let mut items: Vec<_> = plugins.flat_map(|view| view.findings()).collect();
         // Stable: plugins stay in order of their names, and the findings of each in their order.
         items.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
         Findings { items, judged }
@@ -102,23 +95,17 @@ impl Snapshot {
 }
 
 impl PluginView<'_> {
-    /// The findings of this plugin, with the default [`Thresholds`], the most severe first.
-    #[must_use]
-    pub fn findings(&self) -> Vec<Finding> {
-        self.findings_with(&Thresholds::default())
-    }
-
-    /// The findings of this plugin, with these thresholds, the most severe first.
+    /// The findings of this plugin, the most severe first.
     ///
     /// # Cost
     ///
     /// One pass over the history at most; a few look-ups for a plugin without a process.
     #[must_use]
-    pub fn findings_with(&self, thresholds: &Thresholds) -> Vec<Finding> {
-        Conditions::of(*self, thresholds).findings()
+    pub fn findings(&self) -> Vec<Finding> {
+        Conditions::of(*self).findings()
     }
 
-    /// The highest severity among the [findings](Self::findings_with) that need attention:
+    /// The highest severity among the [findings](Self::findings) that need attention:
     /// [`Warning`](Severity::Warning) or [`Critical`](Severity::Critical). `None` without such a
     /// finding.
     ///
@@ -128,7 +115,7 @@ impl PluginView<'_> {
     ///
     /// ```
     /// # #[cfg(feature = "testing")] {
-    /// use plugmeter::findings::{Severity, Thresholds};
+    /// use plugmeter::findings::Severity;
     /// use plugmeter::testing::Simulation;
     /// use plugmeter::{Config, PluginState};
     ///
@@ -138,13 +125,13 @@ impl PluginView<'_> {
     ///
     /// let snapshot = sim.snapshot();
     /// let dice = snapshot.plugin("dice").unwrap();
-    /// assert_eq!(dice.attention(&Thresholds::default()), Some(Severity::Warning));
+    /// assert_eq!(dice.attention(), Some(Severity::Warning));
     /// # }
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     #[must_use]
-    pub fn attention(&self, thresholds: &Thresholds) -> Option<Severity> {
-        Conditions::of(*self, thresholds).severity()
+    pub fn attention(&self) -> Option<Severity> {
+        Conditions::of(*self).severity()
     }
 
     /// How the memory of the active run's process has changed within `window`; `None` with fewer

@@ -22,7 +22,7 @@ use crate::snapshot::notification::Notification;
 use crate::snapshot::system::CollectorStatus;
 use crate::sync::command::{Command, CommandReceiver, CommandSender, Wake};
 use crate::sync::publish::{Publisher, Reader};
-use crate::sync::subscription::{Notifier, SubscriberSender};
+use crate::sync::subscription::Notifier;
 use crate::sync::worker::Worker;
 use crate::time::{MonoNanos, TimePoint};
 
@@ -34,7 +34,6 @@ const PUBLISH_INTERVAL: Duration = Duration::from_millis(10);
 pub(crate) struct RunningSampler {
     pub sender: Arc<CommandSender>,
     pub reader: Reader,
-    pub subscribers: SubscriberSender,
     pub worker: Worker,
 }
 
@@ -69,9 +68,9 @@ impl UseProbe for StartSampler {
         let reads_cgroups = info.process_trees && settings.probe == ProbeKind::Native;
         let sender = Arc::new(sender.reading_cgroups(reads_cgroups));
         let first = SnapshotInner::before_first_tick(info, CollectorStatus::Running);
-        let publisher = Publisher::new(first);
-        let reader = publisher.reader();
         let (notifier, subscribers) = Notifier::new();
+        let publisher = Publisher::new(first, subscribers);
+        let reader = publisher.reader();
         let sampler = Sampler {
             engine: Engine::new(info, &settings),
             thread: SamplerThread {
@@ -87,7 +86,7 @@ impl UseProbe for StartSampler {
         let stopper = Arc::clone(&sender);
         let request_stop = move || stopper.close_and_stop();
         let worker = Worker::spawn("plugmeter", request_stop, move || sampler.run())?;
-        Ok(RunningSampler { sender, reader, subscribers, worker })
+        Ok(RunningSampler { sender, reader, worker })
     }
 }
 

@@ -64,7 +64,6 @@ pub struct Simulation {
     engine: Engine<SimulatedProcess, NoTrees>,
     publisher: Publisher,
     notifier: Notifier,
-    subscribers: SubscriberSender,
     now: TimePoint,
     poll_interval: Duration,
     enabled: bool,
@@ -181,9 +180,8 @@ impl Simulation {
             registry: Arc::new(Registry::new(Arc::new(sender), || None)),
             commands,
             engine: Engine::new(info, &settings),
-            publisher: Publisher::new(SnapshotInner::before_first_tick(info, status)),
+            publisher: Publisher::new(SnapshotInner::before_first_tick(info, status), subscribers),
             notifier,
-            subscribers,
             now: info.started,
             poll_interval: settings.poll_interval,
             enabled: settings.enabled,
@@ -256,7 +254,7 @@ impl Simulation {
     /// ```
     #[must_use]
     pub fn subscribe(&self) -> Subscription {
-        self.subscribers.subscribe()
+        self.publisher.reader().subscribe()
     }
 
     fn run_pass(&mut self, pass: Pass, observe: &mut dyn FnMut(u32) -> Observed) {

@@ -148,7 +148,10 @@ impl Harness {
             env: FakeEnvironment {
                 probe,
                 commands,
-                publisher: Publisher::new(first),
+                publisher: Publisher::new(
+                    first,
+                    crate::sync::subscription::SubscriberSender::disabled(),
+                ),
                 now,
                 is_tick_due: false,
                 may_publish: true,

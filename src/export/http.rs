@@ -23,6 +23,7 @@
 //! | `GET /api/plugin?name=NAME` | one plugin with its aggregates, runs and history. `window=SECONDS` limits these to the newest part of the history; `points=N` limits the history to N points (1 to 10,000; 720 by default). 404 if no plugin has that name |
 //! | `GET /api/plugin/{name}` | the same; a name such as `..`, which has a meaning in a path, can only be requested by the query |
 //! | `GET /api/events` | [server-sent events](#apievents): one for each new revision |
+//! | `GET /api/notifications` | what happened in the last hour, newest first: [notifications](#apinotifications) |
 //! | `GET /metrics` | the [exposition](crate::prometheus), in the format that `Accept` selects; 503 once the collector is stopped |
 //! | `GET /health` | 200 `{"status": "ok"}`; or 503 `{"status": "error", "reason": "..."}` if the collector is stopped or the snapshot is [stale](crate::Snapshot::is_stale) |
 //!
@@ -39,7 +40,7 @@
 //! crash count of the revision; CPU, memory and uptime of the running process, or null), and:
 //!
 //! - `"status"`: `"error"` with a [finding](crate::findings) of severity critical, `"warning"` with
-//!   one of severity warning, else `"ok"`. The thresholds are those of the [config](HttpConfig);
+//!   one of severity warning, else `"ok"`;
 //! - `"state_since"`, `"read_error"` (a sentence or null), `"last_crash"`, `"restart_count"`;
 //! - `"crashes_in_window"`: crashes since the oldest sample of the history;
 //! - `"events_per_second"`: over the last minute, or over two intervals if that is longer; 0 with
@@ -68,6 +69,14 @@
 //! again, the first event is sent immediately unless that is the current revision. Without a
 //! publication, an event `heartbeat` is sent every fifteen seconds. The stream is one connection, and
 //! ends when the collector or the server stops. A host's router needs a runtime with timers.
+//!
+//! ## `/api/notifications`
+//!
+//! `{"schema": 1, "timestamp" (of the newest tick), "revision", "max_age_seconds": 3600, "dropped",
+//! "notifications": [...]}`: the [notifications](crate::Notification) since the server or the router
+//! was created, newest first, of the last hour, at most 1,000. `dropped` counts those that are missing
+//! although they are not too old: they were more than are kept, or came faster than they were taken.
+//! They are kept in memory only. The dashboard shows the newest fifty.
 //!
 //! # Access
 //!
@@ -115,6 +124,7 @@ mod event_rate;
 mod events;
 mod health;
 mod middleware;
+mod notifications;
 mod plugin_status;
 pub(crate) mod query;
 mod response;
@@ -124,10 +134,13 @@ mod settings;
 mod state;
 mod to_json;
 
+use std::sync::Arc;
+
 use axum::Router;
 
 pub use self::config::HttpConfig;
 pub use self::error::HttpError;
+use self::notifications::{NotificationLog, Recorder};
 pub use self::server::HttpServer;
 use crate::Reader;
 
@@ -167,7 +180,8 @@ pub fn serve(reader: Reader, config: HttpConfig) -> Result<HttpServer, HttpError
 ///
 /// # Errors
 ///
-/// [`HttpError::Config`] if a setting is invalid.
+/// [`HttpError::Config`] if a setting is invalid; [`HttpError::Thread`] if the thread that records
+/// notifications cannot be started. It ends with the last clone of the router.
 ///
 /// ```
 /// use axum::Router;
@@ -180,5 +194,8 @@ pub fn serve(reader: Reader, config: HttpConfig) -> Result<HttpServer, HttpError
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn router(reader: Reader, config: HttpConfig) -> Result<Router, HttpError> {
-    Ok(routes::router(reader, config.validate()?))
+    let settings = config.validate()?;
+    let log = Arc::new(NotificationLog::default());
+    let recorder = if settings.enabled { Some(Recorder::start(&reader, &log)?) } else { None };
+    Ok(routes::router(reader, settings, log, recorder))
 }

@@ -1,22 +1,20 @@
 //! The conditions of a plugin that are findings, read off its newest values.
 
+use std::cmp::Reverse;
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::crashes::{crashed, recent_crash};
 use super::finding::{Finding, FindingKind, Onset, Severity};
+use super::limits;
 use super::memory_change::MemoryChange;
 use super::onset::{is_run_older, onset};
-use super::thresholds::Thresholds;
-use crate::format::number::mebibytes;
-use crate::format::shown::Shown;
 use crate::{PluginState, PluginView, ReadError, RunEnd, Window};
 
 /// The conditions of a plugin that need attention. Reading them takes a few look-ups: onsets and
 /// growth are determined when the findings are made.
 pub(super) struct Conditions<'a> {
     view: PluginView<'a>,
-    thresholds: Thresholds,
     is_down: bool,
     is_unhealthy: bool,
     /// When the newest run ended, if its end is unknown.
@@ -25,14 +23,12 @@ pub(super) struct Conditions<'a> {
     read_error: Option<ReadError>,
     /// The last crash, if it is recent.
     recent_crash: Option<SystemTime>,
-    /// Of the process tree; above the threshold.
-    cpu_percent: Option<f64>,
-    /// Of the process tree; above the threshold.
-    memory_bytes: Option<u64>,
+    /// The highest severity of the exceeded limits.
+    limits: Option<Severity>,
 }
 
 impl<'a> Conditions<'a> {
-    pub(super) fn of(view: PluginView<'a>, thresholds: &Thresholds) -> Self {
+    pub(super) fn of(view: PluginView<'a>) -> Self {
         let (is_down, is_unhealthy) = match view.state() {
             PluginState::Crashed | PluginState::Failed => (true, false),
             PluginState::Unhealthy => (false, true),
@@ -41,19 +37,15 @@ impl<'a> Conditions<'a> {
             | PluginState::Running
             | PluginState::Stopping => (false, false),
         };
-        let (usage, shown) = (view.usage(), Shown::of(view.snapshot()));
-        let is_large = |&bytes: &u64| mebibytes(bytes) > thresholds.memory_mb;
         Self {
             view,
-            thresholds: *thresholds,
             is_down,
             is_unhealthy,
             unknown_end: unknown_end(view),
             suspended_since: view.suspended_since(),
             read_error: view.read_error().copied(),
             recent_crash: recent_crash(view),
-            cpu_percent: shown.cpu(&usage).filter(|&cpu| cpu > thresholds.cpu_percent),
-            memory_bytes: shown.memory(&usage).filter(is_large),
+            limits: limits::severity(view),
         }
     }
 
@@ -63,15 +55,18 @@ impl<'a> Conditions<'a> {
             || self.unknown_end.is_some()
             || self.suspended_since.is_some()
             || self.read_error.is_some()
-            || self.recent_crash.is_some()
-            || self.cpu_percent.is_some()
-            || self.memory_bytes.is_some();
-        if self.is_down { Some(Severity::Critical) } else { is_warned.then_some(Severity::Warning) }
+            || self.recent_crash.is_some();
+        let of_state = if self.is_down {
+            Some(Severity::Critical)
+        } else {
+            is_warned.then_some(Severity::Warning)
+        };
+        of_state.max(self.limits.filter(|severity| severity.needs_attention()))
     }
 
     /// The most severe first.
     pub(super) fn findings(&self) -> Vec<Finding> {
-        let (view, shown) = (self.view, Shown::of(self.view.snapshot()));
+        let view = self.view;
         let mut out = Vec::new();
         let mut push = |since, kind: FindingKind| {
             let newest = || view.runs().next_back();
@@ -108,16 +103,8 @@ impl<'a> Conditions<'a> {
         {
             push(Onset::At(last), kind);
         }
-        if let Some(cpu_percent) = self.cpu_percent {
-            let threshold = self.thresholds.cpu_percent;
-            let since = onset(view, |s| shown.sample_cpu(s).is_some_and(|cpu| cpu > threshold));
-            push(since, FindingKind::CpuAboveThreshold { cpu_percent, threshold });
-        }
-        if let Some(memory_bytes) = self.memory_bytes {
-            let threshold_mb = self.thresholds.memory_mb;
-            let is_large = |bytes| mebibytes(bytes) > threshold_mb;
-            let since = onset(view, |s| shown.sample_memory(s).is_some_and(is_large));
-            push(since, FindingKind::MemoryAboveThreshold { memory_bytes, threshold_mb });
+        if self.limits.is_some() {
+            limits::findings(view).for_each(|(since, kind)| push(since, kind));
         }
         if let Some(change) = view.memory_change(Window::All).filter(MemoryChange::is_growth) {
             let (from, now, over) = (change.from, change.now, change.over);
@@ -127,6 +114,8 @@ impl<'a> Conditions<'a> {
                 if is_older { Onset::Before(change.since) } else { Onset::At(change.since) };
             push(since, FindingKind::MemoryGrowth { from, now, over, per_hour });
         }
+        // Stable: a limit has the severity that the host has given it.
+        out.sort_by_key(|finding| Reverse(finding.severity));
         out
     }
 

@@ -1,12 +1,13 @@
 //! The types of findings.
 
+use std::mem::discriminant;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
 
 pub use crate::Severity;
-use crate::{PluginState, ReadError, RunEnd, RunId};
+use crate::{LimitStatus, PluginState, ReadError, RunEnd, RunId};
 
 /// When the condition of a finding began, as far as the history shows.
 ///
@@ -83,20 +84,11 @@ pub enum FindingKind {
         /// When the last one happened.
         last: SystemTime,
     },
-    /// The CPU of the process is above the threshold.
-    CpuAboveThreshold {
-        /// The newest value, in percent of one core.
-        cpu_percent: f64,
-        /// [`Thresholds::cpu_percent`](super::Thresholds::cpu_percent).
-        threshold: f64,
-    },
-    /// The resident memory of the process is above the threshold.
-    MemoryAboveThreshold {
-        /// The newest value, in bytes.
-        memory_bytes: u64,
-        /// [`Thresholds::memory_mb`](super::Thresholds::memory_mb).
-        threshold_mb: f64,
-    },
+    /// A limit of the host is exceeded.
+    LimitExceeded(
+        /// The limit, with its newest value.
+        LimitStatus,
+    ),
     /// The resident memory of the process has grown within the history.
     #[non_exhaustive]
     MemoryGrowth {
@@ -122,8 +114,7 @@ impl FindingKind {
             Self::Suspended => "suspended",
             Self::Unhealthy => "unhealthy",
             Self::Crashed { .. } => "crashed",
-            Self::CpuAboveThreshold { .. } => "cpu_above_threshold",
-            Self::MemoryAboveThreshold { .. } => "memory_above_threshold",
+            Self::LimitExceeded(_) => "limit_exceeded",
             Self::MemoryGrowth { .. } => "memory_growth",
         }
     }
@@ -137,9 +128,8 @@ impl FindingKind {
             | Self::Unreadable(_)
             | Self::Suspended
             | Self::Unhealthy
-            | Self::Crashed { .. }
-            | Self::CpuAboveThreshold { .. }
-            | Self::MemoryAboveThreshold { .. } => Severity::Warning,
+            | Self::Crashed { .. } => Severity::Warning,
+            Self::LimitExceeded(status) => status.limit.severity,
             Self::MemoryGrowth { .. } => Severity::Notice,
         }
     }
@@ -153,19 +143,19 @@ impl FindingKind {
 ///
 /// ```
 /// # #[cfg(feature = "testing")] {
-/// use plugmeter::Config;
 /// use plugmeter::findings::Onset;
-/// use plugmeter::testing::{Simulation, Usage};
-/// use std::time::Duration;
+/// use plugmeter::testing::Simulation;
+/// use plugmeter::{Config, PluginState};
 ///
-/// let mut sim = Simulation::new(Config::default().poll_interval(Duration::from_secs(10)))?;
-/// sim.register("dice")?.started(4711, "1.0");
-/// sim.tick(|_pid| Usage { cpu_time: Duration::from_secs(9), memory_bytes: 1 << 20 });
+/// let mut sim = Simulation::new(Config::default())?;
+/// sim.register("dice")?.set_state(PluginState::Unhealthy);
+/// sim.tick(|_pid| None);
 ///
 /// let snapshot = sim.snapshot();
-/// let finding = &snapshot.plugin("dice").unwrap().findings()[0];
-/// assert_eq!(finding.since, Onset::At(snapshot.sampled_at()));
-/// assert!(finding.to_string().starts_with("dice: CPU 90 % of one core, above 50 %, since "));
+/// let view = snapshot.plugin("dice").unwrap();
+/// let finding = &view.findings()[0];
+/// assert_eq!(finding.since, Onset::At(view.state_since()));
+/// assert!(finding.to_string().starts_with("dice: unhealthy since "));
 /// # }
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -191,22 +181,24 @@ pub struct Finding {
 const SAME_ONSET: Duration = Duration::from_secs(60);
 
 impl Finding {
-    /// Whether an earlier snapshot's finding is the same one: of the same plugin and kind, with an
-    /// onset within a minute. Use it to notify once.
+    /// Whether an earlier snapshot's finding is the same one: of the same plugin and kind (and the
+    /// same limit), with an onset within a minute. Use it to notify once.
     ///
     /// ```
     /// # #[cfg(feature = "testing")] {
-    /// use plugmeter::Config;
     /// use plugmeter::testing::{Simulation, Usage};
+    /// use plugmeter::{Config, Limit, LimitMetric, Limits};
     /// use std::time::Duration;
     ///
-    /// let mut sim = Simulation::new(Config::default())?;
+    /// let limit = Limit::new(LimitMetric::MemoryMb, 100.0).lasting(Duration::ZERO);
+    /// let mut sim = Simulation::new(Config::default().limits(Limits::default().rule(limit)))?;
     /// sim.register("dice")?.started(4711, "1.0");
     /// let mut tick = |mb: u64| {
     ///     sim.tick(|_pid| Usage { cpu_time: Duration::ZERO, memory_bytes: mb << 20 });
-    ///     sim.snapshot().findings().items.into_iter().next().unwrap()
+    ///     sim.snapshot().findings().items.into_iter().next()
     /// };
-    /// let (earlier, later) = (tick(200), tick(201));
+    /// assert_eq!(tick(200), None, "one sample is no row");
+    /// let (earlier, later) = (tick(200).unwrap(), tick(201).unwrap());
     /// assert!(later != earlier && later.is_same(&earlier));
     /// # }
     /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -219,8 +211,13 @@ impl Finding {
             Ok(later_by) => later_by <= SAME_ONSET || !self.since.is_exact(),
             Err(error) => error.duration() <= SAME_ONSET,
         };
-        let kinds = [&self.kind, &earlier.kind].map(std::mem::discriminant);
-        self.plugin == earlier.plugin && kinds[0] == kinds[1] && is_same_onset
+        let is_same_kind = match (&self.kind, &earlier.kind) {
+            (FindingKind::LimitExceeded(now), FindingKind::LimitExceeded(then)) => {
+                now.limit == then.limit
+            }
+            (now, then) => discriminant(now) == discriminant(then),
+        };
+        self.plugin == earlier.plugin && is_same_kind && is_same_onset
     }
 }
 

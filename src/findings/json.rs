@@ -46,13 +46,10 @@ impl Serialize for Details<'_> {
                 out.serialize_entry("within_seconds", &within.as_secs_f64())?;
                 out.serialize_entry("last", &timestamp(*last))?;
             }
-            FindingKind::CpuAboveThreshold { cpu_percent, threshold } => {
-                out.serialize_entry("cpu_percent", &round2(*cpu_percent))?;
-                out.serialize_entry("threshold_percent", threshold)?;
-            }
-            FindingKind::MemoryAboveThreshold { memory_bytes, threshold_mb } => {
-                out.serialize_entry("memory_mb", &megabytes(*memory_bytes))?;
-                out.serialize_entry("threshold_mb", threshold_mb)?;
+            FindingKind::LimitExceeded(status) => {
+                out.serialize_entry("limit", &status.limit)?;
+                out.serialize_entry("value", &status.value.map(round2))?;
+                out.serialize_entry("peak", &status.peak.map(round2))?;
             }
             FindingKind::MemoryGrowth { from, now, over, per_hour } => {
                 out.serialize_entry("from_mb", &megabytes(*from))?;

@@ -2,15 +2,33 @@
 
 use std::time::Duration;
 
-use super::{FindingKind, Onset, Severity, Thresholds};
+use super::{FindingKind, Onset, Severity};
 use crate::testing::{Observed, Simulation, Usage};
-use crate::{Config, PluginState, Snapshot, Window};
+use crate::{Config, Limit, LimitMetric, LimitState, Limits, PluginState, Snapshot, Window};
 
 const INTERVAL: Duration = Duration::from_secs(10);
 const MB: u64 = 1 << 20;
 
 fn simulation() -> Simulation {
     Simulation::new(Config::default().poll_interval(INTERVAL)).unwrap()
+}
+
+/// More than half a core, or more than 100 MB, in two samples in succession.
+fn limits() -> Limits {
+    let limit = |metric, above| Limit::new(metric, above).lasting(Duration::ZERO);
+    Limits::default()
+        .rule(limit(LimitMetric::CpuPercent, 50.0).grace(Duration::ZERO))
+        .rule(limit(LimitMetric::MemoryMb, 100.0))
+}
+
+fn limited() -> Simulation {
+    Simulation::new(Config::default().poll_interval(INTERVAL).limits(limits())).unwrap()
+}
+
+/// The limit, its state, its newest value and its peak.
+fn exceeded(kind: &FindingKind) -> (LimitMetric, LimitState, f64, f64) {
+    let FindingKind::LimitExceeded(status) = kind else { panic!("{kind:?}") };
+    (status.limit.metric, status.state, status.value.unwrap(), status.peak.unwrap())
 }
 
 fn idle(_pid: u32) -> Usage {
@@ -37,20 +55,63 @@ fn healthy_plugins_have_no_findings() {
 }
 
 #[test]
-fn cpu_onset_is_first_sample_of_unbroken_row() {
-    let mut sim = simulation();
-    sim.register("dice").unwrap().started(1, "");
-    let mut cpu_time = Duration::ZERO;
-    for percent in [90, 90, 50, 60, 70] {
-        cpu_time += INTERVAL * percent / 100;
-        sim.tick(|_| Usage { cpu_time, memory_bytes: MB });
+fn exceeded_limit_is_finding_until_it_clears() {
+    let limits = [Severity::Notice, Severity::Warning, Severity::Critical].map(|severity| {
+        Limit::new(LimitMetric::MemoryMb, 100.0).lasting(INTERVAL).severity(severity)
+    });
+    for limit in limits {
+        let config =
+            Config::default().poll_interval(INTERVAL).limits(Limits::default().rule(limit));
+        let mut sim = Simulation::new(config).unwrap();
+        sim.register("dice").unwrap().started(1, "");
+        let mut findings = |mb: u64| {
+            sim.tick(|_| Usage { cpu_time: Duration::ZERO, memory_bytes: mb * MB });
+            let items = sim.snapshot().findings().items;
+            let growth = |kind: &FindingKind| matches!(kind, FindingKind::MemoryGrowth { .. });
+            (sim.snapshot(), items.into_iter().filter(|f| !growth(&f.kind)).collect::<Vec<_>>())
+        };
+        // Exactly at the threshold is not above it, and one sample is no row.
+        assert_eq!((findings(100).1, findings(150).1), (vec![], vec![]));
+        // Less than the threshold, but not less than the value that clears it.
+        for (mb, value) in [(140, 140.0), (95, 95.0), (20, 20.0)] {
+            let (snapshot, items) = findings(mb);
+            let [finding] = &items[..] else { panic!("{mb}: {items:?}") };
+            let (metric, state, newest, peak) = exceeded(&finding.kind);
+            assert_eq!((metric, newest, peak), (LimitMetric::MemoryMb, value, 150.0));
+            assert_eq!(
+                (finding.severity, finding.run),
+                (limit.severity, snapshot.plugin("dice").unwrap().run().map(|run| run.id))
+            );
+            assert_eq!(finding.since, Onset::At(state.since().unwrap()));
+            let text = format!("dice: memory over the limit of 100 MB, now {mb}.00 MB, since ");
+            assert!(finding.to_string().starts_with(&text), "{finding}");
+            let attention = limit.severity.needs_attention().then_some(limit.severity);
+            assert_eq!(snapshot.plugin("dice").unwrap().attention(), attention);
+        }
+        let (snapshot, items) = findings(20);
+        assert_eq!(items, [], "cleared after an interval below the threshold");
+        assert_eq!(snapshot.plugin("dice").unwrap().attention(), None);
     }
-    let finding = only(&sim.snapshot());
-    // Exactly at the threshold is not above it.
-    let since = Onset::At(sim.snapshot().sampled_at() - INTERVAL);
-    assert_eq!((finding.since, finding.severity), (since, Severity::Warning));
-    let expected = FindingKind::CpuAboveThreshold { cpu_percent: 70.0, threshold: 50.0 };
-    assert_eq!(finding.kind, expected);
+}
+
+#[test]
+fn findings_of_several_limits_differ() {
+    let limit = |above| Limit::new(LimitMetric::MemoryMb, above).lasting(Duration::ZERO);
+    let limits =
+        Limits::default().rule(limit(100.0)).rule(limit(200.0).severity(Severity::Critical));
+    let config = Config::default().poll_interval(INTERVAL).limits(limits);
+    let mut sim = Simulation::new(config).unwrap();
+    sim.register("dice").unwrap().started(1, "");
+    let mut items = || {
+        sim.tick(|_| Usage { cpu_time: Duration::ZERO, memory_bytes: 300 * MB });
+        sim.snapshot().findings().items
+    };
+    items();
+    let (earlier, later) = (items(), items());
+    // The more severe limit first, although it is the second one.
+    assert_eq!([later[0].severity, later[1].severity], [Severity::Critical, Severity::Warning]);
+    assert!(later[0].is_same(&earlier[0]) && later[1].is_same(&earlier[1]));
+    assert!(!later[0].is_same(&earlier[1]));
 }
 
 #[test]
@@ -60,21 +121,23 @@ fn findings_use_values_of_process_tree() {
         tree: Usage { cpu_time: INTERVAL * tick, memory_bytes: (90 + 20 * u64::from(tick)) * MB },
         processes: 3,
     };
-    let mut sim = simulation();
+    let mut sim = limited();
     sim.register("make").unwrap().started(1, "");
     (1..=3).for_each(|tick| sim.tick(|_| observed(tick)));
     let snapshot = sim.snapshot();
     let view = snapshot.plugin("make").unwrap();
-    let since = Onset::At(snapshot.sampled_at() - INTERVAL * 2);
-    let kinds: Vec<_> = view.findings().into_iter().map(|f| (f.kind, f.since)).collect();
-    let cpu = FindingKind::CpuAboveThreshold { cpu_percent: 100.0, threshold: 50.0 };
-    let memory = FindingKind::MemoryAboveThreshold { memory_bytes: 150 * MB, threshold_mb: 100.0 };
-    assert_eq!(kinds[..2], [(cpu, since), (memory, since)]);
+    let since = snapshot.sampled_at() - INTERVAL * 2;
+    let findings = view.findings();
+    assert!(findings.iter().take(2).all(|finding| finding.since == Onset::At(since)));
+    let kinds: Vec<_> = findings.iter().take(2).map(|finding| exceeded(&finding.kind)).collect();
+    let state = LimitState::Exceeded(since);
+    let cpu = (LimitMetric::CpuPercent, state, 100.0, 100.0);
+    assert_eq!(kinds, [cpu, (LimitMetric::MemoryMb, state, 150.0, 150.0)]);
     let change = view.memory_change(Window::All).unwrap();
     assert_eq!((change.from, change.now), (110 * MB, 150 * MB));
 
     // Without trees, those of the process.
-    let config = Config::default().poll_interval(INTERVAL).process_trees(false);
+    let config = Config::default().poll_interval(INTERVAL).process_trees(false).limits(limits());
     let mut sim = Simulation::new(config).unwrap();
     sim.register("make").unwrap().started(1, "");
     (1..=3).for_each(|tick| sim.tick(|_| observed(tick)));
@@ -89,12 +152,10 @@ fn onset_older_than_history_is_before() {
     let config = Config::default().poll_interval(INTERVAL).history_duration(INTERVAL * 5);
     let mut sim = Simulation::new(config).unwrap();
     sim.register("dice").unwrap().started(1, "");
-    let large = |_| Usage { cpu_time: Duration::ZERO, memory_bytes: 200 * MB };
-    (0..5).for_each(|_| sim.tick(large));
+    sim.tick(idle);
+    (0..5).for_each(|_| sim.tick(|_| Observed::Denied));
     let oldest = sim.snapshot().sampled_at() - INTERVAL * 4;
-    assert_eq!(only(&sim.snapshot()).since, Onset::At(oldest));
-    sim.tick(large);
-    assert_eq!(only(&sim.snapshot()).since, Onset::Before(oldest + INTERVAL));
+    assert_eq!(only(&sim.snapshot()).since, Onset::Before(oldest));
 }
 
 #[test]
@@ -159,8 +220,7 @@ fn growth_needs_ten_megabytes_and_a_tenth() {
         for mb in [from, from, to] {
             sim.tick(|_| Usage { cpu_time: Duration::ZERO, memory_bytes: mb * MB });
         }
-        let thresholds = Thresholds { memory_mb: f64::INFINITY, ..Thresholds::default() };
-        let items = sim.snapshot().findings_with(&thresholds).items;
+        let items = sim.snapshot().findings().items;
         assert_eq!(items.len(), usize::from(is_growth), "from {from} to {to}: {items:?}");
         assert!(items.iter().all(|item| item.severity == Severity::Notice));
     }
@@ -198,7 +258,7 @@ fn memory_change_counts_known_values_only() {
 /// [`attention`](crate::PluginView::attention) is the highest severity of the findings.
 #[test]
 fn attention_agrees_with_findings() {
-    let mut sim = simulation();
+    let mut sim = limited();
     let names = ["idle", "busy", "large", "grown", "denied", "unhealthy", "crashed", "failed"];
     let plugins = names.map(|name| sim.register(name).unwrap());
     for (pid, plugin) in (0..).zip(&plugins) {
@@ -219,12 +279,12 @@ fn attention_agrees_with_findings() {
             _ => idle(pid).into(),
         });
     }
-    let (snapshot, thresholds) = (sim.snapshot(), Thresholds::default());
+    let snapshot = sim.snapshot();
     for view in snapshot.plugins() {
         let items = view.findings();
         let highest = items.iter().map(|finding| finding.severity).max();
         let attention = highest.filter(|&severity| severity > Severity::Notice);
-        assert_eq!(view.attention(&thresholds), attention, "{}: {items:?}", view.name());
+        assert_eq!(view.attention(), attention, "{}: {items:?}", view.name());
         let severities = items.iter().map(|finding| finding.severity);
         assert!(severities.is_sorted_by(|one, next| one >= next), "{items:?}");
     }
@@ -236,20 +296,26 @@ fn attention_agrees_with_findings() {
 
 #[test]
 fn finding_json_has_evidence_with_units() {
-    let mut sim = simulation();
+    let mut sim = limited();
     let dice = sim.register("dice").unwrap();
     dice.started(1, "");
-    sim.tick(|_| Usage { cpu_time: Duration::from_secs(9), memory_bytes: MB });
+    for tick in 1..=2 {
+        let cpu_time = Duration::from_secs(9) * tick;
+        sim.tick(|_| Usage { cpu_time, memory_bytes: MB });
+    }
     let json = serde_json::to_value(sim.snapshot().findings()).unwrap();
     assert_eq!(json["judged"], 1);
     let item = &json["items"][0];
-    for (key, value) in
-        [("plugin", "dice"), ("severity", "warning"), ("kind", "cpu_above_threshold")]
-    {
+    for (key, value) in [("plugin", "dice"), ("severity", "warning"), ("kind", "limit_exceeded")] {
         assert_eq!(item[key], value);
     }
     assert_eq!(item["is_since_exact"], true);
-    let details = serde_json::json!({"cpu_percent": 90.0, "threshold_percent": 50.0});
-    assert_eq!(item["details"], details);
-    assert!(item["message"].as_str().unwrap().starts_with("CPU 90 % of one core, above 50 %"));
+    let details = &item["details"];
+    assert_eq!((&details["value"], &details["peak"]), (&90.0.into(), &90.0.into()));
+    assert_eq!(
+        (&details["limit"]["metric"], &details["limit"]["above"]),
+        (&"cpu_percent".into(), &50.0.into())
+    );
+    let message = item["message"].as_str().unwrap();
+    assert!(message.starts_with("CPU over the limit of 50 %, now 90.00 %, since "), "{message}");
 }

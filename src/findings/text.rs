@@ -5,6 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::finding::{Finding, FindingKind, Findings, Onset};
 use crate::format::display::{span, times};
+use crate::format::notification::{NewestValue, OverLimit};
 use crate::format::number::mebibytes;
 use crate::format::text::sanitize;
 use crate::{PluginState, RunEnd};
@@ -42,14 +43,9 @@ pub(super) fn write_sentence(f: &mut impl fmt::Write, finding: &Finding) -> fmt:
             write!(f, "crashed {times} in the last {within}, last at {}", time(*last))
         }
         FindingKind::Crashed { last, .. } => write!(f, "crashed at {}", time(*last)),
-        FindingKind::CpuAboveThreshold { cpu_percent, threshold } => {
-            let decimals = usize::from(*cpu_percent < 10.0);
-            let since = Since(finding.since);
-            write!(f, "CPU {cpu_percent:.decimals$} % of one core, above {threshold} %, {since}")
-        }
-        FindingKind::MemoryAboveThreshold { memory_bytes, threshold_mb } => {
-            let (mb, since) = (mebibytes(*memory_bytes), Since(finding.since));
-            write!(f, "memory {mb:.0} MB, above {threshold_mb} MB, {since}")
+        FindingKind::LimitExceeded(status) => {
+            let (over, now, since) = (OverLimit(status), NewestValue(status), Since(finding.since));
+            write!(f, "{over}, now {now}, {since}")
         }
         FindingKind::MemoryGrowth { from, now, over, .. } => {
             let mb = mebibytes(now.saturating_sub(*from));

@@ -66,44 +66,73 @@ impl fmt::Display for Limit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (metric, value) = (self.metric, self.above);
         write!(f, "{metric} above {}", WithUnit { value, metric, decimals: None })?;
+        write_within(f, metric)
+    }
+}
+
+/// The newest value, with its unit.
+pub(crate) struct NewestValue<'a>(pub &'a LimitStatus);
+
+impl fmt::Display for NewestValue<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let metric = self.0.limit.metric;
+        let decimals = match metric {
+            LimitMetric::ProcessCount | LimitMetric::Crashes { .. } => 0,
+            LimitMetric::CpuPercent
+            | LimitMetric::MemoryMb
+            | LimitMetric::EventsPerSecond
+            | LimitMetric::SilentSeconds => 2,
+        };
+        match self.0.value {
+            Some(value) => WithUnit { value, metric, decimals: Some(decimals) }.fmt(f),
+            None => f.write_str("unknown"),
+        }
+    }
+}
+
+/// The rule that is broken: `memory over the limit of 512 MB`. The newest value may be less, until
+/// the limit clears.
+pub(crate) struct OverLimit<'a>(pub &'a LimitStatus);
+
+impl fmt::Display for OverLimit<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (metric, value) = (self.0.limit.metric, self.0.limit.above);
         match metric {
-            LimitMetric::Crashes { within } => write!(f, " within {}", span(within)),
+            LimitMetric::SilentSeconds => f.write_str("silence")?,
             LimitMetric::CpuPercent
             | LimitMetric::MemoryMb
             | LimitMetric::ProcessCount
             | LimitMetric::EventsPerSecond
-            | LimitMetric::SilentSeconds => Ok(()),
+            | LimitMetric::Crashes { .. } => metric.fmt(f)?,
         }
+        write!(f, " over the limit of {}", WithUnit { value, metric, decimals: None })?;
+        write_within(f, metric)
     }
 }
 
-/// The value beside the threshold.
-fn write_value(f: &mut fmt::Formatter<'_>, status: &LimitStatus) -> fmt::Result {
-    let LimitStatus { limit, value, .. } = status;
-    let metric = limit.metric;
-    let decimals = match metric {
-        LimitMetric::ProcessCount | LimitMetric::Crashes { .. } => 0,
+fn write_within(f: &mut fmt::Formatter<'_>, metric: LimitMetric) -> fmt::Result {
+    match metric {
+        LimitMetric::Crashes { within } => write!(f, " within {}", span(within)),
         LimitMetric::CpuPercent
         | LimitMetric::MemoryMb
+        | LimitMetric::ProcessCount
         | LimitMetric::EventsPerSecond
-        | LimitMetric::SilentSeconds => 2,
-    };
-    match *value {
-        Some(value) => {
-            write!(f, "{metric} {}", WithUnit { value, metric, decimals: Some(decimals) })?;
-        }
-        None => write!(f, "{metric} unknown")?,
+        | LimitMetric::SilentSeconds => Ok(()),
     }
-    if let LimitMetric::Crashes { within } = metric {
-        write!(f, " within {}", span(within))?;
-    }
-    write!(f, ", above {}", WithUnit { value: limit.above, metric, decimals: None })
+}
+
+/// The value beside the threshold, after `relation`.
+fn write_value(f: &mut fmt::Formatter<'_>, status: &LimitStatus, relation: &str) -> fmt::Result {
+    let Limit { metric, above: value, .. } = status.limit;
+    write!(f, "{metric} {}", NewestValue(status))?;
+    write_within(f, metric)?;
+    write!(f, ", {relation} {}", WithUnit { value, metric, decimals: None })
 }
 
 impl fmt::Display for LimitStatus {
-    /// The value, the threshold and the state: `memory 600.00 MB, above 512 MB: exceeded`.
+    /// The value, the threshold and the state: `memory 600.00 MB, limit 512 MB: exceeded`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write_value(f, self)?;
+        write_value(f, self, "limit")?;
         write!(f, ": {}", self.state)
     }
 }
@@ -139,7 +168,7 @@ impl fmt::Display for NotificationKind {
             Self::ReadRecovered => f.write_str("values can be read again"),
             Self::LimitExceeded(status) => {
                 f.write_str("limit exceeded: ")?;
-                write_value(f, status)
+                write_value(f, status, "above")
             }
             Self::LimitCleared { status, lasted, reason } => {
                 let lasted = human_duration(*lasted);

@@ -36,11 +36,6 @@ impl Shown {
         self.value(usage.memory_bytes, usage.tree_memory_bytes)
     }
 
-    /// In percent of one core.
-    pub(crate) fn sample_cpu(self, sample: &Sample<'_>) -> Option<f64> {
-        self.value(sample.cpu_percent, sample.tree_cpu_percent)
-    }
-
     /// In bytes.
     pub(crate) fn sample_memory(self, sample: &Sample<'_>) -> Option<u64> {
         self.value(sample.memory_bytes, sample.tree_memory_bytes)

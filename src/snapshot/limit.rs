@@ -430,7 +430,7 @@ impl LimitState {
 /// let status = snapshot.plugin("dice").unwrap().limits().next().unwrap();
 /// assert!(status.state.is_exceeded());
 /// assert_eq!(status.peak, Some(600.0));
-/// assert_eq!(status.to_string(), "memory 600.00 MB, above 512 MB: exceeded");
+/// assert_eq!(status.to_string(), "memory 600.00 MB, limit 512 MB: exceeded");
 /// # }
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```

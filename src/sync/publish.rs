@@ -15,6 +15,7 @@ use event_listener::Event;
 
 use super::fork::ForkGuard;
 use super::listening::Listening;
+use super::subscription::{SubscriberSender, Subscription};
 use crate::snapshot::Snapshot;
 use crate::snapshot::inner::SnapshotInner;
 
@@ -26,6 +27,8 @@ struct Published {
     /// There are no further publications.
     is_ended: AtomicBool,
     fork_guard: ForkGuard,
+    /// Not part of the publication: here, so that a reader can subscribe too.
+    subscribers: SubscriberSender,
 }
 
 impl Published {
@@ -50,12 +53,13 @@ impl Published {
 pub(crate) struct Publisher(Arc<Published>);
 
 impl Publisher {
-    pub(crate) fn new(first: SnapshotInner) -> Self {
+    pub(crate) fn new(first: SnapshotInner, subscribers: SubscriberSender) -> Self {
         Self(Arc::new(Published {
             newest: ArcSwap::from_pointee(first),
             changed: Event::new(),
             is_ended: AtomicBool::new(false),
             fork_guard: ForkGuard::new(),
+            subscribers,
         }))
     }
 
@@ -117,6 +121,26 @@ impl Reader {
         // `load_full` and never a `Guard`: a thread that holds more than a few guards makes loads
         // slow, and snapshots are made to be held.
         Snapshot(self.0.newest.load_full())
+    }
+
+    /// Notifications from now on: as [`Collector::subscribe`](crate::Collector::subscribe), for a
+    /// component that has a reader only. Once the collector has ended, the subscription is closed.
+    ///
+    /// ```
+    /// use plugmeter::{Collector, Config, NotificationKind};
+    /// use std::time::Duration;
+    ///
+    /// let collector = Collector::start(Config::default())?;
+    /// let reader = collector.reader();
+    /// let subscription = reader.subscribe();
+    /// collector.register("dice")?;
+    /// let first = subscription.recv_timeout(Duration::from_secs(10))?;
+    /// assert_eq!(first.kind, NotificationKind::Registered);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn subscribe(&self) -> Subscription {
+        self.0.subscribers.subscribe()
     }
 
     /// Blocks until a snapshot with a newer revision than that of `than` is published, and returns

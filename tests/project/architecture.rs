@@ -201,8 +201,10 @@ fn pure_modules_have_no_thread_or_clock() {
 #[test]
 fn few_modules_read_the_clock() {
     let is_owner = |path: &str| ["os", "sampler", "collector", "sync"].contains(&module_of(path));
-    // The time limits of clients.
-    let has_limits = |path: &str| path == "export/http/server/write_timeout.rs";
+    // The time limits of clients, and the age of notifications.
+    let has_limits = |path: &str| {
+        ["export/http/server/write_timeout.rs", "export/http/notifications.rs"].contains(&path)
+    };
     let rule = "time is an argument";
     assert_absent(&CLOCKS, |path| !is_owner(path) && !has_limits(path), rule);
     let others: Vec<_> = CLOCKS.into_iter().filter(|clock| *clock != "Instant::now").collect();
@@ -212,8 +214,9 @@ fn few_modules_read_the_clock() {
 #[test]
 fn few_modules_share_state_between_threads() {
     let is_owner = |path: &str| ["sync", "sampler", "collector"].contains(&module_of(path));
-    // The bodies that the router keeps for all of its clients.
-    let is_cache = |path: &str| path == "export/http/cache.rs";
+    // The bodies and the notifications that the router keeps for all of its clients.
+    let is_cache =
+        |path: &str| ["export/http/cache.rs", "export/http/notifications.rs"].contains(&path);
     let rule = "threads share state in sync/, the sampler, the collector and the cache only";
     assert_absent(&SHARED, |path| !is_owner(path) && !is_cache(path), rule);
     let others: Vec<_> = SHARED.into_iter().filter(|name| *name != "Mutex").collect();
@@ -296,7 +299,7 @@ fn inner_paths_name_their_module() {
     }
 }
 
-/// Besides public items, exporters and findings use the formatting helpers, and the server its thread.
+/// Besides public items, exporters and findings use the formatting helpers, and the server its threads.
 #[test]
 fn exporters_and_findings_use_the_public_api() {
     let public_modules = ["findings", "http", "prometheus"];
@@ -308,7 +311,9 @@ fn exporters_and_findings_use_the_public_api() {
             let module = import.split(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap();
             let is_public =
                 module.starts_with(char::is_uppercase) || public_modules.contains(&module);
-            let is_thread = path == "export/http/server.rs" && import.starts_with("sync::worker::");
+            let has_thread = ["export/http/server.rs", "export/http/notifications.rs"];
+            let is_thread =
+                has_thread.contains(&path.as_str()) && import.starts_with("sync::worker::");
             let is_allowed =
                 is_public || is_thread || [source.module(), "format"].contains(&module);
             assert!(is_allowed, "src/{path}: crate::{import}");

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use plugmeter::findings::{
-    Finding, FindingKind, Findings, MemoryChange, Onset, Severity, Thresholds, crash_window,
+    Finding, FindingKind, Findings, MemoryChange, Onset, Severity, crash_window,
 };
 use plugmeter::testing::{Observed, Simulation, Usage};
 use plugmeter::{
@@ -69,7 +69,6 @@ fn public_types_implement_expected_traits() {
     value::<MemoryChange>();
     value::<Onset>();
     value::<Severity>();
-    value::<Thresholds>();
     value::<Observed>();
     value::<Usage>();
 
@@ -96,7 +95,6 @@ fn public_types_implement_expected_traits() {
     copy::<MemoryChange>();
     copy::<Onset>();
     copy::<Severity>();
-    copy::<Thresholds>();
 
     handle::<Reader>();
     handle::<Plugin>();
@@ -351,12 +349,9 @@ fn evidence(kind: FindingKind) -> String {
         FindingKind::Crashed { count, within, last } => {
             let _: (u64, Duration, SystemTime) = (count, within, last);
         }
-        FindingKind::CpuAboveThreshold { cpu_percent, threshold } => {
-            let _: (f64, f64) = (cpu_percent, threshold);
-        }
-        FindingKind::MemoryAboveThreshold { memory_bytes, threshold_mb } => {
-            let _: (u64, f64) = (memory_bytes, threshold_mb);
-            return format!("{memory_bytes} {threshold_mb}");
+        FindingKind::LimitExceeded(status) => {
+            let status: LimitStatus = status;
+            return status.to_string();
         }
         FindingKind::MemoryGrowth { from, now, over, per_hour, .. } => {
             let _: (u64, u64, Duration, f64) = (from, now, over, per_hour);
@@ -368,24 +363,22 @@ fn evidence(kind: FindingKind) -> String {
 
 #[test]
 fn findings_have_expected_signatures() {
-    let thresholds = Thresholds { cpu_percent: 50.0, memory_mb: 0.5 };
-    let _: Thresholds = Thresholds::default();
-    let mut sim = Simulation::new(Config::default()).unwrap();
+    let limit = Limit::new(LimitMetric::MemoryMb, 0.5).lasting(Duration::ZERO);
+    let mut sim = Simulation::new(Config::default().limits(Limits::default().rule(limit))).unwrap();
     sim.register("dice").unwrap().started(1, "");
     for mb in [1, 2] {
         sim.tick(|_pid| Usage { cpu_time: Duration::ZERO, memory_bytes: mb << 20 });
     }
     let snapshot = sim.snapshot();
     let _: Duration = crash_window(&snapshot);
-    let _: Findings = snapshot.findings();
-    let findings: Findings = snapshot.findings_with(&thresholds);
+    let findings: Findings = snapshot.findings();
     let _: usize = findings.judged;
     let finding: &Finding = &findings.items[0];
     let _: (&Arc<str>, Option<RunId>) = (&finding.plugin, finding.run);
     let _: (SystemTime, bool) = (finding.since.time(), finding.since.is_exact());
     let _: (&str, Severity) = (finding.kind.name(), finding.kind.severity());
     assert!(finding.is_same(finding));
-    assert_eq!(evidence(finding.kind.clone()), "2097152 0.5");
+    assert_eq!(evidence(finding.kind.clone()), "memory 2.00 MB, limit 0.5 MB: exceeded");
     let _: [fn(SystemTime) -> Onset; 2] = [Onset::At, Onset::Before];
     let _: [Severity; 3] = [Severity::Notice, Severity::Warning, Severity::Critical];
     let _: [CollectorStatus; 4] = [
@@ -396,8 +389,8 @@ fn findings_have_expected_signatures() {
     ];
 
     let view = snapshot.plugin("dice").unwrap();
-    let _: (Vec<Finding>, Vec<Finding>) = (view.findings(), view.findings_with(&thresholds));
-    let _: Option<Severity> = view.attention(&thresholds);
+    let _: Vec<Finding> = view.findings();
+    let _: Option<Severity> = view.attention();
     let _: Option<MemoryChange> = view.memory_change(Duration::from_secs(60));
     let change = view.memory_change(Window::All).unwrap();
     let _: (u64, u64, SystemTime, Duration) = (change.from, change.now, change.since, change.over);

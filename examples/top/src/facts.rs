@@ -3,8 +3,10 @@
 use std::cmp::{Ordering, Reverse};
 use std::time::{Duration, SystemTime};
 
-use plugmeter::findings::{self, Finding, FindingKind, Onset, Severity, Thresholds};
-use plugmeter::{PluginState, PluginView, RunEnd, Snapshot, Window};
+use plugmeter::findings::{self, Finding, FindingKind, Onset, Severity};
+use plugmeter::{
+    Limit, LimitMetric, LimitStatus, Limits, PluginState, PluginView, RunEnd, Snapshot, Window,
+};
 
 use crate::text::{ago, count, last, spoken};
 
@@ -26,6 +28,18 @@ impl Freshness {
     }
 }
 
+/// Percent of one core.
+pub const CPU_LIMIT: f64 = 50.0;
+pub const MEMORY_LIMIT_MB: f64 = 100.0;
+
+/// The values above which a plugin needs attention: in two samples in succession.
+pub fn limits() -> Limits {
+    let limit = |metric, above| Limit::new(metric, above).lasting(Duration::ZERO);
+    Limits::default()
+        .rule(limit(LimitMetric::CpuPercent, CPU_LIMIT).grace(Duration::ZERO))
+        .rule(limit(LimitMetric::MemoryMb, MEMORY_LIMIT_MB))
+}
+
 /// A snapshot, its age, and the displayed window of its history.
 #[derive(Debug)]
 pub struct Scene<'a> {
@@ -35,14 +49,12 @@ pub struct Scene<'a> {
     pub window: Window,
     /// The current time by the clock of the snapshot's times.
     pub now: SystemTime,
-    /// The values above which a plugin needs attention.
-    pub thresholds: Thresholds,
 }
 
 impl<'a> Scene<'a> {
     pub fn new(snapshot: &'a Snapshot, freshness: Freshness, window: Window) -> Self {
         let now = snapshot.sampled_at() + freshness.age;
-        Self { snapshot, freshness, window, now, thresholds: Thresholds::default() }
+        Self { snapshot, freshness, window, now }
     }
 
     /// Returns the time since `at`, or zero if the clock was set back since then.
@@ -100,11 +112,11 @@ impl<'a> Facts<'a> {
     fn of(view: PluginView<'a>, scene: &Scene<'a>) -> Self {
         let usage = view.usage();
         let rate_window = MINUTE.max(scene.snapshot.poll_interval().saturating_mul(2));
-        let mut findings = view.findings_with(&scene.thresholds);
+        let mut findings = view.findings();
         findings.retain(|finding| finding.severity > Severity::Notice);
         Self {
             view,
-            attention: view.attention(&scene.thresholds),
+            attention: view.attention(),
             messages: findings.iter().map(|finding| message(finding, view, scene)).collect(),
             findings,
             cpu: of_tree(scene.snapshot, usage.cpu_percent, usage.tree_cpu_percent),
@@ -119,11 +131,19 @@ impl<'a> Facts<'a> {
     }
 
     pub fn is_cpu_high(&self) -> bool {
-        self.findings.iter().any(|f| matches!(f.kind, FindingKind::CpuAboveThreshold { .. }))
+        self.is_over_limit(LimitMetric::CpuPercent)
     }
 
     pub fn is_memory_high(&self) -> bool {
-        self.findings.iter().any(|f| matches!(f.kind, FindingKind::MemoryAboveThreshold { .. }))
+        self.is_over_limit(LimitMetric::MemoryMb)
+    }
+
+    fn is_over_limit(&self, metric: LimitMetric) -> bool {
+        let of_metric = |kind: &FindingKind| match kind {
+            FindingKind::LimitExceeded(status) => status.limit.metric == metric,
+            _ => false,
+        };
+        self.findings.iter().any(|finding| of_metric(&finding.kind))
     }
 
     /// Orders by urgency: critical plugins, then those with a warning, then by CPU.
@@ -168,24 +188,31 @@ fn message(finding: &Finding, view: PluginView<'_>, scene: &Scene<'_>) -> String
             }
         }
         FindingKind::Crashed { last, .. } => format!("crashed {}", ago(scene.since(*last))),
-        FindingKind::CpuAboveThreshold { cpu_percent, .. } => {
-            format!("CPU {cpu_percent:.0} % of one core{}", for_how_long(finding.since, scene))
-        }
-        FindingKind::MemoryAboveThreshold { memory_bytes, threshold_mb } => {
-            let mb = *memory_bytes as f64 / 1_048_576.0;
-            let long = for_how_long(finding.since, scene);
-            format!("memory {mb:.0} MB, above {threshold_mb:.0} MB{long}")
-        }
+        FindingKind::LimitExceeded(status) => over_limit(status, finding.since, scene),
         kind => kind.name().replace('_', " "),
     }
+}
+
+/// `memory 131 MB, limit 100 MB for 2 min`.
+fn over_limit(status: &LimitStatus, since: Onset, scene: &Scene<'_>) -> String {
+    let (metric, above) = (status.limit.metric, status.limit.above);
+    let long = for_how_long(since, scene);
+    let unit = match metric {
+        LimitMetric::CpuPercent => " %",
+        LimitMetric::MemoryMb => " MB",
+        LimitMetric::EventsPerSecond => " per second",
+        LimitMetric::SilentSeconds => " s",
+        _ => "",
+    };
+    let value =
+        status.value.map_or_else(|| "unknown".to_owned(), |value| format!("{value:.0}{unit}"));
+    format!("{metric} {value}, limit {above}{unit}{long}")
 }
 
 /// Returns from the onset to the newest sample; empty if only the newest sample has the value.
 fn for_how_long(onset: Onset, scene: &Scene<'_>) -> String {
     let long = scene.since(onset.time()).saturating_sub(scene.freshness.age);
-    if !onset.is_exact() {
-        format!(" for more than {}", spoken(long))
-    } else if long >= scene.snapshot.poll_interval() {
+    if long >= scene.snapshot.poll_interval() {
         format!(" for {}", spoken(long))
     } else {
         String::new()

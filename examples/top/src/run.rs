@@ -15,7 +15,7 @@ use ratatui::crossterm::event::{Event, KeyEventKind};
 
 use crate::app::{After, App};
 use crate::arguments::{self, Arguments, Request};
-use crate::facts::Freshness;
+use crate::facts::{Freshness, limits};
 use crate::screen;
 use crate::signals::{self, Request as SignalRequest, Signals, Suspend};
 use crate::terminal::{self, Screen};
@@ -52,7 +52,7 @@ fn show(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
         return Err(UsageError::new("standard output is not a terminal").into());
     }
     let signals = Signals::watch()?;
-    let config = Config::default().poll_interval(arguments.interval);
+    let config = Config::default().poll_interval(arguments.interval).limits(limits());
     let collector = Collector::start(config.history_duration(arguments.history));
     let collector = collector.map_err(|error| -> Box<dyn Error> {
         match error {

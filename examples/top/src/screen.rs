@@ -1,12 +1,11 @@
 //! The whole screen: a pure function of the snapshot, its age, and the state that keys change.
 
 use plugmeter::Snapshot;
-use plugmeter::findings::Thresholds;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
 use crate::app::{App, Pane};
-use crate::facts::{Freshness, Scene};
+use crate::facts::{CPU_LIMIT, Freshness, MEMORY_LIMIT_MB, Scene};
 use crate::text::put;
 use crate::{detail, style, table, verdict};
 
@@ -39,7 +38,7 @@ pub fn draw(buf: &mut Buffer, snapshot: &Snapshot, freshness: Freshness, app: &m
                 detail::draw(buf, body, &scene, facts, app);
             }
         }
-        Pane::Help => help(buf, body, &scene.thresholds),
+        Pane::Help => help(buf, body),
     }
     footer(buf, foot, snapshot, app);
 }
@@ -85,11 +84,10 @@ fn footer(buf: &mut Buffer, line: Rect, snapshot: &Snapshot, app: &App) {
     }
 }
 
-fn help(buf: &mut Buffer, area: Rect, thresholds: &Thresholds) {
-    let Thresholds { cpu_percent, memory_mb } = thresholds;
+fn help(buf: &mut Buffer, area: Rect) {
     let meaning = [
         "✗  crashed or failed".to_owned(),
-        format!("▲  CPU over {cpu_percent} % of one core, memory over {memory_mb} MB,"),
+        format!("▲  CPU over {CPU_LIMIT} % of one core, memory over {MEMORY_LIMIT_MB} MB,"),
         "   unhealthy, not to be measured, or crashed in the last hour".to_owned(),
         "●  well          ○  well, and does not run          –  not known".to_owned(),
         String::new(),

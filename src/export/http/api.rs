@@ -8,9 +8,9 @@ use serde::{Serialize, Serializer};
 use tokio::task::yield_now;
 
 use super::event_rate::recent_event_rate;
+use super::notifications::{MAX_AGE, RecentNotifications};
 use super::plugin_status::PluginStatus;
 use super::to_json::append_json;
-use crate::findings::Thresholds;
 use crate::format::number::{megabytes, round2, timestamp};
 use crate::{Downsampler, PluginView, Point, ReadError, Snapshot, Window};
 
@@ -18,6 +18,8 @@ use crate::{Downsampler, PluginView, Point, ReadError, Snapshot, Window};
 const SCHEMA: u32 = 1;
 /// Plugins that are written before other tasks of the thread can run.
 const PLUGINS_PER_YIELD: usize = 128;
+/// Notifications, likewise.
+const NOTIFICATIONS_PER_YIELD: usize = 128;
 /// Samples, likewise.
 const SAMPLES_PER_YIELD: u64 = 4_096;
 
@@ -72,10 +74,10 @@ struct PluginRow<'a> {
 }
 
 impl<'a> PluginRow<'a> {
-    fn new(view: PluginView<'a>, thresholds: &Thresholds) -> Self {
+    fn new(view: PluginView<'a>) -> Self {
         Self {
             view,
-            status: PluginStatus::of(view, thresholds),
+            status: PluginStatus::of(view),
             state_since: timestamp(view.state_since()),
             read_error: view.read_error().map(ReadError::to_string),
             last_crash: view.last_crash().map(timestamp),
@@ -110,7 +112,7 @@ pub(super) fn metrics_head(snapshot: &Snapshot) -> Bytes {
 }
 
 /// The rest of that document.
-pub(super) async fn metrics_rest(snapshot: &Snapshot, thresholds: &Thresholds) -> Bytes {
+pub(super) async fn metrics_rest(snapshot: &Snapshot) -> Bytes {
     let plugins = snapshot.plugins();
     let mut rest = Document(Vec::with_capacity(1_024 + plugins.len() * 512));
     rest.field("poll_interval_seconds", &snapshot.poll_interval().as_secs_f64());
@@ -122,13 +124,33 @@ pub(super) async fn metrics_rest(snapshot: &Snapshot, thresholds: &Thresholds) -
         if index % PLUGINS_PER_YIELD == PLUGINS_PER_YIELD - 1 {
             yield_now().await;
         }
-        rest.element(&PluginRow::new(view, thresholds));
+        rest.element(&PluginRow::new(view));
     }
     rest.0.push(b']');
     rest.field("system", &snapshot.system());
     rest.field("sampler", &snapshot.sampler());
     rest.0.push(b'}');
     rest.0.into()
+}
+
+/// The document of the newest notifications.
+pub(super) async fn notifications(snapshot: &Snapshot, recent: &RecentNotifications) -> Bytes {
+    let mut out = Document::new(256 + recent.items.len() * 256);
+    out.field("schema", &SCHEMA);
+    out.field("timestamp", &timestamp(snapshot.sampled_at()));
+    out.field("revision", &snapshot.revision());
+    out.field("max_age_seconds", &MAX_AGE.as_secs());
+    out.field("dropped", &recent.dropped);
+    out.key("notifications");
+    out.0.push(b'[');
+    for (index, notification) in recent.items.iter().enumerate() {
+        if index % NOTIFICATIONS_PER_YIELD == NOTIFICATIONS_PER_YIELD - 1 {
+            yield_now().await;
+        }
+        out.element(&**notification);
+    }
+    out.0.extend_from_slice(b"]}");
+    out.0.into()
 }
 
 /// A point of the history: the largest values of its samples, and the average of CPU.
@@ -157,12 +179,7 @@ impl Serialize for HistoryPoint {
 }
 
 /// The document of one plugin, with its history in at most `points` points.
-pub(super) async fn plugin(
-    view: PluginView<'_>,
-    thresholds: &Thresholds,
-    window: Window,
-    points: usize,
-) -> Bytes {
+pub(super) async fn plugin(view: PluginView<'_>, window: Window, points: usize) -> Bytes {
     let snapshot = view.snapshot();
     let mut out = Document::new(4_096);
     out.field("schema", &SCHEMA);
@@ -173,7 +190,7 @@ pub(super) async fn plugin(
     out.field("version", &view.version());
     out.field("state", &view.state());
     out.field("pid", &view.pid());
-    out.field("current", &PluginRow::new(view, thresholds));
+    out.field("current", &PluginRow::new(view));
     out.field("aggregates", &view.aggregates(window));
     out.field("versions", &view.versions(window));
     out.key("runs");

@@ -8,7 +8,6 @@ use axum::body::Bytes;
 use tokio::sync::OnceCell;
 
 use super::content::Content;
-use crate::Snapshot;
 
 /// A cached body.
 #[derive(Clone, Copy, Debug)]
@@ -27,30 +26,33 @@ const KEYS: usize = 5;
 
 #[derive(Debug)]
 struct Revision {
-    number: u64,
+    number: Version,
     bodies: [OnceCell<Content>; KEYS],
 }
+
+/// The revision, and the version of what else the bodies show.
+pub(super) type Version = (u64, u64);
 
 /// The bodies of the newest requested revision.
 #[derive(Debug, Default)]
 pub(super) struct Cache(Mutex<Option<Arc<Revision>>>);
 
 impl Cache {
-    /// Returns the body of `key` for the snapshot, made by `make` unless it exists. Concurrent
+    /// Returns the body of `key` for this version, made by `make` unless it exists. Concurrent
     /// requests wait for the first one's.
     pub(super) async fn get(
         &self,
-        snapshot: &Snapshot,
+        version: Version,
         key: CacheKey,
         make: impl Future<Output = Bytes>,
     ) -> Content {
-        let revision = self.revision(snapshot.revision());
+        let revision = self.revision(version);
         let make = async || Content::new(make.await);
         revision.bodies[key as usize].get_or_init(make).await.clone()
     }
 
     /// The lock is not held while a body is made.
-    fn revision(&self, number: u64) -> Arc<Revision> {
+    fn revision(&self, number: Version) -> Arc<Revision> {
         let mut newest = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match &*newest {
             Some(cached) if cached.number == number => return Arc::clone(cached),
@@ -73,12 +75,12 @@ mod tests {
     #[test]
     fn newest_revision_is_cached() {
         let cache = Cache::default();
-        let first = cache.revision(7);
-        assert!(Arc::ptr_eq(&first, &cache.revision(7)));
-        let second = cache.revision(8);
+        let first = cache.revision((7, 0));
+        assert!(Arc::ptr_eq(&first, &cache.revision((7, 0))));
+        let second = cache.revision((7, 1));
         assert!(!Arc::ptr_eq(&first, &second));
-        assert!(!Arc::ptr_eq(&first, &cache.revision(7)), "an older revision is not cached");
-        assert!(Arc::ptr_eq(&second, &cache.revision(8)));
+        assert!(!Arc::ptr_eq(&first, &cache.revision((7, 0))), "an older revision is not cached");
+        assert!(Arc::ptr_eq(&second, &cache.revision((7, 1))));
         assert_eq!(Arc::strong_count(&first), 1, "the older revision is released");
     }
 }

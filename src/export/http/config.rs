@@ -7,14 +7,12 @@ use serde::{Deserialize, Deserializer, Serialize, de};
 
 use super::error::HttpError;
 use super::settings::{self, HttpSettings};
-use crate::findings::Thresholds;
 
 /// The configuration of a server or a router. [`serve`](super::serve) and
 /// [`router`](super::router) validate it.
 ///
 /// In JSON it is `{"enabled": true, "host": "127.0.0.1", "port": 8080, "allowed_hosts": [],
-/// "token": null, "warn_cpu_percent": 50, "warn_memory_mb": 100, "max_connections": 256,
-/// "base_path": ""}`; a missing key has its default; an unknown key is an error; `"host"` also accepts
+/// "token": null, "max_connections": 256, "base_path": ""}`; a missing key has its default; an unknown key is an error; `"host"` also accepts
 /// `"localhost"`, which is 127.0.0.1. `Debug` does not show the token; JSON does.
 ///
 /// ```
@@ -35,25 +33,18 @@ pub struct HttpConfig {
     port: u16,
     allowed_hosts: Vec<String>,
     token: Option<String>,
-    #[serde(serialize_with = "write_number")]
-    warn_cpu_percent: f64,
-    #[serde(serialize_with = "write_number")]
-    warn_memory_mb: f64,
     max_connections: usize,
     base_path: String,
 }
 
 impl Default for HttpConfig {
     fn default() -> Self {
-        let Thresholds { cpu_percent, memory_mb } = Thresholds::default();
         Self {
             enabled: true,
             host: IpAddr::V4(Ipv4Addr::LOCALHOST),
             port: 8080,
             allowed_hosts: Vec::new(),
             token: None,
-            warn_cpu_percent: cpu_percent,
-            warn_memory_mb: memory_mb,
             max_connections: 256,
             base_path: String::new(),
         }
@@ -100,21 +91,6 @@ impl HttpConfig {
         self
     }
 
-    /// The threshold for CPU, in percent of one core: 50 by default; four busy threads use 400. A
-    /// plugin above it has a warning. It must be finite; a value that cannot be reached turns the
-    /// warning off.
-    pub fn warn_cpu_percent(mut self, percent: f64) -> Self {
-        self.warn_cpu_percent = percent;
-        self
-    }
-
-    /// The threshold for resident memory, in MB of 1,048,576 bytes: 100 by default. A plugin above it
-    /// has a warning. It must be finite; a value that cannot be reached turns the warning off.
-    pub fn warn_memory_mb(mut self, mb: f64) -> Self {
-        self.warn_memory_mb = mb;
-        self
-    }
-
     /// The maximum number of simultaneous connections: 256 by default. Further connections are
     /// accepted and closed immediately.
     pub fn max_connections(mut self, connections: usize) -> Self {
@@ -144,10 +120,6 @@ impl HttpConfig {
             enabled: self.enabled,
             address: SocketAddr::new(self.host, self.port),
             allowed_hosts: settings::allowed_hosts(&self.allowed_hosts)?,
-            thresholds: Thresholds {
-                cpu_percent: settings::threshold("warn_cpu_percent", self.warn_cpu_percent)?,
-                memory_mb: settings::threshold("warn_memory_mb", self.warn_memory_mb)?,
-            },
             max_connections: settings::max_connections(self.max_connections)?,
             base_path: settings::base_path(&self.base_path)?,
             token: settings::token(self.token.as_deref())?,
@@ -164,8 +136,6 @@ impl fmt::Debug for HttpConfig {
             .field("port", &self.port)
             .field("allowed_hosts", &self.allowed_hosts)
             .field("token", &self.token.as_ref().map(|_| "..."))
-            .field("warn_cpu_percent", &self.warn_cpu_percent)
-            .field("warn_memory_mb", &self.warn_memory_mb)
             .field("max_connections", &self.max_connections)
             .field("base_path", &self.base_path)
             .finish()
@@ -179,21 +149,6 @@ fn read_host<'de, D: Deserializer<'de>>(deserializer: D) -> Result<IpAddr, D::Er
     }
     let invalid = |_| de::Error::invalid_value(de::Unexpected::Str(&host), &"an address");
     host.parse().map_err(invalid)
-}
-
-/// Writes whole numbers without a fraction, as a person writes them.
-#[allow(
-    clippy::cast_possible_truncation,
-    clippy::cast_precision_loss,
-    clippy::trivially_copy_pass_by_ref
-)]
-fn write_number<S: serde::Serializer>(value: &f64, serializer: S) -> Result<S::Ok, S::Error> {
-    let whole = *value as i64;
-    if whole as f64 == *value && whole.abs() < 1 << 53 {
-        serializer.serialize_i64(whole)
-    } else {
-        serializer.serialize_f64(*value)
-    }
 }
 
 #[cfg(test)]

@@ -17,7 +17,9 @@ mod page_header;
 mod plugin_page;
 mod row;
 mod sparklines;
+mod threshold;
 mod time_range;
+mod timeline;
 mod work_budget;
 
 use std::borrow::Cow;
@@ -39,16 +41,18 @@ use self::plugin_page::{KEY_FIGURES, PluginDetail};
 use self::row::Row;
 use self::sparklines::Sparklines;
 use self::time_range::WindowChoice;
+use self::timeline::Timeline;
 use self::work_budget::WorkBudget;
 use super::accept_encoding::Encoding;
 use super::cache::CacheKey;
 use super::content::Content;
+use super::notifications::RecentNotifications;
 use super::query::{Query, QueryError};
 use super::response::{JSON, document, error, response};
 use super::state::AppState;
 use super::to_json::to_json;
 use crate::Snapshot;
-use crate::findings::{Thresholds, crash_window};
+use crate::findings::crash_window;
 
 const HTML: &str = "text/html; charset=utf-8";
 /// Rows of the page that include their sparklines: for thousands of plugins they would be megabytes.
@@ -105,10 +109,12 @@ async fn index_page(
 ) -> Response {
     let snapshot = state.reader.snapshot();
     let base = index_link_base(&state, uri.path());
-    let make = render_index_rest(&snapshot, &state.thresholds, &base);
+    let recent = state.notifications.recent();
+    let make = render_index_rest(&snapshot, &recent, &base);
     // Links depend on whether the requested path ends in a slash; only that variant is cached.
     let rest = if base == state.link_base {
-        state.cache.get(&snapshot, CacheKey::IndexPage, make).await
+        let version = (snapshot.revision(), recent.version);
+        state.index_cache.get(version, CacheKey::IndexPage, make).await
     } else {
         Content::new(make.await)
     };
@@ -141,6 +147,7 @@ struct IndexRest<'a> {
     interval: String,
     /// Rendered markup.
     rows: &'a str,
+    timeline: Timeline<'a>,
     /// Rendered markup of a row without values.
     empty_row: &'a str,
 }
@@ -153,8 +160,8 @@ struct RowMarkup<'a> {
     lines: Sparklines,
 }
 
-async fn render_index_rest(snapshot: &Snapshot, thresholds: &Thresholds, base: &str) -> Bytes {
-    let mut overview = Overview::new(snapshot, thresholds).await;
+async fn render_index_rest(snapshot: &Snapshot, recent: &RecentNotifications, base: &str) -> Bytes {
+    let mut overview = Overview::new(snapshot).await;
     overview.rows.sort_by(Row::by_urgency);
     let mut rows = String::with_capacity(overview.rows.len() * 1_024);
     let mut budget = WorkBudget::default();
@@ -163,7 +170,7 @@ async fn render_index_rest(snapshot: &Snapshot, thresholds: &Thresholds, base: &
         if let Some(view) = snapshot.plugin(row.name) {
             budget.spend(view).await;
             if index < MAX_SPARKLINE_ROWS {
-                lines = Sparklines::new(view, thresholds);
+                lines = Sparklines::new(view);
             }
         }
         let markup = RowMarkup { row, link: link::plugin(base, row.name), lines };
@@ -181,6 +188,7 @@ async fn render_index_rest(snapshot: &Snapshot, thresholds: &Thresholds, base: &
         history: format::span(snapshot.history_duration()),
         interval: format::span(snapshot.poll_interval()),
         rows: &rows,
+        timeline: Timeline::new(recent, snapshot),
         empty_row: &render_empty_row(snapshot, base),
     };
     rest.render().expect(RENDER).into()
@@ -207,11 +215,15 @@ async fn index_data(
     uri: Uri,
 ) -> Result<Response, Response> {
     let snapshot = state.reader.snapshot();
-    if is_current(&Query::new(uri.query()), &snapshot)? {
+    let recent = state.notifications.recent();
+    let query = Query::new(uri.query());
+    let has_log = query.text("log")?.is_none_or(|log| log.parse() == Ok(recent.version));
+    if is_current(&query, &snapshot)? && has_log {
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
-    let make = index_data::rest(&snapshot, &state.thresholds);
-    let rest = state.cache.get(&snapshot, CacheKey::IndexData, make).await;
+    let make = index_data::rest(&snapshot, &recent);
+    let version = (snapshot.revision(), recent.version);
+    let rest = state.index_cache.get(version, CacheKey::IndexData, make).await;
     Ok(document(JSON, index_data::head(&snapshot), rest, encoding).await)
 }
 
@@ -224,7 +236,7 @@ async fn sparkline_data(
     let indexes = indexes.split(',').take(MAX_REQUESTED_SPARKLINES);
     let indexes: Vec<usize> = indexes.map_while(|index| index.parse().ok()).collect();
     let snapshot = state.reader.snapshot();
-    let lines = index_data::sparklines(&snapshot, &state.thresholds, &indexes).await;
+    let lines = index_data::sparklines(&snapshot, &indexes).await;
     Ok(document(JSON, "", Content::new(lines), encoding).await)
 }
 
@@ -266,7 +278,7 @@ async fn plugin_page(
         *response.status_mut() = StatusCode::NOT_FOUND;
         return Ok(response);
     };
-    let detail = PluginDetail::new(view, &state.thresholds, window);
+    let detail = PluginDetail::new(view, window);
     let choices = time_range::window_choices(&snapshot, window);
     let chosen = choices.iter().find(|choice| choice.is_chosen);
     let page = PluginPage {
@@ -316,7 +328,7 @@ async fn plugin_data(
         tick: snapshot.tick(),
         now: unix_millis(snapshot.sampled_at()),
         stopped: snapshot.is_stopped(),
-        detail: PluginDetail::new(view, &state.thresholds, window),
+        detail: PluginDetail::new(view, window),
     };
     Ok(document(JSON, "", Content::new(to_json(&data)), encoding).await)
 }

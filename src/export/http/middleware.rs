@@ -162,7 +162,12 @@ mod tests {
     #[test]
     fn handler_panic_fails_its_request_only() {
         let sim = Simulation::new(Config::default()).unwrap();
-        let state = AppState::new(sim.reader(), HttpConfig::default().validate().unwrap());
+        let state = AppState::new(
+            sim.reader(),
+            HttpConfig::default().validate().unwrap(),
+            Arc::default(),
+            None,
+        );
         let routes = Router::new()
             .route("/panic", routing::get(async || panic!("expected by the test") as ()))
             .route("/fine", routing::get(async || error(StatusCode::OK, "")));

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::PluginView;
-use crate::findings::{Finding, Severity, Thresholds};
+use crate::findings::{Finding, Severity};
 
 /// In ascending order of urgency.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -15,8 +15,8 @@ pub(super) enum PluginStatus {
 }
 
 impl PluginStatus {
-    pub(super) fn of(view: PluginView<'_>, thresholds: &Thresholds) -> Self {
-        Self::from_severity(view.attention(thresholds))
+    pub(super) fn of(view: PluginView<'_>) -> Self {
+        Self::from_severity(view.attention())
     }
 
     pub(super) fn of_findings(findings: &[Finding]) -> Self {

@@ -15,6 +15,7 @@ use super::cache::CacheKey;
 use super::content::Content;
 use super::events::{EventStream, ServerStop};
 use super::health::HealthProblem;
+use super::notifications::{NotificationLog, Recorder};
 use super::query::Query;
 use super::response::{JSON, document, error, json, response};
 use super::settings::HttpSettings;
@@ -24,9 +25,14 @@ use crate::Reader;
 use crate::prometheus::{Format, render_in_steps};
 
 /// The routes for these settings, with the middleware.
-pub(super) fn router(reader: Reader, settings: HttpSettings) -> Router {
+pub(super) fn router(
+    reader: Reader,
+    settings: HttpSettings,
+    log: Arc<NotificationLog>,
+    recorder: Option<Recorder>,
+) -> Router {
     let routes = if settings.enabled { routes() } else { Router::new() };
-    middleware::with_middleware(routes, Arc::new(AppState::new(reader, settings)))
+    middleware::with_middleware(routes, Arc::new(AppState::new(reader, settings, log, recorder)))
 }
 
 fn routes() -> Router<Arc<AppState>> {
@@ -35,6 +41,7 @@ fn routes() -> Router<Arc<AppState>> {
         .route("/api/plugin", routing::get(api_plugin_by_query))
         .route("/api/plugin/{name}", routing::get(api_plugin_by_path))
         .route("/api/events", routing::get(api_events))
+        .route("/api/notifications", routing::get(api_notifications))
         .route("/metrics", routing::get(exposition))
         .route("/health", routing::get(health))
 }
@@ -49,8 +56,8 @@ async fn api_metrics(
     if since == Some(snapshot.revision()) {
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
-    let make = api::metrics_rest(&snapshot, &state.thresholds);
-    let rest = state.cache.get(&snapshot, CacheKey::ApiMetrics, make).await;
+    let make = api::metrics_rest(&snapshot);
+    let rest = state.cache.get((snapshot.revision(), 0), CacheKey::ApiMetrics, make).await;
     Ok(document(JSON, api::metrics_head(&snapshot), rest, encoding).await)
 }
 
@@ -88,7 +95,7 @@ async fn api_plugin(
     let view = snapshot.plugin(name).ok_or_else(|| {
         error(StatusCode::NOT_FOUND, &format!("no plugin is registered as {name:?}"))
     })?;
-    let content = Content::new(api::plugin(view, &state.thresholds, window, points).await);
+    let content = Content::new(api::plugin(view, window, points).await);
     Ok(document(JSON, "", content, encoding).await)
 }
 
@@ -116,6 +123,12 @@ async fn api_events(
     Ok(response)
 }
 
+async fn api_notifications(State(state): State<Arc<AppState>>, encoding: Encoding) -> Response {
+    let recent = state.notifications.recent();
+    let content = Content::new(api::notifications(&state.reader.snapshot(), &recent).await);
+    document(JSON, "", content, encoding).await
+}
+
 async fn exposition(
     State(state): State<Arc<AppState>>,
     encoding: Encoding,
@@ -133,7 +146,7 @@ async fn exposition(
         Format::Prometheus => CacheKey::Prometheus,
     };
     let make = async { render_in_steps(&snapshot, format, tokio::task::yield_now).await.into() };
-    let text = state.cache.get(&snapshot, key, make).await;
+    let text = state.cache.get((snapshot.revision(), 0), key, make).await;
     let mut response = document(format.content_type(), "", text, encoding).await;
     response.headers_mut().insert(VARY, HeaderValue::from_static("Accept, Accept-Encoding"));
     response

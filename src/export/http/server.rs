@@ -11,6 +11,7 @@ use std::fmt;
 use std::io;
 use std::net::{SocketAddr, TcpListener as StdListener};
 use std::num::NonZeroUsize;
+use std::sync::Arc;
 
 use axum::Router;
 use tokio::net::TcpListener;
@@ -23,6 +24,7 @@ use self::connection::serve_connection;
 use self::limits::ServerLimits;
 use super::config::HttpConfig;
 use super::error::HttpError;
+use super::notifications::NotificationLog;
 use super::routes;
 use crate::Reader;
 use crate::sync::worker::Worker;
@@ -84,10 +86,12 @@ impl HttpServer {
         let (stop, stopped) = watch::channel(false);
         let max_connections = settings.max_connections;
         let base_path = settings.base_path.clone();
+        let log = Arc::new(NotificationLog::default());
+        let record = Arc::clone(&log).record(reader.subscribe());
         let body = move || {
-            let router = routes::router(reader, settings);
+            let router = routes::router(reader, settings, log, None);
             let server = Server { listener, router, max_connections, limits, stopped };
-            run(&runtime, server);
+            run(&runtime, server, record);
         };
         let request_stop = move || {
             stop.send_replace(true);
@@ -150,8 +154,10 @@ struct Server {
     stopped: watch::Receiver<bool>,
 }
 
-fn run(runtime: &Runtime, server: Server) {
-    LocalSet::new().block_on(runtime, server.serve());
+fn run(runtime: &Runtime, server: Server, record: impl Future<Output = ()> + 'static) {
+    let tasks = LocalSet::new();
+    tasks.spawn_local(record);
+    tasks.block_on(runtime, server.serve());
 }
 
 impl Server {

@@ -6,7 +6,6 @@ use std::num::NonZeroUsize;
 use super::access::{Secret, comparable_host};
 use super::base_path::BasePath;
 use super::error::HttpError;
-use crate::findings::Thresholds;
 
 /// A config whose values are all valid.
 #[derive(Debug)]
@@ -16,7 +15,6 @@ pub(super) struct HttpSettings {
     /// In the form of [`comparable_host`].
     pub allowed_hosts: Vec<String>,
     pub token: Option<Secret>,
-    pub thresholds: Thresholds,
     pub max_connections: NonZeroUsize,
     pub base_path: BasePath,
 }
@@ -40,15 +38,6 @@ pub(super) fn allowed_hosts(hosts: &[String]) -> Result<Vec<String>, HttpError> 
         }
     }
     Ok(allowed)
-}
-
-pub(super) fn threshold(setting: &'static str, value: f64) -> Result<f64, HttpError> {
-    // JSON has no infinity: a config with one could be written, but not read again.
-    if value.is_finite() && value >= 0.0 {
-        Ok(value)
-    } else {
-        invalid(setting, format!("{value} is not a finite number of at least 0"))
-    }
 }
 
 pub(super) fn max_connections(connections: usize) -> Result<NonZeroUsize, HttpError> {

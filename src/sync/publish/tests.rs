@@ -10,11 +10,22 @@ mod threads {
     use crate::snapshot::inner::{CollectorInfo, SnapshotInner};
     use crate::snapshot::system::CollectorStatus;
     use crate::sync::publish::{Publisher, Reader};
+    use crate::sync::subscription::SubscriberSender;
     use crate::time::{MonoNanos, TimePoint};
 
     const LONG: Duration = Duration::from_secs(120);
-    /// Publications of a race; in Miri for each of its schedules.
-    const ROUNDS: u64 = if cfg!(miri) { 20 } else { 100_000 };
+    /// Publications of a race: a million with `PLUGMETER_LONG`; few in Miri, for each of its schedules.
+    fn rounds() -> u64 {
+        match std::env::var_os("PLUGMETER_LONG") {
+            _ if cfg!(miri) => 20,
+            Some(_) => 1_000_000,
+            None => 100_000,
+        }
+    }
+
+    fn publisher(first: SnapshotInner) -> Publisher {
+        Publisher::new(first, SubscriberSender::disabled())
+    }
 
     fn inner(revision: u64) -> SnapshotInner {
         let started =
@@ -52,7 +63,7 @@ mod threads {
     /// Publishes as fast as `wait` returns: each publication races with the next wait. A lost wake-up
     /// would be a timeout.
     fn race(rounds: u64, wait: impl Fn(&Reader, u64) -> u64 + Sync) {
-        let mut publisher = Publisher::new(inner(0));
+        let mut publisher = publisher(inner(0));
         let reader = publisher.reader();
         let (sender, seen) = crossbeam_channel::unbounded();
         thread::scope(|scope| {
@@ -75,7 +86,7 @@ mod threads {
 
     #[test]
     fn no_publication_is_missed_by_blocking_wait() {
-        race(ROUNDS, |reader, revision| {
+        race(rounds(), |reader, revision| {
             let seen = crate::snapshot::Snapshot(Arc::new(inner(revision)));
             reader.wait_for_newer(&seen, LONG).expect("it is published").revision()
         });
@@ -83,7 +94,7 @@ mod threads {
 
     #[test]
     fn no_publication_is_missed_by_future() {
-        race(ROUNDS, |reader, revision| {
+        race(rounds(), |reader, revision| {
             let seen = crate::snapshot::Snapshot(Arc::new(inner(revision)));
             block_on(reader.changed(&seen)).expect("it is published").revision()
         });
@@ -92,7 +103,7 @@ mod threads {
     /// The writer publishes without a pause, as readers begin and end waits.
     #[test]
     fn waits_end_with_newest_revision_under_writer() {
-        let mut publisher = Publisher::new(inner(0));
+        let mut publisher = publisher(inner(0));
         let readers = [publisher.reader(), publisher.reader()];
         thread::scope(|scope| {
             for reader in &readers {
@@ -103,17 +114,17 @@ mod threads {
                         seen = newer;
                     }
                     // The last publication, although it was followed by the end.
-                    assert_eq!(seen.revision(), ROUNDS);
+                    assert_eq!(seen.revision(), rounds());
                 });
             }
-            (1..=ROUNDS).for_each(|revision| drop(publisher.publish(Arc::new(inner(revision)))));
+            (1..=rounds()).for_each(|revision| drop(publisher.publish(Arc::new(inner(revision)))));
             drop(publisher);
         });
     }
 
     #[test]
     fn end_wakes_all_waits() {
-        let publisher = Publisher::new(inner(3));
+        let publisher = publisher(inner(3));
         let reader = publisher.reader();
         let seen = reader.snapshot();
         let older = crate::snapshot::Snapshot(Arc::new(inner(2)));
@@ -134,7 +145,7 @@ mod threads {
 
     #[test]
     fn wait_without_publication_times_out() {
-        let publisher = Publisher::new(inner(0));
+        let publisher = publisher(inner(0));
         let reader = publisher.reader();
         let seen = reader.snapshot();
         for timeout in [Duration::ZERO, Duration::from_millis(5)] {
@@ -146,7 +157,7 @@ mod threads {
 
     #[test]
     fn dropped_futures_leave_no_listener() {
-        let mut publisher = Publisher::new(inner(0));
+        let mut publisher = publisher(inner(0));
         let reader = publisher.reader();
         let seen = reader.snapshot();
         let waker = Waker::from(Arc::new(Unpark(thread::current())));

@@ -46,8 +46,8 @@ fn verdict_is_first_and_problems_follow() {
         // The end was found by the second tick; the second and 24 intervals went by since, and 3 s.
         assert_eq!(lines[1], "✗ dice: crashed 2 min ago, and is down: exit code 3");
         // Of 26 samples the oldest is as old as 25 intervals and the second.
-        assert_eq!(lines[2], "▲ 8ball: CPU 97 % of one core for 2 min");
-        assert_eq!(lines[3], "▲ leaky: memory 131 MB, above 100 MB for 2 min");
+        assert_eq!(lines[2], "▲ 8ball: CPU 97 %, limit 50 % for 2 min");
+        assert_eq!(lines[3], "▲ leaky: memory 131 MB, limit 100 MB for 2 min");
     }
 }
 
@@ -82,13 +82,13 @@ fn each_problem_is_reported() {
             host.end(1, Observed::Denied);
             host.ticks(1);
         }),
-        ("▲ dice: CPU 51 % of one core", &|host| {
+        ("▲ dice: CPU 51 %, limit 50 % for 5 s", &|host| {
             host.change(1, 51, 1);
-            host.ticks(1);
+            host.ticks(2);
         }),
-        ("▲ dice: memory 101 MB, above 100 MB", &|host| {
+        ("▲ dice: memory 101 MB, limit 100 MB for 5 s", &|host| {
             host.change(1, 1, 101);
-            host.ticks(1);
+            host.ticks(2);
         }),
     ];
     for (complaint, wrong) in wrong {
@@ -104,14 +104,14 @@ fn each_problem_is_reported() {
 }
 
 #[test]
-fn onset_before_the_history_is_reported_as_such() {
+fn onset_of_limit_may_be_older_than_history() {
     let minute = Duration::from_secs(60);
     let mut host = TestHost::with(Config::default().history_duration(minute));
     host.run("dice", 1, 97, 5);
     host.ticks(100);
     let lines = host.lines(&mut App::default(), NARROW, NOW);
-    // Of the twelve samples of the history the oldest is as old as eleven intervals.
-    assert_eq!(lines[1], "▲ dice: CPU 97 % of one core for more than 55 s");
+    // A hundred samples, of which the history has the newest twelve.
+    assert_eq!(lines[1], "▲ dice: CPU 97 %, limit 50 % for 8 min");
 }
 
 #[test]
@@ -297,7 +297,7 @@ fn problems_that_do_not_fit_are_counted() {
     assert_eq!(lines[4], "  and 27 more");
     let heading = |lines: &[String]| lines.iter().position(|line| line.starts_with("  PLUGIN"));
     (1..=30).for_each(|pid| host.change(pid, 1, 1));
-    host.ticks(1);
+    host.ticks(2);
     let calm = host.lines(&mut App::default(), NARROW, NOW);
     assert!(calm[0].starts_with("● All 30 plugins are well."), "{calm:#?}");
     assert_eq!(heading(&lines), heading(&calm));
@@ -326,7 +326,7 @@ fn values_are_those_of_the_process_tree() {
     host.ticks(3);
     let app = &mut App::default();
     let lines = host.lines(app, WIDE, NOW);
-    assert_shows(&lines, "shell: CPU 81 % of one core");
+    assert_shows(&lines, "shell: CPU 81 %, limit 50 % for 10 s");
     let shell = row(&lines, "shell  ");
     assert!(["81.0", "64.0", "4"].iter().all(|value| shell.contains(value)), "{shell:?}");
     assert_eq!(shell.last(), Some(&"4"), "processes");

@@ -5,10 +5,10 @@ use serde::Serialize;
 use super::chart::{Dot, Scale, Trace, largest, round_up, smallest};
 use super::format::{self, NONE};
 use super::row::Row;
+use super::threshold::threshold;
 use super::time_range::{time_range, window_length};
-use crate::findings::Thresholds;
 use crate::format::shown::Shown;
-use crate::{Aggregates, PluginView, Summary, Window};
+use crate::{Aggregates, LimitMetric, PluginView, Summary, Window};
 
 /// Points in a chart.
 const MAX_POINTS: usize = 400;
@@ -44,7 +44,6 @@ pub(super) struct ChartPanel {
 /// The charts of CPU, memory and events.
 pub(super) fn chart_panels(
     view: PluginView<'_>,
-    thresholds: &Thresholds,
     window: Window,
     row: &Row<'_>,
     aggregates: Option<&Aggregates>,
@@ -63,7 +62,7 @@ pub(super) fn chart_panels(
         now: row.cpu.clone(),
         dots: &trace.cpu,
         scale: scale(0.0, top),
-        limit: thresholds.cpu_percent,
+        limit: threshold(view, LimitMetric::CpuPercent).unwrap_or(f64::INFINITY),
         format: &|value| format::percent(value),
         label: &|value| axis_label(value, top),
     };
@@ -83,7 +82,7 @@ pub(super) fn chart_panels(
         now: row.memory.clone(),
         dots: &trace.memory,
         scale: scale(low * BYTES_PER_MB, high * BYTES_PER_MB),
-        limit: thresholds.memory_mb * BYTES_PER_MB,
+        limit: threshold(view, LimitMetric::MemoryMb).map_or(f64::INFINITY, |mb| mb * BYTES_PER_MB),
         format: &|value| format::megabytes(value / BYTES_PER_MB),
         label: &|value| axis_label(value / BYTES_PER_MB, high - low),
     };
@@ -97,7 +96,7 @@ pub(super) fn chart_panels(
         now: row.rate.clone(),
         dots: &trace.rate,
         scale: scale(0.0, top),
-        limit: f64::INFINITY,
+        limit: threshold(view, LimitMetric::EventsPerSecond).unwrap_or(f64::INFINITY),
         format: &|value| format::rate(value),
         label: &|value| axis_label(value, top),
     };

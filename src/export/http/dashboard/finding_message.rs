@@ -10,8 +10,9 @@ use super::format;
 use crate::findings::text::{NO_STATUS, OOM_KILLED};
 use crate::findings::{Finding, FindingKind, Onset};
 use crate::format::display::times;
+use crate::format::notification::{NewestValue, OverLimit};
 use crate::format::number::mebibytes;
-use crate::{PluginState, RunEnd};
+use crate::{LimitMetric, PluginState, RunEnd};
 
 /// A part of a sentence. A time is separate, because the browser shows it in its own time zone.
 #[derive(Clone, Debug, PartialEq)]
@@ -130,16 +131,10 @@ impl Writer {
                 }
                 self.time(*last);
             }
-            FindingKind::CpuAboveThreshold { cpu_percent, threshold } => {
-                let [cpu, limit] = [*cpu_percent, *threshold].map(format::rough_percent);
-                let limit = limit.replace(".0\u{a0}", "\u{a0}");
-                self.text(format!("CPU {cpu} of one core, over {limit}"));
-                self.since(finding.since);
-            }
-            FindingKind::MemoryAboveThreshold { memory_bytes, threshold_mb } => {
-                self.has_named_memory = true;
-                let [mb, limit] = [mebibytes(*memory_bytes), *threshold_mb].map(whole_megabytes);
-                self.text(format!("memory {mb}, over {limit}"));
+            FindingKind::LimitExceeded(status) => {
+                self.has_named_memory |= status.limit.metric == LimitMetric::MemoryMb;
+                let text = format!("{}, now {},", OverLimit(status), NewestValue(status));
+                self.text(text.replace(" %", "\u{a0}%").replace(" MB", "\u{a0}MB"));
                 self.since(finding.since);
             }
             FindingKind::MemoryGrowth { from, now, over, .. } => {

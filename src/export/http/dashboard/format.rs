@@ -16,11 +16,6 @@ pub(super) fn percent(value: f64) -> String {
     format!("{value:.1}\u{a0}%")
 }
 
-/// `97 %`; below 10 with a decimal.
-pub(super) fn rough_percent(value: f64) -> String {
-    if value < 10.0 { percent(value) } else { format!("{value:.0}\u{a0}%") }
-}
-
 /// `140.2 MB`; from 1,000 MB on without a decimal.
 pub(super) fn memory(bytes: u64) -> String {
     megabytes(mebibytes(bytes))
@@ -104,7 +99,6 @@ mod tests {
     #[test]
     fn numbers_have_significant_digits() {
         assert_eq!(percent(97.06), "97.1\u{a0}%");
-        assert_eq!([rough_percent(9.96), rough_percent(97.06)], ["10.0\u{a0}%", "97\u{a0}%"]);
         assert_eq!(memory(147_010_355), "140.2\u{a0}MB");
         assert_eq!(memory(4 << 30), "4096\u{a0}MB");
         assert_eq!([0.0, 0.25, 3.2, 99.94, 250.4].map(rate), ["0", "0.25", "3.2", "99.9", "250"]);

@@ -4,13 +4,14 @@ use axum::body::Bytes;
 use serde::Serialize;
 use tokio::task::yield_now;
 
+use super::super::notifications::RecentNotifications;
 use super::super::to_json::{append_json, to_json};
 use super::display_time::unix_millis;
 use super::finding_message::FindingMessage;
 use super::overview::{Overview, Verdict};
 use super::sparklines::Sparklines;
+use super::timeline::Timeline;
 use super::work_budget::WorkBudget;
-use crate::findings::Thresholds;
 use crate::{PluginView, Snapshot};
 
 /// Rows that are written before other tasks of the thread can run.
@@ -23,7 +24,7 @@ pub(super) fn head(snapshot: &Snapshot) -> Bytes {
 }
 
 /// The rest of the document. Rows are in order of their names, as for [`sparklines`].
-pub(super) async fn rest(snapshot: &Snapshot, thresholds: &Thresholds) -> Bytes {
+pub(super) async fn rest(snapshot: &Snapshot, recent: &RecentNotifications) -> Bytes {
     #[derive(Serialize)]
     struct Document<'a> {
         started: u64,
@@ -35,8 +36,9 @@ pub(super) async fn rest(snapshot: &Snapshot, thresholds: &Thresholds) -> Bytes 
         findings: Vec<FindingMessage<'a>>,
         more: usize,
         totals: &'a [String],
+        timeline: Timeline<'a>,
     }
-    let overview = Overview::new(snapshot, thresholds).await;
+    let overview = Overview::new(snapshot).await;
     let (findings, more) = overview.messages();
     let document = Document {
         started: unix_millis(snapshot.started_at()),
@@ -48,6 +50,7 @@ pub(super) async fn rest(snapshot: &Snapshot, thresholds: &Thresholds) -> Bytes 
         findings,
         more,
         totals: &overview.totals,
+        timeline: Timeline::new(recent, snapshot),
     };
     let mut out = to_json(&document);
     // The opening brace is in the head; the closing one follows the rows.
@@ -69,11 +72,7 @@ pub(super) async fn rest(snapshot: &Snapshot, thresholds: &Thresholds) -> Bytes 
 
 /// The sparklines of the plugins at these indexes in the order of names. Each has its plugin's name,
 /// because the order may have changed since the request was made.
-pub(super) async fn sparklines(
-    snapshot: &Snapshot,
-    thresholds: &Thresholds,
-    indexes: &[usize],
-) -> Bytes {
+pub(super) async fn sparklines(snapshot: &Snapshot, indexes: &[usize]) -> Bytes {
     #[derive(Serialize)]
     struct Document<'a> {
         tick: u64,
@@ -83,7 +82,7 @@ pub(super) async fn sparklines(
     let (mut lines, mut budget) = (Vec::with_capacity(indexes.len()), WorkBudget::default());
     for view in indexes.iter().filter_map(|&index| views.get(index)) {
         budget.spend(*view).await;
-        lines.push((view.name(), Sparklines::new(*view, thresholds)));
+        lines.push((view.name(), Sparklines::new(*view)));
     }
     let document = Document { tick: snapshot.tick(), lines };
     to_json(&document).into()

@@ -8,7 +8,6 @@ use super::format;
 use super::row::Row;
 use super::work_budget::WorkBudget;
 use crate::Snapshot;
-use crate::findings::Thresholds;
 
 /// Plugins whose findings are listed under the verdict. The others are at the top of the table.
 const MAX_MESSAGES: usize = 8;
@@ -45,12 +44,12 @@ pub(super) const TOTALS: [&str; 7] = [
 
 impl<'a> Overview<'a> {
     /// Other tasks of the thread can run in between.
-    pub(super) async fn new(snapshot: &'a Snapshot, thresholds: &Thresholds) -> Self {
+    pub(super) async fn new(snapshot: &'a Snapshot) -> Self {
         let plugins = snapshot.plugins();
         let (mut rows, mut budget) = (Vec::with_capacity(plugins.len()), WorkBudget::default());
         for view in plugins {
             budget.spend(view).await;
-            rows.push(Row::new(view, thresholds));
+            rows.push(Row::new(view));
         }
         let verdict = Verdict::new(snapshot, &rows);
         let totals = totals(snapshot, &rows);

@@ -8,7 +8,6 @@ use super::finding_message::{Segment, segments};
 use super::format::{self, NONE, UNKNOWN};
 use super::row::Row;
 use super::time_range::time_range;
-use crate::findings::Thresholds;
 use crate::format::number::{human_duration, precise_duration};
 use crate::format::report::Cost;
 use crate::{
@@ -69,16 +68,16 @@ pub(super) struct RunRow<'a> {
 }
 
 impl<'a> PluginDetail<'a> {
-    pub(super) fn new(view: PluginView<'a>, thresholds: &Thresholds, window: Window) -> Self {
+    pub(super) fn new(view: PluginView<'a>, window: Window) -> Self {
         let snapshot = view.snapshot();
-        let row = Row::new(view, thresholds);
+        let row = Row::new(view);
         let aggregates = view.aggregates(window);
         let (from, to) = time_range(snapshot, window);
         Self {
             level: row.status.as_str(),
             segments: state_and_findings(view.state(), &row),
             key_figures: key_figures(view, &row, aggregates.as_ref()),
-            charts: chart_panels(view, thresholds, window, &row, aggregates.as_ref()),
+            charts: chart_panels(view, window, &row, aggregates.as_ref()),
             times: [from, f64::midpoint(from, to), to].map(|at| (at * 1_000.0) as u64),
             kinds: view
                 .event_counts()

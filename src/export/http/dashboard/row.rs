@@ -10,7 +10,7 @@ use super::super::plugin_status::PluginStatus;
 use super::display_time::DisplayTime;
 use super::finding_message::{FindingMessage, segments};
 use super::format::{self, NONE, UNKNOWN};
-use crate::findings::{Finding, Thresholds, crash_window};
+use crate::findings::{Finding, crash_window};
 use crate::format::number::{human_duration, mebibytes, round2};
 use crate::format::shown::Shown;
 use crate::{PluginState, PluginView, Snapshot, Window};
@@ -47,7 +47,7 @@ pub(super) struct SortKeys {
 }
 
 impl<'a> Row<'a> {
-    pub(super) fn new(view: PluginView<'a>, thresholds: &Thresholds) -> Self {
+    pub(super) fn new(view: PluginView<'a>) -> Self {
         let (snapshot, usage) = (view.snapshot(), view.usage());
         let absent = if view.run().is_some() { UNKNOWN } else { NONE };
         let or_absent = |value: Option<String>| value.unwrap_or_else(|| absent.to_owned());
@@ -57,7 +57,7 @@ impl<'a> Row<'a> {
         let cpu = cpu.and_then(|aggregates| shown.value(aggregates.cpu, aggregates.tree_cpu));
         let change = view.memory_change(Window::All);
         let rate = recent_event_rate(view);
-        let findings = view.findings_with(thresholds);
+        let findings = view.findings();
         Self {
             name: view.name(),
             status: PluginStatus::of_findings(&findings),

@@ -3,9 +3,9 @@
 use serde::Serialize;
 
 use super::chart::{Scale, Trace, largest, smallest};
+use super::threshold::threshold;
 use super::time_range::time_range;
-use crate::findings::Thresholds;
-use crate::{PluginView, Window};
+use crate::{LimitMetric, PluginView, Window};
 
 /// SVG paths over the whole history.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -23,13 +23,13 @@ const HEIGHT: f64 = 24.0;
 const MAX_POINTS: usize = 48;
 
 impl Sparklines {
-    /// The CPU axis ranges from 0 to at least the threshold, so that an idle plugin has a flat line
+    /// The CPU axis ranges from 0 to at least the limit (half a core without one), so that an idle plugin has a flat line
     /// and a busy one stands out.
-    pub(super) fn new(view: PluginView<'_>, thresholds: &Thresholds) -> Self {
+    pub(super) fn new(view: PluginView<'_>) -> Self {
         let trace = Trace::of_view(view, Window::All, MAX_POINTS);
         let (from, to) = time_range(view.snapshot(), Window::All);
         let scale = |low, high| Scale { from, to, low, high, width: WIDTH, height: HEIGHT };
-        let min_top = thresholds.cpu_percent.clamp(1.0, 100.0);
+        let min_top = threshold(view, LimitMetric::CpuPercent).unwrap_or(50.0).clamp(1.0, 100.0);
         let cpu = scale(0.0, largest(&trace.cpu).unwrap_or(0.0).max(min_top));
         let (low, high) = memory_range(&trace);
         Self {

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use plugmeter::http::{self, HttpConfig, HttpServer};
 use plugmeter::testing::{Simulation, Usage};
-use plugmeter::{Config, ProbeKind, Reader};
+use plugmeter::{Config, Limit, LimitMetric, Limits, ProbeKind, Reader};
 use serde_json::{Value, json};
 
 use crate::chromium::Chromium;
@@ -73,8 +73,10 @@ fn live_rows_refresh_sort_filter_and_open() {
     }
     collector.register("never started").unwrap();
     // A low threshold, because a busy process may get little of a busy machine.
-    let config = HttpConfig::default().warn_cpu_percent(0.5);
-    let (_server, address) = serve_with(collector.reader(), config);
+    let limit = Limit::new(LimitMetric::CpuPercent, 0.5).lasting(Duration::ZERO);
+    let limits = Limits::default().rule(limit.grace(Duration::ZERO));
+    collector.plugin("busy").unwrap().set_limits(limits).unwrap();
+    let (_server, address) = serve(collector.reader());
     browser.size(1280, 900);
     browser.open(&address);
     browser.until("rows.size === 3 && rows.get('busy').values.length > 0");
@@ -84,7 +86,7 @@ fn live_rows_refresh_sort_filter_and_open() {
     browser.until("rows.get('busy').tr.dataset.status === 'warning'");
     browser.until(&format!("{VERDICT} === '1 of 3 needs attention.'"));
     let findings = "document.querySelector('#findings').innerText";
-    browser.until(&format!("/busy: CPU .*% of one core, over 0.5.%/.test({findings})"));
+    browser.until(&format!("/busy: CPU over the limit of 0.5.%, now .*%, since/.test({findings})"));
     assert!(browser.text("document.querySelector('#age').innerText").starts_with("Data "));
     browser.until("document.title === '1 of 3 needs attention \u{2013} plugmeter'");
 
@@ -448,4 +450,90 @@ fn times_gain_date_after_midnight() {
     let text = browser.text(since);
     assert!(text.len() == "11-24 12:34".len() && text.contains('-'), "{text}");
     assert_no_problem(&mut browser);
+}
+
+/// A tick of the simulation is shown although the page does not poll.
+#[track_caller]
+fn assert_follows_stream(browser: &mut Chromium, sim: &mut Simulation) {
+    browser.until("isStreaming && eventSource.readyState === EventSource.OPEN && !isFetching");
+    // Only an event can set it again.
+    browser.eval("clearTimeout(refreshTimer)");
+    sim.tick(|_| None);
+    catch_up(browser, sim);
+}
+
+#[test]
+fn page_follows_stream_of_events() {
+    let Some(mut browser) = Chromium::start("stream") else {
+        return;
+    };
+    let mut sim = Simulation::new(Config::default()).unwrap();
+    sim.tick(|_| None);
+    let (_server, address) = serve(sim.reader());
+    browser.open(&address);
+    catch_up(&mut browser, &sim);
+    assert_eq!(browser.eval("document.querySelector('#timeline').hidden"), json!(true));
+    assert_follows_stream(&mut browser, &mut sim);
+    // What happens is shown, newest first, with inert names.
+    let name = "<img src=x onerror=alert(1)>";
+    sim.register(name).unwrap().started(7, "1.0");
+    sim.advance(Duration::ZERO);
+    catch_up(&mut browser, &sim);
+    // Notifications may arrive after the data of their revision were sent.
+    let timeline = "[...document.querySelectorAll('#timeline li p')].map((p) => p.textContent)";
+    browser.until(&format!("refresh() && {timeline}.length === 3"));
+    let texts = browser.eval(timeline);
+    let expected = ["state STOPPED -> RUNNING", "run began, pid 7, version 1.0", "registered"];
+    assert_eq!(texts, json!(expected.map(|text| format!("note: {name}: {text}"))));
+    assert_eq!(browser.eval("document.querySelector('#timeline').hidden"), json!(false));
+    // The page of a plugin follows too.
+    browser.eval("document.querySelector('#rows a').click()");
+    browser.until("document.body?.dataset.page === 'plugin' && document.readyState === 'complete'");
+    assert_follows_stream(&mut browser, &mut sim);
+    assert_no_problem(&mut browser);
+}
+
+#[test]
+fn page_polls_where_browser_has_no_streams() {
+    let Some(mut browser) = Chromium::start("no-streams") else {
+        return;
+    };
+    let script = json!({"source": "delete window.EventSource"});
+    browser.call("Page.addScriptToEvaluateOnNewDocument", script);
+    let mut sim = Simulation::new(Config::default().poll_interval(Duration::from_secs(1))).unwrap();
+    sim.tick(|_| None);
+    let (_server, address) = serve(sim.reader());
+    browser.open(&address);
+    for _ in 0..2 {
+        sim.tick(|_| None);
+        catch_up(&mut browser, &sim);
+    }
+    assert_eq!(browser.eval("isStreaming || Boolean(eventSource)"), json!(false));
+    assert_no_problem(&mut browser);
+}
+
+#[test]
+fn page_polls_where_stream_is_refused() {
+    let Some(mut browser) = Chromium::start("refused") else {
+        return;
+    };
+    let mut sim = Simulation::new(Config::default().poll_interval(Duration::from_secs(1))).unwrap();
+    sim.tick(|_| None);
+    let plugins = http::router(sim.reader(), HttpConfig::default()).unwrap();
+    // As a proxy that does not allow it.
+    let refuse = axum::routing::get(async || axum::http::StatusCode::FORBIDDEN);
+    let app =
+        axum::Router::new().route("/plugins/api/events", refuse).nest_service("/plugins", plugins);
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let listener = runtime.block_on(tokio::net::TcpListener::bind(("127.0.0.1", 0))).unwrap();
+    let address = listener.local_addr().unwrap();
+    runtime.spawn(async { axum::serve(listener, app).await });
+    browser.open(&format!("http://{address}/plugins/"));
+    browser.until("eventSource?.readyState === EventSource.CLOSED");
+    for _ in 0..2 {
+        sim.tick(|_| None);
+        catch_up(&mut browser, &sim);
+    }
+    assert_eq!(browser.eval("isStreaming"), json!(false));
+    assert_eq!(browser.text(BANNER), "");
 }

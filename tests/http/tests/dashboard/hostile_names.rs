@@ -1,9 +1,11 @@
 //! Names and versions are inert text in the dashboard.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use plugmeter_http_tests::get;
 use plugmeter_test_support::names::HOSTILE_NAMES;
+use plugmeter_test_support::wait_for;
 
 use crate::markup::{Tag, resolve, tags, unescape};
 use crate::{hostile, json, page, serve};
@@ -15,8 +17,8 @@ fn assert_inert(page: &str) -> Vec<Tag> {
     let known = [
         "a", "bdi", "body", "button", "caption", "col", "colgroup", "dd", "div", "dl", "dt", "h1",
         "h2", "head", "header", "html", "i", "input", "label", "li", "link", "main", "meta", "nav",
-        "noscript", "option", "p", "path", "script", "section", "select", "span", "svg", "table",
-        "tbody", "td", "template", "th", "thead", "time", "title", "tr", "ul",
+        "noscript", "ol", "option", "p", "path", "script", "section", "select", "span", "svg",
+        "table", "tbody", "td", "template", "th", "thead", "time", "title", "tr", "ul",
     ];
     for tag in &tags {
         assert!(known.contains(&tag.name.as_str()), "{tag:?}");
@@ -48,7 +50,8 @@ fn names_are_inert_text_and_linked() {
 
     let links = tags.iter().filter(|tag| tag.name == "a").filter_map(|tag| tag.get("href"));
     let mut linked = BTreeMap::new();
-    for link in links.filter(|link| !link.ends_with("name=")) {
+    let is_of_plugin = |link: &&str| !link.ends_with("name=") && !link.ends_with("/notifications");
+    for link in links.filter(is_of_plugin) {
         let target = resolve("/", &unescape(link));
         assert!(target.starts_with("/plugin?name="), "{target}");
         assert!(target.bytes().all(|byte| byte.is_ascii_graphic() && !b"\"'<>#+&".contains(&byte)));
@@ -87,4 +90,72 @@ fn unknown_plugin_page_is_404_and_inert() {
     }
     assert_eq!(get(address, "/plugin?name=.&window=x").status, 400);
     assert_eq!(get(address, "/page/plugin?name=nobody").status, 404);
+}
+
+#[test]
+fn timeline_has_names_and_versions_as_inert_text() {
+    let mut sim = plugmeter::testing::Simulation::new(crate::every(5)).unwrap();
+    let (_server, address) = serve(sim.reader());
+    // Of each plugin three notifications; the page has the newest fifty.
+    let mut sent = 0;
+    for names in HOSTILE_NAMES.chunks(16) {
+        for (pid, name) in (1..).zip(names) {
+            sim.register(name).unwrap().started(pid, name);
+        }
+        sim.advance(Duration::ZERO);
+        sent += 3 * names.len();
+        let data = wait_for("the timeline", || {
+            let data = json(address, "/page/rows");
+            (data["timeline"]["version"] == sent).then_some(data)
+        });
+        let items = &data["timeline"]["items"].as_array().unwrap();
+        let shown =
+            items[..3 * names.len()].iter().rev().map(|item| item["name"].as_str().unwrap());
+        let expected = names.iter().flat_map(|name| [*name; 3]);
+        assert_eq!(shown.collect::<Vec<_>>(), expected.collect::<Vec<_>>());
+        assert!(items[1]["text"].as_str().unwrap().starts_with("run began, pid "), "{}", items[1]);
+
+        let page = page(address, "/");
+        assert_inert(&page);
+        let timeline = page.split("id=\"timeline\"").nth(1).unwrap();
+        let timeline = timeline.split("</ol>").next().unwrap();
+        let texts = |item: &str| -> Vec<String> {
+            let texts = item.split("<bdi>").skip(1);
+            texts.map(|text| unescape(text.split("</bdi>").next().unwrap())).collect()
+        };
+        let shown: Vec<_> = timeline.split("<li").skip(1).map(texts).collect();
+        let texts = |item: &serde_json::Value| {
+            ["name", "text"].map(|key| item[key].as_str().unwrap().to_owned()).to_vec()
+        };
+        assert_eq!(shown, items.iter().map(texts).collect::<Vec<_>>(), "the page equals the data");
+    }
+}
+
+#[test]
+fn timeline_shows_fifty_and_counts_others() {
+    let mut sim = plugmeter::testing::Simulation::new(crate::every(5)).unwrap();
+    let (_server, address) = serve(sim.reader());
+    let plugin = sim.register("dice").unwrap();
+    let timeline = |sim: &mut plugmeter::testing::Simulation, sent: u64| {
+        sim.advance(Duration::ZERO);
+        wait_for("the timeline", || {
+            let timeline = json(address, "/page/rows")["timeline"].take();
+            (timeline["version"] == sent).then_some(timeline)
+        })
+    };
+    let first = timeline(&mut sim, 1);
+    assert_eq!((&first["items"][0]["text"], &first["note"]), (&"registered".into(), &"".into()));
+    // Each restart is an end and a begin; the first begin comes with a state.
+    (1..=30).for_each(|pid| _ = plugin.started(pid, "1.0"));
+    let next = timeline(&mut sim, 61);
+    assert_eq!(next["items"].as_array().unwrap().len(), 50);
+    assert_eq!(next["items"][0]["text"], "run began, pid 30, version 1.0");
+    assert_eq!(next["note"], "and 11 more in the last hour");
+    let page = page(address, "/");
+    assert!(page.contains("and 11 more in the last hour"), "{page}");
+    // The data are sent again when only the notifications have changed.
+    let data = json(address, "/page/rows");
+    let query = format!("since={}&started={}", data["revision"], data["started"]);
+    assert_eq!(get(address, &format!("/page/rows?{query}&log=61")).status, 204);
+    assert_eq!(get(address, &format!("/page/rows?{query}&log=60")).status, 200);
 }

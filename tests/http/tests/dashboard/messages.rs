@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use plugmeter::testing::{Observed, Simulation, Usage};
-use plugmeter::{Collector, Config, Plugin, PluginState};
+use plugmeter::{Collector, Config, Limit, LimitMetric, Limits, Plugin, PluginState};
 
 use crate::markup::{tags, text_of};
 use crate::{MB, ROW, every, page, serve};
@@ -63,8 +63,9 @@ fn healthy_plugins_have_no_findings() {
 }
 
 #[test]
-fn high_cpu_is_reported_with_onset() {
-    let mut sim = Simulation::new(every(10)).unwrap();
+fn exceeded_limit_is_reported_with_onset() {
+    let limit = Limit::new(LimitMetric::CpuPercent, 50.0).grace(Duration::ZERO);
+    let mut sim = Simulation::new(every(10).limits(Limits::default().rule(limit))).unwrap();
     sim.register("8ball").unwrap().started(1, "");
     sim.register("dice").unwrap();
     let mut cpu_time = Duration::ZERO;
@@ -75,7 +76,7 @@ fn high_cpu_is_reported_with_onset() {
     // The newest twelve samples exceed the threshold. The first of them is 110 s before the last.
     let since = clock(&sim, 110);
     let expected =
-        format!("warning: 8ball: CPU 97\u{a0}% of one core, over 50\u{a0}% since {since}");
+        format!("warning: 8ball: CPU over the limit of 50\u{a0}%, now 97.00\u{a0}%, since {since}");
     assert_eq!(verdict_and_messages(&sim), ("1 of 2 needs attention.".to_owned(), vec![expected]));
 }
 
@@ -84,12 +85,13 @@ fn onset_before_history_is_reported_as_before() {
     let config = every(10).history_duration(Duration::from_secs(60));
     let mut sim = Simulation::new(config).unwrap();
     sim.register("8ball").unwrap().started(1, "");
-    let mut usage = steady(97, 10);
-    (0..20).for_each(|_| sim.tick(&mut usage));
-    let expected = format!(
-        "warning: 8ball: CPU 97\u{a0}% of one core, over 50\u{a0}% since before {}",
-        clock(&sim, 50)
-    );
+    for _ in 0..20 {
+        sim.tick(steady(97, 10));
+    }
+    let grown = |mb: u64| move |_| Usage { cpu_time: Duration::ZERO, memory_bytes: mb * MB };
+    sim.tick(grown(50));
+    // Of a run that is older than the history, the time is that of the history.
+    let expected = "note: 8ball: memory up 30\u{a0}MB in the last 50\u{a0}s";
     assert_eq!(verdict_and_messages(&sim).1, [expected]);
 }
 
@@ -177,7 +179,8 @@ fn crashes_before_first_sample_are_counted() {
 
 #[test]
 fn memory_growth_is_note_not_warning() {
-    let mut sim = Simulation::new(every(10)).unwrap();
+    let limit = Limit::new(LimitMetric::MemoryMb, 100.0);
+    let mut sim = Simulation::new(every(10).limits(Limits::default().rule(limit))).unwrap();
     sim.register("trivia").unwrap().started(1, "");
     for tick in 0..=40 {
         sim.tick(|_| Usage { cpu_time: Duration::ZERO, memory_bytes: (50 + tick) * MB });
@@ -191,7 +194,7 @@ fn memory_growth_is_note_not_warning() {
     // Nine samples before the last, which has 110 MB, there were 101 MB.
     let since = clock(&sim, 90);
     let expected = format!(
-        "warning: trivia: memory 110\u{a0}MB, over 100\u{a0}MB since {since}; up 60\u{a0}MB in the last 10 minutes"
+        "warning: trivia: memory over the limit of 100\u{a0}MB, now 110.00\u{a0}MB, since {since}; up 60\u{a0}MB in the last 10 minutes"
     );
     assert_eq!(verdict_and_messages(&sim).1, [expected]);
 }
@@ -249,8 +252,12 @@ fn read_error_is_reported_with_reason() {
 #[test]
 fn first_page_is_complete_and_worst_first() {
     let mut sim = Simulation::new(every(5)).unwrap();
+    let limit = Limit::new(LimitMetric::CpuPercent, 50.0).grace(Duration::ZERO);
+    let limits = Limits::default().rule(limit.lasting(Duration::ZERO));
     for (pid, name) in [(1, "busy"), (2, "calm"), (3, "denied")] {
-        sim.register(name).unwrap().started(pid, &format!("1.{pid}"));
+        let plugin = sim.register(name).unwrap();
+        plugin.set_limits(limits.clone()).unwrap();
+        plugin.started(pid, &format!("1.{pid}"));
     }
     sim.register("never").unwrap();
     let mut cpu_time = Duration::ZERO;

@@ -8,6 +8,7 @@ mod events;
 #[cfg(target_os = "linux")]
 mod fork;
 mod mounted;
+mod notifications;
 #[cfg(unix)]
 mod prometheus;
 mod public_api;

@@ -12,7 +12,7 @@ use tokio::runtime::Runtime;
 use super::simulation;
 
 /// Starts a host's server, which runs until the runtime is dropped.
-fn host(app: Router) -> (Runtime, SocketAddr) {
+pub(super) fn host(app: Router) -> (Runtime, SocketAddr) {
     let runtime = Runtime::new().unwrap();
     let listener = runtime.block_on(tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)));
     let listener = listener.unwrap();

@@ -29,8 +29,6 @@ fn server_calls_have_expected_signatures() {
         .port(0)
         .allow_host("bot.example")
         .token("s3cret")
-        .warn_cpu_percent(80.0)
-        .warn_memory_mb(500.0)
         .max_connections(8);
     let _: axum::Router = http::router(sim.reader(), config).unwrap();
     let server: HttpServer = http::serve(sim.reader(), HttpConfig::default().port(0)).unwrap();

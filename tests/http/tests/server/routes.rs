@@ -7,7 +7,10 @@ use std::time::Duration;
 use plugmeter::http::HttpConfig;
 use plugmeter::prometheus::{self, Format};
 use plugmeter::testing::{Observed, Simulation, Usage};
-use plugmeter::{Collector, Config, PluginState, PluginView, ProbeKind, Snapshot, Window};
+use plugmeter::{
+    Collector, Config, Limit, LimitMetric, Limits, PluginState, PluginView, ProbeKind, Severity,
+    Snapshot, Window,
+};
 use plugmeter_http_tests::{
     Response, connect, exchange, get, get_with_headers, percent_encode, send_request, serve,
 };
@@ -47,7 +50,11 @@ fn row(snapshot: &Snapshot, view: PluginView<'_>, status: &str) -> Value {
 /// One plugin of each kind: idle, healthy, busy, large, unhealthy, unreadable, crashed, recovered,
 /// failed.
 fn all_kinds() -> (Simulation, Vec<(&'static str, &'static str)>) {
-    let mut sim = simulation();
+    let limit = |metric, above| Limit::new(metric, above).lasting(SECONDS(0)).grace(SECONDS(0));
+    let limits = Limits::default()
+        .rule(limit(LimitMetric::CpuPercent, 50.0))
+        .rule(limit(LimitMetric::MemoryMb, 100.0));
+    let mut sim = Simulation::new(Config::default().limits(limits)).unwrap();
     let expected = [
         ("idle", "ok"),
         ("well", "ok"),
@@ -129,19 +136,30 @@ fn metrics_document_matches_snapshot() {
 }
 
 #[test]
-fn warning_thresholds_come_from_config() {
-    let (sim, _) = all_kinds();
-    let config = HttpConfig::default().warn_cpu_percent(60.0).warn_memory_mb(101.0);
-    let (_server, address) = serve(sim.reader(), config);
-    let document = get(address, "/api/metrics").json();
-    for plugin in document["plugins"].as_array().unwrap() {
-        if ["busy", "large"].contains(&plugin["plugin_name"].as_str().unwrap()) {
-            assert_eq!(
-                plugin["status"], "ok",
-                "a value at the threshold does not exceed it: {plugin}"
-            );
-        }
+fn status_has_severity_of_exceeded_limit() {
+    let limit = |severity| {
+        let limit = Limit::new(LimitMetric::CpuPercent, 50.0).grace(SECONDS(0));
+        Limits::default().rule(limit.lasting(SECONDS(5)).severity(severity))
+    };
+    let plugins = [
+        ("notice", Severity::Notice),
+        ("warning", Severity::Warning),
+        ("critical", Severity::Critical),
+    ];
+    let mut sim = Simulation::new(Config::default()).unwrap();
+    for (pid, (name, severity)) in (1..).zip(plugins) {
+        let plugin = sim.register(name).unwrap();
+        plugin.set_limits(limit(severity)).unwrap();
+        plugin.started(pid, "");
     }
+    for tick in 1..=3 {
+        sim.tick(|_| Usage { cpu_time: SECONDS(3) * tick, memory_bytes: 1 << 20 });
+    }
+    let (_server, address) = serve(sim.reader(), HttpConfig::default());
+    let document = get(address, "/api/metrics").json();
+    let status = |index: usize| document["plugins"][index]["status"].as_str().unwrap().to_owned();
+    // In order of their names: critical, notice, warning.
+    assert_eq!([status(0), status(1), status(2)], ["error", "ok", "warning"]);
 }
 
 #[test]
@@ -349,7 +367,10 @@ fn removed_plugin_is_absent_everywhere() {
     sim.advance(SECONDS(1));
     assert_eq!(get(address, "/api/plugin/dice").status, 404);
     for target in ["/api/metrics", "/metrics", "/"] {
-        assert!(!get(address, target).text().contains("dice"), "{target}");
+        let response = get(address, target);
+        // What happened to it is kept.
+        let text = response.text().split("<section class=\"timeline\"").next().unwrap();
+        assert!(!text.contains("dice"), "{target}");
     }
 }
 

@@ -78,8 +78,6 @@ fn disabled_server_checks_config_only() {
     for wrong in [
         disabled.clone().token(""),
         disabled.clone().max_connections(0),
-        disabled.clone().warn_cpu_percent(-1.0),
-        disabled.clone().warn_memory_mb(f64::NAN),
         disabled.allow_host("a host"),
     ] {
         let error = http::serve(sim.reader(), wrong.clone()).unwrap_err();

@@ -63,6 +63,7 @@ function updateIndexPage(data) {
   setAttr($('verdict'), 'data-status', data.verdict.level);
   document.title = `${data.verdict.text.replace(/[.:].*$/, '')} \u2013 plugmeter`;
   updateFindings(data.findings, data.more);
+  updateTimeline(data.timeline);
   const totals = $('totals').querySelectorAll('dd');
   data.totals.forEach((text, index) => setText(totals[index], text));
   $('plugins').hidden = rows.size === 0;
@@ -91,6 +92,28 @@ function updateFindings(findings, more) {
   ul.hidden = findings.length === 0;
   setText($('more'), `and ${more} more, at the top of the table`);
   $('more').hidden = more === 0;
+}
+
+function updateTimeline({ version, items, note }) {
+  log = version;
+  const ol = $('timeline').querySelector('ol');
+  while (ol.children.length > items.length) ol.lastElementChild.remove();
+  items.forEach(({ status, at, name, text }, index) => {
+    let li = ol.children[index];
+    if (!li) {
+      li = $('timeline-template').content.firstElementChild.cloneNode(true);
+      ol.append(li);
+    }
+    setAttr(li, 'data-status', status);
+    renderTime(li.querySelector('time'), at);
+    setText(li.querySelector('.sr'), `${status}: `);
+    setAttr(li.querySelector('a'), 'href', pluginLink(name));
+    const [nameText, changeText] = li.querySelectorAll('bdi');
+    setText(nameText, name);
+    setText(changeText, text);
+  });
+  setText($('timeline-note'), note);
+  $('timeline').hidden = items.length === 0;
 }
 
 // -- sparklines of the visible rows --------------------------------------------------------------

@@ -9,6 +9,8 @@ const STREAM_CHECK_MS = 20_000;
 
 let started = isIndex ? '' : ageText?.dataset.started;
 let revision = isIndex ? '' : ageText?.dataset.revision;
+/** The version of the notifications that the page shows. */
+let log = '';
 let tick = Number(ageText?.dataset.tick);
 let isFetching = false;
 /** Data were requested again during a fetch, which may have been answered before the change. */
@@ -62,7 +64,7 @@ async function refresh() {
   isFetching = true;
   let data = null;
   try {
-    const path = isIndex ? 'page/rows?' : `page/plugin?${body.dataset.query}&`;
+    const path = isIndex ? `page/rows?log=${log}&` : `page/plugin?${body.dataset.query}&`;
     const response = await fetchPath(`${path}since=${revision || 0}&started=${started}`);
     if (response.status === 200) data = await response.json();
     if (response.ok) respondedAt = performance.now();
