@@ -162,14 +162,14 @@ pub(crate) struct TickValues {
     pub process_count: Option<u32>,
     /// The event counter.
     pub events: u64,
-    /// When the active run was reported; `None` without one.
-    pub run_since: Option<MonoNanos>,
 }
 
 /// The limits of one plugin.
 #[derive(Clone, Debug)]
 pub(crate) struct LimitSet {
     trackers: Vec<LimitTracker>,
+    /// When the active run was reported; `None` without one.
+    run_since: Option<MonoNanos>,
     /// Changes when the limits are replaced.
     generation: u32,
     /// The newest tick, and the event counter at that tick.
@@ -183,9 +183,11 @@ pub(crate) struct LimitSet {
 }
 
 impl LimitSet {
-    pub(crate) fn new(limits: &[Limit]) -> Self {
+    /// Limits of a plugin with an active run that began at `run_since`, if it has one.
+    pub(crate) fn new(limits: &[Limit], run_since: Option<MonoNanos>) -> Self {
         Self {
             trackers: limits.iter().copied().map(LimitTracker::new).collect(),
+            run_since,
             generation: 0,
             previous: None,
             last_event: None,
@@ -223,8 +225,14 @@ impl LimitSet {
         self.clear(at, ClearReason::Removed, |_| true, notify);
     }
 
+    /// A run was reported. Its grace begins.
+    pub(crate) const fn start_run(&mut self, at: &TimePoint) {
+        self.run_since = Some(at.mono);
+    }
+
     /// A run has ended: what was measured belongs to it. Crashes belong to the plugin.
     pub(crate) fn end_run(&mut self, at: &TimePoint, notify: impl FnMut(NotificationKind)) {
+        self.run_since = None;
         self.clear(at, ClearReason::RunEnded, |metric| !metric.is_crashes(), notify);
     }
 
@@ -298,7 +306,7 @@ impl LimitSet {
                 tracker.forget_row();
             }
             let run_since =
-                values.run_since.filter(|&since| at.mono.since(since) >= tracker.limit.grace);
+                self.run_since.filter(|&since| at.mono.since(since) >= tracker.limit.grace);
             if let Some(run_since) = run_since {
                 let value = match metric {
                     LimitMetric::CpuPercent => values.cpu_percent,

@@ -90,8 +90,6 @@ struct TrackerDetails<P> {
     /// the notifications about them are made, the rest immediately.
     record: PluginRecord,
     published: Option<Arc<PluginRecord>>,
-    /// `None` without limits.
-    limits: Option<Box<LimitSet>>,
     rare: Option<Box<RareDetails<P>>>,
 }
 
@@ -112,6 +110,8 @@ struct RareDetails<P> {
     unreported: Vec<(RunId, P)>,
     /// Used where readings of a process come with readings of its tree.
     tree: TreeMeter,
+    /// `None` without limits.
+    limits: Option<Box<LimitSet>>,
 }
 
 impl<P> TrackerDetails<P> {
@@ -124,6 +124,7 @@ impl<P> TrackerDetails<P> {
                 exited_children: Vec::new(),
                 unreported: Vec::new(),
                 tree: TreeMeter::default(),
+                limits: None,
             })
         })
     }
@@ -167,7 +168,7 @@ impl<P> PluginTracker<P> {
             read_error: None,
             limits: None,
         };
-        let details = TrackerDetails { id, record, published: None, limits: None, rare: None };
+        let details = TrackerDetails { id, record, published: None, rare: None };
         Self {
             active: None,
             events,
@@ -214,12 +215,12 @@ impl<P> PluginTracker<P> {
 
     /// The record to publish.
     pub(crate) fn record(&mut self) -> &Arc<PluginRecord> {
-        let TrackerDetails { record, published, limits, .. } = &mut *self.details;
+        let TrackerDetails { record, published, rare, .. } = &mut *self.details;
         if std::mem::replace(&mut self.is_changed, false) {
             record.state = self.state;
             record.crash_count = self.crash_count;
             record.read_error = self.read_error;
-            if let Some(limits) = limits
+            if let Some(limits) = rare.as_mut().and_then(|rare| rare.limits.as_mut())
                 && limits.take_changed()
             {
                 record.limits = Some(limits.records());

@@ -25,7 +25,6 @@ struct Plugin {
     set: LimitSet,
     now: u64,
     events: u64,
-    run_since: Option<u64>,
     changes: Vec<Change>,
 }
 
@@ -55,8 +54,8 @@ fn record(changes: &mut Vec<Change>, at: u64, kind: NotificationKind) {
 
 impl Plugin {
     fn new(limits: &[Limit]) -> Self {
-        let run_since = Some(0);
-        Self { set: LimitSet::new(limits), now: 1_000, events: 0, run_since, changes: Vec::new() }
+        let set = LimitSet::new(limits, Some(MonoNanos(0)));
+        Self { set, now: 1_000, events: 0, changes: Vec::new() }
     }
 
     fn cpu(lasting: u64) -> Self {
@@ -70,8 +69,7 @@ impl Plugin {
 
     fn tick_after(&mut self, seconds: u64, values: TickValues) {
         self.now += seconds;
-        let run_since = self.run_since.map(|since| point(since).mono);
-        let values = TickValues { run_since, events: self.events, ..values };
+        let values = TickValues { events: self.events, ..values };
         let (now, changes) = (self.now, &mut self.changes);
         self.set.tick(&point(now), &values, INTERVAL, |kind| record(changes, now, kind));
     }
@@ -82,7 +80,6 @@ impl Plugin {
 
     fn end_run(&mut self) {
         let (now, changes) = (self.now, &mut self.changes);
-        self.run_since = None;
         self.set.end_run(&point(now), |kind| record(changes, now, kind));
     }
 
@@ -232,7 +229,7 @@ fn end_of_run_clears_and_grace_begins_anew() {
     plugin.take();
     plugin.end_run();
     assert_eq!(plugin.take(), [Cleared { at: 1_015, lasted: 10, reason: RunEnded }]);
-    plugin.run_since = Some(plugin.now);
+    plugin.set.start_run(&point(plugin.now));
     // 1020 to 1040 are in the grace, 1045 is not.
     plugin.ticks([81.0; 7]);
     assert_eq!(plugin.take(), []);
@@ -243,7 +240,7 @@ fn end_of_run_clears_and_grace_begins_anew() {
 #[test]
 fn plugin_without_run_has_no_values() {
     let mut plugin = Plugin::cpu(5);
-    plugin.run_since = None;
+    plugin.end_run();
     plugin.ticks([1_000.0; 5]);
     assert_eq!((plugin.take(), plugin.state()), (vec![], LimitState::Ok));
 }
@@ -336,7 +333,7 @@ fn event_rate_is_measured_between_ticks() {
 fn silence_is_measured_from_last_event_or_start() {
     let limit = Limit::new(LimitMetric::SilentSeconds, 20.0).grace(Duration::ZERO);
     let mut plugin = Plugin::new(&[limit.lasting(seconds(5))]);
-    plugin.run_since = Some(1_000);
+    plugin.set.start_run(&point(1_000));
     (0..4).for_each(|_| plugin.tick(None));
     assert_eq!(plugin.set.rows(0).next().unwrap().value, Some(20.0));
     plugin.events += 1;

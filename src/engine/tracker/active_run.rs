@@ -12,7 +12,7 @@ use crate::os::reading::Reading;
 use crate::os::{self, Attach, FoundProcess, Identity, Probe, ReadFailure};
 use crate::snapshot::read_error::ReadError;
 use crate::snapshot::run::{ProcessExit, RunId};
-use crate::time::{MonoNanos, TimePoint, duration_nanos};
+use crate::time::{TimePoint, duration_nanos};
 
 /// The shortest interval that gives a CPU share, in nanoseconds, unless the clock of the process is
 /// coarser.
@@ -39,8 +39,6 @@ pub(crate) struct ActiveRun<P> {
 pub(crate) struct RunDetails {
     pub run: RunId,
     pub pid: u32,
-    /// When the report was processed.
-    pub began: MonoNanos,
     /// When the host reported the process, on the boot clock.
     reported_at: Option<Duration>,
     token: u64,
@@ -105,7 +103,6 @@ impl<P> ActiveRun<P> {
         let about = RunDetails {
             run,
             pid,
-            began: MonoNanos::default(),
             reported_at: reported_at.map(|at| at.boot),
             token,
             process_start: None,

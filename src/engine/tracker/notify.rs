@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::PluginTracker;
+use super::{PluginTracker, TrackerDetails};
 use crate::engine::effects::Effects;
 use crate::engine::limits::{LimitSet, TickValues};
 use crate::history::frame::{Frame, NewestTick};
@@ -62,8 +62,8 @@ impl<P> PluginTracker<P> {
         clean_exit_codes: &[i32],
         effects: &mut Effects,
     ) {
-        let details = &mut *self.details;
-        let record = &mut details.record;
+        let TrackerDetails { record, rare, .. } = &mut *self.details;
+        let mut limits = rare.as_mut().and_then(|rare| rare.limits.as_mut());
         // The record has the values of the previous input.
         let from = std::mem::replace(&mut record.state, self.state);
         let crashes =
@@ -81,12 +81,15 @@ impl<P> PluginTracker<P> {
         for run in changed.into_iter().flatten() {
             let Some(run) = record.runs.get_mut(run) else { continue };
             if !std::mem::replace(&mut run.start_noticed, true) {
+                if let Some(limits) = &mut limits {
+                    limits.start_run(now);
+                }
                 notify(NotificationKind::RunStarted(run.run.clone()));
             }
             if run.ended().is_some() && !std::mem::replace(&mut run.end_noticed, true) {
                 let crash = crashes != 0 || is_crash_pending(run, clean_exit_codes);
                 notify(NotificationKind::RunEnded { run: run.run.clone(), crash });
-                if let Some(limits) = &mut details.limits {
+                if let Some(limits) = &mut limits {
                     limits.end_run(now, &mut notify);
                 }
             }
@@ -96,7 +99,7 @@ impl<P> PluginTracker<P> {
         }
         if crashes != 0 {
             notify(NotificationKind::CrashCounted { crash_count: self.crash_count });
-            if let Some(limits) = &mut details.limits {
+            if let Some(limits) = &mut limits {
                 limits.count_crashes(crashes, now, &mut notify);
             }
         }
@@ -110,9 +113,9 @@ impl<P> PluginTracker<P> {
 
     /// Adds the notifications about the removal of the plugin.
     pub(crate) fn notify_removal(&mut self, now: &TimePoint, effects: &mut Effects) {
-        let details = &mut *self.details;
-        let mut notify = adder(&details.record.name, now, effects);
-        if let Some(limits) = &mut details.limits {
+        let TrackerDetails { record, rare, .. } = &mut *self.details;
+        let mut notify = adder(&record.name, now, effects);
+        if let Some(limits) = rare.as_mut().and_then(|rare| rare.limits.as_mut()) {
             limits.remove(now, &mut notify);
         }
         notify(NotificationKind::Removed);
@@ -120,15 +123,21 @@ impl<P> PluginTracker<P> {
 
     /// Replaces the limits.
     pub(crate) fn set_limits(&mut self, limits: &[Limit], now: &TimePoint, effects: &mut Effects) {
-        let details = &mut *self.details;
-        let mut notify = adder(&details.record.name, now, effects);
-        match &mut details.limits {
+        if self.details.rare.is_none() && limits.is_empty() {
+            return;
+        }
+        self.details.rare();
+        let TrackerDetails { record, rare: Some(rare), .. } = &mut *self.details else { return };
+        match &mut rare.limits {
             None if limits.is_empty() => return,
-            None => details.limits = Some(Box::new(LimitSet::new(limits))),
-            Some(set) => set.replace(limits, now, &mut notify),
+            None => {
+                let run_since = record.active_run().map(|run| run.began);
+                rare.limits = Some(Box::new(LimitSet::new(limits, run_since)));
+            }
+            Some(set) => set.replace(limits, now, adder(&record.name, now, effects)),
         }
         if limits.is_empty() {
-            (details.limits, details.record.limits) = (None, None);
+            (rare.limits, record.limits) = (None, None);
         }
         self.is_changed = true;
     }
@@ -142,9 +151,10 @@ impl<P> PluginTracker<P> {
         newest: &mut NewestTick,
         effects: &mut Effects,
     ) {
-        let details = &mut *self.details;
-        let Some(limits) = &mut details.limits else { return };
-        let slot = details.record.slot;
+        let TrackerDetails { record, rare, .. } = &mut *self.details;
+        let limits = rare.as_mut().and_then(|rare| rare.limits.as_mut());
+        let Some(limits) = limits else { return };
+        let slot = record.slot;
         let own = frame.sample(slot);
         // Without values of trees, those of the process.
         let tree = if tick.has_trees { frame.tree(slot) } else { TreeValues::of_root(own) };
@@ -153,9 +163,8 @@ impl<P> PluginTracker<P> {
             memory_bytes: tree.resident(),
             process_count: tree.process_count().filter(|_| tick.has_trees),
             events: newest.totals.get(slot as usize).map_or(0, |totals| totals.events),
-            run_since: self.active.as_ref().map(|active| active.about.began),
         };
-        let notify = adder(&details.record.name, &tick.now, effects);
+        let notify = adder(&record.name, &tick.now, effects);
         limits.tick(&tick.now, &values, tick.poll_interval, notify);
         newest.limits.extend(limits.rows(slot));
         self.is_changed |= limits.is_changed();

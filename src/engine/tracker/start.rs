@@ -54,7 +54,6 @@ impl<P> PluginTracker<P> {
             // Between two ticks more runs may begin than are held.
             self.request_late_statuses(context);
         }
-        active.about.began = context.now.mono;
         let number = next_run_number(self.run_number);
         let attach = active.attach(context.probe);
         // The new process is attached first: if the old one lives after that and has the same pid,
