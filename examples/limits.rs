@@ -17,8 +17,8 @@ use plugmeter::{
     PluginState, Severity,
 };
 
-/// Takes 64 MB after a moment.
-const LEAKY: &str = "sleep 0.5; text=$(head -c 64000000 /dev/zero | tr '\\0' x); sleep 600";
+/// Takes 64 MB after a moment, and ends with the host at the latest: when its input is closed.
+const LEAKY: &str = "sleep 0.5; text=$(head -c 64000000 /dev/zero | tr '\\0' x); read _";
 /// Crashes after a moment.
 const CRASHY: &str = "sleep 0.3; exit 3";
 
@@ -93,5 +93,5 @@ fn is_exceeded(collector: &Collector, plugin: &Plugin) -> bool {
 }
 
 fn spawn(plugin: &Plugin, script: &str) -> Result<PluginChild, std::io::Error> {
-    plugin.spawn(Command::new("sh").args(["-c", script]).stdin(Stdio::null()), "1.0")
+    plugin.spawn(Command::new("sh").args(["-c", script]).stdin(Stdio::piped()), "1.0")
 }
