@@ -2,7 +2,9 @@
 //!
 //! A finding is a statement about one plugin. It is a pure function of a [`Snapshot`]: no clock is
 //! read and no state is kept, so the same snapshot always has the same findings, and anything that
-//! shows them (a page, a terminal, a log) agrees with everything else.
+//! shows them (a page, a terminal, a log) agrees with everything else. A finding that lasts does not
+//! flicker, because the judgement replays the history: what has begun goes on until it has clearly
+//! ended.
 //!
 //! ```
 //! # #[cfg(feature = "testing")] {
@@ -19,119 +21,192 @@
 //! let findings = sim.snapshot().findings();
 //! assert_eq!(findings.items[0].severity, Severity::Critical);
 //! assert!(matches!(findings.items[0].kind, FindingKind::Down { .. }));
-//! println!("{findings}"); // dice: crashed, down since 2025-11-24T12:34:14Z
+//! // dice: crashed, down since 2025-11-24T12:34:14Z
+//! // 1 plugin judged over 0.0 s
+//! println!("{findings}");
 //! # }
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
 //! # Kinds
 //!
+//! Severities: C critical, W warning, N notice. Times are those of poll intervals of at most 5 s;
+//! shorter ones are merged into samples of 5 s, and with longer ones the times grow in proportion.
+//!
 //! | kind | severity | condition |
 //! |---|---|---|
-//! | [`Down`](FindingKind::Down) | critical | the state is Crashed or Failed |
-//! | [`EndedUnknown`](FindingKind::EndedUnknown) | warning | the newest run has ended, and its exit status is [unknown](PluginView::unknown_end_count) |
-//! | [`Suspended`](FindingKind::Suspended) | warning | the process is [suspended](PluginView::suspended_since) |
-//! | [`Unhealthy`](FindingKind::Unhealthy) | warning | the state is Unhealthy |
-//! | [`Unreadable`](FindingKind::Unreadable) | warning | there is a [read error](PluginView::read_error) |
-//! | [`Crashed`](FindingKind::Crashed) | warning | the last crash was at most an hour before the tick |
-//! | [`LimitExceeded`](FindingKind::LimitExceeded) | that of the limit | a [limit](crate::Limit) of the host is exceeded |
-//! | [`MemoryGrowth`](FindingKind::MemoryGrowth) | notice | the memory of the active run's process has grown, within the history, by more than 10 MB and by more than 10 % |
+//! | [`Down`](FindingKind::Down) | C | the state is Crashed or Failed |
+//! | [`CrashLoop`](FindingKind::CrashLoop) | C | three crashes in ten minutes, and no long pause since |
+//! | [`Crashed`](FindingKind::Crashed) | W | the last crash was at most an hour before the tick |
+//! | [`EndedUnknown`](FindingKind::EndedUnknown) | W | the newest run has ended, and its exit status is [unknown](PluginView::unknown_end_count) |
+//! | [`Suspended`](FindingKind::Suspended), [`Unhealthy`](FindingKind::Unhealthy), [`Unreadable`](FindingKind::Unreadable) | W | the process is [suspended](PluginView::suspended_since); the host's report; a [read error](PluginView::read_error) |
+//! | [`Survivors`](FindingKind::Survivors) | W | descendants live 30 s after the main process has ended |
+//! | [`Silence`](FindingKind::Silence) | W; C with a busy core | no event for much longer than ever before, although many were due |
+//! | [`Saturated`](FindingKind::Saturated) | W | a core or more for three minutes |
+//! | [`CpuShift`](FindingKind::CpuShift) | N; W from 25 points or a tenth of the machine, C from half of it | higher for 45 s, 2¼ or 7 minutes than ever before in the window |
+//! | [`Busier`](FindingKind::Busier) | N | the same, but events have risen as much |
+//! | [`CpuSpike`](FindingKind::CpuSpike) | N | the same, or over 80 % for 15 s, and over; for half an hour |
+//! | [`MemoryGrowth`](FindingKind::MemoryGrowth) | N; W by 10 % an hour or if a limit or the machine fills within a day, C within half an hour | the least memory of five to eight equal parts of 10 minutes to an hour rises evenly, after the run's first quarter of an hour; sooner if a limit or the machine would be full within the hour |
+//! | [`MemoryStep`](FindingKind::MemoryStep) | N | at least 25 % and 16 MB more within a minute |
+//! | [`EventSurge`](FindingKind::EventSurge) | N | three times the events ever before, for 45 s |
+//! | [`Regression`](FindingKind::Regression) | N; W from twice on | the newest version needs more than the one before it |
+//! | [`LimitExceeded`](FindingKind::LimitExceeded) | the host's | a [limit](crate::Limit) is exceeded. It stays beside all other findings |
+//!
+//! A finding that explains others has them as its [evidence](Finding::evidence). What is told when, how
+//! often it is false, and what cannot be told: `docs/findings.md` in the repository.
 //!
 //! The age of a snapshot is not a finding: see [`Snapshot::is_stale`] and [`Snapshot::status`].
 
+mod columns;
 mod conditions;
+mod cpu;
+mod crash_loop;
 mod crashes;
+mod episodes;
+mod events;
 mod finding;
+mod fold;
+mod growth;
 mod json;
-mod limits;
+mod ladder;
 mod memory_change;
+mod memory_step;
+mod message;
 mod onset;
-pub(crate) mod text;
+mod regression;
+mod stats;
+mod text;
+mod weight;
 
 #[cfg(all(test, feature = "testing"))]
 mod tests;
 
-use self::conditions::Conditions;
+use std::cell::Cell;
+use std::sync::Arc;
+use std::time::Duration;
+
+use self::columns::{ColumnBuffers, Columns};
 pub use self::crashes::crash_window;
-pub use self::finding::{Finding, FindingKind, Findings, Onset, Severity};
+use self::episodes::Series;
+pub use self::finding::{Finding, FindingKind, Findings, Onset, RegressionMetric, Severity};
+use self::growth::Minutes;
 pub use self::memory_change::MemoryChange;
+pub use self::message::MessagePart;
+use self::regression::Versions;
 use crate::{PluginView, Snapshot, Window};
 
+thread_local! {
+    static SCRATCH: Cell<Option<Box<Scratch>>> = const { Cell::new(None) };
+}
+
+/// Buffers, reused by every judgement of a thread. No result depends on what they held.
+#[derive(Debug, Default)]
+struct Scratch {
+    columns: ColumnBuffers,
+    series: Series,
+    minutes: Minutes,
+    versions: Versions,
+}
+
+/// What was found of one plugin.
+struct Judgement {
+    /// Ranked.
+    findings: Vec<Finding>,
+    is_too_young: bool,
+    over: Duration,
+}
+
+/// Known samples of CPU from which on shifts of 45 s can be told.
+const LEAST_SAMPLES: usize = 156;
+
+fn judge(view: PluginView<'_>) -> Judgement {
+    // Taken out and put back: a destructor of thread-local storage may judge after this storage was
+    // destroyed.
+    let mut scratch = SCRATCH.try_with(Cell::take).ok().flatten().unwrap_or_default();
+    let judgement = scratch.judge(view);
+    let _ = SCRATCH.try_with(|cell| cell.set(Some(scratch)));
+    judgement
+}
+
+impl Scratch {
+    fn judge(&mut self, view: PluginView<'_>) -> Judgement {
+        let Self { columns, series, minutes, versions } = self;
+        let columns = Columns::read(view, columns);
+        let mut findings = Vec::new();
+        conditions::judge(view, &mut findings);
+        findings.extend(crash_loop::judge(&columns));
+        let mut is_too_young = view.run().is_some();
+        if columns.len() > 0 {
+            cpu::judge(&columns, series, &mut findings);
+            is_too_young &= series.values.len() < LEAST_SAMPLES;
+            if let Some(start) = growth::run_start(&columns) {
+                findings.extend(growth::judge(&columns, start, minutes));
+                findings.extend(memory_step::judge(&columns, start, series));
+            }
+            events::judge(&columns, series, &mut findings);
+            regression::judge(&columns, versions, &mut findings);
+        }
+        findings.iter_mut().for_each(|finding| weight::weigh(finding, view.snapshot()));
+        fold::fold(&mut findings, Duration::try_from_secs_f64(columns.seconds).unwrap_or_default());
+        findings.sort_by(Finding::by_rank);
+        Judgement { findings, is_too_young, over: columns.span() }
+    }
+}
+
 impl Snapshot {
-    /// The findings of all plugins.
+    /// The findings of all plugins, the most urgent first.
     ///
     /// # Cost
     ///
-    /// Judged again at each call: one look at the newest values of every plugin, and one pass over
-    /// the history of those with a finding or a running process. Cache the result by
-    /// [`revision`](Self::revision) where it is needed often.
-    ///
-    /// ```
-    /// # #[cfg(feature = "testing")] {
-    /// use plugmeter::testing::{Simulation, Usage};
-    /// use plugmeter::{Config, Limit, LimitMetric, Limits};
-    /// use std::time::Duration;
-    ///
-    /// let limit = Limit::new(LimitMetric::MemoryMb, 512.0).lasting(Duration::ZERO);
-    /// let mut sim = Simulation::new(Config::default().limits(Limits::default().rule(limit)))?;
-    /// sim.register("dice")?.started(4711, "1.0");
-    /// for mb in [600, 600] {
-    ///     sim.tick(|_pid| Usage { cpu_time: Duration::ZERO, memory_bytes: mb << 20 });
-    /// }
-    /// let findings = sim.snapshot().findings();
-    /// assert!(findings.to_string().starts_with("dice: memory over the limit of 512 MB, now 600.00 MB"));
-    /// # }
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
+    /// Judged again at each call, in some 30 µs a plugin with an hour of history. Cache the result by
+    /// [`revision`](Self::revision) where it is needed often. Allocates little besides the result: each
+    /// calling thread keeps buffers for one plugin.
     #[must_use]
     pub fn findings(&self) -> Findings {
-        let plugins = self.plugins();
-        let judged = plugins.len();
-        let mut items: Vec<_> = plugins.flat_map(|view| view.findings()).collect();
-        // Stable: plugins stay in order of their names, and the findings of each in their order.
-        items.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
-        Findings { items, judged }
+        let mut builder = FindingsBuilder::default();
+        self.plugins().for_each(|view| builder.judge(view));
+        builder.finish()
+    }
+}
+
+/// Judges plugin by plugin, so that other work can be done in between.
+#[derive(Debug, Default)]
+pub(crate) struct FindingsBuilder {
+    items: Vec<Finding>,
+    judged: usize,
+    too_young: Vec<Arc<str>>,
+    over: Duration,
+}
+
+impl FindingsBuilder {
+    /// Adds the findings of a plugin.
+    pub(crate) fn judge(&mut self, view: PluginView<'_>) {
+        let judgement = judge(view);
+        self.items.extend(judgement.findings);
+        self.judged += 1;
+        if judgement.is_too_young {
+            self.too_young.push(Arc::from(view.name()));
+        }
+        self.over = self.over.max(judgement.over);
+    }
+
+    /// Ranks the findings of all plugins.
+    pub(crate) fn finish(self) -> Findings {
+        let Self { mut items, judged, too_young, over } = self;
+        items.sort_by(Finding::by_rank);
+        Findings { items, judged, too_young, over }
     }
 }
 
 impl PluginView<'_> {
-    /// The findings of this plugin, the most severe first.
+    /// The findings of this plugin, the most urgent first.
     ///
     /// # Cost
     ///
-    /// One pass over the history at most; a few look-ups for a plugin without a process.
+    /// As for one plugin of [`Snapshot::findings`].
     #[must_use]
     pub fn findings(&self) -> Vec<Finding> {
-        Conditions::of(*self).findings()
-    }
-
-    /// The highest severity among the [findings](Self::findings) that need attention:
-    /// [`Warning`](Severity::Warning) or [`Critical`](Severity::Critical). `None` without such a
-    /// finding.
-    ///
-    /// # Cost
-    ///
-    /// A few look-ups: it determines no onset and no growth, and does not read the history.
-    ///
-    /// ```
-    /// # #[cfg(feature = "testing")] {
-    /// use plugmeter::findings::Severity;
-    /// use plugmeter::testing::Simulation;
-    /// use plugmeter::{Config, PluginState};
-    ///
-    /// let mut sim = Simulation::new(Config::default())?;
-    /// sim.register("dice")?.set_state(PluginState::Unhealthy);
-    /// sim.tick(|_pid| None);
-    ///
-    /// let snapshot = sim.snapshot();
-    /// let dice = snapshot.plugin("dice").unwrap();
-    /// assert_eq!(dice.attention(), Some(Severity::Warning));
-    /// # }
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    #[must_use]
-    pub fn attention(&self) -> Option<Severity> {
-        Conditions::of(*self).severity()
+        judge(*self).findings
     }
 
     /// How the memory of the active run's process has changed within `window`; `None` with fewer

@@ -9,6 +9,7 @@ pub(crate) mod exit_status;
 pub(crate) mod fake_probe;
 #[cfg(target_os = "linux")]
 pub(crate) mod linux;
+pub(crate) mod machine;
 mod pid;
 #[cfg_attr(not(target_os = "linux"), allow(dead_code))] // its tests run everywhere
 pub(crate) mod procfs;

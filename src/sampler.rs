@@ -16,6 +16,7 @@ use crate::engine::Engine;
 use crate::engine::pass::{Environment, TickCost};
 use crate::engine::process_tree::{MAX_MEMBERS, MAX_TREE_MEMBERS};
 use crate::os::clock;
+use crate::os::machine::machine_memory;
 use crate::os::{ExitWaiter, Probe, UseProbe, with_probe};
 use crate::snapshot::inner::{CollectorInfo, SnapshotInner};
 use crate::snapshot::notification::Notification;
@@ -99,6 +100,8 @@ pub(crate) fn collector_info(settings: &Settings) -> CollectorInfo {
         poll_interval: settings.poll_interval,
         history_duration: settings.history_duration,
         process_trees: settings.process_trees,
+        cpu_cores: std::thread::available_parallelism().map_or(1, usize::from),
+        machine_memory: machine_memory(),
     }
 }
 

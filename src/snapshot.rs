@@ -2,6 +2,7 @@
 //! no I/O, no atomics.
 
 pub(crate) mod aggregates;
+pub(crate) mod columns;
 mod cpu_walk;
 pub(crate) mod downsample;
 pub(crate) mod history;
@@ -114,6 +115,20 @@ impl Snapshot {
     #[must_use]
     pub fn has_process_trees(&self) -> bool {
         self.0.info.process_trees
+    }
+
+    /// The number of processors that the collector's process could use when it was started; a
+    /// simulation of the feature `testing` has four.
+    #[must_use]
+    pub fn cpu_cores(&self) -> usize {
+        self.0.info.cpu_cores
+    }
+
+    /// The memory of the machine in bytes, as of the start of the collector; `None` if it is unknown.
+    /// A simulation has 16 GiB.
+    #[must_use]
+    pub fn machine_memory_bytes(&self) -> Option<u64> {
+        self.0.info.machine_memory
     }
 
     /// When the collector was started.

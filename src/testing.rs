@@ -16,7 +16,7 @@ use crate::error::{ConfigError, RegisterError};
 use crate::os::tree::NoTrees;
 use crate::sampler::collector_info;
 use crate::snapshot::Snapshot;
-use crate::snapshot::inner::SnapshotInner;
+use crate::snapshot::inner::{CollectorInfo, SnapshotInner};
 use crate::snapshot::notification::Notification;
 use crate::snapshot::system::CollectorStatus;
 use crate::sync::command::{Command, CommandReceiver, CommandSender};
@@ -167,7 +167,12 @@ impl Simulation {
     /// Those of [`Collector::start`](crate::Collector::start) for the config.
     pub fn new(config: Config) -> Result<Self, ConfigError> {
         let settings = config.validate()?;
-        let info = collector_info(&settings);
+        let info = CollectorInfo {
+            // The same on every machine, so that a test of findings gives the same result.
+            cpu_cores: 4,
+            machine_memory: Some(16 << 30),
+            ..collector_info(&settings)
+        };
         let (sender, commands) = CommandSender::new(Box::new(|| ()));
         let (sender, status) = if settings.enabled {
             (sender, CollectorStatus::Running)

@@ -136,6 +136,8 @@ impl Harness {
             poll_interval: SECOND,
             history_duration: SECOND * samples,
             process_trees: true,
+            cpu_cores: 1,
+            machine_memory: None,
         };
         let config = Config::default().poll_interval(SECOND).history_duration(SECOND * samples);
         let settings = config.clean_exit_codes(&[75]).validate().unwrap();

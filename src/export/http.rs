@@ -20,6 +20,7 @@
 //! |---|---|
 //! | `GET /` | the dashboard: findings, then all plugins, the most urgent first, with a page for each |
 //! | `GET /api/metrics` | all plugins, the totals and the sampler, as JSON. With `?since=REVISION`: 204 if that is the current revision, 400 if it is not a number |
+//! | `GET /api/findings` | the [findings](crate::findings) of all plugins, as JSON, likewise with `since` |
 //! | `GET /api/plugin?name=NAME` | one plugin with its aggregates, runs and history. `window=SECONDS` limits these to the newest part of the history; `points=N` limits the history to N points (1 to 10,000; 720 by default). 404 if no plugin has that name |
 //! | `GET /api/plugin/{name}` | the same; a name such as `..`, which has a meaning in a path, can only be requested by the query |
 //! | `GET /api/events` | [server-sent events](#apievents): one for each new revision |
@@ -46,10 +47,15 @@
 //! - `"events_per_second"`: over the last minute, or over two intervals if that is longer; 0 with
 //!   one sample.
 //!
+//! ## `/api/findings`
+//!
+//! `{"schema": 1, "timestamp", "tick", "revision", "findings": {"items", "judged", "too_young",
+//! "over_seconds", "message"}}`, where an item is as [`Finding`](crate::findings::Finding) serializes.
+//!
 //! ## `/api/plugin`
 //!
 //! `{"schema": 1, "timestamp", "tick", "revision", "name", "version", "state", "pid", "current" (as
-//! in `/api/metrics`), "aggregates" (of the window, or null), "runs", "history": [{"timestamp",
+//! in `/api/metrics`), "findings" (as in `/api/findings`), "aggregates" (of the window, or null), "runs", "history": [{"timestamp",
 //! "cpu_percent", "cpu_average", "memory_mb", "tree_cpu_percent", "tree_cpu_average",
 //! "tree_memory_mb", "event_count", "crash_count", "state", "run"}]}`.
 //!
@@ -125,6 +131,7 @@ mod events;
 mod health;
 mod middleware;
 mod notifications;
+mod plugin_findings;
 mod plugin_status;
 pub(crate) mod query;
 mod response;

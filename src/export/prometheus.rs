@@ -40,6 +40,7 @@
 //! | `plugin_up` | gauge | 1 with a running process, else 0 |
 //! | `plugin_limit_exceeded{metric="..."}` | gauge | 1 if the plugin is over one of its [limits](crate::Limit) of this metric, else 0; for each metric that has limits |
 //! | `plugin_state` | stateset | one series for each of the seven states, exactly one of them 1 |
+//! | `plugin_findings` | gauge | [findings](crate::findings) by `kind` and `severity`; absent without one |
 //! | `plugin_info` | info | `version` of the newest run; absent if it has none |
 //!
 //! For the sampler:
@@ -74,12 +75,14 @@ use std::fmt;
 use self::exposition::Page;
 pub use self::format::Format;
 use crate::Snapshot;
+use crate::findings::Findings;
 
 /// Returns the complete exposition of `snapshot` in this format.
 ///
 /// # Cost
 ///
-/// Linear in the number of plugins. It works on this snapshot and never waits.
+/// Linear in the number of plugins, mostly that of [`Snapshot::findings`]. It works on this snapshot and
+/// never waits.
 ///
 /// ```
 /// use plugmeter::prometheus::{self, Format};
@@ -95,7 +98,8 @@ use crate::Snapshot;
 #[must_use]
 pub fn render(snapshot: &Snapshot, format: Format) -> String {
     let exposition = Exposition::new(format);
-    let page = Page::new(snapshot, &exposition.prefix);
+    let findings = snapshot.findings();
+    let page = Page::new(snapshot, &findings, &exposition.prefix);
     let mut text = String::with_capacity(page.expected_len());
     page.write(format, exposition.eof, &mut text).expect("writing to a string does not fail");
     text
@@ -105,10 +109,11 @@ pub fn render(snapshot: &Snapshot, format: Format) -> String {
 #[cfg(feature = "http")]
 pub(in crate::export) async fn render_in_steps<T: Future<Output = ()>>(
     snapshot: &Snapshot,
+    findings: &Findings,
     format: Format,
     pause: impl Fn() -> T,
 ) -> String {
-    let page = Page::new(snapshot, "");
+    let page = Page::new(snapshot, findings, "");
     let mut text = String::with_capacity(page.expected_len());
     for part in 0..Page::PARTS {
         page.write_part(part, format, true, &mut text).expect("writing to a string does not fail");
@@ -183,7 +188,7 @@ impl Exposition {
     ///
     /// As [`render`].
     pub fn write(&self, snapshot: &Snapshot, out: &mut impl fmt::Write) -> fmt::Result {
-        Page::new(snapshot, &self.prefix).write(self.format, self.eof, out)
+        Page::new(snapshot, &snapshot.findings(), &self.prefix).write(self.format, self.eof, out)
     }
 }
 

@@ -60,10 +60,4 @@ impl MemoryChange {
     pub const fn bytes(&self) -> i64 {
         self.now.wrapping_sub(self.from) as i64
     }
-
-    /// Whether it is a finding: more than 10 MB, and more than 10 %.
-    pub(super) fn is_growth(&self) -> bool {
-        let bytes = self.now.saturating_sub(self.from);
-        bytes > 10 << 20 && bytes > self.from / 10
-    }
 }

@@ -23,7 +23,7 @@ pub(super) fn onset(view: PluginView<'_>, holds: impl Fn(&Sample<'_>) -> bool) -
 
 /// Whether the active run began before its oldest sample of this time. A run's first sample is of
 /// the first tick after the report.
-pub(super) fn is_run_older(view: PluginView<'_>, oldest: SystemTime) -> bool {
+fn is_run_older(view: PluginView<'_>, oldest: SystemTime) -> bool {
     let interval = view.snapshot().poll_interval();
     view.run()
         .is_some_and(|run| oldest.duration_since(run.reported_at).is_ok_and(|age| age > interval))

@@ -146,6 +146,12 @@ pub(crate) fn peak_resident(status: &[u8]) -> Option<u64> {
     parse::<u64>(line.trim_ascii().strip_suffix(b" kB")?.trim_ascii())?.checked_mul(1_024)
 }
 
+/// The memory of the machine in bytes: `MemTotal` of `/proc/meminfo`, in KiB there.
+pub(crate) fn total_memory(meminfo: &[u8]) -> Option<u64> {
+    let line = meminfo.split(|&byte| byte == b'\n').find_map(|l| l.strip_prefix(b"MemTotal:"))?;
+    parse::<u64>(line.trim_ascii().strip_suffix(b" kB")?.trim_ascii())?.checked_mul(1_024)
+}
+
 /// The process to which a thread belongs: `Tgid` of `/proc/PID/status`.
 pub(crate) fn thread_group(status: &[u8]) -> Option<u32> {
     number_after(status, b"Tgid:")?.try_into().ok()
@@ -300,6 +306,13 @@ mod tests {
         let v2 = b"low 0\nhigh 0\nmax 9\noom 5\noom_kill 4\noom_group_kill 7\n";
         assert_eq!((oom_kills(v1), oom_kills(v2)), (Some(3), Some(4)));
         assert_eq!(oom_kills(b"oom_kill_disable 0\n"), None);
+    }
+
+    #[test]
+    fn total_memory_is_in_kib() {
+        let meminfo = b"MemTotal:       24689172 kB\nMemFree:  1 kB\n";
+        assert_eq!(total_memory(meminfo), Some(24_689_172 * 1_024));
+        assert_eq!(total_memory(b"MemFree: 1 kB\n"), None);
     }
 
     #[test]

@@ -19,6 +19,10 @@ pub(crate) struct CollectorInfo {
     pub history_duration: Duration,
     /// Whether samples have the values of process trees.
     pub process_trees: bool,
+    /// Processors that the collector's process can use.
+    pub cpu_cores: usize,
+    /// In bytes.
+    pub machine_memory: Option<u64>,
 }
 
 /// One publication. Nothing in it is atomic, locked or mutable: it is immutable by type.

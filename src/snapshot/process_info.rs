@@ -152,6 +152,8 @@ mod tests {
                 poll_interval: second,
                 history_duration: second * 10,
                 process_trees: true,
+                cpu_cores: 1,
+                machine_memory: None,
             },
             revision: 1,
             status: CollectorStatus::Running,

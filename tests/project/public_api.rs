@@ -10,7 +10,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use plugmeter::findings::{
-    Finding, FindingKind, Findings, MemoryChange, Onset, Severity, crash_window,
+    Finding, FindingKind, Findings, MemoryChange, MessagePart, Onset, RegressionMetric, Severity,
+    crash_window,
 };
 use plugmeter::testing::{Observed, Simulation, Usage};
 use plugmeter::{
@@ -69,6 +70,8 @@ fn public_types_implement_expected_traits() {
     value::<MemoryChange>();
     value::<Onset>();
     value::<Severity>();
+    value::<MessagePart>();
+    value::<RegressionMetric>();
     value::<Observed>();
     value::<Usage>();
 
@@ -95,6 +98,7 @@ fn public_types_implement_expected_traits() {
     copy::<MemoryChange>();
     copy::<Onset>();
     copy::<Severity>();
+    copy::<RegressionMetric>();
 
     handle::<Reader>();
     handle::<Plugin>();
@@ -337,7 +341,7 @@ fn queries_have_expected_signatures() {
 }
 
 /// The fields of every kind, by their types.
-fn evidence(kind: FindingKind) -> String {
+fn evidence(kind: FindingKind) -> Option<f64> {
     match kind {
         FindingKind::Down { state, end } => {
             let _: (PluginState, Option<RunEnd>) = (state, end);
@@ -345,40 +349,81 @@ fn evidence(kind: FindingKind) -> String {
         FindingKind::Unreadable(error) => {
             let _: ReadError = error;
         }
-        FindingKind::Unhealthy => {}
+        FindingKind::EndedUnknown | FindingKind::Suspended | FindingKind::Unhealthy => {}
+        FindingKind::Survivors { processes } => {
+            let _: u32 = processes;
+        }
+        FindingKind::CpuShift {
+            before,
+            now,
+            samples_before,
+            samples_since,
+            per_event,
+            margin,
+            ..
+        } => {
+            let _: ([f64; 3], [usize; 2]) =
+                ([before, now, margin], [samples_before, samples_since]);
+            let _: Option<f64> = per_event;
+        }
+        FindingKind::Busier { before, now } | FindingKind::EventSurge { before, now } => {
+            let _: [f64; 2] = [before, now];
+        }
+        FindingKind::CpuSpike { before, peak, cpu_time } => {
+            let _: ([f64; 2], Duration) = ([before, peak], cpu_time);
+        }
+        FindingKind::Saturated { percent } => return Some(percent),
+        FindingKind::MemoryGrowth { from, now, per_hour, low, high, limit_in, .. } => {
+            let _: ([u64; 2], [f64; 3]) = ([from, now], [per_hour, low, high]);
+            let _: Option<Duration> = limit_in;
+        }
+        FindingKind::MemoryStep { before, now } => {
+            let _: [u64; 2] = [before, now];
+        }
+        FindingKind::CrashLoop { count, last } => {
+            let _: (u64, SystemTime) = (count, last);
+        }
         FindingKind::Crashed { count, within, last } => {
             let _: (u64, Duration, SystemTime) = (count, within, last);
         }
-        FindingKind::LimitExceeded(status) => {
-            let status: LimitStatus = status;
-            return status.to_string();
+        FindingKind::Silence { per_second, cpu_percent } => {
+            let _: (f64, Option<f64>) = (per_second, cpu_percent);
         }
-        FindingKind::MemoryGrowth { from, now, over, per_hour, .. } => {
-            let _: (u64, u64, Duration, f64) = (from, now, over, per_hour);
+        FindingKind::LimitExceeded(status) => {
+            let _: LimitStatus = status;
+        }
+        FindingKind::Regression { metric, old, new, before, now, minutes, .. } => {
+            let _: (RegressionMetric, [Arc<str>; 2]) = (metric, [old, new]);
+            let _: ([f64; 2], [usize; 2]) = ([before, now], minutes);
         }
         _ => {}
     }
-    String::new()
+    None
 }
 
 #[test]
 fn findings_have_expected_signatures() {
-    let limit = Limit::new(LimitMetric::MemoryMb, 0.5).lasting(Duration::ZERO);
-    let mut sim = Simulation::new(Config::default().limits(Limits::default().rule(limit))).unwrap();
+    let mut sim = Simulation::new(Config::default()).unwrap();
     sim.register("dice").unwrap().started(1, "");
-    for mb in [1, 2] {
-        sim.tick(|_pid| Usage { cpu_time: Duration::ZERO, memory_bytes: mb << 20 });
+    for tick in 1..=60 {
+        let cpu_time = Duration::from_secs(5 * tick);
+        sim.tick(|_pid| Usage { cpu_time, memory_bytes: 1 << 20 });
     }
     let snapshot = sim.snapshot();
     let _: Duration = crash_window(&snapshot);
+    let _: (usize, Option<u64>) = (snapshot.cpu_cores(), snapshot.machine_memory_bytes());
     let findings: Findings = snapshot.findings();
-    let _: usize = findings.judged;
+    let _: (usize, Duration) = (findings.judged, findings.over);
+    let _: &Vec<Arc<str>> = &findings.too_young;
     let finding: &Finding = &findings.items[0];
     let _: (&Arc<str>, Option<RunId>) = (&finding.plugin, finding.run);
+    let _: (Severity, f64, Option<SystemTime>) = (finding.severity, finding.impact, finding.until);
+    let _: (&Vec<FindingKind>, Option<bool>) = (&finding.evidence, finding.oom_killed);
     let _: (SystemTime, bool) = (finding.since.time(), finding.since.is_exact());
-    let _: (&str, Severity) = (finding.kind.name(), finding.kind.severity());
+    let _: &str = finding.kind.name();
+    let _: Vec<MessagePart> = finding.message();
     assert!(finding.is_same(finding));
-    assert_eq!(evidence(finding.kind.clone()), "memory 2.00 MB, limit 0.5 MB: exceeded");
+    assert_eq!(evidence(finding.kind.clone()), Some(100.0));
     let _: [fn(SystemTime) -> Onset; 2] = [Onset::At, Onset::Before];
     let _: [Severity; 3] = [Severity::Notice, Severity::Warning, Severity::Critical];
     let _: [CollectorStatus; 4] = [
@@ -390,7 +435,6 @@ fn findings_have_expected_signatures() {
 
     let view = snapshot.plugin("dice").unwrap();
     let _: Vec<Finding> = view.findings();
-    let _: Option<Severity> = view.attention();
     let _: Option<MemoryChange> = view.memory_change(Duration::from_secs(60));
     let change = view.memory_change(Window::All).unwrap();
     let _: (u64, u64, SystemTime, Duration) = (change.from, change.now, change.since, change.over);

@@ -3,12 +3,10 @@
 use std::cmp::{Ordering, Reverse};
 use std::time::{Duration, SystemTime};
 
-use plugmeter::findings::{self, Finding, FindingKind, Onset, Severity};
-use plugmeter::{
-    Limit, LimitMetric, LimitStatus, Limits, PluginState, PluginView, RunEnd, Snapshot, Window,
-};
+use plugmeter::findings::{self, Finding, FindingKind, MessagePart, Onset, Severity};
+use plugmeter::{Limit, LimitMetric, Limits, PluginView, Snapshot, Window};
 
-use crate::text::{ago, count, last, spoken};
+use crate::text::{ago, spoken};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -116,8 +114,8 @@ impl<'a> Facts<'a> {
         findings.retain(|finding| finding.severity > Severity::Notice);
         Self {
             view,
-            attention: view.attention(),
-            messages: findings.iter().map(|finding| message(finding, view, scene)).collect(),
+            attention: findings.iter().map(|finding| finding.severity).max(),
+            messages: findings.iter().map(|finding| message(finding, scene)).collect(),
             findings,
             cpu: of_tree(scene.snapshot, usage.cpu_percent, usage.tree_cpu_percent),
             memory_mb: of_tree(scene.snapshot, usage.memory_bytes, usage.tree_memory_bytes)
@@ -131,19 +129,19 @@ impl<'a> Facts<'a> {
     }
 
     pub fn is_cpu_high(&self) -> bool {
-        self.is_over_limit(LimitMetric::CpuPercent)
+        let is_cpu = |kind: &FindingKind| {
+            matches!(kind, FindingKind::CpuShift { .. } | FindingKind::Saturated { .. })
+                || is_limit_of(kind, LimitMetric::CpuPercent)
+        };
+        self.findings.iter().any(|f| is_cpu(&f.kind) || f.evidence.iter().any(is_cpu))
     }
 
     pub fn is_memory_high(&self) -> bool {
-        self.is_over_limit(LimitMetric::MemoryMb)
-    }
-
-    fn is_over_limit(&self, metric: LimitMetric) -> bool {
-        let of_metric = |kind: &FindingKind| match kind {
-            FindingKind::LimitExceeded(status) => status.limit.metric == metric,
-            _ => false,
+        let is_memory = |kind: &FindingKind| {
+            matches!(kind, FindingKind::MemoryGrowth { .. })
+                || is_limit_of(kind, LimitMetric::MemoryMb)
         };
-        self.findings.iter().any(|finding| of_metric(&finding.kind))
+        self.findings.iter().any(|finding| is_memory(&finding.kind))
     }
 
     /// Orders by urgency: critical plugins, then those with a warning, then by CPU.
@@ -151,6 +149,10 @@ impl<'a> Facts<'a> {
         let urgency = |facts: &Self| Reverse(facts.attention);
         urgency(self).cmp(&urgency(other)).then_with(|| larger_first(self.cpu, other.cpu))
     }
+}
+
+fn is_limit_of(kind: &FindingKind, metric: LimitMetric) -> bool {
+    matches!(kind, FindingKind::LimitExceeded(status) if status.limit.metric == metric)
 }
 
 /// The value of the process tree; that of the process, if the host does without trees.
@@ -164,57 +166,15 @@ pub fn larger_first(a: Option<f64>, b: Option<f64>) -> Ordering {
 }
 
 /// A finding in words, with times relative to now.
-fn message(finding: &Finding, view: PluginView<'_>, scene: &Scene<'_>) -> String {
-    let began = scene.since(finding.since.time());
-    match &finding.kind {
-        FindingKind::Down { state: PluginState::Failed, .. } => format!("failed {}", ago(began)),
-        FindingKind::Down { end, .. } => {
-            let end = match end {
-                Some(end @ (RunEnd::Exited(_) | RunEnd::Signaled(_))) => format!(": {end}"),
-                // The other ends add nothing.
-                Some(_) | None => String::new(),
-            };
-            format!("crashed {}, and is down{end}", ago(began))
+fn message(finding: &Finding, scene: &Scene<'_>) -> String {
+    let words = |part| match part {
+        MessagePart::Text(text) => text,
+        MessagePart::Since(Onset::Before(at)) => {
+            format!("for more than {}", spoken(scene.since(at)))
         }
-        FindingKind::Unhealthy => format!("unhealthy for {}", spoken(began)),
-        FindingKind::Unreadable(error) => format!("not measured: {error}"),
-        FindingKind::Crashed { count: crashes, within, last: at } if *crashes > 1 => {
-            let (crashes, within) = (count(*crashes), last(*within));
-            if view.state() == PluginState::Crashed {
-                // The finding before this one states when the last crash was.
-                format!("{crashes} crashes in the {within}")
-            } else {
-                format!("crashed {crashes} times in the {within}, last {}", ago(scene.since(*at)))
-            }
-        }
-        FindingKind::Crashed { last, .. } => format!("crashed {}", ago(scene.since(*last))),
-        FindingKind::LimitExceeded(status) => over_limit(status, finding.since, scene),
-        kind => kind.name().replace('_', " "),
-    }
-}
-
-/// `memory 131 MB, limit 100 MB for 2 min`.
-fn over_limit(status: &LimitStatus, since: Onset, scene: &Scene<'_>) -> String {
-    let (metric, above) = (status.limit.metric, status.limit.above);
-    let long = for_how_long(since, scene);
-    let unit = match metric {
-        LimitMetric::CpuPercent => " %",
-        LimitMetric::MemoryMb => " MB",
-        LimitMetric::EventsPerSecond => " per second",
-        LimitMetric::SilentSeconds => " s",
-        _ => "",
+        MessagePart::Since(since) => format!("for {}", spoken(scene.since(since.time()))),
+        MessagePart::At(at) => ago(scene.since(at)),
+        part => part.to_string(),
     };
-    let value =
-        status.value.map_or_else(|| "unknown".to_owned(), |value| format!("{value:.0}{unit}"));
-    format!("{metric} {value}, limit {above}{unit}{long}")
-}
-
-/// Returns from the onset to the newest sample; empty if only the newest sample has the value.
-fn for_how_long(onset: Onset, scene: &Scene<'_>) -> String {
-    let long = scene.since(onset.time()).saturating_sub(scene.freshness.age);
-    if long >= scene.snapshot.poll_interval() {
-        format!(" for {}", spoken(long))
-    } else {
-        String::new()
-    }
+    finding.message().into_iter().map(words).collect()
 }

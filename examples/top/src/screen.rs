@@ -86,9 +86,11 @@ fn footer(buf: &mut Buffer, line: Rect, snapshot: &Snapshot, app: &App) {
 
 fn help(buf: &mut Buffer, area: Rect) {
     let meaning = [
-        "✗  crashed or failed".to_owned(),
-        format!("▲  CPU over {CPU_LIMIT} % of one core, memory over {MEMORY_LIMIT_MB} MB,"),
-        "   unhealthy, not to be measured, or crashed in the last hour".to_owned(),
+        "✗  down, crashing again and again, or using half the machine".to_owned(),
+        format!(
+            "▲  CPU over {CPU_LIMIT} % of one core, memory over {MEMORY_LIMIT_MB} MB, or more than ever;"
+        ),
+        "   silent, unhealthy, not to be measured, or crashed in the last hour".to_owned(),
         "●  well          ○  well, and does not run          –  not known".to_owned(),
         String::new(),
     ];

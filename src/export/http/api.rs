@@ -9,8 +9,10 @@ use tokio::task::yield_now;
 
 use super::event_rate::recent_event_rate;
 use super::notifications::{MAX_AGE, RecentNotifications};
+use super::plugin_findings::PluginFindings;
 use super::plugin_status::PluginStatus;
 use super::to_json::append_json;
+use crate::findings::Finding;
 use crate::format::number::{megabytes, round2, timestamp};
 use crate::{Downsampler, PluginView, Point, ReadError, Snapshot, Window};
 
@@ -74,10 +76,10 @@ struct PluginRow<'a> {
 }
 
 impl<'a> PluginRow<'a> {
-    fn new(view: PluginView<'a>) -> Self {
+    fn new(view: PluginView<'a>, findings: &[Finding]) -> Self {
         Self {
             view,
-            status: PluginStatus::of(view),
+            status: PluginStatus::of_findings(findings),
             state_since: timestamp(view.state_since()),
             read_error: view.read_error().map(ReadError::to_string),
             last_crash: view.last_crash().map(timestamp),
@@ -111,8 +113,20 @@ pub(super) fn metrics_head(snapshot: &Snapshot) -> Bytes {
     head.0.into()
 }
 
+/// The findings of all plugins.
+pub(super) fn findings(snapshot: &Snapshot, findings: &PluginFindings) -> Bytes {
+    let mut out = Document::new(1_024);
+    out.field("schema", &SCHEMA);
+    out.field("timestamp", &timestamp(snapshot.sampled_at()));
+    out.field("tick", &snapshot.tick());
+    out.field("revision", &snapshot.revision());
+    out.field("findings", &findings.all);
+    out.0.push(b'}');
+    out.0.into()
+}
+
 /// The rest of that document.
-pub(super) async fn metrics_rest(snapshot: &Snapshot) -> Bytes {
+pub(super) async fn metrics_rest(snapshot: &Snapshot, findings: &PluginFindings) -> Bytes {
     let plugins = snapshot.plugins();
     let mut rest = Document(Vec::with_capacity(1_024 + plugins.len() * 512));
     rest.field("poll_interval_seconds", &snapshot.poll_interval().as_secs_f64());
@@ -124,7 +138,7 @@ pub(super) async fn metrics_rest(snapshot: &Snapshot) -> Bytes {
         if index % PLUGINS_PER_YIELD == PLUGINS_PER_YIELD - 1 {
             yield_now().await;
         }
-        rest.element(&PluginRow::new(view));
+        rest.element(&PluginRow::new(view, &findings.of_plugin(view.name())));
     }
     rest.0.push(b']');
     rest.field("system", &snapshot.system());
@@ -190,7 +204,9 @@ pub(super) async fn plugin(view: PluginView<'_>, window: Window, points: usize) 
     out.field("version", &view.version());
     out.field("state", &view.state());
     out.field("pid", &view.pid());
-    out.field("current", &PluginRow::new(view));
+    let findings = view.findings();
+    out.field("current", &PluginRow::new(view, &findings));
+    out.field("findings", &findings);
     out.field("aggregates", &view.aggregates(window));
     out.field("versions", &view.versions(window));
     out.key("runs");

@@ -8,6 +8,8 @@ use axum::body::Bytes;
 use tokio::sync::OnceCell;
 
 use super::content::Content;
+use super::plugin_findings::PluginFindings;
+use crate::Snapshot;
 
 /// A cached body.
 #[derive(Clone, Copy, Debug)]
@@ -20,14 +22,18 @@ pub(super) enum CacheKey {
     IndexPage,
     /// The data with which the script updates that page, likewise.
     IndexData,
+    /// `/api/findings`.
+    ApiFindings,
 }
 
-const KEYS: usize = 5;
+const KEYS: usize = 6;
 
 #[derive(Debug)]
 struct Revision {
     number: Version,
     bodies: [OnceCell<Content>; KEYS],
+    /// Most bodies contain some of them.
+    findings: OnceCell<Arc<PluginFindings>>,
 }
 
 /// The revision, and the version of what else the bodies show.
@@ -51,6 +57,13 @@ impl Cache {
         revision.bodies[key as usize].get_or_init(make).await.clone()
     }
 
+    /// Returns the findings of the snapshot, judged unless they were before.
+    pub(super) async fn findings(&self, snapshot: &Snapshot) -> Arc<PluginFindings> {
+        let revision = self.revision((snapshot.revision(), 0));
+        let judge = async || Arc::new(PluginFindings::of(snapshot).await);
+        Arc::clone(revision.findings.get_or_init(judge).await)
+    }
+
     /// The lock is not held while a body is made.
     fn revision(&self, number: Version) -> Arc<Revision> {
         let mut newest = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -58,7 +71,8 @@ impl Cache {
             Some(cached) if cached.number == number => return Arc::clone(cached),
             _ => {}
         }
-        let revision = Arc::new(Revision { number, bodies: Default::default() });
+        let revision =
+            Arc::new(Revision { number, bodies: Default::default(), findings: OnceCell::new() });
         // The router may run on several threads, and one may have an older snapshot than another:
         // the newer revision stays.
         if newest.as_ref().is_none_or(|cached| cached.number < number) {

@@ -47,6 +47,7 @@ use super::accept_encoding::Encoding;
 use super::cache::CacheKey;
 use super::content::Content;
 use super::notifications::RecentNotifications;
+use super::plugin_findings::PluginFindings;
 use super::query::{Query, QueryError};
 use super::response::{JSON, document, error, response};
 use super::state::AppState;
@@ -109,8 +110,9 @@ async fn index_page(
 ) -> Response {
     let snapshot = state.reader.snapshot();
     let base = index_link_base(&state, uri.path());
+    let findings = state.cache.findings(&snapshot).await;
     let recent = state.notifications.recent();
-    let make = render_index_rest(&snapshot, &recent, &base);
+    let make = render_index_rest(&snapshot, &findings, &recent, &base);
     // Links depend on whether the requested path ends in a slash; only that variant is cached.
     let rest = if base == state.link_base {
         let version = (snapshot.revision(), recent.version);
@@ -160,8 +162,13 @@ struct RowMarkup<'a> {
     lines: Sparklines,
 }
 
-async fn render_index_rest(snapshot: &Snapshot, recent: &RecentNotifications, base: &str) -> Bytes {
-    let mut overview = Overview::new(snapshot).await;
+async fn render_index_rest(
+    snapshot: &Snapshot,
+    findings: &PluginFindings,
+    recent: &RecentNotifications,
+    base: &str,
+) -> Bytes {
+    let mut overview = Overview::new(snapshot, findings).await;
     overview.rows.sort_by(Row::by_urgency);
     let mut rows = String::with_capacity(overview.rows.len() * 1_024);
     let mut budget = WorkBudget::default();
@@ -221,7 +228,8 @@ async fn index_data(
     if is_current(&query, &snapshot)? && has_log {
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
-    let make = index_data::rest(&snapshot, &recent);
+    let findings = state.cache.findings(&snapshot).await;
+    let make = index_data::rest(&snapshot, &findings, &recent);
     let version = (snapshot.revision(), recent.version);
     let rest = state.index_cache.get(version, CacheKey::IndexData, make).await;
     Ok(document(JSON, index_data::head(&snapshot), rest, encoding).await)

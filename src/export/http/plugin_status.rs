@@ -2,7 +2,6 @@
 
 use serde::Serialize;
 
-use crate::PluginView;
 use crate::findings::{Finding, Severity};
 
 /// In ascending order of urgency.
@@ -15,10 +14,6 @@ pub(super) enum PluginStatus {
 }
 
 impl PluginStatus {
-    pub(super) fn of(view: PluginView<'_>) -> Self {
-        Self::from_severity(view.attention())
-    }
-
     pub(super) fn of_findings(findings: &[Finding]) -> Self {
         Self::from_severity(findings.iter().map(|finding| finding.severity).max())
     }

@@ -38,6 +38,7 @@ pub(super) fn router(
 fn routes() -> Router<Arc<AppState>> {
     dashboard::routes()
         .route("/api/metrics", routing::get(api_metrics))
+        .route("/api/findings", routing::get(api_findings))
         .route("/api/plugin", routing::get(api_plugin_by_query))
         .route("/api/plugin/{name}", routing::get(api_plugin_by_path))
         .route("/api/events", routing::get(api_events))
@@ -56,9 +57,26 @@ async fn api_metrics(
     if since == Some(snapshot.revision()) {
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
-    let make = api::metrics_rest(&snapshot);
+    let findings = state.cache.findings(&snapshot).await;
+    let make = api::metrics_rest(&snapshot, &findings);
     let rest = state.cache.get((snapshot.revision(), 0), CacheKey::ApiMetrics, make).await;
     Ok(document(JSON, api::metrics_head(&snapshot), rest, encoding).await)
+}
+
+async fn api_findings(
+    State(state): State<Arc<AppState>>,
+    encoding: Encoding,
+    uri: Uri,
+) -> Result<Response, Response> {
+    let since = Query::new(uri.query()).since()?;
+    let snapshot = state.reader.snapshot();
+    if since == Some(snapshot.revision()) {
+        return Ok(StatusCode::NO_CONTENT.into_response());
+    }
+    let findings = state.cache.findings(&snapshot).await;
+    let make = async { api::findings(&snapshot, &findings) };
+    let content = state.cache.get((snapshot.revision(), 0), CacheKey::ApiFindings, make).await;
+    Ok(document(JSON, "", content, encoding).await)
 }
 
 async fn api_plugin_by_query(
@@ -145,7 +163,9 @@ async fn exposition(
         Format::OpenMetrics => CacheKey::OpenMetrics,
         Format::Prometheus => CacheKey::Prometheus,
     };
-    let make = async { render_in_steps(&snapshot, format, tokio::task::yield_now).await.into() };
+    let findings = state.cache.findings(&snapshot).await;
+    let pause = tokio::task::yield_now;
+    let make = async { render_in_steps(&snapshot, &findings.all, format, pause).await.into() };
     let text = state.cache.get((snapshot.revision(), 0), key, make).await;
     let mut response = document(format.content_type(), "", text, encoding).await;
     response.headers_mut().insert(VARY, HeaderValue::from_static("Accept, Accept-Encoding"));

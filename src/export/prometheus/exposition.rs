@@ -1,5 +1,6 @@
 //! The text of an exposition: metadata and series of every family.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use super::families::{
@@ -8,11 +9,13 @@ use super::families::{
 use super::format::Format;
 use super::number::Number;
 use super::plugin_row::PluginRow;
+use crate::findings::Findings;
 use crate::{LimitStatus, PluginState, Snapshot};
 
 /// A snapshot, prepared to be written family by family.
 pub(super) struct Page<'a> {
     snapshot: &'a Snapshot,
+    findings: &'a Findings,
     prefix: &'a str,
     rows: Vec<PluginRow<'a>>,
     /// The escaped names of all plugins, each with the closing quote: every name is written about
@@ -21,7 +24,7 @@ pub(super) struct Page<'a> {
 }
 
 impl<'a> Page<'a> {
-    pub(super) fn new(snapshot: &'a Snapshot, prefix: &'a str) -> Self {
+    pub(super) fn new(snapshot: &'a Snapshot, findings: &'a Findings, prefix: &'a str) -> Self {
         let plugins = snapshot.plugins();
         let mut names = String::with_capacity(plugins.len() * 16);
         let mut rows = Vec::with_capacity(plugins.len());
@@ -31,7 +34,7 @@ impl<'a> Page<'a> {
             names.push('"');
             rows.push(PluginRow { view, usage: view.usage(), name: begin..names.len() });
         }
-        Self { snapshot, prefix, rows, names }
+        Self { snapshot, findings, prefix, rows, names }
     }
 
     /// An estimate of the length in bytes, rather too large than too small.
@@ -73,6 +76,7 @@ impl<'a> Page<'a> {
                 PluginSeries::Limits => self.limits(family, out),
                 PluginSeries::States => self.states(family, out),
                 PluginSeries::Version => self.versions(family, out),
+                PluginSeries::Findings => self.findings(family, out),
             }
         } else if let Some(family) = SAMPLER_FAMILIES.get(part - PLUGIN_FAMILIES.len()) {
             self.metadata(format, family, out)?;
@@ -231,6 +235,23 @@ impl<'a> Page<'a> {
                 let name = &self.names[row.name.clone()];
                 write_all([&start, name, ",version=\"", &escaped, "\"} 1\n"], out)?;
             }
+        }
+        Ok(())
+    }
+
+    /// In the order of plugins, kinds and severities.
+    fn findings(&self, family: &Family<PluginSeries>, out: &mut impl fmt::Write) -> fmt::Result {
+        let mut counts = BTreeMap::new();
+        for finding in &self.findings.items {
+            let key = (&*finding.plugin, finding.kind.name(), finding.severity);
+            *counts.entry(key).or_insert(0u64) += 1;
+        }
+        let (start, mut escaped) = (self.line_start(family), String::new());
+        for ((plugin, kind, severity), count) in counts {
+            escaped.clear();
+            escape_label_value(plugin, &mut escaped);
+            write_all([&start, &escaped, "\",kind=\"", kind], out)?;
+            writeln!(out, "\",severity=\"{severity}\"}} {count}")?;
         }
         Ok(())
     }

@@ -39,6 +39,8 @@ pub(super) enum PluginSeries {
     States,
     /// One with the version as a label, if it is known.
     Version,
+    /// One for each kind and severity of findings that there are.
+    Findings,
 }
 
 /// Calls the function with the name and the value of each part.
@@ -64,7 +66,7 @@ const fn plugin_family(
     Family { name, metric_type, unit, help, series: PluginSeries::Value(value) }
 }
 
-pub(super) const PLUGIN_FAMILIES: [Family<PluginSeries>; 17] = [
+pub(super) const PLUGIN_FAMILIES: [Family<PluginSeries>; 18] = [
     plugin_family(
         MetricType::Counter,
         "plugin_cpu_seconds",
@@ -185,6 +187,13 @@ pub(super) const PLUGIN_FAMILIES: [Family<PluginSeries>; 17] = [
         unit: None,
         help: "Version of the newest process.",
         series: PluginSeries::Version,
+    },
+    Family {
+        name: "plugin_findings",
+        metric_type: MetricType::Gauge,
+        unit: None,
+        help: "Findings of this kind and severity: what needs attention. Absent without one.",
+        series: PluginSeries::Findings,
     },
 ];
 

@@ -24,6 +24,8 @@ impl Harness {
             poll_interval: second,
             history_duration: second * max_samples as u32,
             process_trees: true,
+            cpu_cores: 1,
+            machine_memory: None,
         };
         let first = SnapshotInner::before_first_tick(info, CollectorStatus::Running);
         Self { writer: HistoryWriter::new(max_samples), published: Arc::new(first), info }

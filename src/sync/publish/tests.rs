@@ -36,6 +36,8 @@ mod threads {
             poll_interval: Duration::from_secs(1),
             history_duration: Duration::from_secs(1),
             process_trees: false,
+            cpu_cores: 1,
+            machine_memory: None,
         };
         let first = SnapshotInner::before_first_tick(info, CollectorStatus::Running);
         SnapshotInner { revision, ..first }

@@ -2,15 +2,18 @@
 
 use std::time::Duration;
 
+use plugmeter::{Limit, LimitMetric, Limits};
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
-use crate::test_host::{TestHost, press, type_text};
+use crate::test_host::{POLL, TestHost, press, type_text};
 use plugmeter_top::app::{After, App, Pane};
 
 /// Three plugins of which each order makes something else, and one of which nothing is known.
 fn test_host() -> TestHost {
     let mut host = TestHost::new();
     host.run("a", 1, 10, 300);
+    let memory = Limit::new(LimitMetric::MemoryMb, 256.0).lasting(POLL);
+    host.plugin("a").set_limits(Limits::default().rule(memory)).unwrap();
     host.run("b", 2, 30, 20);
     host.run("c", 3, 20, 10);
     host.plugin("d").events().add(1);
@@ -32,7 +35,7 @@ fn selected(host: &TestHost, app: &mut App) -> String {
 fn each_order_sorts_with_unknown_last() {
     let host = test_host();
     for (keys, expected) in [
-        // An error, a warning by memory, then by CPU.
+        // An error, a warning by a limit, then by CPU.
         ("w", ["e", "a", "b", "c", "d"]),
         ("wr", ["d", "c", "b", "a", "e"]),
         ("n", ["a", "b", "c", "d", "e"]),

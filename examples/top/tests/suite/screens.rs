@@ -5,7 +5,7 @@ use std::process::ExitStatus;
 use std::time::Duration;
 
 use plugmeter::testing::Observed;
-use plugmeter::{Config, PluginState};
+use plugmeter::{Config, Limit, LimitMetric, Limits, PluginState};
 use ratatui::crossterm::event::KeyCode;
 
 use crate::test_host::{POLL, TestHost, press, row};
@@ -31,7 +31,7 @@ fn verdict_is_first_and_problems_follow() {
     let mut host = TestHost::new();
     host.run("dice", 1, 10, 5);
     host.run("8ball", 2, 97, 5);
-    host.run("leaky", 3, 1, 131);
+    host.run("quiet", 3, 1, 131);
     for name in ["a", "b"] {
         host.plugin(name);
     }
@@ -39,15 +39,16 @@ fn verdict_is_first_and_problems_follow() {
     host.end(1, Observed::Exited(3));
     host.ticks(1);
     host.sim.advance(SECOND);
-    host.ticks(24);
+    host.ticks(48);
+    host.plugin("quiet").set_state(PluginState::Unhealthy);
+    host.ticks(1);
     for size in [NARROW, WIDE] {
         let lines = host.lines(&mut App::default(), size, 3 * SECOND);
         assert!(lines[0].starts_with("✗ 3 of 5 need attention. Data 3 s old."), "{lines:#?}");
-        // The end was found by the second tick; the second and 24 intervals went by since, and 3 s.
-        assert_eq!(lines[1], "✗ dice: crashed 2 min ago, and is down: exit code 3");
-        // Of 26 samples the oldest is as old as 25 intervals and the second.
-        assert_eq!(lines[2], "▲ 8ball: CPU 97 %, limit 50 % for 2 min");
-        assert_eq!(lines[3], "▲ leaky: memory 131 MB, limit 100 MB for 2 min");
+        // The end was found by the second tick; the second and 49 intervals went by since, and 3 s.
+        assert_eq!(lines[1], "✗ dice: crashed, down for 4 min (exit code 3)");
+        assert_eq!(lines[2], "▲ 8ball: a whole core (97 %) for 3 min, it may be at its limit");
+        assert_eq!(lines[3], "▲ quiet: unhealthy for 8 s");
     }
 }
 
@@ -58,7 +59,6 @@ fn verdict_without_problems() {
     host.plugin("8ball");
     host.ticks(3);
     let lines = host.lines(&mut App::default(), NARROW, 2 * SECOND);
-    // Exactly 50 % and 100 MB are not above these.
     assert!(lines[0].starts_with("● All 2 plugins are well. Data 2 s old."), "{lines:#?}");
     assert_eq!(row(&lines, "dice")[0], "●");
     assert_eq!(row(&lines, "8ball")[0], "○");
@@ -67,28 +67,27 @@ fn verdict_without_problems() {
 #[test]
 fn each_problem_is_reported() {
     type Wrong<'a> = (&'a str, &'a dyn Fn(&mut TestHost));
-    let wrong: [Wrong<'_>; 7] = [
-        ("✗ dice: failed just now", &|host| host.plugin("dice").set_state(PluginState::Failed)),
-        ("✗ dice: failed just now; not measured: the pid is not the id of a process", &|host| {
+    let wrong: [Wrong<'_>; 6] = [
+        ("✗ dice: failed, down for 0 s", &|host| {
+            host.plugin("dice").set_state(PluginState::Failed)
+        }),
+        ("✗ dice: failed, down for 0 s; the pid is not the id of a process for 0 s", &|host| {
             host.run("dice", 0, 0, 0);
         }),
-        ("✗ dice: crashed just now, and is down", &|host| {
+        ("✗ dice: crashed, down for 0 s", &|host| {
             host.plugin("dice").crashed();
         }),
         ("▲ dice: unhealthy for 0 s", &|host| {
             host.plugin("dice").set_state(PluginState::Unhealthy);
         }),
-        ("▲ dice: not measured: no permission to read the process", &|host| {
+        ("▲ dice: no permission to read the process for 0 s", &|host| {
             host.end(1, Observed::Denied);
             host.ticks(1);
         }),
-        ("▲ dice: CPU 51 %, limit 50 % for 5 s", &|host| {
-            host.change(1, 51, 1);
-            host.ticks(2);
-        }),
-        ("▲ dice: memory 101 MB, limit 100 MB for 5 s", &|host| {
-            host.change(1, 1, 101);
-            host.ticks(2);
+        ("▲ dice: a whole core (100 %) for 3 min, it may be at its limit", &|host| {
+            host.change(1, 100, 1);
+            // The first minute of a run is not judged.
+            host.ticks(48);
         }),
     ];
     for (complaint, wrong) in wrong {
@@ -104,14 +103,15 @@ fn each_problem_is_reported() {
 }
 
 #[test]
-fn onset_of_limit_may_be_older_than_history() {
-    let minute = Duration::from_secs(60);
-    let mut host = TestHost::with(Config::default().history_duration(minute));
+fn onset_before_the_history_is_reported_as_such() {
+    let minutes = Duration::from_secs(300);
+    let mut host = TestHost::with(Config::default().history_duration(minutes));
     host.run("dice", 1, 97, 5);
     host.ticks(100);
     let lines = host.lines(&mut App::default(), NARROW, NOW);
-    // A hundred samples, of which the history has the newest twelve.
-    assert_eq!(lines[1], "▲ dice: CPU 97 %, limit 50 % for 8 min");
+    // Of the sixty samples of the history the oldest is as old as 59 intervals.
+    let expected = "▲ dice: a whole core (97 %) for more than 4 min, it may be at its limit";
+    assert_eq!(lines[1], expected);
 }
 
 #[test]
@@ -132,8 +132,11 @@ fn crashes_are_reported_for_an_hour() {
     host.ticks(2);
     let said = |host: &TestHost| host.lines(&mut App::default(), NARROW, NOW)[1].clone();
     // Reported 15 s before the last tick: between two ticks the simulated time does not advance.
-    assert_eq!(said(&host), "▲ dice: crashed 3 times in the last 10 min, last 15 s ago");
-    host.ticks(120);
+    // The tick after it has counted the first one.
+    assert_eq!(said(&host), "✗ dice: crash loop, 3 crashes for 30 s, last 15 s ago");
+    host.ticks(40);
+    assert_eq!(said(&host), "▲ dice: crashed 3 times in the last 10 minutes, last 3 min ago");
+    host.ticks(80);
     assert_eq!(said(&host), "▲ dice: crashed 3 times in the last hour, last 10 min ago");
     assert!(row(&host.lines(&mut App::default(), NARROW, NOW), "dice").contains(&"3/3"));
     host.ticks(600);
@@ -154,14 +157,14 @@ fn crashes_before_the_first_sample_count() {
         host.run(name, pid + 2, 1, 1);
         host.ticks(3);
         let lines = host.lines(&mut App::default(), NARROW, NOW);
-        let crashed = format!("▲ {name}: crashed 2 times in the last 10 min, last 15 s ago");
+        let crashed = format!("▲ {name}: crashed twice in the last 10 minutes, last 15 s ago");
         assert_shows(&lines, &crashed);
         assert!(row(&lines, name).contains(&"2/2"), "{lines:#?}");
     }
     // The history of both still begins with their first sample.
     host.ticks(700);
     let lines = host.lines(&mut App::default(), NARROW, NOW);
-    assert_shows(&lines, "▲ later: crashed 2 times in the last hour, last 58 min ago");
+    assert_shows(&lines, "▲ later: crashed twice in the last hour, last 58 min ago");
     host.ticks(20);
     for name in ["first", "later"] {
         let lines = host.lines(&mut App::default(), NARROW, NOW);
@@ -288,16 +291,18 @@ fn details_show_runs_and_aggregates() {
 #[test]
 fn problems_that_do_not_fit_are_counted() {
     let mut host = TestHost::new();
-    for pid in 1..=30 {
-        host.run(&format!("plugin-{pid:02}"), pid, 60, 1);
+    let names: Vec<_> = (1..=30).map(|pid| format!("plugin-{pid:02}")).collect();
+    for (pid, name) in (1..).zip(&names) {
+        host.run(name, pid, 60, 1);
+        host.plugin(name).set_state(PluginState::Unhealthy);
     }
     host.ticks(2);
     let lines = host.lines(&mut App::default(), NARROW, NOW);
     assert!(lines[0].starts_with("▲ 30 of 30 need attention."), "{lines:#?}");
     assert_eq!(lines[4], "  and 27 more");
     let heading = |lines: &[String]| lines.iter().position(|line| line.starts_with("  PLUGIN"));
-    (1..=30).for_each(|pid| host.change(pid, 1, 1));
-    host.ticks(2);
+    names.iter().for_each(|name| host.plugin(name).set_state(PluginState::Running));
+    host.ticks(1);
     let calm = host.lines(&mut App::default(), NARROW, NOW);
     assert!(calm[0].starts_with("● All 30 plugins are well."), "{calm:#?}");
     assert_eq!(heading(&lines), heading(&calm));
@@ -323,10 +328,12 @@ fn values_are_those_of_the_process_tree() {
     host.run("alone", 1, 2, 5);
     host.run("shell", 2, 1, 4);
     host.set_descendants(2, 80, 60, 3);
+    let limit = Limit::new(LimitMetric::CpuPercent, 50.0).lasting(POLL).grace(NOW);
+    host.plugin("shell").set_limits(Limits::default().rule(limit)).unwrap();
     host.ticks(3);
     let app = &mut App::default();
     let lines = host.lines(app, WIDE, NOW);
-    assert_shows(&lines, "shell: CPU 81 %, limit 50 % for 10 s");
+    assert_shows(&lines, "shell: CPU over the limit of 50 %, now 81.00 %, for ");
     let shell = row(&lines, "shell  ");
     assert!(["81.0", "64.0", "4"].iter().all(|value| shell.contains(value)), "{shell:?}");
     assert_eq!(shell.last(), Some(&"4"), "processes");

@@ -11,7 +11,7 @@ use ratatui::buffer::Buffer;
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
 use plugmeter_top::app::{After, App};
-use plugmeter_top::facts::{Freshness, limits};
+use plugmeter_top::facts::Freshness;
 use plugmeter_top::screen;
 
 /// From one sample to the next.
@@ -42,7 +42,7 @@ impl TestHost {
     }
 
     pub(crate) fn with(config: Config) -> Self {
-        let sim = Simulation::new(config.poll_interval(POLL).limits(limits())).unwrap();
+        let sim = Simulation::new(config.poll_interval(POLL)).unwrap();
         Self { sim, plugins: HashMap::new(), habits: HashMap::new() }
     }
 

@@ -5,6 +5,7 @@ use serde::Serialize;
 use tokio::task::yield_now;
 
 use super::super::notifications::RecentNotifications;
+use super::super::plugin_findings::PluginFindings;
 use super::super::to_json::{append_json, to_json};
 use super::display_time::unix_millis;
 use super::finding_message::FindingMessage;
@@ -24,7 +25,11 @@ pub(super) fn head(snapshot: &Snapshot) -> Bytes {
 }
 
 /// The rest of the document. Rows are in order of their names, as for [`sparklines`].
-pub(super) async fn rest(snapshot: &Snapshot, recent: &RecentNotifications) -> Bytes {
+pub(super) async fn rest(
+    snapshot: &Snapshot,
+    findings: &PluginFindings,
+    recent: &RecentNotifications,
+) -> Bytes {
     #[derive(Serialize)]
     struct Document<'a> {
         started: u64,
@@ -38,7 +43,7 @@ pub(super) async fn rest(snapshot: &Snapshot, recent: &RecentNotifications) -> B
         totals: &'a [String],
         timeline: Timeline<'a>,
     }
-    let overview = Overview::new(snapshot).await;
+    let overview = Overview::new(snapshot, findings).await;
     let (findings, more) = overview.messages();
     let document = Document {
         started: unix_millis(snapshot.started_at()),

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::super::plugin_findings::PluginFindings;
 use super::super::plugin_status::PluginStatus;
 use super::finding_message::FindingMessage;
 use super::format;
@@ -44,12 +45,12 @@ pub(super) const TOTALS: [&str; 7] = [
 
 impl<'a> Overview<'a> {
     /// Other tasks of the thread can run in between.
-    pub(super) async fn new(snapshot: &'a Snapshot) -> Self {
+    pub(super) async fn new(snapshot: &'a Snapshot, findings: &PluginFindings) -> Self {
         let plugins = snapshot.plugins();
         let (mut rows, mut budget) = (Vec::with_capacity(plugins.len()), WorkBudget::default());
         for view in plugins {
             budget.spend(view).await;
-            rows.push(Row::new(view));
+            rows.push(Row::new(view, findings.of_plugin(view.name())));
         }
         let verdict = Verdict::new(snapshot, &rows);
         let totals = totals(snapshot, &rows);

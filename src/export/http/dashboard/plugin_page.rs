@@ -70,7 +70,7 @@ pub(super) struct RunRow<'a> {
 impl<'a> PluginDetail<'a> {
     pub(super) fn new(view: PluginView<'a>, window: Window) -> Self {
         let snapshot = view.snapshot();
-        let row = Row::new(view);
+        let row = Row::new(view, view.findings());
         let aggregates = view.aggregates(window);
         let (from, to) = time_range(snapshot, window);
         Self {

@@ -47,7 +47,7 @@ pub(super) struct SortKeys {
 }
 
 impl<'a> Row<'a> {
-    pub(super) fn new(view: PluginView<'a>) -> Self {
+    pub(super) fn new(view: PluginView<'a>, findings: Vec<Finding>) -> Self {
         let (snapshot, usage) = (view.snapshot(), view.usage());
         let absent = if view.run().is_some() { UNKNOWN } else { NONE };
         let or_absent = |value: Option<String>| value.unwrap_or_else(|| absent.to_owned());
@@ -57,7 +57,6 @@ impl<'a> Row<'a> {
         let cpu = cpu.and_then(|aggregates| shown.value(aggregates.cpu, aggregates.tree_cpu));
         let change = view.memory_change(Window::All);
         let rate = recent_event_rate(view);
-        let findings = view.findings();
         Self {
             name: view.name(),
             status: PluginStatus::of_findings(&findings),

@@ -136,6 +136,21 @@ fn metrics_document_matches_snapshot() {
 }
 
 #[test]
+fn findings_document_has_findings_of_snapshot() {
+    let (sim, _) = all_kinds();
+    let (_server, address) = serve(sim.reader(), HttpConfig::default());
+    let document = get(address, "/api/findings").json();
+    let findings = serde_json::to_value(sim.snapshot().findings()).unwrap();
+    assert!(findings["items"].as_array().unwrap().len() > 3, "{findings}");
+    assert_eq!(document["findings"], findings);
+    assert_eq!(document["revision"], sim.snapshot().revision());
+    let current = format!("/api/findings?since={}", document["revision"]);
+    assert_eq!(get(address, &current).status, 204);
+    let plugin = get(address, "/api/plugin?name=failed").json();
+    assert_eq!(plugin["findings"][0]["kind"], "down");
+}
+
+#[test]
 fn status_has_severity_of_exceeded_limit() {
     let limit = |severity| {
         let limit = Limit::new(LimitMetric::CpuPercent, 50.0).grace(SECONDS(0));

@@ -1,0 +1,124 @@
+//! Crash loops.
+
+use super::columns::Columns;
+use super::finding::{Finding, FindingKind, Onset};
+
+/// A loop begins with this many crashes within this time.
+const CRASHES: usize = 3;
+const WITHIN_SECONDS: f64 = 600.0;
+/// It lasts until there was none for so many times its last gap, which lets a backoff double, and at
+/// least for this time.
+const GAPS: usize = 3;
+const PAUSE_SECONDS: f64 = 120.0;
+
+/// A loop in progress; in ticks.
+#[derive(Clone, Copy)]
+struct Loop {
+    first: usize,
+    last: usize,
+    gap: usize,
+    count: u64,
+}
+
+pub(super) fn judge(columns: &Columns<'_>) -> Option<Finding> {
+    let (view, crashes) = (columns.view(), columns.tick_crashes);
+    let last_crash = view.last_crash()?;
+    let interval = view.snapshot().poll_interval().as_secs_f64();
+    // Crashes of the same tick may be hours apart.
+    if interval * 2.0 > WITHIN_SECONDS {
+        return None;
+    }
+    let ticks = |seconds: f64| (seconds / interval).round() as usize;
+    // Crashes that were counted after the tick belong to the next one, which is not recorded yet.
+    let sampled = view.current().map_or(0, |sample| sample.crash_count);
+    let counted_since = view.crash_count().saturating_sub(sampled);
+    let extra = u32::try_from(counted_since).unwrap_or(u32::MAX);
+    let recorded = crashes.iter().copied().chain((extra > 0).then_some(extra));
+    let newest = crashes.len().saturating_sub(1) + usize::from(extra > 0);
+    let found = find(recorded, ticks(WITHIN_SECONDS), ticks(PAUSE_SECONDS), newest)?;
+    let at = columns.crash_time(found.first);
+    let since = Onset::At(at.min(last_crash));
+    let kind = FindingKind::CrashLoop { count: found.count, last: last_crash };
+    Some(Finding::new(view, since, kind))
+}
+
+/// The loop that lasts at the tick `newest`.
+fn find(
+    crashes: impl Iterator<Item = u32>,
+    within: usize,
+    pause: usize,
+    newest: usize,
+) -> Option<Loop> {
+    let is_over = |gap: usize, quiet: usize| quiet > (GAPS * gap).max(pause);
+    let mut recent: [Option<(usize, u64)>; CRASHES] = [None; CRASHES];
+    let (mut total, mut found): (u64, Option<Loop>) = (0, None);
+    for (tick, crashes) in crashes.enumerate().filter(|&(_, crashes)| crashes > 0) {
+        if let Some(known) = &mut found {
+            if is_over(known.gap, tick - known.last) {
+                found = None;
+                recent = [None; CRASHES];
+            } else {
+                // One short gap does not make the next long one the end.
+                known.gap = (tick - known.last).max(known.gap / 2);
+                known.last = tick;
+                known.count += u64::from(crashes);
+                total += u64::from(crashes);
+                continue;
+            }
+        }
+        for _ in 0..crashes.min(CRASHES as u32) {
+            recent = [recent[1], recent[2], Some((tick, total))];
+        }
+        total += u64::from(crashes);
+        if let Some((first, before)) = recent[0]
+            && tick - first <= within
+        {
+            found =
+                Some(Loop { first, last: tick, gap: (tick - first) / 2, count: total - before });
+        }
+    }
+    found.filter(|found| !is_over(found.gap, newest.saturating_sub(found.last)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// At 5 s.
+    fn found(ticks: &[usize], newest: usize) -> Option<(usize, u64)> {
+        let crashes = (0..=newest).map(|tick| u32::from(ticks.contains(&tick)));
+        find(crashes, 120, 24, newest).map(|found| (found.first, found.count))
+    }
+
+    #[test]
+    fn loop_begins_with_third_crash_and_ends_after_three_gaps() {
+        let crashes = [10, 50, 90];
+        assert_eq!(found(&crashes, 89), None);
+        assert_eq!(found(&crashes, 90), Some((10, 3)));
+        assert_eq!(found(&crashes, 210), Some((10, 3)));
+        assert_eq!(found(&crashes, 211), None);
+        // Two minutes at least.
+        assert_eq!(found(&[10, 12, 14], 38), Some((10, 3)));
+        assert_eq!(found(&[10, 12, 14], 39), None);
+    }
+
+    #[test]
+    fn slow_crashes_are_no_loop() {
+        assert_eq!(found(&[0, 100, 200, 300], 300), None);
+        assert_eq!(found(&[0, 60, 120], 120), Some((0, 3)));
+    }
+
+    #[test]
+    fn doubling_backoff_stays_one_loop() {
+        let crashes = [0, 2, 6, 14, 30, 62, 122, 182];
+        for newest in 6..=300 {
+            let count = crashes.iter().filter(|&&tick| tick <= newest).count() as u64;
+            assert_eq!(found(&crashes, newest), Some((0, count)), "tick {newest}");
+        }
+    }
+
+    #[test]
+    fn crashes_of_one_tick_are_a_loop() {
+        assert_eq!(find([0, 5].into_iter(), 120, 24, 1).map(|found| found.count), Some(5));
+    }
+}

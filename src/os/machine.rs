@@ -1,0 +1,15 @@
+//! What the machine has.
+
+/// The memory of the machine in bytes; `None` if it cannot be read.
+#[cfg(target_os = "linux")]
+pub(crate) fn machine_memory() -> Option<u64> {
+    super::procfs::total_memory(&std::fs::read("/proc/meminfo").ok()?)
+}
+
+/// The memory of the machine in bytes; `None` if it cannot be read.
+#[cfg(all(not(target_os = "linux"), feature = "portable"))]
+pub(crate) fn machine_memory() -> Option<u64> {
+    let mut system = sysinfo::System::new();
+    system.refresh_memory();
+    Some(system.total_memory()).filter(|&bytes| bytes > 0)
+}
