@@ -7,6 +7,7 @@ pub mod exposition;
 #[cfg(target_os = "linux")]
 pub mod forked;
 pub mod isolated_process;
+pub mod lives;
 pub mod names;
 pub mod prometheus_server;
 #[cfg(target_os = "linux")]
