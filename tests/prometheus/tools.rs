@@ -112,7 +112,7 @@ fn python_client_parses_openmetrics() {
         let parsed: Value = serde_json::from_slice(&output.stdout).unwrap();
 
         let families = &parsed["families"];
-        assert_eq!(families.as_object().unwrap().len(), 27);
+        assert_eq!(families.as_object().unwrap().len(), 28);
         for (name, kind, unit) in [
             ("plugin_cpu_seconds", "counter", "seconds"),
             ("plugin_cpu_percent", "gauge", "percent"),
