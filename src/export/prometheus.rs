@@ -75,6 +75,7 @@ use std::fmt;
 use self::exposition::Page;
 pub use self::format::Format;
 use crate::Snapshot;
+#[cfg(feature = "http")]
 use crate::findings::Findings;
 
 /// Returns the complete exposition of `snapshot` in this format.
