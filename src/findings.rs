@@ -52,8 +52,8 @@
 //! | [`Regression`](FindingKind::Regression) | N; W from twice on | the newest version needs more than the one before it |
 //! | [`LimitExceeded`](FindingKind::LimitExceeded) | the host's | a [limit](crate::Limit) is exceeded. It stays beside all other findings |
 //!
-//! A finding that explains others has them as its [evidence](Finding::evidence). What is told when, how
-//! often it is false, and what cannot be told: `docs/findings.md` in the repository.
+//! A finding that explains others has them as its [evidence](Finding::evidence). What is found when, how
+//! often it is false, and what cannot be found: `docs/findings.md` in the repository.
 //!
 //! The age of a snapshot is not a finding: see [`Snapshot::is_stale`] and [`Snapshot::status`].
 
@@ -116,7 +116,7 @@ struct Judgement {
     over: Duration,
 }
 
-/// Known samples of CPU from which on shifts of 45 s can be told.
+/// Known samples of CPU from which on shifts of 45 s can be found.
 const LEAST_SAMPLES: usize = 156;
 
 fn judge(view: PluginView<'_>) -> Judgement {

@@ -72,7 +72,7 @@ fn unreadable_since(view: PluginView<'_>) -> Onset {
 }
 
 /// Since when, and how many, if the plugin has no process but descendants of one. Beside the next run
-/// they cannot be told from its descendants.
+/// they cannot be found from its descendants.
 fn survivors(view: PluginView<'_>) -> Option<(Onset, u32)> {
     let lives = |count: Option<u32>| count.filter(|&count| count > 0);
     let processes = lives(view.usage().process_count).filter(|_| view.run().is_none())?;

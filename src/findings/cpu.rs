@@ -12,7 +12,7 @@ use super::stats::{mean, median_in_place};
 /// The first samples of a run, which are not judged: it starts.
 pub(super) const WARM_UP: usize = MINUTE;
 
-/// Spans of 15 s (told once they are over), 45 s, 2¼ minutes and 7 minutes.
+/// Spans of 15 s (found once they are over), 45 s, 2¼ minutes and 7 minutes.
 const RUNGS: [Rung; 4] = [
     Rung {
         factor: 1.5,
@@ -49,7 +49,7 @@ const RUNGS: [Rung; 4] = [
 /// What a spike cost more than normal, at least, in CPU seconds and on average in percent.
 const SPIKE_SECONDS: f64 = 10.0;
 const SPIKE_PERCENT: f64 = 20.0;
-/// A spike is told for this long, in samples of the default interval: half an hour.
+/// A spike is found for this long, in samples of the default interval: half an hour.
 const SPIKE_AGE: usize = 30 * MINUTE;
 /// The newest value is at most this many samples old, if something is said to last.
 pub(super) const FRESH: usize = 3;

@@ -36,7 +36,7 @@ pub(super) struct Rung {
     /// The share of single samples that it exceeds: what is reached now and then is no record. 0 for
     /// none.
     pub single: f32,
-    /// Whether it is only told once it is over.
+    /// Whether it is only found once it is over.
     pub is_brief: bool,
 }
 

@@ -18,10 +18,10 @@ const SPANS: [(usize, usize); 9] =
 const FALL: f32 = 0.3;
 /// A fall by this share since then shows that it is over.
 const FALL_SINCE: f32 = 0.25;
-/// A run settles for so many minutes: what grows in them is filling, and only told if there is no time.
+/// A run settles for so many minutes: what grows in them is filling, and only found if there is no time.
 const SETTLING: f32 = 15.0;
 const URGENT: Duration = Duration::from_secs(3_600);
-/// Growth is told if it was plain in one of the newest minutes.
+/// Growth is found if it was plain in one of the newest minutes.
 const MINUTES_BACK: usize = 15;
 /// The first samples of a run, which are not part of its minutes.
 pub(super) const WARM_UP: usize = 2 * MINUTE;

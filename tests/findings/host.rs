@@ -96,7 +96,7 @@ impl Host {
     }
 }
 
-/// Counts what is told, at most once in ten minutes.
+/// Counts what is found, at most once in ten minutes.
 #[derive(Debug, Default)]
 pub(crate) struct Alarms {
     pub(crate) count: usize,

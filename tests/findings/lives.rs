@@ -1,4 +1,4 @@
-//! How often what is told is false, and what is true is missed.
+//! How often what is found is false, and what is true is missed.
 
 use std::time::Duration;
 
@@ -76,7 +76,7 @@ fn sum_of_shapes(form: Form, shapes: &[Shape], lives: usize, hours: usize) -> (u
 }
 
 #[test]
-fn quiet_cpu_is_not_told() {
+fn quiet_cpu_is_not_found() {
     let form = Form::of_environment();
     let (lives, hours) = (form.choose(6, 25), form.choose(2, 10));
     let (alarms, hours) = sum_of_shapes(form, &QUIET, lives, hours);
@@ -84,7 +84,7 @@ fn quiet_cpu_is_not_told() {
 }
 
 #[test]
-fn bursts_and_cron_are_not_told() {
+fn bursts_and_cron_are_not_found() {
     let form = Form::of_environment();
     let (lives, hours) = (form.choose(6, 25), form.choose(2, 10));
     let (alarms, hours) = sum_of_shapes(form, &BURSTY, lives, hours);
@@ -100,7 +100,7 @@ fn minute_variation(values: &[f64]) -> f64 {
     variance.sqrt() / mean
 }
 
-/// The delays in ticks with which steps by a factor were told (`None`: not within five minutes), and how
+/// The delays in ticks with which steps by a factor were found (`None`: not within five minutes), and how
 /// far off their onset was then; of lives with a variation of at most 0.2.
 fn steps(form: Form, factor: f64, lives: usize) -> Vec<Option<(usize, usize)>> {
     let shapes = [Shape::Noise, Shape::Commands, Shape::Daily];
@@ -177,12 +177,12 @@ fn assert_steps(factor: f64, minutes: usize, missed_bar: f64) {
 }
 
 #[test]
-fn threefold_cpu_is_told_in_a_minute() {
+fn threefold_cpu_is_found_in_a_minute() {
     assert_steps(3.0, 1, 0.06);
 }
 
 #[test]
-fn twofold_cpu_is_told_in_three_minutes() {
+fn twofold_cpu_is_found_in_three_minutes() {
     assert_steps(2.0, 3, 0.1);
 }
 
@@ -190,7 +190,7 @@ const fn is_growth(kind: &FindingKind) -> bool {
     matches!(kind, FindingKind::MemoryGrowth { .. })
 }
 
-/// Whether growth was told half an hour after a leak began, and the told rate by the true one.
+/// Whether growth was found half an hour after a leak began, and the found rate by the true one.
 fn leaks(form: Form, heap: Heap, lives: usize) -> Vec<Option<f64>> {
     let seed = form.seed * 5_000 + heap as u64 * 500;
     let mut host = Host::new(lives, INTERVAL);
@@ -221,7 +221,7 @@ fn leaks(form: Form, heap: Heap, lives: usize) -> Vec<Option<f64>> {
 }
 
 #[test]
-fn leak_is_told_in_half_an_hour() {
+fn leak_is_found_in_half_an_hour() {
     let form = Form::of_environment();
     let lives = form.choose(12, 300);
     let (mut missed, mut total) = (0, 0.0);
@@ -241,7 +241,7 @@ fn leak_is_told_in_half_an_hour() {
 }
 
 #[test]
-fn heap_without_leak_is_not_told() {
+fn heap_without_leak_is_not_found() {
     let form = Form::of_environment();
     let (lives, hours) = (form.choose(4, 50), form.choose(2, 6));
     for heap in [
@@ -295,7 +295,7 @@ fn heap_without_leak_is_not_told() {
 }
 
 #[test]
-fn crash_loop_is_told_at_third_crash() {
+fn crash_loop_is_found_at_third_crash() {
     let form = Form::of_environment();
     for (number, pause) in [1usize, 3, 12, 36, 48].into_iter().enumerate() {
         let mut random = Random::new(form.seed + number as u64);
@@ -333,7 +333,7 @@ fn crash_loop_is_told_at_third_crash() {
 }
 
 #[test]
-fn dearer_version_is_told_in_eight_minutes() {
+fn dearer_version_is_found_in_eight_minutes() {
     let form = Form::of_environment();
     for (ratio, should_tell) in [(1.0, false), (2.0, true), (3.4, true)] {
         let lives = form.choose(10, 200);
@@ -369,7 +369,7 @@ fn dearer_version_is_told_in_eight_minutes() {
 }
 
 #[test]
-fn silence_is_told_and_pauses_are_not() {
+fn silence_is_found_and_pauses_are_not() {
     let form = Form::of_environment();
     let (mut missed, mut false_alarms, mut total) = (0, 0, 0.0);
     for (number, rate) in [0.2, 1.0, 5.0, 40.0].into_iter().enumerate() {

@@ -112,7 +112,7 @@ fn shift(host: &Host, index: usize) -> Option<Finding> {
     host.findings(index).into_iter().find(|f| matches!(f.kind, FindingKind::CpuShift { .. }))
 }
 
-/// A step by four in a steady life, told by each snapshot of the half hour after.
+/// A step by four in a steady life, found by each snapshot of the half hour after.
 #[test]
 fn later_snapshots_replay_to_the_same() {
     let mut host = Host::new(8, INTERVAL);
@@ -169,7 +169,7 @@ fn gaps_move_no_onset() {
     assert!(compared >= 5, "only {compared} of 6 were told with gaps");
 }
 
-/// The same life in samples of at least five seconds is told alike, whatever the interval.
+/// The same life in samples of at least five seconds is found alike, whatever the interval.
 #[test]
 fn intervals_from_10_ms_to_a_day_are_judged() {
     let second = Duration::from_secs(1);

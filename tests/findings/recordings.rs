@@ -1,4 +1,4 @@
-//! What is told of recordings of real programs, of which `data/README.md` states the truth.
+//! What is found of recordings of real programs, of which `data/README.md` states the truth.
 
 use std::time::Duration;
 
@@ -34,7 +34,7 @@ fn read(csv: &str) -> Vec<Step> {
 }
 
 #[test]
-fn recordings_are_told_by_their_truth() {
+fn recordings_are_found_by_their_truth() {
     for (name, csv) in RECORDINGS {
         let series = read(csv);
         assert!(series.len() > 720, "{name}");
