@@ -158,7 +158,7 @@ impl Snapshot {
     ///
     /// # Cost
     ///
-    /// Judged again at each call, in some 30 µs a plugin with an hour of history. Cache the result by
+    /// Judged again at each call, in some 35 µs a plugin with an hour of history. Cache the result by
     /// [`revision`](Self::revision) where it is needed often. Allocates little besides the result: each
     /// calling thread keeps buffers for one plugin.
     #[must_use]
