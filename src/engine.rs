@@ -81,7 +81,7 @@ impl<P, M> Engine<P, M> {
             trees: PluginTrees::new(info.process_trees),
             name_order: Vec::new(),
             effects: Effects::default(),
-            history: HistoryWriter::new(settings.samples.get()),
+            history: HistoryWriter::new(settings.samples.get(), settings.poll_interval),
             revision: 0,
             is_changed: false,
             is_set_changed: false,

@@ -1,11 +1,15 @@
 //! How the history is stored: packed samples, frames, blocks, and their reuse. Values only.
 
 pub(crate) mod block;
+mod byte_column;
 pub(crate) mod command_name;
 pub(crate) mod frame;
 pub(crate) mod limit_row;
 pub(crate) mod metric;
 pub(crate) mod packed;
+mod packed_block;
+mod packed_times;
+mod packer;
 pub(crate) mod plugin_record;
 mod pool;
 pub(crate) mod run_log;

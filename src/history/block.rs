@@ -1,10 +1,12 @@
 //! Thirty frames, regrouped so that one plugin's values of one column are contiguous.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::frame::Frame;
 use super::metric::Metric;
 use super::packed::PackedSample;
+use super::packed_block::PackedBlock;
 use super::tree_row::{TreeMetric, TreeValues};
 use crate::time::{MonoNanos, TimePoint};
 
@@ -103,6 +105,11 @@ impl Block {
         self.first + BLOCK_TICKS as u64
     }
 
+    /// The number of its slots.
+    pub(crate) const fn slots(&self) -> usize {
+        self.values.len() / PER_SLOT
+    }
+
     /// One column of one plugin, in order of time; empty where the block is older than the slot.
     pub(crate) fn column(&self, slot: u32, metric: Metric) -> &[u32] {
         let start = slot as usize * PER_SLOT + metric as usize * BLOCK_TICKS;
@@ -155,6 +162,35 @@ impl Block {
             }
             None => TreeValues::of_root(self.sample(slot, k)),
         }
+    }
+}
+
+/// The blocks of a history, oldest first, without a gap: first those that are packed.
+#[derive(Debug, Default)]
+pub(crate) struct BlockList {
+    pub packed: VecDeque<Arc<PackedBlock>>,
+    pub raw: VecDeque<Arc<Block>>,
+}
+
+impl BlockList {
+    /// Removes the blocks before those of `current`.
+    pub(crate) fn trim(&mut self, current: &Self) {
+        let first = current.packed.front().map_or(u64::MAX, |block| block.first);
+        while self.packed.front().is_some_and(|block| block.first < first) {
+            self.packed.pop_front();
+        }
+        let first = current.raw.front().map_or(u64::MAX, |block| block.first);
+        while self.raw.front().is_some_and(|block| block.first < first) {
+            self.raw.pop_front();
+        }
+    }
+
+    /// Makes the list, an older state of `current`, equal to it. Both parts differ at their ends only,
+    /// so the cost depends on what happened since, not on the length of the history.
+    pub(crate) fn sync(&mut self, current: &Self) {
+        self.trim(current);
+        self.packed.extend(current.packed.iter().skip(self.packed.len()).cloned());
+        self.raw.extend(current.raw.iter().skip(self.raw.len()).cloned());
     }
 }
 

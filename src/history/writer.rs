@@ -1,17 +1,21 @@
 //! Writes the history: frames, blocks, and the parts of a publication, with their reuse.
 //!
 //! Path of a tick: a frame is begun from a recycled one, filled by the engine, and committed; every
-//! thirty frames are sealed into a block. A publication is a recycled snapshot that is brought up to
+//! thirty frames are sealed into a block, and blocks that are older than an hour are packed four at a
+//! time, a few slots in each tick that seals none. A publication is a recycled snapshot that is brought up to
 //! date: it receives the frames it does not have yet, and pointers to the rest.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use super::block::{BLOCK_TICKS, Block};
+use super::block::{BLOCK_TICKS, Block, BlockList};
 use super::frame::{Frame, NewestTick, TickTotals};
 use super::packed::PackedSample;
+use super::packed_block::{PACKED_BLOCKS, PACKED_TICKS, PackedBlock};
+use super::packer::Packer;
 use super::plugin_record::PluginTable;
 use super::pool::{Pool, PoolLimits};
-use super::timeline::{BlockList, Timeline};
+use super::timeline::Timeline;
 use super::tree_row::TreeValues;
 use crate::snapshot::inner::{CollectorInfo, SnapshotInner};
 use crate::snapshot::system::{CollectorStatus, SamplerStats, SystemMetrics};
@@ -36,6 +40,7 @@ pub(crate) struct HistoryWriter {
     blocks: Arc<BlockList>,
     newest: Arc<NewestTick>,
     table: Arc<PluginTable>,
+    packer: Packer,
     empty: EmptyParts,
     pools: RecyclePools,
 }
@@ -56,6 +61,7 @@ struct RecyclePools {
     newest: Pool<NewestTick>,
     frames: Pool<Frame>,
     blocks: Pool<Block>,
+    packed: Pool<PackedBlock>,
 }
 
 /// A tick that is being recorded.
@@ -83,14 +89,17 @@ fn clear_and_reserve<T>(values: &mut Vec<T>, len: usize) {
 }
 
 impl HistoryWriter {
-    pub(crate) fn new(max_samples: usize) -> Self {
+    pub(crate) fn new(max_samples: usize, poll_interval: Duration) -> Self {
         let empty = EmptyParts::default();
+        let packer = Packer::new(max_samples as u64, poll_interval);
         let small = PoolLimits { free: 2, waiting: MAX_RETIRED, ticks: max_samples as u64 };
         // Frames that left the window wait for one more window; then their readers free them.
         let waiting = max_samples.max(BLOCK_TICKS) + BLOCK_TICKS;
         let frames = PoolLimits { free: BLOCK_TICKS + 4, waiting, ..small };
-        // One block leaves the window whenever a new one is needed.
-        let blocks = PoolLimits { free: 1, waiting: max_samples / BLOCK_TICKS + 2, ..small };
+        // One block leaves the window whenever a new one is needed; or four are packed together.
+        let free = if packer.is_enabled() { PACKED_BLOCKS } else { 1 };
+        let blocks = PoolLimits { free, waiting: max_samples / BLOCK_TICKS + 2, ..small };
+        let packed = PoolLimits { free: 1, waiting: max_samples / PACKED_TICKS + 2, ..small };
         Self {
             max_samples: max_samples as u64,
             tick: 0,
@@ -99,6 +108,7 @@ impl HistoryWriter {
             blocks: Arc::clone(&empty.blocks),
             newest: Arc::clone(&empty.newest),
             table: Arc::clone(&empty.table),
+            packer,
             empty,
             pools: RecyclePools {
                 snapshots: Pool::new(small),
@@ -107,6 +117,7 @@ impl HistoryWriter {
                 newest: Pool::new(small),
                 frames: Pool::new(frames),
                 blocks: Pool::new(blocks),
+                packed: Pool::new(packed),
             },
         }
     }
@@ -126,7 +137,7 @@ impl HistoryWriter {
         if self.tick < first_tick {
             return None;
         }
-        let (sample, tree) = match (self.frames.last(), self.blocks.back()) {
+        let (sample, tree) = match (self.frames.last(), self.blocks.raw.back()) {
             (Some(frame), _) => (frame.sample(slot), frame.tree(slot)),
             (None, Some(block)) => {
                 (block.sample(slot, BLOCK_TICKS - 1), block.tree(slot, BLOCK_TICKS - 1))
@@ -171,6 +182,8 @@ impl HistoryWriter {
         }
         if self.frames.len() == BLOCK_TICKS {
             self.seal_block();
+        } else {
+            self.pack_slots();
         }
     }
 
@@ -180,27 +193,54 @@ impl HistoryWriter {
         let mut block = self.pools.blocks.take().unwrap_or_else(|| Arc::new(Block::new(at)));
         Arc::get_mut(&mut block).expect(UNIQUE).fill(&self.frames);
 
-        let mut list = self.pools.lists.take().unwrap_or_default();
-        let blocks = Arc::get_mut(&mut list).expect(UNIQUE);
-        sync_blocks(blocks, &self.blocks);
-        blocks.push_back(block);
         let oldest = self.oldest();
-        while blocks.front().is_some_and(|block| block.end() <= oldest) {
-            if let Some(block) = blocks.pop_front() {
-                self.pools.blocks.retire(block, self.tick);
+        self.update_blocks(|blocks, pools, tick| {
+            blocks.raw.push_back(block);
+            while blocks.raw.front().is_some_and(|block| block.end() <= oldest) {
+                if let Some(block) = blocks.raw.pop_front() {
+                    pools.blocks.retire(block, tick);
+                }
             }
-        }
-        let old = std::mem::replace(&mut self.blocks, list);
-        self.pools.lists.retire(old, self.tick);
+        });
         for frame in self.frames.drain(..) {
             self.pools.frames.retire(frame, self.tick);
         }
         // Free values must not hold the values retired above, or those would never become free.
-        for list in self.pools.lists.free_mut() {
-            trim_blocks(list, &self.blocks);
-        }
         for snapshot in self.pools.snapshots.free_mut() {
             snapshot.timeline.frames.clear();
+        }
+    }
+
+    /// Continues to pack the oldest blocks. Once four are packed, replaces them, and retires the packed
+    /// blocks that have left the window.
+    fn pack_slots(&mut self) {
+        let packed = self.packer.advance(self.tick, &self.blocks, &mut self.pools.packed);
+        let Some(packed) = packed else { return };
+        let oldest = self.oldest();
+        self.update_blocks(|blocks, pools, tick| {
+            for block in blocks.raw.drain(..PACKED_BLOCKS) {
+                pools.blocks.retire(block, tick);
+            }
+            blocks.packed.push_back(packed);
+            while blocks.packed.front().is_some_and(|block| block.end() <= oldest) {
+                if let Some(block) = blocks.packed.pop_front() {
+                    pools.packed.retire(block, tick);
+                }
+            }
+        });
+    }
+
+    /// Replaces the list of blocks by a changed one.
+    fn update_blocks(&mut self, change: impl FnOnce(&mut BlockList, &mut RecyclePools, u64)) {
+        let mut list = self.pools.lists.take().unwrap_or_default();
+        let blocks = Arc::get_mut(&mut list).expect(UNIQUE);
+        blocks.sync(&self.blocks);
+        change(blocks, &mut self.pools, self.tick);
+        let old = std::mem::replace(&mut self.blocks, list);
+        self.pools.lists.retire(old, self.tick);
+        // Free lists must not hold retired blocks, or those would never become free.
+        for list in self.pools.lists.free_mut() {
+            list.trim(&self.blocks);
         }
     }
 
@@ -255,7 +295,7 @@ impl HistoryWriter {
             snapshot.table = Arc::clone(&empty.table);
             trim_frames(&mut snapshot.timeline.frames, frames);
         });
-        pools.lists.sweep(*tick, |list| trim_blocks(list, blocks));
+        pools.lists.sweep(*tick, |list| list.trim(blocks));
         pools.tables.sweep(*tick, |old| {
             // A table of the same set of plugins is reused with few changes; others are not useful.
             if !Arc::ptr_eq(&old.names, &table.names) {
@@ -265,6 +305,7 @@ impl HistoryWriter {
         pools.newest.sweep(*tick, |_| ());
         pools.frames.sweep(*tick, |_| ());
         pools.blocks.sweep(*tick, |_| ());
+        pools.packed.sweep(*tick, |_| ());
     }
 }
 
@@ -284,21 +325,6 @@ pub(crate) struct SnapshotHeader {
     pub status: CollectorStatus,
     pub system: SystemMetrics,
     pub sampler: SamplerStats,
-}
-
-/// Removes from `list` the blocks before those of `current`.
-fn trim_blocks(list: &mut BlockList, current: &BlockList) {
-    let first = current.front().map_or(u64::MAX, |block| block.first);
-    while list.front().is_some_and(|block| block.first < first) {
-        list.pop_front();
-    }
-}
-
-/// Makes `list`, an older state of `current`, equal to it. They differ at the ends only, so the
-/// cost depends on what happened since, not on the length of the history.
-fn sync_blocks(list: &mut BlockList, current: &BlockList) {
-    trim_blocks(list, current);
-    list.extend(current.iter().skip(list.len()).cloned());
 }
 
 /// Makes `frames`, an older state of `current`, equal to it.

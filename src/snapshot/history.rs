@@ -36,22 +36,17 @@ pub struct History<'a> {
     from: u64,
     /// The tick after the last of them.
     end: u64,
-    /// The counters at the first of them, and at the last.
-    front: Counters,
+    /// The counters at the tick before the first of them, once a sample was taken from the front.
+    front: Option<Counters>,
+    /// The counters at the last of them.
     back: Counters,
     run: Option<&'a RunRecord>,
 }
 
 impl<'a> History<'a> {
-    /// The plugin's ticks from `from` to `newest`; `front` and `back` are the counters at these.
-    pub(super) const fn new(
-        rows: PluginRows<'a>,
-        from: u64,
-        newest: u64,
-        front: Counters,
-        back: Counters,
-    ) -> Self {
-        Self { rows, from, end: newest + 1, front, back, run: None }
+    /// The plugin's ticks from `from` to `newest`; `back` are the counters at the latter.
+    pub(super) const fn new(rows: PluginRows<'a>, from: u64, newest: u64, back: Counters) -> Self {
+        Self { rows, from, end: newest + 1, front: None, back, run: None }
     }
 }
 
@@ -63,18 +58,36 @@ impl<'a> Iterator for History<'a> {
             return None;
         }
         let packed = self.rows.packed(self.from);
-        let sample = self.rows.unpack(self.from, packed, self.front, &mut self.run)?;
+        let counters = match self.front {
+            Some(before) => before.plus(self.rows.increments(self.from, packed)),
+            None => self.back.minus(self.rows.counters_in(self.from + 1..self.end)),
+        };
+        let sample = self.rows.unpack(self.from, packed, counters, &mut self.run)?;
+        self.front = Some(counters);
         self.from += 1;
-        if self.from < self.end {
-            let increments = self.rows.increments(self.from, self.rows.packed(self.from));
-            self.front = self.front.plus(increments);
-        }
         Some(sample)
+    }
+
+    fn nth(&mut self, n: usize) -> Option<Self::Item> {
+        let target = self.from.saturating_add(n as u64).min(self.end);
+        if let Some(before) = self.front {
+            self.front = Some(before.plus(self.rows.counters_in(self.from..target)));
+        }
+        self.from = target;
+        self.next()
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
         let remaining = self.end.saturating_sub(self.from) as usize;
         (remaining, Some(remaining))
+    }
+
+    fn count(self) -> usize {
+        self.len()
+    }
+
+    fn last(mut self) -> Option<Self::Item> {
+        self.next_back()
     }
 }
 
@@ -89,6 +102,13 @@ impl DoubleEndedIterator for History<'_> {
         self.end = last;
         self.back = self.back.minus(self.rows.increments(last, packed));
         Some(sample)
+    }
+
+    fn nth_back(&mut self, n: usize) -> Option<Self::Item> {
+        let end = self.end.saturating_sub(n as u64).max(self.from);
+        self.back = self.back.minus(self.rows.counters_in(end..self.end));
+        self.end = end;
+        self.next_back()
     }
 }
 

@@ -54,8 +54,8 @@ impl SnapshotInner {
     }
 
     /// The time of the newest tick; of the start, before the first.
-    pub(crate) fn sampled_at(&self) -> &TimePoint {
-        self.timeline.at(self.timeline.newest).unwrap_or(&self.info.started)
+    pub(crate) fn sampled_at(&self) -> TimePoint {
+        self.timeline.at(self.timeline.newest).unwrap_or(self.info.started)
     }
 
     /// The counters of a plugin at the newest tick, if it was registered by then.
@@ -70,7 +70,7 @@ impl SnapshotInner {
     /// machine was suspended, so that the oldest sample is older. `None`: before the clock's origin.
     pub(crate) fn history_start(&self) -> Option<MonoNanos> {
         let configured = self.sampled_at().mono.checked_sub(self.info.history_duration)?;
-        let oldest = self.timeline.at(self.timeline.oldest).map(|at| at.mono);
+        let oldest = self.timeline.mono(self.timeline.oldest);
         Some(oldest.map_or(configured, |oldest| oldest.min(configured)))
     }
 }

@@ -104,7 +104,7 @@ mod tests {
         let started =
             TimePoint { mono: MonoNanos(0), wall: SystemTime::UNIX_EPOCH, boot: Duration::ZERO };
         let second = Duration::from_secs(1);
-        let mut writer = HistoryWriter::new(10);
+        let mut writer = HistoryWriter::new(10, Duration::from_secs(5));
         let mut pending = writer.begin_tick(started.after(second), 1);
         let (frame, newest) = pending.parts();
         let state = PluginState::Stopped;

@@ -1,5 +1,7 @@
 //! One plugin's stored samples in a snapshot: the common ground of views and histories.
 
+use std::ops::Range;
+
 use crate::history::frame::TickTotals;
 use crate::history::metric::Metric;
 use crate::history::packed::{PackedSample, RUN_KEY_MASK, run_key};
@@ -94,14 +96,25 @@ impl<'a> PluginRows<'a> {
 
     /// The sum of a counter's increments in the ticks after `tick`.
     pub(super) fn increments_after(&self, tick: u64, metric: Metric) -> u64 {
-        let mut sum = match metric {
-            Metric::Events if tick < self.inner.timeline.newest => self.unrecorded_events(),
-            _ => 0,
-        };
-        self.inner.timeline.column(self.record.slot, metric, tick + 1, |piece| {
-            sum += piece.iter().map(|&added| u64::from(added)).sum::<u64>();
-        });
-        sum
+        self.increments_in(tick + 1..self.inner.timeline.newest + 1, metric)
+    }
+
+    /// The sum of a counter's increments in these ticks.
+    fn increments_in(&self, ticks: Range<u64>, metric: Metric) -> u64 {
+        let has_newest = ticks.contains(&self.inner.timeline.newest);
+        let sum = self.inner.timeline.sum(self.record.slot, metric, ticks);
+        match metric {
+            Metric::Events if has_newest => sum + self.unrecorded_events(),
+            _ => sum,
+        }
+    }
+
+    /// The sums of the increments in these ticks.
+    pub(super) fn counters_in(&self, ticks: Range<u64>) -> Counters {
+        Counters {
+            events: self.increments_in(ticks.clone(), Metric::Events),
+            crashes: self.increments_in(ticks, Metric::Crashes),
+        }
     }
 
     /// Whether the process of `run` was suspended at `tick`: known of the newest tick only.

@@ -155,11 +155,12 @@ impl PluginView<'_> {
         let (rows, timeline) = (self.rows, &self.rows.inner.timeline);
         let record = rows.record;
         let from = self.first_tick(window.into());
-        let (Some(oldest), Some(newest)) = (timeline.at(from), timeline.at(timeline.newest)) else {
+        let (Some(oldest), Some(newest)) = (timeline.mono(from), timeline.mono(timeline.newest))
+        else {
             return Vec::new();
         };
         let mut groups = Groups(Vec::new());
-        for run in record.runs.since(oldest.mono).take_while(|run| run.began < newest.mono) {
+        for run in record.runs.since(oldest).take_while(|run| run.began < newest) {
             let group = groups.of(run);
             group.runs += 1;
             group.crashes += u64::from(run.counts_as_crash);

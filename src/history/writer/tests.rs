@@ -14,27 +14,40 @@ struct Harness {
 }
 
 impl Harness {
+    /// Of a tick a second: the history is shorter than an hour.
     fn new(max_samples: usize) -> Self {
-        let second = Duration::from_secs(1);
+        Self::with_poll_interval(max_samples, Duration::from_secs(1))
+    }
+
+    /// With an hour of 120 ticks, the shortest part of a history that is not packed.
+    fn packing(max_samples: usize) -> Self {
+        Self::with_poll_interval(max_samples, Duration::from_secs(30))
+    }
+
+    fn with_poll_interval(max_samples: usize, poll_interval: Duration) -> Self {
         let started =
             TimePoint { mono: MonoNanos(0), wall: SystemTime::UNIX_EPOCH, boot: Duration::ZERO };
         let info = CollectorInfo {
             started,
             started_instant: Instant::now(),
-            poll_interval: second,
-            history_duration: second * max_samples as u32,
+            poll_interval,
+            history_duration: poll_interval * max_samples as u32,
             process_trees: true,
             cpu_cores: 1,
             machine_memory: None,
         };
         let first = SnapshotInner::before_first_tick(info, CollectorStatus::Running);
-        Self { writer: HistoryWriter::new(max_samples), published: Arc::new(first), info }
+        Self {
+            writer: HistoryWriter::new(max_samples, poll_interval),
+            published: Arc::new(first),
+            info,
+        }
     }
 
     /// One tick of `slots` samples, whose CPU column holds the tick.
     fn tick(&mut self, slots: usize) {
         let tick = self.writer.tick() + 1;
-        let at = self.info.started.after(Duration::from_secs(tick));
+        let at = self.info.started.after(self.info.poll_interval * tick as u32);
         let mut pending = self.writer.begin_tick(at, slots);
         let (frame, newest) = pending.parts();
         let sample = PackedSample::from_columns(|metric| match metric {
@@ -79,7 +92,7 @@ fn assert_holds(snapshot: &Snapshot, samples: u64) {
         assert_eq!(timeline.tree(tick, 0).cpu(), Some(CpuShare(tick as u32 + more)));
     }
     let mut column = Vec::new();
-    timeline.tree_column(0, Metric::Cpu, timeline.oldest, |piece| column.extend_from_slice(piece));
+    timeline.values(0, Metric::Cpu, true, timeline.oldest..timeline.newest + 1, &mut column);
     let expected =
         (timeline.oldest..=timeline.newest).map(|tick| tick as u32 + u32::from(tick % 2 == 0));
     assert!(column.into_iter().eq(expected));
@@ -127,7 +140,7 @@ fn retired_values_without_readers_are_reused() {
             let timeline = &snapshot.0.timeline;
             addresses.insert(Arc::as_ptr(&timeline.blocks) as usize);
             addresses.insert(Arc::as_ptr(&snapshot.0.newest) as usize);
-            addresses.extend(timeline.blocks.iter().map(|block| Arc::as_ptr(block) as usize));
+            addresses.extend(timeline.blocks.raw.iter().map(|block| Arc::as_ptr(block) as usize));
             addresses.extend(timeline.frames.iter().map(|frame| Arc::as_ptr(frame) as usize));
         }
     }
@@ -144,7 +157,7 @@ fn reader_is_never_last_owner_of_old_snapshot() {
     }
     let held = harness.snapshot();
     let frames: Vec<_> = held.0.timeline.frames.iter().map(Arc::downgrade).collect();
-    let blocks: Vec<_> = held.0.timeline.blocks.iter().map(Arc::downgrade).collect();
+    let blocks: Vec<_> = held.0.timeline.blocks.raw.iter().map(Arc::downgrade).collect();
     for _ in 0..50 {
         harness.tick(1);
     }
@@ -190,4 +203,128 @@ fn unused_room_of_frames_is_released() {
     let snapshot = harness.snapshot();
     let room = snapshot.0.timeline.frames.iter().map(|frame| frame.samples.capacity());
     assert!(room.max().unwrap_or(0) < 100);
+}
+
+#[test]
+fn packed_history_holds_newest_samples() {
+    // Lengths around those of blocks, and the shortest ones that are packed and that are not.
+    for samples in [240, 359, 360, 361, 389, 390, 400, 480, 481, 599, 700] {
+        let mut harness = Harness::packing(samples);
+        for _ in 0..samples + 4 * PACKED_TICKS + 7 {
+            harness.tick(2);
+            let tick = harness.writer.tick();
+            // Every tick where something changes, and some of the others.
+            if tick % 30 < 2 || tick % 7 == 0 {
+                assert_holds(&harness.snapshot(), samples as u64);
+            }
+        }
+        let packed = harness.snapshot().0.timeline.blocks.packed.len();
+        assert_eq!(packed > 0, samples >= 360, "{packed} packed blocks of {samples} samples");
+    }
+}
+
+#[test]
+fn newest_hour_is_not_packed() {
+    let mut harness = Harness::packing(600);
+    for _ in 0..2_000 {
+        harness.tick(3);
+        let snapshot = harness.snapshot();
+        let Timeline { blocks, newest, .. } = &snapshot.0.timeline;
+        let packed = blocks.packed.back().map_or(0, |block| block.end());
+        assert!(packed <= newest + 1 - 120.min(*newest), "{packed} at {newest}");
+        // Two packed blocks are due in twice their ticks, and each is ready before the next is due.
+        let raw = blocks.raw.len();
+        assert!(raw <= 4 + PACKED_BLOCKS + 3, "{raw} blocks at {newest}");
+        assert!(blocks.packed.len() <= 600 / PACKED_TICKS, "at {newest}");
+    }
+}
+
+/// Slots are added and removed at any tick, also while blocks with them are being packed.
+#[test]
+fn packed_blocks_follow_number_of_slots() {
+    let mut harness = Harness::packing(700);
+    let slots_at = |tick: u64| match tick / 100 % 5 {
+        0 => 1,
+        1 => 200,
+        2 => 3 + (tick % 50) as usize,
+        3 => 2,
+        _ => 90,
+    };
+    for _ in 0..2_000 {
+        harness.tick(slots_at(harness.writer.tick() + 1));
+        let tick = harness.writer.tick();
+        if tick.is_multiple_of(40) {
+            let snapshot = harness.snapshot();
+            assert_holds(&snapshot, 700);
+            let timeline = &snapshot.0.timeline;
+            for tick in timeline.oldest..=timeline.newest {
+                let slots = slots_at(tick) as u32;
+                let has = |slot| timeline.sample(tick, slot) != PackedSample::MISSING;
+                assert!(has(slots - 1) && !has(slots) && !has(slots + 100), "tick {tick}");
+            }
+        }
+    }
+}
+
+#[test]
+fn held_snapshot_is_unchanged_by_packing() {
+    let mut harness = Harness::packing(500);
+    for _ in 0..310 {
+        harness.tick(70);
+    }
+    // Before a block is packed, while one is, and after.
+    let held: Vec<_> = (0..200)
+        .map(|_| {
+            harness.tick(70);
+            harness.snapshot()
+        })
+        .collect();
+    for _ in 0..1_500 {
+        harness.tick(70);
+    }
+    for snapshot in held {
+        assert_holds(&snapshot, 500);
+    }
+}
+
+#[test]
+fn packed_blocks_without_readers_are_reused() {
+    let mut harness = Harness::packing(600);
+    let mut addresses = std::collections::HashSet::new();
+    for tick in 0..6_000 {
+        harness.tick(2);
+        if tick >= 1_500 {
+            let snapshot = harness.snapshot();
+            let BlockList { packed, raw } = &*snapshot.0.timeline.blocks;
+            addresses.extend(packed.iter().map(|block| Arc::as_ptr(block) as usize));
+            addresses.extend(raw.iter().map(|block| Arc::as_ptr(block) as usize));
+        }
+    }
+    // At most five packed blocks at once and one being packed; at most eleven others, and four that
+    // wait to be filled.
+    assert!(addresses.len() <= 6 + 15, "{}", addresses.len());
+}
+
+#[test]
+fn reader_is_never_last_owner_of_packed_block() {
+    let mut harness = Harness::packing(400);
+    for _ in 0..900 {
+        harness.tick(1);
+    }
+    let held = harness.snapshot();
+    let packed: Vec<_> = held.0.timeline.blocks.packed.iter().map(Arc::downgrade).collect();
+    let raw: Vec<_> = held.0.timeline.blocks.raw.iter().map(Arc::downgrade).collect();
+    for _ in 0..350 {
+        harness.tick(1);
+    }
+    drop(held);
+    assert!(!packed.is_empty() && packed.iter().all(|block| block.strong_count() > 0));
+    assert!(raw.iter().all(|block| block.strong_count() > 0));
+    // The sampler frees what it does not need.
+    for _ in 0..100 {
+        harness.tick(1);
+    }
+    let RecyclePools { blocks, packed, .. } = &harness.writer.pools;
+    let (blocks, packed) = (blocks.len(), packed.len());
+    assert!(blocks <= 2 * PACKED_BLOCKS && packed <= 1, "{blocks} blocks, {packed} packed");
 }

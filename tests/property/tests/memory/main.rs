@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use dhat::HeapStats;
 use plugmeter::testing::{Observed, Simulation, Usage};
-use plugmeter::{Config, Window};
+use plugmeter::{Config, Plugin, Window};
 
 #[global_allocator]
 static ALLOC: dhat::Alloc = dhat::Alloc;
@@ -14,6 +14,8 @@ const PLUGINS: usize = 1_000;
 const POLL: Duration = Duration::from_secs(5);
 /// Samples in an hour.
 const HOUR: usize = 720;
+/// Samples in a day.
+const DAY: usize = 24 * HOUR;
 
 struct Bench {
     sim: Simulation,
@@ -25,13 +27,17 @@ struct Bench {
 impl Bench {
     /// A simulation of `plugins` plugins with a full hour of history.
     fn full(plugins: usize, trees: u32) -> Self {
-        let config = Config::default().poll_interval(POLL).history_duration(POLL * HOUR as u32);
+        Self::of_samples(HOUR, plugins, trees)
+    }
+
+    fn of_samples(samples: usize, plugins: usize, trees: u32) -> Self {
+        let config = Config::default().poll_interval(POLL).history_duration(POLL * samples as u32);
         let sim = Simulation::new(config).unwrap();
         for i in 0..plugins {
             sim.register(&format!("plugin {i}")).unwrap().started(i as u32 + 1, "1.0");
         }
         let mut bench = Self { sim, ticks: 0, trees };
-        bench.ticks(HOUR + 100);
+        bench.ticks(samples + 100);
         bench
     }
 
@@ -50,6 +56,94 @@ impl Bench {
             });
         }
     }
+}
+
+/// Plugins of three kinds, in equal parts: busy, bursty and idle.
+struct Mixed {
+    sim: Simulation,
+    plugins: Vec<Plugin>,
+    cpu_times: Vec<Duration>,
+    ticks: u64,
+}
+
+impl Mixed {
+    /// A simulation with a full day of history.
+    fn of_a_day(plugins: usize) -> Self {
+        let config = Config::default().poll_interval(POLL).history_duration(POLL * DAY as u32);
+        let sim = Simulation::new(config).unwrap();
+        let plugin = |i: usize| {
+            let plugin = sim.register(&format!("plugin {i}")).unwrap();
+            plugin.started(i as u32 + 1, "1.0");
+            plugin
+        };
+        let all = (0..plugins).map(plugin).collect();
+        let cpu_times = vec![Duration::ZERO; plugins];
+        let mut mixed = Self { sim, plugins: all, cpu_times, ticks: 0 };
+        // Two hours more, so that packed blocks have been reused.
+        mixed.ticks(DAY + 2 * HOUR);
+        mixed
+    }
+
+    fn ticks(&mut self, ticks: usize) {
+        for _ in 0..ticks {
+            self.ticks += 1;
+            let is_burst = self.ticks % 120 < 12;
+            let random = |i: usize| (self.ticks as u32).wrapping_mul(7_919).wrapping_add(i as u32);
+            let random = |i: usize| u64::from(random(i).wrapping_mul(2_654_435_761) >> 8);
+            let usage = |i: usize| match (i % 3, is_burst) {
+                // CPU up to 60 %.
+                (0, _) => (random(i) % 3_000_000, 50_000 + random(i) % 20_000, random(i) % 200),
+                (1, true) => (random(i) % 1_500_000, 30_000 + random(i) % 9_000, random(i) % 20),
+                (1, false) => (random(i) % 10_000, 30_000 + random(i) % 50, 0),
+                (_, _) => (1_000, 12_000, 0),
+            };
+            for (i, (plugin, cpu_time)) in self.plugins.iter().zip(&mut self.cpu_times).enumerate()
+            {
+                let (micros, _, events) = usage(i);
+                *cpu_time += Duration::from_micros(micros);
+                plugin.events().add(events);
+            }
+            self.sim.tick(|pid| {
+                let i = pid as usize - 1;
+                let (_, kib, _) = usage(i);
+                Usage { cpu_time: self.cpu_times[i], memory_bytes: kib * 1_024 }
+            });
+        }
+    }
+}
+
+/// A day, of which all but the newest hour is packed.
+fn day_is_packed_and_reused() {
+    let before = live_bytes();
+    let ten = Mixed::of_a_day(10);
+    let kib = (live_bytes() - before) / 1_024;
+    eprintln!("{kib} KiB for a day of ten plugins");
+    assert!(kib < 1_024, "{kib} KiB for a day of ten plugins");
+    drop(ten);
+
+    let before = live_bytes();
+    let mut day = Mixed::of_a_day(PLUGINS);
+    let full = live_bytes() - before;
+    let per_sample = full as f64 / (PLUGINS * DAY) as f64;
+    eprintln!("{per_sample:.2} bytes per sample of a day, {} MB", full / 1_000_000);
+    assert!(per_sample <= 5.0, "{per_sample:.2} bytes a sample of a day");
+
+    // Packing reuses the blocks that have left the day: three of them in these ticks.
+    let blocks = HeapStats::get().total_blocks;
+    day.ticks(360);
+    assert_eq!(HeapStats::get().total_blocks - blocks, 0, "allocations while packing");
+
+    // A reader that holds a snapshot for an hour and drops it.
+    let snapshot = day.sim.snapshot();
+    let view = snapshot.plugin("plugin 7").unwrap();
+    assert_eq!(view.aggregates(Window::All).unwrap().sample_count, DAY);
+    day.ticks(HOUR);
+    let held = live_bytes();
+    drop(snapshot);
+    let freed = held - live_bytes();
+    assert!(freed < 64 * 1_024, "{freed} bytes");
+    day.ticks(HOUR / 2);
+    assert_near(live_bytes() - before, full, "after a snapshot was held while blocks were packed");
 }
 
 fn live_bytes() -> usize {
@@ -129,6 +223,9 @@ fn memory_is_reused_and_bounded() {
     drop(leaked);
     bench.ticks(400);
     assert_near(live_bytes() - before, full, "after a thousand snapshots were held");
+    drop(bench);
+
+    day_is_packed_and_reused();
 }
 
 /// Within two percent, because lists keep their largest capacity.

@@ -20,7 +20,8 @@ use proptest::test_runner::{FileFailurePersistence, TestCaseError};
 
 use crate::harness::Harness;
 use crate::steps::{
-    HostReport, PIDS, Pid, PlannedReading, ReportKind, Step, WindowSpec, lengths, steps,
+    HostReport, PIDS, Pid, PlannedReading, ReportKind, Step, WindowSpec, lengths, packed_lengths,
+    packed_steps, steps,
 };
 
 type Checked = Result<(), TestCaseError>;
@@ -61,6 +62,19 @@ proptest! {
     fn queries_agree_with_oracle_over_many_runs(
         lengths in lengths(),
         steps in steps(12, 60),
+    ) {
+        run_steps(lengths, steps)?;
+    }
+}
+
+proptest! {
+    #![proptest_config(config(24))]
+
+    /// As `queries_agree_with_oracle`, with histories whose older part is packed.
+    #[test]
+    fn queries_agree_with_oracle_over_packed_blocks(
+        lengths in packed_lengths(),
+        steps in packed_steps(),
     ) {
         run_steps(lengths, steps)?;
     }

@@ -288,6 +288,26 @@ pub(crate) fn steps(reloads: u32, most: usize) -> impl Strategy<Value = Vec<Step
 }
 
 /// Poll interval and history duration.
+/// Intervals and lengths of histories whose older part is packed, or is just too short for it: an hour
+/// is at most 120 ticks.
+pub(crate) fn packed_lengths() -> impl Strategy<Value = (Duration, Duration)> {
+    let interval = select(vec![30, 31, 60, 86_400]).prop_map(Duration::from_secs);
+    let samples = select(vec![359_u32, 360, 361, 390, 419, 480]);
+    (interval, samples).prop_map(|(interval, samples)| (interval, interval * samples))
+}
+
+/// Ticks until blocks are packed, until some of these have left the history, or until one is being
+/// packed; with other steps before, in between, and after.
+pub(crate) fn packed_steps() -> impl Strategy<Value = Vec<Step>> {
+    let ticks = |count: std::ops::Range<u32>| {
+        (count, any::<u32>(), windows())
+            .prop_map(|(count, seed, windows)| vec![Step::Ticks { count, seed, windows }])
+    };
+    let some = || steps(1, 12);
+    let parts = (some(), ticks(150..330), some(), ticks(0..200), some(), ticks(0..150), some());
+    parts.prop_map(|(a, b, c, d, e, f, g)| [a, b, c, d, e, f, g].concat())
+}
+
 pub(crate) fn lengths() -> impl Strategy<Value = (Duration, Duration)> {
     let interval = select(vec![10, 500, 999, 1_000, 5_000, 7_000]).prop_map(Duration::from_millis);
     let samples = select(vec![1_u32, 2, 3, 10, 29, 30, 31, 60, 65, 95]);
