@@ -35,6 +35,32 @@ fn current(c: &mut Criterion) {
             samples.filter_map(|sample| sample.memory_bytes).sum::<u64>()
         });
     });
+    // A day is packed, except for its newest hour.
+    let day = Full::new(10, DAY);
+    let snapshot = day.sim.snapshot();
+    let view = snapshot.plugin("plugin-7").expect("it is registered");
+    group.bench_function(BenchmarkId::new("iterate", "day"), |b| {
+        b.iter(|| {
+            let samples = view.history(Window::All);
+            samples.filter_map(|sample| sample.memory_bytes).sum::<u64>()
+        });
+    });
+    group.bench_function(BenchmarkId::new("points", "day"), |b| {
+        b.iter(|| black_box(&view).points(Window::All, 541));
+    });
+    group.bench_function(BenchmarkId::new("newest 12", "day"), |b| {
+        b.iter(|| {
+            let samples = view.history(Window::All).rev().take(12);
+            samples.filter_map(|sample| sample.memory_bytes).sum::<u64>()
+        });
+    });
+    group.bench_function(BenchmarkId::new("newest 12, by skip", "day"), |b| {
+        b.iter(|| {
+            let samples = view.history(Window::All);
+            let older = samples.len() - 12;
+            samples.skip(older).filter_map(|sample| sample.memory_bytes).sum::<u64>()
+        });
+    });
     group.finish();
 }
 

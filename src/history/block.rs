@@ -154,13 +154,13 @@ impl Block {
         }
     }
 
-    /// The tree values of `slot` at the `k`th of the thirty ticks.
-    pub(crate) fn tree(&self, slot: u32, k: usize) -> TreeValues {
+    /// The tree values of `slot` at the `k`th of the thirty ticks; `sample` is its sample.
+    pub(crate) fn tree(&self, slot: u32, k: usize, sample: PackedSample) -> TreeValues {
         match self.tree_columns(slot) {
             Some(columns) => {
                 TreeValues::from_columns(|metric| columns[metric as usize * BLOCK_TICKS + k])
             }
-            None => TreeValues::of_root(self.sample(slot, k)),
+            None => TreeValues::of_root(sample),
         }
     }
 }
@@ -306,7 +306,8 @@ mod tests {
         );
         for (k, frame) in frames.iter().enumerate() {
             for slot in 0..5 {
-                assert_eq!(block.tree(slot, k), frame.tree(slot), "slot {slot}, tick {k}");
+                let tree = block.tree(slot, k, block.sample(slot, k));
+                assert_eq!(tree, frame.tree(slot), "slot {slot}, tick {k}");
                 for (metric, tree) in
                     [(Metric::Cpu, TreeMetric::Cpu), (Metric::Memory, TreeMetric::Memory)]
                 {
@@ -325,7 +326,7 @@ mod tests {
             block.fill(&frames);
             for (k, frame) in frames.iter().enumerate() {
                 for slot in 0..5 {
-                    assert_eq!(block.tree(slot, k), frame.tree(slot));
+                    assert_eq!(block.tree(slot, k, block.sample(slot, k)), frame.tree(slot));
                 }
             }
         }

@@ -73,7 +73,9 @@ impl PackedBlock {
         if sources.iter().any(|source| source.has_tree(slot)) {
             let mut columns = [[0; PACKED_TICKS]; TreeMetric::COUNT];
             for k in 0..PACKED_TICKS {
-                let values = sources[k / BLOCK_TICKS].tree(slot, k % BLOCK_TICKS);
+                let (source, k_in_source) = (sources[k / BLOCK_TICKS], k % BLOCK_TICKS);
+                let sample = source.sample(slot, k_in_source);
+                let values = source.tree(slot, k_in_source, sample);
                 for (column, &value) in columns.iter_mut().zip(values.columns()) {
                     column[k] = value;
                 }
@@ -159,14 +161,14 @@ impl PackedBlock {
         }
     }
 
-    /// The tree values of `slot` at the `k`th tick.
-    pub(crate) fn tree(&self, slot: u32, k: usize) -> TreeValues {
+    /// The tree values of `slot` at the `k`th tick; `sample` is its sample.
+    pub(crate) fn tree(&self, slot: u32, k: usize, sample: PackedSample) -> TreeValues {
         match self.tree_columns(slot) {
             Some(columns) => {
                 let values = columns.values(k, PACKED_TICKS, &self.data);
                 TreeValues::from_columns(|metric| values[metric as usize])
             }
-            None => TreeValues::of_root(self.sample(slot, k)),
+            None => TreeValues::of_root(sample),
         }
     }
 }
@@ -291,7 +293,8 @@ mod tests {
             for slot in 0..slots + 2 {
                 let sample = block.sample(slot, position);
                 assert_eq!(packed.sample(slot, k), sample, "slot {slot} at {k}");
-                assert_eq!(packed.tree(slot, k), block.tree(slot, position), "slot {slot} at {k}");
+                let tree = block.tree(slot, position, sample);
+                assert_eq!(packed.tree(slot, k, sample), tree, "slot {slot} at {k}");
             }
         }
         for slot in 0..slots {
@@ -306,7 +309,9 @@ mod tests {
                 packed.tree_column(slot, metric).unwrap().decode(0..PACKED_TICKS, &mut column);
                 for (k, &value) in column.iter().enumerate() {
                     let expected = match TreeMetric::of(metric) {
-                        Some(tree) if has_tree => packed.tree(slot, k).get(tree),
+                        Some(tree) if has_tree => {
+                            packed.tree(slot, k, packed.sample(slot, k)).get(tree)
+                        }
                         Some(_) | None => packed.sample(slot, k).get(metric),
                     };
                     assert_eq!(value, expected);

@@ -49,10 +49,16 @@ impl Offsets {
     }
 
     fn get(&self, k: usize, data: &[u8]) -> i128 {
-        let start = self.start + k * self.width;
-        let mut code = [0; size_of::<u128>()];
-        code[..self.width].copy_from_slice(&data[start..start + self.width]);
-        self.base.wrapping_add(u128::from_le_bytes(code) as i128)
+        let codes = &data[self.start..];
+        let code = match self.width {
+            0 => 0,
+            1 => u128::from(codes[k]),
+            2 => u128::from(u16::from_le_bytes(codes.as_chunks().0[k])),
+            4 => u128::from(u32::from_le_bytes(codes.as_chunks().0[k])),
+            8 => u128::from(u64::from_le_bytes(codes.as_chunks().0[k])),
+            _ => u128::from_le_bytes(codes.as_chunks().0[k]),
+        };
+        self.base.wrapping_add(code as i128)
     }
 }
 
@@ -156,7 +162,11 @@ fn boot_nanos(boot: Duration) -> i128 {
 }
 
 fn duration_of(nanos: u128) -> Duration {
-    Duration::new((nanos / NANOS) as u64, (nanos % NANOS) as u32)
+    match u64::try_from(nanos) {
+        Ok(nanos) => Duration::from_nanos(nanos),
+        // From 584 years on: a slow division.
+        Err(_) => Duration::new((nanos / NANOS) as u64, (nanos % NANOS) as u32),
+    }
 }
 
 #[cfg(test)]

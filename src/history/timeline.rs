@@ -55,6 +55,15 @@ impl SamplePiece<'_> {
     }
 }
 
+/// What is stored of one plugin at one tick.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Row {
+    pub at: TimePoint,
+    /// Missing where the tick is older than the slot.
+    pub sample: PackedSample,
+    pub tree: TreeValues,
+}
+
 /// Where the samples of a tick are stored.
 enum Location<'a> {
     Packed(&'a PackedBlock, usize),
@@ -114,14 +123,22 @@ impl Timeline {
         }
     }
 
-    /// The tree values of `slot` at `tick`.
-    pub(crate) fn tree(&self, tick: u64, slot: u32) -> TreeValues {
-        match self.locate(tick) {
-            Some(Location::Packed(block, k)) => block.tree(slot, k),
-            Some(Location::Block(block, k)) => block.tree(slot, k),
-            Some(Location::Frame(frame)) => frame.tree(slot),
-            None => TreeValues::of_root(PackedSample::MISSING),
-        }
+    /// What is stored of `slot` at `tick`.
+    #[inline]
+    pub(crate) fn row(&self, tick: u64, slot: u32) -> Option<Row> {
+        Some(match self.locate(tick)? {
+            Location::Packed(block, k) => {
+                let sample = block.sample(slot, k);
+                Row { at: block.at(k), sample, tree: block.tree(slot, k, sample) }
+            }
+            Location::Block(block, k) => {
+                let sample = block.sample(slot, k);
+                Row { at: block.at[k], sample, tree: block.tree(slot, k, sample) }
+            }
+            Location::Frame(frame) => {
+                Row { at: frame.at, sample: frame.sample(slot), tree: frame.tree(slot) }
+            }
+        })
     }
 
     /// Whether the tree of `slot` may have other values than its root at a tick from `from` on. If
@@ -377,7 +394,9 @@ mod tests {
             for tick in timeline.oldest..=timeline.newest {
                 assert_eq!(timeline.sample(tick, 0), sample_at(tick));
                 let tree = if tick.is_multiple_of(3) { 2 * tick } else { tick };
-                assert_eq!(timeline.tree(tick, 0).get(TreeMetric::Cpu), tree as u32);
+                let row = timeline.row(tick, 0).unwrap();
+                assert_eq!(row.tree.get(TreeMetric::Cpu), tree as u32);
+                assert_eq!((row.sample, row.at), (sample_at(tick), timeline.at(tick).unwrap()));
                 let at = timeline.at(tick).unwrap();
                 assert_eq!(at.mono, MonoNanos(tick * 1_000_000_000));
                 assert_eq!(at.boot, Duration::from_secs(tick));
@@ -392,12 +411,13 @@ mod tests {
                     "tick {tick}"
                 );
                 assert_eq!(timeline.sample(tick, 0), PackedSample::MISSING);
-                assert_eq!(timeline.tree(tick, 0), TreeValues::of_root(PackedSample::MISSING));
+                assert!(timeline.row(tick, 0).is_none());
             }
         }
     }
 
     #[test]
+    #[cfg_attr(all(miri, not(plugmeter_slow)), ignore = "takes minutes in Miri")]
     fn columns_of_any_ticks_are_those_of_samples() {
         for (packed, blocks, frames) in SHAPES {
             let timeline = timeline(packed, blocks, frames);
@@ -427,6 +447,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(all(miri, not(plugmeter_slow)), ignore = "takes minutes in Miri")]
     fn pieces_are_consecutive_samples() {
         for (packed, blocks, frames) in SHAPES {
             let timeline = timeline(packed, blocks, frames);
@@ -436,7 +457,8 @@ mod tests {
                     for (i, &at) in piece.at.iter().enumerate() {
                         assert_eq!(at, timeline.mono(tick).unwrap());
                         let sample = sample_at(tick);
-                        assert_eq!(piece.cpu[i], timeline.tree(tick, 0).get(TreeMetric::Cpu));
+                        let row = timeline.row(tick, 0).unwrap();
+                        assert_eq!(piece.cpu[i], row.tree.get(TreeMetric::Cpu));
                         assert_eq!(piece.events[i], sample.get(Metric::Events));
                         assert_eq!(piece.runs[i], sample.get(Metric::RunAndState));
                         tick += 1;

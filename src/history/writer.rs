@@ -140,7 +140,8 @@ impl HistoryWriter {
         let (sample, tree) = match (self.frames.last(), self.blocks.raw.back()) {
             (Some(frame), _) => (frame.sample(slot), frame.tree(slot)),
             (None, Some(block)) => {
-                (block.sample(slot, BLOCK_TICKS - 1), block.tree(slot, BLOCK_TICKS - 1))
+                let sample = block.sample(slot, BLOCK_TICKS - 1);
+                (sample, block.tree(slot, BLOCK_TICKS - 1, sample))
             }
             (None, None) => return None,
         };

@@ -9,9 +9,22 @@ use plugmeter::testing::{Observed, Simulation, Usage};
 use plugmeter::{Config, Plugin, PluginState, Reader, Snapshot, Window};
 use plugmeter_test_support::SetOnDrop;
 
-use crate::{Deadline, MIN_COLLISIONS, POLL, SAMPLES};
+use crate::{Deadline, MIN_COLLISIONS};
 
 const PLUGINS: usize = 12;
+
+/// The length of a history.
+#[derive(Clone, Copy)]
+struct Length {
+    poll_interval: Duration,
+    samples: u32,
+}
+
+/// Two and a half blocks, so that the window turns over all the time.
+const SHORT: Length = Length { poll_interval: Duration::from_secs(1), samples: 75 };
+
+/// Three times an hour, so that two thirds are packed.
+const PACKED: Length = Length { poll_interval: Duration::from_secs(30), samples: 370 };
 
 /// Usage of a process after `tick` ticks. Encodes the tick and the plugin in each value.
 fn usage(tick: u64, pid: u32) -> Usage {
@@ -29,8 +42,9 @@ struct Writer {
 }
 
 impl Writer {
-    fn new() -> Self {
-        let config = Config::default().poll_interval(POLL).history_duration(POLL * SAMPLES);
+    fn new(Length { poll_interval, samples }: Length) -> Self {
+        let config = Config::default().poll_interval(poll_interval);
+        let config = config.history_duration(poll_interval * samples);
         let mut writer =
             Self { sim: Simulation::new(config).unwrap(), plugins: Vec::new(), tick: 0 };
         for i in 0..PLUGINS {
@@ -77,7 +91,7 @@ impl Writer {
 }
 
 /// Checks every invariant of a snapshot and returns a checksum of its values.
-fn check(snapshot: &Snapshot) -> u64 {
+fn check(snapshot: &Snapshot, samples: u32) -> u64 {
     let tick = snapshot.tick();
     let system = snapshot.system();
     assert_eq!(snapshot.sampler().ticks, tick);
@@ -92,7 +106,7 @@ fn check(snapshot: &Snapshot) -> u64 {
 
         let history = view.history(Window::All);
         let len = history.len() as u64;
-        assert!(len <= u64::from(SAMPLES));
+        assert!(len <= u64::from(samples));
         for (age, sample) in history.rev().enumerate() {
             let tick_of_sample = tick - age as u64;
             // Every tick since the registration has counted one event.
@@ -128,7 +142,7 @@ struct Tally {
 }
 
 /// Loads and checks snapshots until `done` is set; holds some of them for a while.
-fn read(reader: &Reader, done: &AtomicBool, tally: &Tally) {
+fn read(reader: &Reader, samples: u32, done: &AtomicBool, tally: &Tally) {
     let (mut tick, mut revision) = (0, 0);
     let mut held: Option<(Snapshot, u64)> = None;
     while !done.load(Ordering::Relaxed) {
@@ -138,14 +152,14 @@ fn read(reader: &Reader, done: &AtomicBool, tally: &Tally) {
             "the tick or the revision decreased"
         );
         (tick, revision) = (snapshot.tick(), snapshot.revision());
-        let sum = check(&snapshot);
+        let sum = check(&snapshot, samples);
         tally.checked.fetch_add(1, Ordering::Relaxed);
         // The writer has published during the check.
         let collided = reader.snapshot().revision() != revision;
         tally.collisions.fetch_add(u64::from(collided), Ordering::Relaxed);
         match &held {
-            Some((old, sum)) if tick > old.tick() + 2 * u64::from(SAMPLES) => {
-                assert_eq!(check(old), *sum, "a held snapshot has changed");
+            Some((old, sum)) if tick > old.tick() + 2 * u64::from(samples) => {
+                assert_eq!(check(old, samples), *sum, "a held snapshot has changed");
                 tally.held.fetch_add(1, Ordering::Relaxed);
                 held = None;
             }
@@ -159,8 +173,18 @@ fn read(reader: &Reader, done: &AtomicBool, tally: &Tally) {
 /// before.
 #[test]
 fn snapshots_are_consistent_and_monotonic() {
+    read_while_writing(SHORT);
+}
+
+/// The same while the older part of the history is packed.
+#[test]
+fn packed_snapshots_are_consistent_and_monotonic() {
+    read_while_writing(PACKED);
+}
+
+fn read_while_writing(length: Length) {
     const MIN_HELD: u64 = 11;
-    let (mut writer, done, tally) = (Writer::new(), AtomicBool::new(false), Tally::default());
+    let (mut writer, done, tally) = (Writer::new(length), AtomicBool::new(false), Tally::default());
     let count = |count: &AtomicU64| count.load(Ordering::Relaxed);
     let is_open = |deadline: &Deadline| {
         deadline.is_open(count(&tally.collisions), count(&tally.held) < MIN_HELD)
@@ -172,7 +196,7 @@ fn snapshots_are_consistent_and_monotonic() {
             let (done, tally) = (&done, &tally);
             scope.spawn(move || {
                 let _set_done = SetOnDrop(done);
-                read(&reader, done, tally);
+                read(&reader, length.samples, done, tally);
             });
         }
         // Also if this thread panics: the readers must end.

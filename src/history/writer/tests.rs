@@ -89,7 +89,8 @@ fn assert_holds(snapshot: &Snapshot, samples: u64) {
     for tick in timeline.oldest..=timeline.newest {
         assert_eq!(timeline.sample(tick, 0).get(Metric::Cpu), tick as u32, "{timeline:?}");
         let more = u32::from(tick % 2 == 0);
-        assert_eq!(timeline.tree(tick, 0).cpu(), Some(CpuShare(tick as u32 + more)));
+        let tree = timeline.row(tick, 0).unwrap().tree;
+        assert_eq!(tree.cpu(), Some(CpuShare(tick as u32 + more)));
     }
     let mut column = Vec::new();
     timeline.values(0, Metric::Cpu, true, timeline.oldest..timeline.newest + 1, &mut column);
@@ -206,6 +207,7 @@ fn unused_room_of_frames_is_released() {
 }
 
 #[test]
+#[cfg_attr(all(miri, not(plugmeter_slow)), ignore = "takes minutes in Miri")]
 fn packed_history_holds_newest_samples() {
     // Lengths around those of blocks, and the shortest ones that are packed and that are not.
     for samples in [240, 359, 360, 361, 389, 390, 400, 480, 481, 599, 700] {
@@ -214,7 +216,7 @@ fn packed_history_holds_newest_samples() {
             harness.tick(2);
             let tick = harness.writer.tick();
             // Every tick where something changes, and some of the others.
-            if tick % 30 < 2 || tick % 7 == 0 {
+            if tick % 30 < 2 || tick.is_multiple_of(7) {
                 assert_holds(&harness.snapshot(), samples as u64);
             }
         }
@@ -224,6 +226,7 @@ fn packed_history_holds_newest_samples() {
 }
 
 #[test]
+#[cfg_attr(all(miri, not(plugmeter_slow)), ignore = "takes minutes in Miri")]
 fn newest_hour_is_not_packed() {
     let mut harness = Harness::packing(600);
     for _ in 0..2_000 {
@@ -241,6 +244,7 @@ fn newest_hour_is_not_packed() {
 
 /// Slots are added and removed at any tick, also while blocks with them are being packed.
 #[test]
+#[cfg_attr(all(miri, not(plugmeter_slow)), ignore = "takes minutes in Miri")]
 fn packed_blocks_follow_number_of_slots() {
     let mut harness = Harness::packing(700);
     let slots_at = |tick: u64| match tick / 100 % 5 {
@@ -267,6 +271,7 @@ fn packed_blocks_follow_number_of_slots() {
 }
 
 #[test]
+#[cfg_attr(all(miri, not(plugmeter_slow)), ignore = "takes minutes in Miri")]
 fn held_snapshot_is_unchanged_by_packing() {
     let mut harness = Harness::packing(500);
     for _ in 0..310 {
@@ -288,6 +293,7 @@ fn held_snapshot_is_unchanged_by_packing() {
 }
 
 #[test]
+#[cfg_attr(all(miri, not(plugmeter_slow)), ignore = "takes minutes in Miri")]
 fn packed_blocks_without_readers_are_reused() {
     let mut harness = Harness::packing(600);
     let mut addresses = std::collections::HashSet::new();
@@ -306,6 +312,7 @@ fn packed_blocks_without_readers_are_reused() {
 }
 
 #[test]
+#[cfg_attr(all(miri, not(plugmeter_slow)), ignore = "takes minutes in Miri")]
 fn reader_is_never_last_owner_of_packed_block() {
     let mut harness = Harness::packing(400);
     for _ in 0..900 {
