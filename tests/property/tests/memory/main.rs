@@ -87,10 +87,11 @@ impl Mixed {
     fn ticks(&mut self, ticks: usize) {
         for _ in 0..ticks {
             self.ticks += 1;
-            let is_burst = self.ticks % 120 < 12;
+            // A minute in each half hour, of another plugin in each tick.
+            let is_burst = |i: usize| (self.ticks + 17 * i as u64) % 360 < 12;
             let random = |i: usize| (self.ticks as u32).wrapping_mul(7_919).wrapping_add(i as u32);
             let random = |i: usize| u64::from(random(i).wrapping_mul(2_654_435_761) >> 8);
-            let usage = |i: usize| match (i % 3, is_burst) {
+            let usage = |i: usize| match (i % 3, is_burst(i)) {
                 // CPU up to 60 %.
                 (0, _) => (random(i) % 3_000_000, 50_000 + random(i) % 20_000, random(i) % 200),
                 (1, true) => (random(i) % 1_500_000, 30_000 + random(i) % 9_000, random(i) % 20),

@@ -153,12 +153,33 @@ pub(crate) fn iteration_agrees(
     let met: Vec<_> = met.map(|sample| sample.timestamp).collect();
     prop_assert_eq!(&met, &moments);
 
+    let fields = |found: Option<Sample<'_>>| found.map(|found| sample(view, found)).transpose();
     for nth in [0, 1, moments.len() / 2, moments.len()] {
-        let skipped = view.history(window).nth(nth).map(|sample| sample.timestamp);
-        prop_assert_eq!(skipped, moments.get(nth).copied());
-        let from_end = moments.len().checked_sub(1 + nth).map(|index| moments[index]);
-        let skipped = view.history(window).nth_back(nth).map(|sample| sample.timestamp);
-        prop_assert_eq!(skipped, from_end);
+        let skipped = fields(view.history(window).nth(nth))?;
+        prop_assert_eq!(skipped.as_ref(), expected.get(nth));
+        let from_end = expected.len().checked_sub(1 + nth).map(|index| &expected[index]);
+        let skipped = fields(view.history(window).nth_back(nth))?;
+        prop_assert_eq!(skipped.as_ref(), from_end);
+    }
+    let newest = fields(view.history(window).last())?;
+    prop_assert_eq!(newest.as_ref(), expected.last());
+    prop_assert_eq!(view.history(window).count(), expected.len());
+
+    // Jumps of different lengths from both ends.
+    let (mut history, mut rest) = (view.history(window), expected);
+    for nth in [0, 2, 29, 0, 61, 1, 130].into_iter().cycle() {
+        let jumped = fields(history.nth(nth))?;
+        prop_assert_eq!(jumped.as_ref(), rest.get(nth));
+        rest = rest.get(nth + 1..).unwrap_or(&[]);
+        let back = nth / 2;
+        let jumped = fields(history.nth_back(back))?;
+        let at = rest.len().checked_sub(1 + back);
+        prop_assert_eq!(jumped.as_ref(), at.map(|at| &rest[at]));
+        rest = &rest[..at.unwrap_or(0)];
+        prop_assert_eq!(history.len(), rest.len());
+        if rest.is_empty() {
+            break;
+        }
     }
     Ok(())
 }
