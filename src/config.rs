@@ -87,11 +87,12 @@ impl Config {
     /// How long samples are kept: one to 1,048,576 poll intervals. That is
     /// `floor(history_duration / poll_interval)` samples of each plugin.
     ///
-    /// A sample of the newest hour takes about 24 bytes; of the newest 120 to 360 ticks where an hour has
-    /// fewer. Older samples are packed, and take as much as their values vary: in 120 ticks a
-    /// plugin's CPU, memory and events each need 0, 1, 2 or 4 bytes a sample. So a day at a poll
-    /// interval of 5 s takes about 20 kB of a plugin that is idle and 100 kB of one whose values
-    /// change with each sample.
+    /// A sample of the newest hour takes about 24 bytes. Older ones are packed without loss: in each 120
+    /// ticks, CPU, memory and events of a plugin take 0, 1, 2 or 4 bytes a sample each, as much as they
+    /// vary. So a day at a poll interval of 5 s takes about 20 kB of a plugin that is idle, and 110 kB of
+    /// one whose values change with each sample. Where 120 ticks take longer than an hour, the newest
+    /// 120 samples are not packed; and a history is not packed at all unless it has 240 samples more
+    /// than an hour or these 120.
     pub const fn history_duration(mut self, length: Duration) -> Self {
         self.history_duration = length;
         self

@@ -3,8 +3,6 @@
 //! A value of a block has four bytes; here it has as many as its distance from the smallest one in its
 //! column needs, often none or one. Nothing is rounded: the same values are read from both.
 
-use std::ops::Range;
-
 use super::block::{BLOCK_TICKS, Block};
 use super::byte_column::{ByteColumn, ByteColumns};
 use super::metric::Metric;
@@ -33,29 +31,65 @@ pub(crate) struct PackedBlock {
     trees: Vec<ByteColumns<{ TreeMetric::COUNT }>>,
     /// The codes of all columns, and of the times.
     data: Vec<u8>,
+    /// What is packed next.
+    next: Step,
+}
+
+/// A part of a block that is packed in one piece.
+#[derive(Clone, Copy, Debug, Default)]
+enum Step {
+    /// The times on one clock.
+    #[default]
+    Mono,
+    Wall,
+    Boot,
+    /// One slot after the other.
+    Slots,
 }
 
 /// The blocks that are packed: consecutive, oldest first.
 pub(crate) type Sources<'a> = [&'a Block; PACKED_BLOCKS];
 
 impl PackedBlock {
-    /// Replaces the contents by the times of `sources`. The slots follow one by one, by
-    /// [`push_slot`](Self::push_slot). The codes probably take `bytes`.
+    /// Removes the contents, and begins to pack `sources`, by [`push`](Self::push). The codes probably
+    /// take `bytes`.
     pub(crate) fn begin(&mut self, sources: &Sources<'_>, bytes: usize) {
         self.first = sources[0].first;
+        self.next = Step::Mono;
         self.slots.clear();
         self.tree_slots.clear();
         self.trees.clear();
         self.data.clear();
         self.slots.reserve_exact(slots_of(sources));
         self.data.reserve_exact(bytes);
-        let times: [&TimePoint; PACKED_TICKS] =
-            std::array::from_fn(|k| &sources[k / BLOCK_TICKS].at[k % BLOCK_TICKS]);
-        self.times = PackedTimes::pack(times.into_iter(), &mut self.data);
+    }
+
+    /// Packs the next part of `sources`: the times on one clock, or a slot. Returns whether there was
+    /// one.
+    pub(crate) fn push(&mut self, sources: &Sources<'_>) -> bool {
+        let times = || -> [&TimePoint; PACKED_TICKS] {
+            std::array::from_fn(|k| &sources[k / BLOCK_TICKS].at[k % BLOCK_TICKS])
+        };
+        self.next = match self.next {
+            Step::Mono => {
+                self.times = PackedTimes::pack_mono(&times(), &mut self.data);
+                Step::Wall
+            }
+            Step::Wall => {
+                self.times.pack_wall(&times(), &mut self.data);
+                Step::Boot
+            }
+            Step::Boot => {
+                self.times.pack_boot(&times(), &mut self.data);
+                Step::Slots
+            }
+            Step::Slots => return self.push_slot(sources),
+        };
+        true
     }
 
     /// Packs the next slot of `sources`; returns whether there was one.
-    pub(crate) fn push_slot(&mut self, sources: &Sources<'_>) -> bool {
+    fn push_slot(&mut self, sources: &Sources<'_>) -> bool {
         if self.slots.len() == slots_of(sources) {
             return false;
         }
@@ -106,6 +140,7 @@ impl PackedBlock {
     }
 
     /// The time of the `k`th tick.
+    #[inline(never)]
     pub(crate) fn at(&self, k: usize) -> TimePoint {
         self.times.at(k, &self.data)
     }
@@ -127,7 +162,7 @@ impl PackedBlock {
     }
 
     /// The sample of `slot` at the `k`th tick.
-    #[inline]
+    #[inline(never)] // the newest samples, which are read most often, are not packed
     pub(crate) fn sample(&self, slot: u32, k: usize) -> PackedSample {
         match self.slots.get(slot as usize) {
             Some(columns) => {
@@ -184,14 +219,6 @@ fn trim<T>(values: &mut Vec<T>) {
     if values.capacity() > len + len / 4 + 64 {
         values.shrink_to(len + len / 16);
     }
-}
-
-/// The ticks of a block from `first` to before `end`, as positions in a block of `len` ticks that
-/// begins at `block`; empty if they do not overlap.
-pub(crate) fn overlap(block: u64, len: usize, ticks: &Range<u64>) -> Range<usize> {
-    let position = |tick: u64| tick.saturating_sub(block).min(len as u64) as usize;
-    let start = position(ticks.start);
-    start..position(ticks.end).max(start)
 }
 
 #[cfg(test)]
@@ -277,7 +304,7 @@ mod tests {
     fn pack(packed: &mut PackedBlock, blocks: &[Block; PACKED_BLOCKS]) {
         let sources = blocks.each_ref();
         packed.begin(&sources, 0);
-        while packed.push_slot(&sources) {}
+        while packed.push(&sources) {}
         packed.trim();
     }
 
@@ -352,20 +379,5 @@ mod tests {
         packed.data.reserve(1 << 20);
         pack(&mut packed, &blocks);
         assert!(packed.data.capacity() <= most, "{} of {most}", packed.data.capacity());
-    }
-
-    #[test]
-    fn overlap_is_the_ticks_of_the_block() {
-        for (ticks, expected) in [
-            (0..10, 0..0),
-            (0..11, 0..1),
-            (10..40, 0..30),
-            (0..99, 0..30),
-            (12..14, 2..4),
-            (39..50, 29..30),
-            (40..50, 30..30),
-        ] {
-            assert_eq!(overlap(10, 30, &ticks), expected, "{ticks:?}");
-        }
     }
 }

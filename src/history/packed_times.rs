@@ -8,6 +8,7 @@
 use std::time::{Duration, SystemTime};
 
 use super::byte_column::reserve;
+use super::packed_block::PACKED_TICKS;
 use crate::time::{MonoNanos, TimePoint};
 
 /// Bytes that an integer up to `largest` needs.
@@ -22,6 +23,13 @@ const fn width_of(largest: u128) -> usize {
     }
 }
 
+fn chunks<const N: usize>(bytes: &mut [u8]) -> impl Iterator<Item = &mut [u8; N]> {
+    bytes.as_chunks_mut().0.iter_mut()
+}
+
+/// The most times that are packed together.
+const MAX_LEN: usize = PACKED_TICKS;
+
 /// Distances above a base.
 #[derive(Clone, Copy, Debug, Default)]
 struct Offsets {
@@ -32,14 +40,35 @@ struct Offsets {
 }
 
 impl Offsets {
-    fn pack(values: impl Iterator<Item = i128> + Clone, data: &mut Vec<u8>) -> Self {
-        let base = values.clone().min().unwrap_or_default();
-        let codes = values.map(|value| value.wrapping_sub(base) as u128);
-        let width = width_of(codes.clone().max().unwrap_or_default());
+    fn pack(values: impl ExactSizeIterator<Item = i128>, data: &mut Vec<u8>) -> Self {
+        // Each value is computed once.
+        let mut buffer = [0; MAX_LEN];
+        let values = buffer.iter_mut().zip(values).map(|(slot, value)| {
+            *slot = value;
+            value
+        });
         let start = data.len();
-        reserve(data, width * codes.clone().count());
-        for code in codes {
-            data.extend_from_slice(&code.to_le_bytes()[..width]);
+        let (len, base, max) = values.fold((0, i128::MAX, i128::MIN), |(len, min, max), value| {
+            (len + 1, value.min(min), value.max(max))
+        });
+        let width = if len == 0 { 0 } else { width_of(max.wrapping_sub(base) as u128) };
+        reserve(data, width * len);
+        data.resize(start + width * len, 0);
+        let codes = &mut data[start..];
+        let values = buffer[..len].iter().map(|value| value.wrapping_sub(base) as u128);
+        match width {
+            0 => {}
+            1 => codes.iter_mut().zip(values).for_each(|(out, code)| *out = code as u8),
+            2 => {
+                chunks(codes).zip(values).for_each(|(out, code)| *out = (code as u16).to_le_bytes())
+            }
+            4 => {
+                chunks(codes).zip(values).for_each(|(out, code)| *out = (code as u32).to_le_bytes())
+            }
+            8 => {
+                chunks(codes).zip(values).for_each(|(out, code)| *out = (code as u64).to_le_bytes())
+            }
+            _ => chunks(codes).zip(values).for_each(|(out, code)| *out = code.to_le_bytes()),
         }
         Self { base, start, width }
     }
@@ -77,28 +106,31 @@ pub(super) struct PackedTimes {
 }
 
 impl PackedTimes {
-    /// Packs the times, and appends the codes to `data`.
-    pub(super) fn pack<'a>(
-        times: impl ExactSizeIterator<Item = &'a TimePoint> + DoubleEndedIterator + Clone,
-        data: &mut Vec<u8>,
-    ) -> Self {
+    /// Packs the times on the monotonic clock, and appends the codes to `data`. The other two clocks
+    /// follow, by [`pack_wall`](Self::pack_wall) and [`pack_boot`](Self::pack_boot): each is a part of a
+    /// tick's work.
+    pub(super) fn pack_mono(times: &[&TimePoint], data: &mut Vec<u8>) -> Self {
         let len = times.len();
-        let first = times.clone().next().map_or(0, |at| at.mono.0);
-        let last = times.clone().next_back().map_or(0, |at| at.mono.0);
+        let [first, last] = [times.first(), times.last()].map(|at| at.map_or(0, |at| at.mono.0));
         let step = last.saturating_sub(first) / (len as u64).saturating_sub(1).max(1);
         let line = Self { len, first, step, ..Self::default() };
-        let mono = times.clone().enumerate().map(|(k, at)| {
+        let mono = times.iter().enumerate().map(|(k, at)| {
             let distance = at.mono.0.wrapping_sub(line.on_line(k));
             i128::from(distance.cast_signed())
         });
-        let wall = times.clone().map(|at| wall_nanos(at.wall) - i128::from(at.mono.0));
-        let boot = times.map(|at| boot_nanos(at.boot) - i128::from(at.mono.0));
-        Self {
-            mono: Offsets::pack(mono, data),
-            wall: Offsets::pack(wall, data),
-            boot: Offsets::pack(boot, data),
-            ..line
-        }
+        Self { mono: Offsets::pack(mono, data), ..line }
+    }
+
+    /// Packs the times on the wall clock.
+    pub(super) fn pack_wall(&mut self, times: &[&TimePoint], data: &mut Vec<u8>) {
+        let wall = times.iter().map(|at| wall_nanos(at.wall) - i128::from(at.mono.0));
+        self.wall = Offsets::pack(wall, data);
+    }
+
+    /// Packs the times on the boot clock.
+    pub(super) fn pack_boot(&mut self, times: &[&TimePoint], data: &mut Vec<u8>) {
+        let boot = times.iter().map(|at| boot_nanos(at.boot) - i128::from(at.mono.0));
+        self.boot = Offsets::pack(boot, data);
     }
 
     fn on_line(&self, k: usize) -> u64 {
@@ -179,7 +211,10 @@ mod tests {
     /// Returns the bytes of the times, after checking them.
     fn round_trip(times: &[TimePoint]) -> usize {
         let mut data = vec![0xa5; 5];
-        let packed = PackedTimes::pack(times.iter(), &mut data);
+        let all: Vec<&TimePoint> = times.iter().collect();
+        let mut packed = PackedTimes::pack_mono(&all, &mut data);
+        packed.pack_wall(&all, &mut data);
+        packed.pack_boot(&all, &mut data);
         let mut mono = vec![MonoNanos(1); times.len()];
         packed.decode_mono(&data, &mut mono);
         for (k, &at) in times.iter().enumerate() {

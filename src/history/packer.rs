@@ -60,7 +60,7 @@ impl Packer {
         let packed = Arc::get_mut(current)?;
         debug_assert_eq!(packed.first, sources[0].first);
         let slots = slots_of(&sources).div_ceil(TICKS).max(1);
-        if (0..slots).all(|_| packed.push_slot(&sources)) {
+        if (0..slots).all(|_| packed.push(&sources)) {
             return None;
         }
         packed.trim();

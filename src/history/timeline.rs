@@ -8,7 +8,7 @@ use super::block::{BLOCK_TICKS, Block, BlockList};
 use super::frame::Frame;
 use super::metric::Metric;
 use super::packed::PackedSample;
-use super::packed_block::{PACKED_TICKS, PackedBlock, overlap};
+use super::packed_block::{PACKED_TICKS, PackedBlock};
 use super::tree_row::{TreeMetric, TreeValues, find_row};
 use crate::time::{MonoNanos, TimePoint};
 
@@ -55,15 +55,6 @@ impl SamplePiece<'_> {
     }
 }
 
-/// What is stored of one plugin at one tick.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Row {
-    pub at: TimePoint,
-    /// Missing where the tick is older than the slot.
-    pub sample: PackedSample,
-    pub tree: TreeValues,
-}
-
 /// Where the samples of a tick are stored.
 enum Location<'a> {
     Packed(&'a PackedBlock, usize),
@@ -95,6 +86,7 @@ impl Timeline {
     }
 
     /// The time of `tick`, if it is stored.
+    #[inline]
     pub(crate) fn at(&self, tick: u64) -> Option<TimePoint> {
         self.locate(tick).map(|location| match location {
             Location::Packed(block, k) => block.at(k),
@@ -123,22 +115,14 @@ impl Timeline {
         }
     }
 
-    /// What is stored of `slot` at `tick`.
-    #[inline]
-    pub(crate) fn row(&self, tick: u64, slot: u32) -> Option<Row> {
-        Some(match self.locate(tick)? {
-            Location::Packed(block, k) => {
-                let sample = block.sample(slot, k);
-                Row { at: block.at(k), sample, tree: block.tree(slot, k, sample) }
-            }
-            Location::Block(block, k) => {
-                let sample = block.sample(slot, k);
-                Row { at: block.at[k], sample, tree: block.tree(slot, k, sample) }
-            }
-            Location::Frame(frame) => {
-                Row { at: frame.at, sample: frame.sample(slot), tree: frame.tree(slot) }
-            }
-        })
+    /// The tree values of `slot` at `tick`; `sample` is its sample.
+    pub(crate) fn tree(&self, tick: u64, slot: u32, sample: PackedSample) -> TreeValues {
+        match self.locate(tick) {
+            Some(Location::Packed(block, k)) => block.tree(slot, k, sample),
+            Some(Location::Block(block, k)) => block.tree(slot, k, sample),
+            Some(Location::Frame(frame)) => frame.tree(slot),
+            None => TreeValues::of_root(PackedSample::MISSING),
+        }
     }
 
     /// Whether the tree of `slot` may have other values than its root at a tick from `from` on. If
@@ -166,19 +150,20 @@ impl Timeline {
     /// The sum of one column of one plugin in these ticks.
     pub(crate) fn sum(&self, slot: u32, metric: Metric, ticks: Range<u64>) -> u64 {
         let mut sum = 0;
-        for (block, _) in self.packed_since(ticks.start) {
+        for (block, skip) in self.packed_since(ticks.start) {
             if block.first >= ticks.end {
                 return sum;
             }
+            let end = end_in(block.first, PACKED_TICKS, ticks.end);
             let column = block.column(slot, metric);
-            sum +=
-                column.map_or(0, |column| column.sum(overlap(block.first, PACKED_TICKS, &ticks)));
+            sum += column.map_or(0, |column| column.sum(skip..end.max(skip)));
         }
-        for (block, _) in self.blocks_since(ticks.start) {
+        for (block, skip) in self.blocks_since(ticks.start) {
             if block.first >= ticks.end {
                 return sum;
             }
-            let values = block.column(slot, metric).get(overlap(block.first, BLOCK_TICKS, &ticks));
+            let end = end_in(block.first, BLOCK_TICKS, ticks.end);
+            let values = block.column(slot, metric).get(skip..end);
             sum += values.unwrap_or(&[]).iter().map(|&value| u64::from(value)).sum::<u64>();
         }
         let frames = self.frames_since(ticks.start).take_while(|frame| frame.tick < ticks.end);
@@ -194,7 +179,9 @@ impl Timeline {
         with_trees: bool,
         mut each: impl FnMut(SamplePiece<'_>),
     ) {
-        self.packed_pieces(slot, from, with_trees, &mut each);
+        if self.packed_since(from).next().is_some() {
+            self.packed_pieces(slot, from, with_trees, &mut each);
+        }
         for (block, skip) in self.blocks_since(from) {
             let column = |metric| block.column(slot, metric).get(skip..).unwrap_or(&[]);
             let cpu = match with_trees {
@@ -224,6 +211,7 @@ impl Timeline {
     }
 
     /// The pieces of packed blocks.
+    #[inline(never)] // its buffers would be cleared also for windows without packed blocks
     fn packed_pieces(
         &self,
         slot: u32,
@@ -231,13 +219,9 @@ impl Timeline {
         with_trees: bool,
         each: &mut impl FnMut(SamplePiece<'_>),
     ) {
-        let mut blocks = self.packed_since(from).peekable();
-        if blocks.peek().is_none() {
-            return; // the usual case: a window of an hour
-        }
         let mut at = [MonoNanos(0); PACKED_TICKS];
         let [mut cpu, mut events, mut runs] = [[0; PACKED_TICKS]; 3];
-        for (block, skip) in blocks {
+        for (block, skip) in self.packed_since(from) {
             let cpu_column = match with_trees {
                 true => block.tree_column(slot, Metric::Cpu),
                 false => block.column(slot, Metric::Cpu),
@@ -272,28 +256,29 @@ impl Timeline {
         ticks: Range<u64>,
         out: &mut Vec<u32>,
     ) {
-        for (block, _) in self.packed_since(ticks.start) {
+        for (block, skip) in self.packed_since(ticks.start) {
             if block.first >= ticks.end {
                 return;
             }
+            let end = end_in(block.first, PACKED_TICKS, ticks.end);
             let column = match of_tree {
                 true => block.tree_column(slot, metric),
                 false => block.column(slot, metric),
             };
             if let Some(column) = column {
-                column.append(overlap(block.first, PACKED_TICKS, &ticks), out);
+                column.append(skip..end.max(skip), out);
             }
         }
-        for (block, _) in self.blocks_since(ticks.start) {
+        for (block, skip) in self.blocks_since(ticks.start) {
             if block.first >= ticks.end {
                 return;
             }
+            let end = end_in(block.first, BLOCK_TICKS, ticks.end);
             let column = match of_tree {
                 true => block.tree_column(slot, metric),
                 false => block.column(slot, metric),
             };
-            let values = column.get(overlap(block.first, BLOCK_TICKS, &ticks));
-            out.extend_from_slice(values.unwrap_or(&[]));
+            out.extend_from_slice(column.get(skip..end).unwrap_or(&[]));
         }
         for frame in self.frames_since(ticks.start).take_while(|frame| frame.tick < ticks.end) {
             out.push(match TreeMetric::of(metric) {
@@ -324,6 +309,11 @@ impl Timeline {
     fn frames_since(&self, from: u64) -> impl Iterator<Item = &Frame> {
         self.frames.iter().filter(move |frame| frame.tick >= from).map(|frame| &**frame)
     }
+}
+
+/// The position of tick `end` in a block of `len` ticks that begins at `first`, at most `len`.
+fn end_in(first: u64, len: usize, end: u64) -> usize {
+    end.saturating_sub(first).min(len as u64) as usize
 }
 
 #[cfg(test)]
@@ -371,7 +361,7 @@ mod tests {
             let sources = std::array::from_fn(|i| &sources[i]);
             let mut block = PackedBlock::default();
             block.begin(&sources, 0);
-            while block.push_slot(&sources) {}
+            while block.push(&sources) {}
             list.packed.push_back(Arc::new(block));
         }
         list.raw.extend(all.into_iter().skip(packed * PACKED_BLOCKS).map(Arc::new));
@@ -394,9 +384,8 @@ mod tests {
             for tick in timeline.oldest..=timeline.newest {
                 assert_eq!(timeline.sample(tick, 0), sample_at(tick));
                 let tree = if tick.is_multiple_of(3) { 2 * tick } else { tick };
-                let row = timeline.row(tick, 0).unwrap();
-                assert_eq!(row.tree.get(TreeMetric::Cpu), tree as u32);
-                assert_eq!((row.sample, row.at), (sample_at(tick), timeline.at(tick).unwrap()));
+                let stored = timeline.tree(tick, 0, sample_at(tick));
+                assert_eq!(stored.get(TreeMetric::Cpu), tree as u32);
                 let at = timeline.at(tick).unwrap();
                 assert_eq!(at.mono, MonoNanos(tick * 1_000_000_000));
                 assert_eq!(at.boot, Duration::from_secs(tick));
@@ -411,7 +400,8 @@ mod tests {
                     "tick {tick}"
                 );
                 assert_eq!(timeline.sample(tick, 0), PackedSample::MISSING);
-                assert!(timeline.row(tick, 0).is_none());
+                let tree = timeline.tree(tick, 0, PackedSample::MISSING);
+                assert_eq!(tree, TreeValues::of_root(PackedSample::MISSING));
             }
         }
     }
@@ -457,8 +447,8 @@ mod tests {
                     for (i, &at) in piece.at.iter().enumerate() {
                         assert_eq!(at, timeline.mono(tick).unwrap());
                         let sample = sample_at(tick);
-                        let row = timeline.row(tick, 0).unwrap();
-                        assert_eq!(piece.cpu[i], row.tree.get(TreeMetric::Cpu));
+                        let tree = timeline.tree(tick, 0, sample);
+                        assert_eq!(piece.cpu[i], tree.get(TreeMetric::Cpu));
                         assert_eq!(piece.events[i], sample.get(Metric::Events));
                         assert_eq!(piece.runs[i], sample.get(Metric::RunAndState));
                         tick += 1;

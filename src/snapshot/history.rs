@@ -57,12 +57,12 @@ impl<'a> Iterator for History<'a> {
         if self.from >= self.end {
             return None;
         }
-        let row = self.rows.row(self.from)?;
+        let packed = self.rows.packed(self.from);
         let counters = match self.front {
-            Some(before) => before.plus(self.rows.increments(self.from, row.sample)),
+            Some(before) => before.plus(self.rows.increments(self.from, packed)),
             None => self.back.minus(self.rows.counters_in(self.from + 1..self.end)),
         };
-        let sample = self.rows.unpack(self.from, &row, counters, &mut self.run)?;
+        let sample = self.rows.unpack(self.from, packed, counters, &mut self.run)?;
         self.front = Some(counters);
         self.from += 1;
         Some(sample)
@@ -97,10 +97,10 @@ impl DoubleEndedIterator for History<'_> {
             return None;
         }
         let last = self.end - 1;
-        let row = self.rows.row(last)?;
-        let sample = self.rows.unpack(last, &row, self.back, &mut self.run)?;
+        let packed = self.rows.packed(last);
+        let sample = self.rows.unpack(last, packed, self.back, &mut self.run)?;
         self.end = last;
-        self.back = self.back.minus(self.rows.increments(last, row.sample));
+        self.back = self.back.minus(self.rows.increments(last, packed));
         Some(sample)
     }
 

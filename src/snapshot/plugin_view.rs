@@ -285,10 +285,9 @@ impl<'a> PluginView<'a> {
     /// State, pid and version of a sample are its tick's; the view's own may be newer.
     #[must_use]
     pub fn current(&self) -> Option<Sample<'a>> {
-        // No counters before the plugin's first sample.
-        let counters = self.rows.counters()?;
+        let packed = self.rows.newest_packed()?;
         let newest = self.rows.inner.timeline.newest;
-        self.rows.unpack(newest, &self.rows.row(newest)?, counters, &mut None)
+        self.rows.unpack(newest, packed, self.rows.counters()?, &mut None)
     }
 
     /// CPU, memory and uptime of the process that is running now, and those of its tree. After a

@@ -7,7 +7,6 @@ use crate::history::metric::Metric;
 use crate::history::packed::{PackedSample, RUN_KEY_MASK, run_key};
 use crate::history::plugin_record::PluginRecord;
 use crate::history::run_log::RunRecord;
-use crate::history::timeline::Row;
 use crate::history::tree_row::TreeValues;
 use crate::history::units::CpuShare;
 use crate::snapshot::inner::SnapshotInner;
@@ -72,15 +71,14 @@ impl<'a> PluginRows<'a> {
     }
 
     #[inline]
-    pub(super) fn row(&self, tick: u64) -> Option<Row> {
-        self.inner.timeline.row(tick, self.record.slot)
+    pub(super) fn packed(&self, tick: u64) -> PackedSample {
+        self.inner.timeline.sample(tick, self.record.slot)
     }
 
     /// The packed sample of the newest tick; `None` before the plugin's first.
     pub(super) fn newest_packed(&self) -> Option<PackedSample> {
         let newest = self.inner.timeline.newest;
-        (self.record.first_tick <= newest)
-            .then(|| self.inner.timeline.sample(newest, self.record.slot))
+        (self.record.first_tick <= newest).then(|| self.packed(newest))
     }
 
     /// The increments of a tick, including those of the newest tick that did not fit into its sample.
@@ -157,13 +155,15 @@ impl<'a> PluginRows<'a> {
     pub(super) fn unpack(
         &self,
         tick: u64,
-        row: &Row,
+        packed: PackedSample,
         counters: Counters,
         last_run: &mut Option<&'a RunRecord>,
     ) -> Option<Sample<'a>> {
-        let Row { at, sample: packed, tree } = *row;
+        let timeline = &self.inner.timeline;
+        let at = timeline.at(tick)?;
         let state = packed.state()?;
-        let tree = self.inner.info.process_trees.then_some(tree);
+        let has_trees = self.inner.info.process_trees;
+        let tree = has_trees.then(|| timeline.tree(tick, self.record.slot, packed));
         let run = packed.run().and_then(|key| match last_run {
             Some(record) if run_key(record.number) == key => Some(*record),
             _ => {
