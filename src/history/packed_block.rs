@@ -123,10 +123,10 @@ impl PackedBlock {
     /// Releases room that the packed slots do not need; some of it is kept, so that a later use of this
     /// block allocates nothing if it needs a little more.
     pub(crate) fn trim(&mut self) {
-        trim(&mut self.slots);
-        trim(&mut self.tree_slots);
-        trim(&mut self.trees);
-        trim(&mut self.data);
+        release_room(&mut self.slots);
+        release_room(&mut self.tree_slots);
+        release_room(&mut self.trees);
+        release_room(&mut self.data);
     }
 
     /// Bytes of the codes.
@@ -214,7 +214,7 @@ pub(crate) fn slots_of(sources: &Sources<'_>) -> usize {
 }
 
 /// Releases room beyond a quarter.
-fn trim<T>(values: &mut Vec<T>) {
+fn release_room<T>(values: &mut Vec<T>) {
     let len = values.len();
     if values.capacity() > len + len / 4 + 64 {
         values.shrink_to(len + len / 16);
