@@ -28,12 +28,7 @@ impl<'a> PluginView<'a> {
         let slot = record.slot;
         let has_tree = self.rows.inner.info.process_trees && timeline.has_tree(slot, from);
         for (&metric, values) in Metric::ALL.iter().zip(columns.iter_mut()) {
-            let append = |piece: &[u32]| values.extend_from_slice(piece);
-            if has_tree {
-                timeline.tree_column(slot, metric, from, append);
-            } else {
-                timeline.column(slot, metric, from, append);
-            }
+            timeline.values(slot, metric, has_tree, from..timeline.newest + 1, values);
         }
         let [.., runs] = columns;
         for run in runs.iter_mut() {
