@@ -310,8 +310,5 @@ impl<M> ProcessTrees<M> {
             Hold::Tracker => tree.root = None,
             Hold::Trees(_) | Hold::Lost(_) => tree.members.retain(|&other| other != at),
         }
-        if tree.members.len() < MAX_TREE_MEMBERS && self.members.len() < MAX_MEMBERS {
-            tree.is_over_limit = false;
-        }
     }
 }

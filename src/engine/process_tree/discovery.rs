@@ -256,8 +256,10 @@ impl<M> ProcessTrees<M> {
         if window.is_none_or(|window| window.len() > 0) {
             self.check_lost(window.as_ref());
         }
-        // Their descendants are not known either, and older than this window.
-        let window = window.filter(|_| self.discovery.orphans.is_empty());
+        // Their descendants are not known either, and older than this window. The same holds for what a
+        // tree had no room for.
+        let has_lacked_room = self.has_room_again();
+        let window = window.filter(|_| self.discovery.orphans.is_empty() && !has_lacked_room);
         let mut pids = std::mem::take(&mut self.discovery.pids);
         let mut retries = std::mem::take(&mut self.discovery.retries);
         pids.clear();
@@ -291,8 +293,16 @@ impl<M> ProcessTrees<M> {
             }
             pids.sort_unstable_by_key(|&pid| self.discovery.window.position(pid));
             let age = if window.is_some() { Age::Newborn } else { Age::Unlisted };
+            for tree in self.trees.iter_mut().flatten() {
+                tree.has_overflowed = false;
+            }
             self.adopt(source, &mut pids, age, false);
             if age == Age::Unlisted {
+                if is_listed {
+                    for tree in self.trees.iter_mut().flatten() {
+                        tree.is_over_limit = tree.has_overflowed;
+                    }
+                }
                 let has_skipped = std::mem::take(&mut self.discovery.has_skipped);
                 self.discovery.is_partial = has_skipped || !is_listed;
                 if let Cursor::At(last) = cursor
@@ -407,10 +417,18 @@ impl<M> ProcessTrees<M> {
             && let Some(tree) = self.trees[tree].as_mut()
         {
             self.is_limit_unreported |= !tree.is_over_limit;
-            tree.is_over_limit = true;
+            (tree.is_over_limit, tree.has_overflowed) = (true, true);
+            // A list that finds it later does not find a newborn.
+            self.discovery.is_partial = true;
             return Open::Unreadable;
         }
         opened
+    }
+
+    /// Whether a tree has room for processes that were not taken in for want of it.
+    fn has_room_again(&self) -> bool {
+        let is_over = |at: &TreeIndex| self.trees[*at].as_ref().is_some_and(|t| t.is_over_limit);
+        (0..self.trees.len()).filter(is_over).any(|at| self.has_room(at))
     }
 
     fn has_room(&self, tree: TreeIndex) -> bool {

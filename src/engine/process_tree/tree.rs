@@ -51,8 +51,11 @@ pub(super) struct Tree {
     pub is_uncertain: bool,
     /// What of those members is counted.
     pub uncertain_charge: u64,
-    /// A member was not taken in, because there were too many.
+    /// A process was not taken in, because there were too many, and no list since then has had room for
+    /// all.
     pub is_over_limit: bool,
+    /// The same, in the current list.
+    pub has_overflowed: bool,
     /// CPU time since the last share that no living member accounts for.
     pub loose_busy: u64,
     pub taken_at: MonoNanos,
@@ -83,6 +86,7 @@ impl Tree {
             is_uncertain: false,
             uncertain_charge: 0,
             is_over_limit: false,
+            has_overflowed: false,
             loose_busy: 0,
             taken_at: now,
         }

@@ -285,7 +285,14 @@ fn limit_of_members_is_reported_once() {
     driver.kernel.exit(workers[0]);
     wait_for(&mut driver, workers[0]);
     driver.tick();
+    assert!(!usage(&driver).is_complete, "one is still missing");
+    driver.tick();
+    assert_eq!(usage(&driver).processes as usize, MAX_TREE_MEMBERS);
     assert!(usage(&driver).is_complete);
+    driver.kernel.run(*workers.last().unwrap(), 50 * MS);
+    driver.tick();
+    assert_eq!(others_ms(&driver), 50, "all are followed");
+    driver.check().unwrap();
 }
 
 #[test]
