@@ -17,8 +17,9 @@ use plugmeter::{
 };
 use tokio::process::Command;
 
-/// Takes 64 MB after a moment, and ends with the host at the latest: when its input is closed.
-const LEAKY: &str = "sleep 0.5; text=$(head -c 64000000 /dev/zero | tr '\\0' x); read _";
+/// Takes 64 MB after a moment. What the shell starts ends within a second after it.
+const LEAKY: &str =
+    "sleep 0.5; text=$(head -c 64000000 /dev/zero | tr '\\0' x); while :; do sleep 1; done";
 /// Crashes after a moment.
 const CRASHY: &str = "sleep 0.3; exit 3";
 
@@ -63,7 +64,7 @@ async fn tend(
     let mut over_memory = 0;
     while over_memory < 2 {
         let mut command = Command::new("sh");
-        command.args(["-c", script]).stdin(Stdio::piped()).kill_on_drop(true);
+        command.args(["-c", script]).stdin(Stdio::null()).kill_on_drop(true);
         let mut child = plugmeter::tokio::spawn(&plugin, &mut command, "1.0")?;
         tokio::select! {
             // The end is reported when it is waited for.
