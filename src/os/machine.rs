@@ -9,7 +9,7 @@ pub(crate) fn machine_memory() -> Option<u64> {
 /// The memory of the machine in bytes; `None` if it cannot be read.
 #[cfg(all(not(target_os = "linux"), feature = "portable"))]
 pub(crate) fn machine_memory() -> Option<u64> {
-    let mut system = sysinfo::System::new();
+    let mut system = sysinfo::System::new().ok()?;
     system.refresh_memory();
     Some(system.total_memory()).filter(|&bytes| bytes > 0)
 }
