@@ -52,6 +52,7 @@
 mod charges;
 mod discovery;
 mod members;
+mod pid_window;
 mod readings;
 pub(crate) mod roots;
 mod shares;

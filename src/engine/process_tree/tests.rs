@@ -4,4 +4,5 @@ mod cases;
 mod driver;
 mod edges;
 mod kernel;
+mod last_times;
 mod oracle;

@@ -1,0 +1,117 @@
+//! The last times of roots that were reaped.
+
+use super::driver::Driver;
+use super::edges::{MS, SETTINGS, child, one_plugin, others_ms, usage, wait_for};
+use super::kernel::Kernel;
+use crate::engine::process_tree::{FinalRoot, RootReading, TreeId};
+use crate::history::units::CpuTime;
+
+#[test]
+fn final_children_cpu_of_reaped_root_counts() {
+    for is_found_reaped in [false, true] {
+        let (mut driver, root) = one_plugin();
+        let job = child(&mut driver, root);
+        driver.kernel.run(job, 300 * MS);
+        driver.kernel.exit(job);
+        wait_for(&mut driver, job);
+        driver.kernel.exit(root);
+        let children_cpu = Some(driver.kernel.children_cpu(root));
+        driver.kernel.wait_for(root);
+        if is_found_reaped {
+            driver.tick();
+            assert_eq!(others_ms(&driver), 0);
+        }
+        let last = FinalRoot { cpu_time: CpuTime(1), children_cpu };
+        driver.trees.exit_pass(TreeId(0), &mut driver.kernel, Some(last));
+        assert!((280..=300).contains(&others_ms(&driver)), "{:?}", usage(&driver));
+    }
+}
+
+#[test]
+fn zombie_root_counts_children_in_exit_pass() {
+    let (mut driver, root) = one_plugin();
+    let job = child(&mut driver, root);
+    driver.kernel.run(job, 300 * MS);
+    driver.kernel.exit(job);
+    wait_for(&mut driver, job);
+    driver.kernel.exit(root);
+    driver.trees.begin_exit_pass(TreeId(0), &mut driver.kernel, None);
+    driver.trees.set_root_reading(TreeId(0), RootReading::Zombie { cpu_time: None });
+    driver.trees.finish_pass();
+    assert!((280..=300).contains(&others_ms(&driver)), "{:?}", usage(&driver));
+}
+
+/// A child of the root that the host waits for is read before it is reaped, and the tick before has
+/// found the root reaped: of the charges that its last times contain, none may be forgotten.
+#[test]
+fn late_last_times_pay_charges_of_members() {
+    let (mut driver, root) = one_plugin();
+    let worker = child(&mut driver, root);
+    driver.tick();
+    driver.kernel.run(worker, 300 * MS);
+    // The pass reads the worker alive; the root waits for it, and is reaped, before it is read.
+    driver.trees.begin_pass(&mut driver.kernel);
+    driver.kernel.exit(worker);
+    wait_for(&mut driver, worker);
+    driver.kernel.exit(root);
+    let children_cpu = Some(driver.kernel.children_cpu(root));
+    driver.kernel.wait_for(root);
+    driver.trees.set_root_reading(TreeId(0), RootReading::Reaped);
+    driver.trees.finish_pass();
+    let last = FinalRoot { cpu_time: CpuTime(1), children_cpu };
+    driver.trees.exit_pass(TreeId(0), &mut driver.kernel, Some(last));
+    assert_eq!(others_ms(&driver), 300);
+}
+
+/// Less than two clock ticks of what was waited for before the registration are hidden.
+#[test]
+fn late_last_times_do_not_show_what_was_hidden() {
+    let mut driver = Driver::new(Kernel::new(SETTINGS));
+    let root = driver.kernel.spawn(true).unwrap();
+    let wait_for_job = |driver: &mut Driver, nanos| {
+        let job = child(driver, root);
+        driver.kernel.run(job, nanos);
+        driver.kernel.exit(job);
+        wait_for(driver, job);
+    };
+    // Less than a clock tick in each of the two numbers.
+    wait_for_job(&mut driver, 14 * MS);
+    driver.add(0, root, false);
+    driver.tick();
+    wait_for_job(&mut driver, 7 * MS);
+    driver.kernel.exit(root);
+    let children_cpu = Some(driver.kernel.children_cpu(root));
+    assert_eq!(children_cpu, Some(CpuTime(10 * MS)));
+    driver.kernel.wait_for(root);
+    driver.trees.begin_pass(&mut driver.kernel);
+    driver.trees.set_root_reading(TreeId(0), RootReading::Reaped);
+    driver.trees.finish_pass();
+    let last = FinalRoot { cpu_time: CpuTime(2), children_cpu };
+    driver.trees.exit_pass(TreeId(0), &mut driver.kernel, Some(last));
+    assert!(others_ms(&driver) <= 7, "{:?}", usage(&driver));
+}
+
+/// The last times of a reaped root contain those of a nested root that it had waited for, which were
+/// counted in its own tree and are charged too late.
+#[test]
+fn last_times_of_reaped_root_do_not_show_nested_root() {
+    let (mut driver, root) = one_plugin();
+    let inner = child(&mut driver, root);
+    driver.add(1, inner, false);
+    driver.kernel.run(inner, 200 * MS);
+    driver.tick();
+    driver.kernel.exit(inner);
+    wait_for(&mut driver, inner);
+    driver.kernel.exit(root);
+    let children_cpu = Some(driver.kernel.children_cpu(root));
+    driver.kernel.wait_for(root);
+    // This pass does not read the nested root.
+    driver.trees.begin_exit_pass(TreeId(0), &mut driver.kernel, None);
+    driver.trees.set_root_reading(TreeId(0), RootReading::Reaped);
+    driver.trees.finish_pass();
+    driver.tick();
+    let last = FinalRoot { cpu_time: CpuTime(1), children_cpu };
+    driver.trees.exit_pass(TreeId(0), &mut driver.kernel, Some(last));
+    assert_eq!(others_ms(&driver), 0);
+    driver.check().unwrap();
+}
