@@ -108,7 +108,7 @@ struct Scratch {
     versions: Versions,
 }
 
-/// What was found of one plugin.
+/// The findings of one plugin.
 struct Judgement {
     /// Ranked.
     findings: Vec<Finding>,

@@ -59,7 +59,30 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! `snapshot.findings()` returns the plugins that need attention, each with its evidence.
+//! `snapshot.findings()` returns what needs attention, each with severity, onset and evidence; printed,
+//! it is a few sentences. `plugin.event_counter("command")` counts one kind of events,
+//! `dice.versions(Window::All)` compares the versions of a plugin, and `dice.report(Window::All)` is
+//! a report for a chat.
+//!
+//! Instead of polling, a host can demand that values stay below [`Limits`], and wait for what
+//! happens:
+//!
+//! ```no_run
+//! use plugmeter::{Collector, Config, Limit, LimitMetric, Limits, NotificationKind};
+//!
+//! let limits = Limits::default().rule(Limit::new(LimitMetric::MemoryMb, 512.0));
+//! let collector = Collector::start(Config::default().limits(limits))?;
+//! // Runs, crashes, states, limits that are exceeded or cleared; in a thread or in an async task.
+//! for notification in collector.subscribe() {
+//!     println!("{notification}");
+//!     if let NotificationKind::LimitExceeded(status) = &notification.kind {
+//!         println!("restart {}: {status}", notification.plugin);
+//!     }
+//! }
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! [`Reader::wait_for_newer`] and [`Reader::changed`] wait for the next snapshot.
 //!
 //! Snapshots, samples, aggregates, runs and totals also serialize, by [`serde::Serialize`].
 //!
@@ -98,8 +121,7 @@
 //!   that have ended. The kernel adds that to the process that has waited for them (`cutime` and
 //!   `cstime` of proc(5)), in steps of 10 ms: up to 20 ms of each process that waits for children are
 //!   counted later, and another 20 ms of a process that was running already when it was reported
-//!   are not counted. So a child counts however short its life was, once
-//!   it is waited for.
+//!   are not counted. So a child counts however short its life was, once it is waited for.
 //! - **Memory** is the sum of the resident set sizes: an upper bound, because a page that several
 //!   processes share counts in each.
 //! - A process counts in one tree: that of its nearest registered ancestor. Of a zombie the CPU time

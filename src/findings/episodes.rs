@@ -225,7 +225,7 @@ impl Series {
                 continue;
             }
             if let Some((episode, level, end)) = &mut open {
-                // What has lasted for more than two minutes does not end by half a minute's dip.
+                // An episode of more than two minutes does not end by half a minute's dip.
                 let is_long = now >= episode.entry + 27;
                 let slow = if is_long { ladder[Level::Med27].get(now).copied() } else { None };
                 if ladder[*level][now] < *end && slow.is_none_or(|slow| slow < *end) {

@@ -97,7 +97,7 @@ pub enum FindingKind {
     /// it.
     #[non_exhaustive]
     CpuShift {
-        /// What was normal before, in percent of one core: the median of the minutes' means.
+        /// The normal value before, in percent of one core: the median of the minutes' means.
         before: f64,
         /// The mean of the newest three minutes.
         now: f64,
@@ -120,7 +120,7 @@ pub enum FindingKind {
     },
     /// CPU was far above normal for at least three samples; it is over.
     CpuSpike {
-        /// What was normal, in percent of one core.
+        /// The normal value, in percent of one core.
         before: f64,
         /// The highest sample.
         peak: f64,
@@ -194,7 +194,7 @@ pub enum FindingKind {
     /// The newest version needs more than the one before it.
     #[non_exhaustive]
     Regression {
-        /// What was compared, which is also the unit of `before` and `now`.
+        /// The compared value, in whose unit `before` and `now` are.
         metric: RegressionMetric,
         /// The version before the newest one.
         old: Arc<str>,

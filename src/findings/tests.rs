@@ -200,7 +200,7 @@ fn growth_states_time_until_memory_limit() {
         text.starts_with("dice: memory over the limit of 60 MB, now 98.00 MB, since "),
         "{text}"
     );
-    // What is critical comes first.
+    // Critical findings come first.
     assert_eq!(items[0].severity, Severity::Critical);
 }
 
@@ -316,17 +316,19 @@ fn onset_older_than_history_is_before() {
     assert_eq!(only(&sim.snapshot()).since, Onset::Before(oldest));
 }
 
+/// A run that crashes after a tick, and the time after which the crash counts.
+fn crash(sim: &mut Simulation, plugin: &Plugin) {
+    plugin.started(1, "");
+    sim.tick(idle);
+    sim.tick(|_| Observed::Exited(3));
+    sim.advance(Duration::from_secs(1));
+}
+
 #[test]
 fn crash_loop_has_crashes_as_evidence() {
     let mut sim = simulation();
     let dice = sim.register("dice").unwrap();
-    let crash = |sim: &mut Simulation| {
-        dice.started(1, "");
-        sim.tick(idle);
-        sim.tick(|_| Observed::Exited(3));
-        sim.advance(Duration::from_secs(1));
-    };
-    (0..3).for_each(|_| crash(&mut sim));
+    (0..3).for_each(|_| crash(&mut sim, &dice));
     let finding = only(&sim.snapshot());
     assert!(matches!(finding.kind, FindingKind::CrashLoop { count: 3, .. }), "{finding}");
     assert_eq!(finding.severity, Severity::Critical);
@@ -339,17 +341,11 @@ fn crash_loop_has_crashes_as_evidence() {
 fn single_crash_of_down_plugin_is_one_finding() {
     let mut sim = simulation();
     let dice = sim.register("dice").unwrap();
-    let crash = |sim: &mut Simulation| {
-        dice.started(1, "");
-        sim.tick(idle);
-        sim.tick(|_| Observed::Exited(3));
-        sim.advance(Duration::from_secs(1));
-    };
-    crash(&mut sim);
+    crash(&mut sim, &dice);
     let finding = only(&sim.snapshot());
     assert_eq!(finding.severity, Severity::Critical);
     assert!(finding.to_string().ends_with("(exit code 3)"), "{finding}");
-    crash(&mut sim);
+    crash(&mut sim, &dice);
     let items = sim.snapshot().findings().items;
     assert!(matches!(items[1].kind, FindingKind::Crashed { count: 2, .. }), "{items:?}");
     dice.started(2, "");

@@ -42,7 +42,7 @@ impl fmt::Display for Findings {
 }
 
 impl Findings {
-    /// What was judged: `12 plugins judged over 58 minutes; too young to judge: dice`.
+    /// The plugins that were judged: `12 plugins judged over 58 minutes; too young to judge: dice`.
     pub(super) fn judgement(&self) -> String {
         let Self { items, judged, too_young, over } = self;
         let plugins = if *judged == 1 { "plugin" } else { "plugins" };

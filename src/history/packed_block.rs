@@ -31,7 +31,7 @@ pub(crate) struct PackedBlock {
     trees: Vec<ByteColumns<{ TreeMetric::COUNT }>>,
     /// The codes of all columns, and of the times.
     data: Vec<u8>,
-    /// What is packed next.
+    /// The next part to pack.
     next: Step,
 }
 

@@ -36,7 +36,7 @@ pub struct Notification {
     pub kind: NotificationKind,
 }
 
-/// What has changed.
+/// The change that a [`Notification`] reports.
 ///
 /// ```
 /// # #[cfg(feature = "testing")] {

@@ -21,8 +21,8 @@ use super::response::{JSON, document, error, json, response};
 use super::settings::HttpSettings;
 use super::state::AppState;
 use super::{api, dashboard, middleware};
-use crate::Reader;
 use crate::prometheus::{Format, render_in_steps};
+use crate::{Reader, Snapshot};
 
 /// The routes for these settings, with the middleware.
 pub(super) fn router(
@@ -47,16 +47,20 @@ fn routes() -> Router<Arc<AppState>> {
         .route("/health", routing::get(health))
 }
 
+/// The newest snapshot; `None` if it has the revision that the client has already.
+fn newer(state: &AppState, since: Option<u64>) -> Option<Snapshot> {
+    let snapshot = state.reader.snapshot();
+    (since != Some(snapshot.revision())).then_some(snapshot)
+}
+
 async fn api_metrics(
     State(state): State<Arc<AppState>>,
     encoding: Encoding,
     uri: Uri,
 ) -> Result<Response, Response> {
-    let since = Query::new(uri.query()).since()?;
-    let snapshot = state.reader.snapshot();
-    if since == Some(snapshot.revision()) {
+    let Some(snapshot) = newer(&state, Query::new(uri.query()).since()?) else {
         return Ok(StatusCode::NO_CONTENT.into_response());
-    }
+    };
     let findings = state.cache.findings(&snapshot).await;
     let make = api::metrics_rest(&snapshot, &findings);
     let rest = state.cache.get((snapshot.revision(), 0), CacheKey::ApiMetrics, make).await;
@@ -68,11 +72,9 @@ async fn api_findings(
     encoding: Encoding,
     uri: Uri,
 ) -> Result<Response, Response> {
-    let since = Query::new(uri.query()).since()?;
-    let snapshot = state.reader.snapshot();
-    if since == Some(snapshot.revision()) {
+    let Some(snapshot) = newer(&state, Query::new(uri.query()).since()?) else {
         return Ok(StatusCode::NO_CONTENT.into_response());
-    }
+    };
     let findings = state.cache.findings(&snapshot).await;
     let make = async { api::findings(&snapshot, &findings) };
     let content = state.cache.get((snapshot.revision(), 0), CacheKey::ApiFindings, make).await;

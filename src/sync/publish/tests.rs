@@ -141,7 +141,7 @@ mod threads {
             }
         });
         assert_eq!(reader.wait_for_newer(&seen, Duration::MAX), None);
-        // What was published before the end is returned after it.
+        // A publication before the end is returned after it.
         assert_eq!(reader.wait_for_newer(&older, LONG), Some(seen));
     }
 

@@ -113,7 +113,7 @@ mod threads {
         let slow = subscribers.subscribe();
         let sleeping = subscribers.subscribe();
         let total = ROUNDS + 2 * QUEUE_LEN as u64;
-        let dropped = thread::scope(|scope| {
+        thread::scope(|scope| {
             let counted = scope.spawn(move || {
                 let mut count = Count::default();
                 for notification in slow {
@@ -145,10 +145,9 @@ mod threads {
             sleeping.into_iter().for_each(|notification| asleep.add(&notification));
             assert_eq!(asleep.received, QUEUE_LEN as u64);
             assert_eq!(asleep.missed, sent - QUEUE_LEN as u64);
-            dropped - count.missed - asleep.missed
+            // Visitors may lose some as well: their queues are gone.
+            assert!(dropped >= count.missed + asleep.missed);
         });
-        // What is left are losses of visitors, which have dropped their queues.
-        assert!(dropped < u64::MAX / 2);
     }
 
     #[test]

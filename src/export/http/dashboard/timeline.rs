@@ -15,7 +15,7 @@ pub(super) struct Timeline<'a> {
     /// For the script, which repeats it in its next request.
     pub version: u64,
     pub items: Vec<TimelineItem<'a>>,
-    /// What is not shown; empty if nothing is.
+    /// States how many are not shown; empty if all are.
     pub note: String,
 }
 
