@@ -1,5 +1,7 @@
 //! All plugins: the verdict, the findings, the totals and the table.
 
+use std::collections::{HashMap, HashSet};
+
 use serde::Serialize;
 
 use super::super::plugin_findings::PluginFindings;
@@ -10,10 +12,21 @@ use super::row::Row;
 use super::work_budget::WorkBudget;
 use crate::Snapshot;
 
-/// Plugins whose findings are listed under the verdict. The others are at the top of the table.
+/// Plugins whose findings are listed under the verdict. Those of the others are shown on request.
 const MAX_MESSAGES: usize = 8;
 /// Plugins among them that need no attention.
 const MAX_NOTES: usize = 3;
+/// Plugins whose findings are shown on request. The others are at the top of the table.
+const MAX_MORE: usize = 100;
+
+/// The findings of all plugins, in sentences.
+#[derive(Debug)]
+pub(super) struct Messages<'a> {
+    pub listed: Vec<FindingMessage<'a>>,
+    pub more: Vec<FindingMessage<'a>>,
+    /// How many plugins have findings that are not listed.
+    pub more_count: usize,
+}
 
 /// The values of a snapshot, formatted for the page of all plugins.
 #[derive(Debug)]
@@ -57,16 +70,27 @@ impl<'a> Overview<'a> {
         Self { rows, verdict, totals }
     }
 
-    /// The findings of the most urgent plugins, then some notes; and the number of plugins that need
-    /// attention but are not listed.
-    pub(super) fn messages(&self) -> (Vec<FindingMessage<'a>>, usize) {
-        let mut rows: Vec<_> = self.rows.iter().filter(|row| !row.findings.is_empty()).collect();
-        rows.sort_by(|one, other| one.by_urgency(other));
-        let urgent = rows.iter().filter(|row| row.status != PluginStatus::Ok).count();
+    /// The plugins with findings, ranked by their most urgent one: first those that are listed under the
+    /// verdict, then at most [`MAX_MORE`] others.
+    pub(super) fn messages(&self, findings: &PluginFindings) -> Messages<'a> {
+        let rows: HashMap<&str, &Row<'a>> = self.rows.iter().map(|row| (row.name, row)).collect();
+        let mut seen = HashSet::new();
+        let plugins = findings.all.items.iter().map(|finding| &*finding.plugin);
+        let ranked = plugins.filter(|plugin| seen.insert(*plugin));
+        let ranked: Vec<_> = ranked.filter_map(|plugin| rows.get(plugin)).collect();
+        let urgent = ranked.iter().filter(|row| row.status != PluginStatus::Ok).count();
         let shown = urgent.min(MAX_MESSAGES);
-        let notes = (rows.len() - urgent).min(MAX_NOTES).min(MAX_MESSAGES - shown);
-        let chosen = rows[..shown].iter().chain(&rows[urgent..urgent + notes]);
-        (chosen.filter_map(|row| row.message()).collect(), urgent - shown)
+        let notes = (ranked.len() - urgent).min(MAX_NOTES).min(MAX_MESSAGES - shown);
+        let is_shown = |index: usize| index < shown || (index >= urgent && index < urgent + notes);
+        let messages = |is_listed: bool, max: usize| -> Vec<_> {
+            let rows = ranked.iter().enumerate().filter(|(index, _)| is_shown(*index) == is_listed);
+            rows.take(max).filter_map(|(_, row)| row.message()).collect()
+        };
+        Messages {
+            listed: messages(true, MAX_MESSAGES),
+            more: messages(false, MAX_MORE),
+            more_count: ranked.len() - shown - notes,
+        }
     }
 }
 

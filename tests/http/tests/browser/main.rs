@@ -5,6 +5,7 @@
 
 #![allow(clippy::unwrap_used)] // a test fails by panicking
 
+mod charts;
 mod chromium;
 mod pictures;
 mod scenes;
@@ -486,10 +487,30 @@ fn page_follows_stream_of_events() {
     let expected = ["state STOPPED -> RUNNING", "run began, pid 7, version 1.0", "registered"];
     assert_eq!(texts, json!(expected.map(|text| format!("note: {name}: {text}"))));
     assert_eq!(browser.eval("document.querySelector('#timeline').hidden"), json!(false));
-    // The page of a plugin follows too.
-    browser.eval("document.querySelector('#rows a').click()");
+    // Of the chosen plugins.
+    sim.register("dice").unwrap().started(8, "2.0");
+    sim.advance(Duration::ZERO);
+    browser.until(&format!("refresh() && {timeline}.length === 6"));
+    browser.eval("$('timeline-filter').focus()");
+    browser.call("Input.insertText", json!({"text": "DIC"}));
+    browser.until(&format!("{timeline}.length === 3"));
+    sim.tick(|_| None);
+    catch_up(&mut browser, &sim);
+    let texts = browser.text(&format!("{timeline}.join()"));
+    assert!(texts.contains("dice: registered") && !texts.contains("<img"), "{texts}");
+    browser.eval("$('timeline-filter').value = 'nobody'; filterTimeline()");
+    browser.until(&format!("{timeline}.length === 0"));
+    assert_eq!(browser.eval("$('timeline').hidden"), json!(false), "the filter can be changed");
+    browser.eval("$('timeline-filter').value = ''; filterTimeline()");
+    browser.until(&format!("{timeline}.length >= 6"));
+    // The page of a plugin follows too, with its own.
+    browser.eval(
+        "[...document.querySelectorAll('#rows a')].find((a) => a.title.startsWith('<')).click()",
+    );
     browser.until("document.body?.dataset.page === 'plugin' && document.readyState === 'complete'");
     assert_follows_stream(&mut browser, &mut sim);
+    browser.until(&format!("{timeline}.some((text) => text.includes('pid 7'))"));
+    assert!(!browser.text(&format!("{timeline}.join()")).contains("pid 8"));
     assert_no_problem(&mut browser);
 }
 

@@ -27,7 +27,7 @@ fn scene_pictures_are_written_on_request() {
                 (1280, "one", "plugin?name=dice"),
                 (390, "one", "plugin?name=dice"),
             ] {
-                browser.size(width, if page == "one" { 1_250 } else { 844 });
+                browser.size(width, if page == "one" { 1_900 } else { 844 });
                 browser.open(&format!("{address}{path}"));
                 browser.until("!isFetching && !isDrawing");
                 let file = format!("{scene}-{page}-{width}-{scheme}.png");

@@ -60,3 +60,12 @@ function renderSegments(element, segments) {
   while (element.childNodes.length > segments.length) element.lastChild.remove();
 }
 
+
+/** Makes the list's elements those of the items, with copies of the template. */
+function fillList(list, template, items, update) {
+  while (list.children.length > items.length) list.lastElementChild.remove();
+  items.forEach((item, index) => {
+    update(list.children[index]
+      ?? list.appendChild($(template).content.firstElementChild.cloneNode(true)), item);
+  });
+}

@@ -62,8 +62,12 @@ function updateIndexPage(data) {
   setText($('verdict').querySelector('span'), data.verdict.text);
   setAttr($('verdict'), 'data-status', data.verdict.level);
   document.title = `${data.verdict.text.replace(/[.:].*$/, '')} \u2013 plugmeter`;
-  updateFindings(data.findings, data.more);
-  updateTimeline(data.timeline);
+  updateFindings($('findings'), data.findings);
+  updateFindings($('more').querySelector('ul'), data.more);
+  setText($('more').querySelector('summary'), `and ${data.more_count} more`);
+  $('more').hidden = data.more_count === 0;
+  newestTimeline = data.timeline;
+  filterTimeline();
   const totals = $('totals').querySelectorAll('dd');
   data.totals.forEach((text, index) => setText(totals[index], text));
   $('plugins').hidden = rows.size === 0;
@@ -73,8 +77,7 @@ function updateIndexPage(data) {
   reorder(!isReorderBlocked());
 }
 
-function updateFindings(findings, more) {
-  const ul = $('findings');
+function updateFindings(ul, findings) {
   const unused = new Map([...ul.children].map((li) => [li.querySelector('bdi').textContent, li]));
   findings.forEach(({ status, name, segments }, index) => {
     const li = unused.get(name) ?? $('finding-template').content.firstElementChild.cloneNode(true);
@@ -90,30 +93,43 @@ function updateFindings(findings, more) {
   });
   for (const li of unused.values()) li.remove();
   ul.hidden = findings.length === 0;
-  setText($('more'), `and ${more} more, at the top of the table`);
-  $('more').hidden = more === 0;
+}
+
+let newestTimeline;
+
+/** Shows the newest notifications, or those of the plugins with the text of the filter in their names. */
+async function filterTimeline() {
+  const filter = $('timeline-filter');
+  const names = filter.value.trim();
+  log = newestTimeline?.version ?? log;
+  if (!names) {
+    if (newestTimeline) updateTimeline(newestTimeline);
+    return;
+  }
+  try {
+    const response = await fetchPath(`page/timeline?names=${encodeURIComponent(names)}`);
+    const timeline = await response.json();
+    if (response.ok && filter.value.trim() === names) updateTimeline(timeline);
+  } catch {
+    return; // The next refresh shows the error.
+  }
 }
 
 function updateTimeline({ version, items, note }) {
   log = version;
-  const ol = $('timeline').querySelector('ol');
-  while (ol.children.length > items.length) ol.lastElementChild.remove();
-  items.forEach(({ status, at, name, text }, index) => {
-    let li = ol.children[index];
-    if (!li) {
-      li = $('timeline-template').content.firstElementChild.cloneNode(true);
-      ol.append(li);
-    }
+  fillList($('timeline').querySelector('ol'), 'timeline-template', items, (li, { status, at, name, text }) => {
     setAttr(li, 'data-status', status);
     renderTime(li.querySelector('time'), at);
     setText(li.querySelector('.sr'), `${status}: `);
-    setAttr(li.querySelector('a'), 'href', pluginLink(name));
-    const [nameText, changeText] = li.querySelectorAll('bdi');
-    setText(nameText, name);
-    setText(changeText, text);
+    const link = li.querySelector('a');
+    if (link) {
+      setAttr(link, 'href', pluginLink(name));
+      setText(link.firstElementChild, name);
+    }
+    setText(li.querySelector('p > bdi'), text);
   });
   setText($('timeline-note'), note);
-  $('timeline').hidden = items.length === 0;
+  $('timeline').hidden = items.length === 0 && !$('timeline-filter')?.value;
 }
 
 // -- sparklines of the visible rows --------------------------------------------------------------
