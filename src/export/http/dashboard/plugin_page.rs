@@ -13,15 +13,13 @@ use super::display_time::{DisplayTime, unix_millis};
 use super::finding_message::{Segment, segments};
 use super::format::{self, NONE, UNKNOWN};
 use super::range_stats::RangeStats;
-use super::row::Row;
+use super::row::{Row, main_process};
 use super::run_band::RunBand;
 use super::time_range::time_range;
 use super::timeline::Timeline;
 use crate::format::number::{human_duration, precise_duration};
 use crate::format::report::Cost;
-use crate::{
-    CurrentUsage, PluginState, PluginView, ProcessInfo, Run, RunEnd, RunId, Snapshot, VersionUsage,
-};
+use crate::{PluginState, PluginView, ProcessInfo, Run, RunEnd, RunId, Snapshot, VersionUsage};
 
 /// The values of the page of one plugin.
 #[derive(Debug, Serialize)]
@@ -210,20 +208,8 @@ fn key_figures(view: PluginView<'_>, row: &Row<'_>, sample_count: usize) -> Vec<
         view.pid().map_or_else(|| NONE.to_owned(), |pid| pid.to_string()),
         sample_count.to_string(),
         usage.process_count.map_or_else(|| NONE.to_owned(), |count| count.to_string()),
-        main_process(&usage),
+        main_process(&usage).unwrap_or_else(|| NONE.to_owned()),
     ]
-}
-
-/// CPU and memory of the reported process alone, where it is one of several.
-fn main_process(usage: &CurrentUsage) -> String {
-    let cpu = usage.cpu_percent.map(format::percent);
-    let memory = usage.memory_bytes.map(format::memory);
-    let parts: Vec<_> = cpu.into_iter().chain(memory).collect();
-    if usage.process_count > Some(1) && !parts.is_empty() {
-        parts.join(", ")
-    } else {
-        NONE.to_owned()
-    }
 }
 
 impl<'a> RunRow<'a> {

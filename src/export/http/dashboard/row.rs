@@ -13,7 +13,7 @@ use super::format::{self, NONE, UNKNOWN};
 use crate::findings::{Finding, crash_window};
 use crate::format::number::{human_duration, mebibytes, round2};
 use crate::format::shown::Shown;
-use crate::{PluginState, PluginView, Snapshot, Window};
+use crate::{CurrentUsage, PluginState, PluginView, Snapshot, Window};
 
 /// The texts of one plugin, formatted once, so that the page and its updates by the script agree.
 #[derive(Debug)]
@@ -33,6 +33,8 @@ pub(super) struct Row<'a> {
     pub version: &'a str,
     /// With the number of processes, if it is not that of the run alone.
     pub pid: String,
+    /// CPU and memory of the main process, where it is one of several: a tooltip.
+    pub own: String,
     pub findings: Vec<Finding>,
     pub sort_keys: SortKeys,
 }
@@ -72,6 +74,8 @@ impl<'a> Row<'a> {
             uptime: or_absent(usage.uptime.map(human_duration)),
             version: view.version().unwrap_or_default(),
             pid: pid_and_processes(view.pid(), usage.process_count),
+            own: main_process(&usage)
+                .map_or_else(String::new, |own| format!("Main process: {own}")),
             findings,
             sort_keys: SortKeys {
                 cpu: now,
@@ -99,6 +103,7 @@ impl<'a> Row<'a> {
             uptime: String::new(),
             version: "",
             pid: String::new(),
+            own: String::new(),
             findings: Vec::new(),
             sort_keys: SortKeys::default(),
         }
@@ -131,6 +136,14 @@ fn pid_and_processes(pid: Option<u32>, processes: Option<u32>) -> String {
     parts.join(" \u{b7} ")
 }
 
+/// CPU and memory of the reported process alone; `None` if it is not one of several, or unknown.
+pub(super) fn main_process(usage: &CurrentUsage) -> Option<String> {
+    let cpu = usage.cpu_percent.map(format::percent);
+    let memory = usage.memory_bytes.map(format::memory);
+    let parts: Vec<_> = cpu.into_iter().chain(memory).collect();
+    (usage.process_count > Some(1) && !parts.is_empty()).then(|| parts.join(", "))
+}
+
 pub(super) const fn state_label(state: PluginState) -> &'static str {
     match state {
         PluginState::Stopped => "Stopped",
@@ -160,6 +173,7 @@ impl Serialize for Row<'_> {
         out.serialize_element(&self.uptime)?;
         out.serialize_element(self.version)?;
         out.serialize_element(&self.pid)?;
+        out.serialize_element(&self.own)?;
         for key in [cpu.map(round2), memory.map(round2), Some(round2(rate))] {
             out.serialize_element(&key)?;
         }

@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use plugmeter::Config;
 use plugmeter::testing::{Observed, Simulation, Usage};
+use plugmeter::{Config, Limit, LimitMetric, Limits};
 use plugmeter_http_tests::get;
 use plugmeter_test_support::names::HOSTILE_NAMES;
 use serde_json::{Value, json as value};
@@ -168,6 +168,10 @@ fn pages_show_values_of_process_tree() {
     for shown in ["41.0\u{a0}%", "64.0\u{a0}MB", "pid 17 \u{b7} 9 processes"] {
         assert!(index.contains(shown), "{shown}");
     }
+    // Those of the main process are in the tooltip.
+    let own = "Main process: 1.0\u{a0}%, 4.0\u{a0}MB";
+    assert_eq!(index.matches(&format!("title=\"{own}\"")).count(), 2);
+    assert_eq!(json(address, "/page/rows")["rows"][0][14], own);
     let data = json(address, "/page/plugin?name=make");
     let (cpu, memory) = (&data["charts"][0], &data["charts"][1]);
     assert_eq!((&cpu["now"], &cpu["stats"][3]), (&value!("41.0\u{a0}%"), &value!("41.0\u{a0}%")));
@@ -187,6 +191,30 @@ fn pages_show_values_of_process_tree() {
     assert_eq!(data["charts"][0]["now"], "1.0\u{a0}%");
     assert_eq!(data["charts"][1]["now"], "4.0\u{a0}MB");
     assert_eq!([1, 8, 9].map(|nth| data["key_figures"][nth].clone()), ["0.3s", "–", "–"]);
+}
+
+#[test]
+fn sparklines_have_limits() {
+    let limits = Limits::default()
+        .rule(Limit::new(LimitMetric::CpuPercent, 40.0))
+        .rule(Limit::new(LimitMetric::MemoryMb, 11.0))
+        .rule(Limit::new(LimitMetric::MemoryMb, 500.0));
+    let mut sim = Simulation::new(every(10).limits(limits)).unwrap();
+    sim.register("dice").unwrap().started(17, "1.0");
+    sim.register("none").unwrap().set_limits(Limits::default()).unwrap();
+    (1..=3).for_each(|tick| {
+        let cpu_time = Duration::from_secs(tick);
+        sim.tick(|_| Usage { cpu_time, memory_bytes: 10 * MB });
+    });
+    let (_server, address) = serve(sim.reader());
+    let lines = json(address, "/page/lines?at=0,1");
+    let path = |nth: usize, key: &str| lines["lines"][nth][1][key].as_str().unwrap().to_owned();
+    // CPU of 10 % and its limit of 40 % at the top of the axis; the limit of 500 MB is far away.
+    assert_eq!(path(0, "cpu_limit"), "M0 1.5H96");
+    assert_eq!(path(0, "memory_limit").matches('M').count(), 1);
+    assert_eq!([path(1, "cpu_limit"), path(1, "memory_limit")], ["", ""]);
+    let page = page(address, "/");
+    assert!(page.contains("data-l=\"cpu_limit\" d=\"M0 1.5H96\""), "{page}");
 }
 
 #[test]

@@ -10,7 +10,7 @@ let cursor = null;
 /** Where the selection begins; null without one. */
 let anchor = null;
 
-const svgs = [...valueCharts].map((section) => section.querySelector('svg'));
+const svgs = [...valueCharts].map((section) => part(section, 'svg'));
 const withUnit = (value, decimals, unit) => `${value.toFixed(decimals)}\u00a0${unit}`;
 const VALUE_FORMATS = [
   (value) => withUnit(value, 1, '%'),
@@ -52,21 +52,21 @@ function valueText(point, chart) {
 function showCursor() {
   const point = cursor === null ? undefined : points[nearest(cursor)];
   svgs.forEach((svg, chart) => {
-    const tag = svg.parentElement.querySelector('.at');
+    const tag = part(svg.parentElement, '.at');
     svg.classList.toggle('has-cursor', Boolean(point));
     tag.hidden = !point;
     const ends = point && anchor !== null ? [share(anchor), share(cursor)].sort((a, b) => a - b) : [0, 0];
-    const selection = svg.querySelector('.selection');
+    const selection = part(svg, '.selection');
     setAttr(selection, 'x', `${ends[0] * 100}%`);
     setAttr(selection, 'width', `${(ends[1] - ends[0]) * 100}%`);
     if (!point) return;
     const x = share(point[0]);
-    const line = svg.querySelector('.cursor');
+    const line = part(svg, '.cursor');
     for (const end of ['x1', 'x2']) setAttr(line, end, `${x * 100}%`);
     const [low, high] = ranges[chart];
     const value = point[chart + 1];
     const y = 1.5 + 157 * (1 - (value - low) / (high - low));
-    setAttr(svg.querySelector('.dot'), 'd', value === null ? '' : `M${x * 960} ${y}h0`);
+    setAttr(part(svg, '.dot'), 'd', value === null ? '' : `M${x * 960} ${y}h0`);
     const happened = chart === 0 && point[4] ? `, ${point[4]}` : '';
     setText(tag, `${clock(point[0])} \u00b7 ${valueText(point, chart)}${happened}`);
     tag.classList.toggle('left', x > 0.5);

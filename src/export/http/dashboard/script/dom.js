@@ -4,6 +4,7 @@
 
 const body = document.body;
 const $ = (id) => document.getElementById(id);
+const part = (element, selector) => element.querySelector(selector);
 const isIndex = body.dataset.page === 'index';
 const STATUSES = ['ok', 'warning', 'error'];
 const ageText = $('age');

@@ -7,7 +7,7 @@ const rows = new Map();
 function attachRow(tr) {
   const cells = {};
   for (const cell of tr.querySelectorAll('[data-f]')) cells[cell.dataset.f] = cell;
-  const row = { tr, cells, time: tr.querySelector('time'), values: [], index: -1, isVisible: false, sparklineTick: -1 };
+  const row = { tr, cells, time: part(tr, 'time'), values: [], index: -1, isVisible: false, sparklineTick: -1 };
   rows.set(tr.dataset.name, row);
   rowObserver.observe(tr);
   return row;
@@ -20,7 +20,7 @@ function pluginLink(name) {
 function createRow(name) {
   const tr = $('row-template').content.firstElementChild.cloneNode(true);
   tr.dataset.name = name;
-  const link = tr.querySelector('a');
+  const link = part(tr, 'a');
   link.href = pluginLink(name);
   link.title = name;
   tableBody.append(tr);
@@ -29,8 +29,8 @@ function createRow(name) {
 
 /** The fields in the server's order; four numbers to sort by follow them. */
 const FIELDS = ['name', 'status', 'state', 'since', 'cpu', 'p95', 'memory', 'memory_change', 'rate',
-  'recent_crashes', 'crashes', 'uptime', 'version', 'pid'];
-const SORT_KEYS = { name: 0, urgency: 1, since: 3, crashes: 9, cpu: 14, memory: 15, rate: 16, uptime: 17 };
+  'recent_crashes', 'crashes', 'uptime', 'version', 'pid', 'own'];
+const SORT_KEYS = { name: 0, urgency: 1, since: 3, crashes: 9, cpu: 15, memory: 16, rate: 17, uptime: 18 };
 
 function updateRow(row, values) {
   FIELDS.forEach((field, index) => {
@@ -41,6 +41,8 @@ function updateRow(row, values) {
     else if (field === 'status') {
       setAttr(row.tr, 'data-status', STATUSES[value]);
       setText(row.cells.status, STATUSES[value]);
+    } else if (field === 'own') {
+      for (const cell of ['cpu', 'memory']) setAttr(row.cells[cell].parentElement, 'title', value);
     } else setText(row.cells[field], String(value));
   });
   row.values = values;
@@ -59,12 +61,12 @@ function updateIndexPage(data) {
     rows.get(name).tr.remove();
     rows.delete(name);
   }
-  setText($('verdict').querySelector('span'), data.verdict.text);
+  setText(part($('verdict'), 'span'), data.verdict.text);
   setAttr($('verdict'), 'data-status', data.verdict.level);
   document.title = `${data.verdict.text.replace(/[.:].*$/, '')} \u2013 plugmeter`;
   updateFindings($('findings'), data.findings);
-  updateFindings($('more').querySelector('ul'), data.more);
-  setText($('more').querySelector('summary'), `and ${data.more_count} more`);
+  updateFindings(part($('more'), 'ul'), data.more);
+  setText(part($('more'), 'summary'), `and ${data.more_count} more`);
   $('more').hidden = data.more_count === 0;
   newestTimeline = data.timeline;
   filterTimeline();
@@ -78,16 +80,16 @@ function updateIndexPage(data) {
 }
 
 function updateFindings(ul, findings) {
-  const unused = new Map([...ul.children].map((li) => [li.querySelector('bdi').textContent, li]));
+  const unused = new Map([...ul.children].map((li) => [part(li, 'bdi').textContent, li]));
   findings.forEach(({ status, name, segments }, index) => {
     const li = unused.get(name) ?? $('finding-template').content.firstElementChild.cloneNode(true);
     unused.delete(name);
     const label = status === 'ok' ? 'note' : status;
     setAttr(li, 'data-status', label);
-    setText(li.querySelector('.sr'), `${label}: `);
-    setText(li.querySelector('bdi'), name);
-    setAttr(li.querySelector('a'), 'href', pluginLink(name));
-    renderSegments(li.querySelector('p > span:last-child'), segments);
+    setText(part(li, '.sr'), `${label}: `);
+    setText(part(li, 'bdi'), name);
+    setAttr(part(li, 'a'), 'href', pluginLink(name));
+    renderSegments(part(li, 'p > span:last-child'), segments);
     const isInPlace = ul.children[index] === li;
     if (!isInPlace && !li.contains(document.activeElement)) ul.insertBefore(li, ul.children[index] ?? null);
   });
@@ -117,16 +119,16 @@ async function filterTimeline() {
 
 function updateTimeline({ version, items, note }) {
   log = version;
-  fillList($('timeline').querySelector('ol'), 'timeline-template', items, (li, { status, at, name, text }) => {
+  fillList(part($('timeline'), 'ol'), 'timeline-template', items, (li, { status, at, name, text }) => {
     setAttr(li, 'data-status', status);
-    renderTime(li.querySelector('time'), at);
-    setText(li.querySelector('.sr'), `${status}: `);
-    const link = li.querySelector('a');
+    renderTime(part(li, 'time'), at);
+    setText(part(li, '.sr'), `${status}: `);
+    const link = part(li, 'a');
     if (link) {
       setAttr(link, 'href', pluginLink(name));
       setText(link.firstElementChild, name);
     }
-    setText(li.querySelector('p > bdi'), text);
+    setText(part(li, 'p > bdi'), text);
   });
   setText($('timeline-note'), note);
   $('timeline').hidden = items.length === 0 && !$('timeline-filter')?.value;

@@ -2,7 +2,7 @@
 
 function updatePluginPage(data) {
   setAttr($('verdict'), 'data-status', data.level);
-  setText($('verdict').querySelector('.level'), data.level);
+  setText(part($('verdict'), '.level'), data.level);
   renderSegments($('assessment'), data.segments);
   const figures = $('totals').querySelectorAll('dd');
   data.key_figures.forEach((text, index) => setText(figures[index], text));
@@ -21,7 +21,7 @@ const valueCharts = document.querySelectorAll('section.values');
 let newestData;
 
 function updateData(rows) {
-  const table = $('data').querySelector('tbody');
+  const table = part($('data'), 'tbody');
   while (table.rows.length > rows.length) table.lastElementChild.remove();
   rows.forEach(({ at, cells }, index) => {
     let tr = table.rows[index];
@@ -30,7 +30,7 @@ function updateData(rows) {
       tr.insertCell().append(document.createElement('time'));
       tr.firstChild.firstChild.dataset.exact = '';
     }
-    renderTime(tr.querySelector('time'), at);
+    renderTime(part(tr, 'time'), at);
     cells.forEach((text, column) => {
       const td = tr.cells[column + 1] ?? tr.insertCell();
       td.className = column < 3 ? 'num' : '';
@@ -42,7 +42,7 @@ function updateData(rows) {
 // Of each row, the first cell is a name, and the others are numbers.
 function updateTable(section, rows) {
   section.hidden = rows.length === 0;
-  const table = section.querySelector('tbody');
+  const table = part(section, 'tbody');
   while (table.rows.length > rows.length) table.lastElementChild.remove();
   rows.forEach((texts, index) => {
     const tr = table.rows[index] ?? table.insertRow();
@@ -56,33 +56,33 @@ function updateTable(section, rows) {
 }
 
 function updateChart(section, chart, times) {
-  setText(section.querySelector('.now'), chart.now);
-  setText(section.querySelector('.summary'), chart.summary);
+  setText(part(section, '.now'), chart.now);
+  setText(part(section, '.summary'), chart.summary);
   section.querySelectorAll('dd').forEach((dd, index) => {
     setText(dd, chart.stats[index]);
     dd.parentElement.hidden = chart.stats[index] === '';
   });
   section.querySelectorAll('.axis span').forEach((span, index) => setText(span, chart.labels[index]));
   section.querySelectorAll('.times time').forEach((time, index) => renderTime(time, times[index]));
-  section.querySelector('.no-data').hidden = !chart.is_empty;
-  for (const kind of ['area', 'limit', 'line']) setAttr(section.querySelector(`path.${kind}`), 'd', chart[kind]);
-  setAttr(section.querySelector('.restart'), 'd', chart.restarts);
-  setAttr(section.querySelector('.crash'), 'd', chart.crashes);
+  part(section, '.no-data').hidden = !chart.is_empty;
+  for (const kind of ['area', 'limit', 'line']) setAttr(part(section, `path.${kind}`), 'd', chart[kind]);
+  setAttr(part(section, '.restart'), 'd', chart.restarts);
+  setAttr(part(section, '.crash'), 'd', chart.crashes);
   updateMarks(section, chart.marks);
 }
 
 /** The spans of findings in a chart, and their sentences below it. */
 function updateMarks(section, { spans, items }) {
   ['error', 'warning', 'note'].forEach((status, index) => {
-    setAttr(section.querySelector(`.span.${status}`), 'd', spans[index]);
+    setAttr(part(section, `.span.${status}`), 'd', spans[index]);
   });
-  const ul = section.querySelector('.marked');
+  const ul = part(section, '.marked');
   ul.hidden = items.length === 0;
   fillList(ul, 'marked-template', items, (li, { status, segments, evidence }) => {
     setAttr(li, 'data-status', status);
-    setText(li.querySelector('.sr'), `${status}: `);
-    renderSegments(li.querySelector('p > span:last-child'), segments);
-    setText(li.querySelector('details p'), evidence);
+    setText(part(li, '.sr'), `${status}: `);
+    renderSegments(part(li, 'p > span:last-child'), segments);
+    setText(part(li, 'details p'), evidence);
   });
 }
 
@@ -90,14 +90,14 @@ function updateMarks(section, { spans, items }) {
 function updateBand({ runs, summary, marks }) {
   setText($('band-summary'), summary);
   updateMarks($('band'), marks);
-  const band = document.querySelector('svg.band');
+  const band = part(document, 'svg.band');
   while (band.children.length > runs.length) band.lastElementChild.remove();
   runs.forEach(([x, width, kind, label, title], index) => {
     const run = band.children[index]
-      ?? band.appendChild($('band-template').content.querySelector('svg svg').cloneNode(true));
+      ?? band.appendChild(part($('band-template').content, 'svg svg').cloneNode(true));
     for (const [name, value] of Object.entries({ x, width, class: kind })) setAttr(run, name, value);
-    setText(run.querySelector('text'), label);
-    setText(run.querySelector('title'), title);
+    setText(part(run, 'text'), label);
+    setText(part(run, 'title'), title);
   });
 }
 
