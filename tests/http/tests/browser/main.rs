@@ -359,7 +359,7 @@ fn layout_fits_phone_width() {
                 assert!(wide <= f64::from(width), "{scene} {path} at {width}: {wide}");
                 let outside = browser.eval(&format!(
                     "[...document.querySelectorAll('header *, #plugins *, .chart *')].filter((e) => \
-                     e.getBoundingClientRect().right > {width} + 1 && !e.closest('.sr, thead, td, th'))\
+                     e.getBoundingClientRect().right > {width} + 1 && !e.closest('.sr, thead, td, th, .band'))\
                      .map((e) => e.outerHTML.slice(0, 80))"
                 ));
                 assert_eq!(outside, json!([]), "{scene} {path} at {width}");
