@@ -5,8 +5,10 @@
 
 #![allow(clippy::unwrap_used)] // a test fails by panicking
 
+mod accessibility;
 mod charts;
 mod chromium;
+mod firefox;
 mod pictures;
 mod scenes;
 

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use plugmeter::testing::{Observed, Simulation, Usage};
 use plugmeter::{Config, Limit, LimitMetric, Limits};
-use plugmeter_http_tests::get;
+use plugmeter_http_tests::{get, get_with_headers};
 use plugmeter_test_support::names::HOSTILE_NAMES;
 use serde_json::{Value, json as value};
 
@@ -67,20 +67,7 @@ fn refresh_data_equals_page() {
 
 #[test]
 fn refresh_of_500_plugins_is_under_150_kb() {
-    let mut sim = Simulation::new(every(5)).unwrap();
-    for nth in 0..500 {
-        sim.register(&format!("a-plugin-with-a-name-{nth:03}"))
-            .unwrap()
-            .started(1_000_000 + nth, "1.22.333");
-    }
-    let mut cpu_time = Duration::ZERO;
-    for tick in 0..720_u64 {
-        cpu_time += Duration::from_millis(500 + 37 * (tick % 60));
-        sim.tick(|pid| Usage {
-            cpu_time,
-            memory_bytes: (100 + u64::from(pid) % 300 + tick % 7) * MB / 3,
-        });
-    }
+    let sim = with_history(500);
     let (_server, address) = serve(sim.reader());
     let timed = |target: &str| {
         let start = Instant::now();
@@ -93,6 +80,54 @@ fn refresh_of_500_plugins_is_under_150_kb() {
     let places: Vec<_> = (0..60).map(|place: u32| place.to_string()).collect();
     let lines = timed(&format!("/page/lines?at={}", places.join(",")));
     assert!(rows + lines < 150_000, "{rows} and {lines}");
+}
+
+/// Plugins with an hour of history.
+fn with_history(count: u32) -> Simulation {
+    let mut sim = Simulation::new(every(5)).unwrap();
+    for nth in 0..count {
+        sim.register(&format!("a-plugin-with-a-name-{nth:03}"))
+            .unwrap()
+            .started(1_000_000 + nth, "1.22.333");
+    }
+    let noise = |seed: u64| (seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) % 1_000;
+    let mut cpu_time = vec![Duration::ZERO; count as usize];
+    for tick in 0..720_u64 {
+        sim.tick(|pid| {
+            let nth = (pid - 1_000_000) as usize;
+            let seed = tick * 10_000 + nth as u64;
+            cpu_time[nth] += Duration::from_millis(noise(seed));
+            let memory_bytes = (100 + u64::from(pid) % 300) * MB / 3 + noise(seed + 1) * 4_096;
+            Usage { cpu_time: cpu_time[nth], memory_bytes }
+        });
+    }
+    sim
+}
+
+#[test]
+fn page_and_script_are_small() {
+    let gzip = |address, target: &str| {
+        let response = get_with_headers(address, target, &["Accept-Encoding: gzip"]);
+        assert_eq!(response.header("content-encoding").as_deref(), Some("gzip"), "{target}");
+        response.body.len()
+    };
+    let (_server, address) = serve(with_history(12).reader());
+    let size = |target: &str| get(address, target).body.len();
+    let (page, script, style) = (size("/"), size("/page.js"), size("/page.css"));
+    let sent = ["/", "/page.js", "/page.css"].map(|target| gzip(address, target));
+    println!(
+        "12 plugins: page {page}, script {script}, style {style} bytes; with gzip {sent:?}; page of \
+         one plugin {}",
+        size("/plugin?name=a-plugin-with-a-name-001")
+    );
+    assert!(script < 25_000, "{script}");
+    assert!(page < 60_000, "{page}");
+    assert!(sent.iter().sum::<usize>() < 60_000, "{sent:?}");
+
+    let (_server, address) = serve(with_history(1_000).reader());
+    let page = gzip(address, "/");
+    println!("1,000 plugins: page {page} bytes with gzip");
+    assert!(page < 150_000, "{page}");
 }
 
 #[test]

@@ -13,16 +13,18 @@ function attachRow(tr) {
   return row;
 }
 
-function pluginLink(name) {
-  return `${body.dataset.base}plugin?name=${encodeURIComponent(name)}`;
+/** The name; something else for one that nobody could see. */
+const visibleName = (name) => (/[^\s\u200b-\u200f]/.test(name) ? name : 'a name without visible characters');
+
+function linkPlugin(link, name) {
+  setAttr(link, 'href', `${body.dataset.base}plugin?name=${encodeURIComponent(name)}`);
+  setAttr(link, 'title', visibleName(name));
 }
 
 function createRow(name) {
   const tr = $('row-template').content.firstElementChild.cloneNode(true);
   tr.dataset.name = name;
-  const link = part(tr, 'a');
-  link.href = pluginLink(name);
-  link.title = name;
+  linkPlugin(part(tr, 'a'), name);
   tableBody.append(tr);
   return attachRow(tr);
 }
@@ -43,7 +45,7 @@ function updateRow(row, values) {
       setText(row.cells.status, STATUSES[value]);
     } else if (field === 'own') {
       for (const cell of ['cpu', 'memory']) setAttr(row.cells[cell].parentElement, 'title', value);
-    } else setText(row.cells[field], String(value));
+    } else setText(row.cells[field], field === 'name' ? visibleName(value) : String(value));
   });
   row.values = values;
 }
@@ -88,7 +90,7 @@ function updateFindings(ul, findings) {
     setAttr(li, 'data-status', label);
     setText(part(li, '.sr'), `${label}: `);
     setText(part(li, 'bdi'), name);
-    setAttr(part(li, 'a'), 'href', pluginLink(name));
+    linkPlugin(part(li, 'a'), name);
     renderSegments(part(li, 'p > span:last-child'), segments);
     const isInPlace = ul.children[index] === li;
     if (!isInPlace && !li.contains(document.activeElement)) ul.insertBefore(li, ul.children[index] ?? null);
@@ -125,7 +127,7 @@ function updateTimeline({ version, items, note }) {
     setText(part(li, '.sr'), `${status}: `);
     const link = part(li, 'a');
     if (link) {
-      setAttr(link, 'href', pluginLink(name));
+      linkPlugin(link, name);
       setText(link.firstElementChild, name);
     }
     setText(part(li, 'p > bdi'), text);
