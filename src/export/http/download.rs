@@ -12,8 +12,7 @@ use tokio::task::yield_now;
 use super::history_range::HistoryRange;
 use super::to_json::append_json;
 use crate::format::number::{megabytes, round2, timestamp};
-use crate::snapshot::downsample::ValueRange;
-use crate::{Downsampler, PluginState, PluginView, Point, RunId};
+use crate::{Downsampler, PluginState, PluginView, Point, RunId, ValueRange};
 
 pub(super) const CSV: &str = "text/csv; charset=utf-8";
 /// Samples that are read before other tasks of the thread can run.

@@ -2,10 +2,10 @@
 
 use serde::{Serialize, Serializer};
 
+use super::super::history_range::HistoryRange;
 use super::chart::{Scale, unix_seconds};
 use super::finding_marks::{ChartKind, FindingMarks};
 use super::time_range::time_range;
-use crate::export::http::history_range::HistoryRange;
 use crate::findings::Finding;
 use crate::format::number::precise_duration;
 use crate::{PluginView, Run, RunEnd};

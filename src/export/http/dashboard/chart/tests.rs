@@ -201,6 +201,7 @@ fn trace_breaks_at_gaps_and_marks_restarts_and_crashes() {
             let is_gap = elapsed.is_some_and(|elapsed| !(0.0..=7.5).contains(&elapsed));
             if is_gap {
                 let then = unix_seconds(before.unwrap().timestamp);
+                expected.breaks.push(expected.cpu.len());
                 expected.cpu.push((then, None));
                 expected.memory.push((then, None));
                 expected.rate.push((then, None));
@@ -221,6 +222,10 @@ fn trace_breaks_at_gaps_and_marks_restarts_and_crashes() {
         }
         expected.last_run = samples.last().and_then(|sample| sample.run);
         assert_eq!(trace, expected);
+        // As numbers, there is a point for each sample.
+        let values = trace.points().map(|point| (point.at, point.cpu));
+        let samples = samples.iter().map(|s| (unix_seconds(s.timestamp), s.tree_cpu_percent));
+        assert!(values.eq(samples));
     }
 }
 
