@@ -10,7 +10,7 @@ use super::finding_message::FindingMessage;
 use super::format;
 use super::row::Row;
 use super::work_budget::WorkBudget;
-use crate::Snapshot;
+use crate::{PluginState, Snapshot};
 
 /// Plugins whose findings are listed under the verdict. Those of the others are shown on request.
 const MAX_MESSAGES: usize = 8;
@@ -115,7 +115,8 @@ impl Verdict {
 
 fn totals(snapshot: &Snapshot, rows: &[Row<'_>]) -> Vec<String> {
     let (system, sampler) = (snapshot.system(), snapshot.sampler());
-    let down = rows.iter().filter(|row| row.status == PluginStatus::Error).count();
+    let is_down = |state| matches!(state, PluginState::Crashed | PluginState::Failed);
+    let down = snapshot.plugins().filter(|view| is_down(view.state())).count();
     let cpu = rows.iter().filter_map(|row| row.sort_keys.cpu).reduce(|sum, cpu| sum + cpu);
     let has_memory = rows.iter().any(|row| row.sort_keys.memory.is_some());
     let none = || format::NONE.to_owned();

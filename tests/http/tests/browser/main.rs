@@ -118,6 +118,7 @@ fn live_rows_refresh_sort_filter_and_open() {
     browser.eval("document.querySelector('tr[data-name=busy] a').click()");
     browser.until("document.body?.dataset.page === 'plugin' && document.readyState === 'complete'");
     assert_eq!(browser.text("document.querySelector('h1 bdi').innerText"), "busy");
+    browser.until("/^sh\\s+\\d+\\s+/.test(document.querySelector('#processes tbody').innerText)");
     for chart in ["cpu", "memory", "rate"] {
         let line = format!("document.querySelector('#{chart} .line').getAttribute('d')");
         let before = browser.text(&line);

@@ -183,6 +183,128 @@ fn plugin_page_has_charts_aggregates_and_runs() {
     }
 }
 
+/// A process uses 10 % of a core and 20 MB, for an hour, and then ten times as much CPU; it crashes in
+/// between.
+fn shifted() -> Simulation {
+    let limits = Limits::default()
+        .rule(Limit::new(LimitMetric::CpuPercent, 60.0).lasting(Duration::from_secs(60)))
+        .rule(Limit::new(LimitMetric::MemoryMb, 512.0));
+    let mut sim = Simulation::new(every(5).limits(limits)).unwrap();
+    let dice = sim.register("dice").unwrap();
+    dice.started(17, "1.0");
+    let mut cpu_time = Duration::ZERO;
+    for tick in 0..720_u64 {
+        if tick == 300 {
+            (cpu_time, _) = (Duration::ZERO, dice.started(18, "1.1"));
+        }
+        cpu_time += Duration::from_millis(if tick < 600 { 500 } else { 5_000 });
+        sim.tick(|_| match tick {
+            298 => Observed::Signaled(11),
+            _ => Observed::from(Usage { cpu_time, memory_bytes: 20 * MB }),
+        });
+    }
+    sim
+}
+
+#[test]
+fn charts_mark_findings_limits_and_runs() {
+    let sim = shifted();
+    let (_server, address) = serve(sim.reader());
+    let data = json(address, "/page/plugin?name=dice");
+    let (cpu, memory) = (&data["charts"][0], &data["charts"][1]);
+    // The limit of CPU is a line; that of memory is far above, so it is only stated.
+    assert_eq!(cpu["limit"].as_str().unwrap().matches('M').count(), 1);
+    assert_eq!(
+        (&cpu["stats"][4], &memory["stats"][4]),
+        (&"60.0\u{a0}%".into(), &"512.0\u{a0}MB".into())
+    );
+    assert_eq!(memory["limit"], "");
+    assert!(cpu["summary"].as_str().unwrap().ends_with("Limit 60.0\u{a0}%."), "{cpu}");
+    let states: Vec<_> =
+        data["limits"].as_array().unwrap().iter().map(|limit| limit[0].as_str().unwrap()).collect();
+    assert_eq!(states, ["CPU 100.00 %, limit 60 %: exceeded", "memory 20.00 MB, limit 512 MB: ok"]);
+    // The findings about CPU begin after five sixths of the chart, and last.
+    let spans = cpu["marks"]["spans"][1].as_str().unwrap();
+    let starts: Vec<f64> = spans
+        .split('M')
+        .skip(1)
+        .map(|span| span.split(' ').next().unwrap().parse().unwrap())
+        .collect();
+    assert!(!starts.is_empty() && starts.iter().all(|x| (795.0..830.0).contains(x)), "{spans}");
+    assert!(spans.contains("H960"), "{spans}");
+    let items = cpu["marks"]["items"].as_array().unwrap();
+    let sentences: Vec<_> =
+        items.iter().map(|item| item["segments"][0].as_str().unwrap()).collect();
+    assert_eq!(items.len(), starts.len());
+    assert!(sentences.iter().any(|text| text.starts_with("CPU over the limit")), "{sentences:?}");
+    let evidence = items.iter().map(|item| item["evidence"].as_str().unwrap());
+    assert!(evidence.clone().all(|text| text.contains("impact ")), "{items:?}");
+    assert!(evidence.clone().any(|text| text.contains("samples since")), "{items:?}");
+    assert_eq!(memory["marks"]["items"], value!([]));
+    // A crash belongs to the runs, of which the first has failed.
+    let band = &data["band"];
+    assert_eq!(band["summary"], "2 runs in this range, of which 1 failed.");
+    assert_eq!(band["marks"]["items"].as_array().unwrap().len(), 1);
+    let run = |nth: usize, at: usize| band["runs"][nth][at].as_str().unwrap().to_owned();
+    assert_eq!((run(0, 2), run(0, 3)), ("failed".to_owned(), "1.0 \u{b7} signal 11".to_owned()));
+    assert_eq!((run(1, 2), run(1, 3)), ("running".to_owned(), "1.1".to_owned()));
+    assert!(run(0, 4).starts_with("version 1.0, pid 17, 24m: signal 11"), "{}", run(0, 4));
+    let width = |nth: usize| run(nth, 1).strip_suffix('%').unwrap().parse::<f64>().unwrap();
+    assert!((width(0) + width(1) - 100.0).abs() < 0.5, "{band}");
+
+    // The page has the same without the script.
+    let page = page(address, "/plugin?name=dice");
+    for text in [spans, &run(0, 3), "CPU 100.00 %, limit 60 %: exceeded", "samples since"] {
+        assert!(page.contains(text), "{text}");
+    }
+    let table = page.split("id=\"data\"").nth(1).unwrap().split("</table>").next().unwrap();
+    let rows = data["data"].as_array().unwrap();
+    assert_eq!(table.matches("<tr>").count(), rows.len() + 1);
+    assert!(rows.len() <= 60 && rows.iter().any(|row| row["cells"][3] == "crash"), "{rows:?}");
+    assert!(data["points"].as_array().unwrap().len() <= 400);
+}
+
+#[test]
+fn zoomed_page_works_without_script() {
+    let sim = shifted();
+    let (_server, address) = serve(sim.reader());
+    let at = |ago: u64| {
+        let at = sim.snapshot().sampled_at() - Duration::from_secs(ago);
+        at.duration_since(std::time::UNIX_EPOCH).unwrap().as_millis()
+    };
+    // The last minute before the shift.
+    let (from, to) = (at(663), at(601));
+    let query = format!("&window=900&from={from}&to={to}");
+    let page = page(address, &format!("/plugin?name=dice{query}"));
+    let tags = tags(&page);
+    let with = |key: &str, value: &str| {
+        tags.iter().find(|tag| tag.get(key) == Some(value)).unwrap_or_else(|| panic!("no {value}"))
+    };
+    let back = with("id", "zoom-out");
+    assert_eq!(back.get("hidden"), None);
+    assert_eq!(unescape(back.get("href").unwrap()), "./plugin?name=dice&window=900");
+    assert!(!tags.iter().any(|tag| tag.get("aria-current").is_some()), "no window is chosen");
+    let files: Vec<_> = tags.iter().filter(|tag| tag.get("download").is_some()).collect();
+    let hrefs: Vec<_> = files.iter().map(|tag| unescape(tag.get("href").unwrap())).collect();
+    let file = |extension: &str| format!("./api/history.{extension}?name=dice{query}");
+    assert_eq!(hrefs, [file("csv"), file("json")]);
+    let rows = get(address, &hrefs[0][1..]).text().lines().count() - 1;
+    let data = json(address, &format!("/page/plugin?name=dice{query}"));
+    assert_eq!((rows, data["points"].as_array().unwrap().len()), (12, 12));
+    assert_eq!(data["key_figures"][7], "12");
+    // Before the shift CPU was 10 %; no finding has begun.
+    assert_eq!(data["charts"][0]["stats"][3], "10.0\u{a0}%");
+    assert_eq!(data["charts"][0]["marks"]["items"], value!([]));
+    assert!(
+        data["charts"][0]["summary"].as_str().unwrap().starts_with("In the chosen 1m on average")
+    );
+    assert_eq!((&data["times"][0], &data["times"][2]), (&value!(from as u64), &value!(to as u64)));
+    // Without a start or an end there is no zoom, and a zoom outside of the history is empty.
+    assert_eq!(get(address, "/plugin?name=dice&from=5").status, 400);
+    let data = json(address, "/page/plugin?name=dice&from=5&to=1000");
+    assert_eq!((&data["charts"][0]["is_empty"], &data["points"]), (&value!(true), &Value::Null));
+}
+
 #[test]
 fn pages_show_values_of_process_tree() {
     let usage = |ms, mb| Usage { cpu_time: Duration::from_millis(ms), memory_bytes: mb * MB };
