@@ -191,7 +191,7 @@ async fn render_index_rest(
         let markup = RowMarkup { row, link: link::plugin(base, row.name), lines };
         markup.render_into(&mut rows).expect(RENDER);
     }
-    let messages = overview.messages(findings);
+    let messages = Overview::messages(snapshot, findings);
     let window = crash_window(snapshot);
     let rest = IndexRest {
         base,

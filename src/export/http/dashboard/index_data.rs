@@ -45,7 +45,7 @@ pub(super) async fn rest(
         timeline: Timeline<'a>,
     }
     let overview = Overview::new(snapshot, findings).await;
-    let messages = overview.messages(findings);
+    let messages = Overview::messages(snapshot, findings);
     let document = Document {
         started: unix_millis(snapshot.started_at()),
         revision: snapshot.revision(),

@@ -1,7 +1,5 @@
 //! All plugins: the verdict, the findings, the totals and the table.
 
-use std::collections::{HashMap, HashSet};
-
 use serde::Serialize;
 
 use super::super::plugin_findings::PluginFindings;
@@ -10,13 +8,14 @@ use super::finding_message::FindingMessage;
 use super::format;
 use super::row::Row;
 use super::work_budget::WorkBudget;
-use crate::{PluginState, Snapshot};
+use crate::findings::Finding;
+use crate::{PluginState, Severity, Snapshot};
 
-/// Plugins whose findings are listed under the verdict. Those of the others are shown on request.
+/// Findings that are listed under the verdict. The others are shown on request.
 const MAX_MESSAGES: usize = 8;
-/// Plugins among them that need no attention.
+/// Those among them that need no attention.
 const MAX_NOTES: usize = 3;
-/// Plugins whose findings are shown on request. The others are at the top of the table.
+/// Findings that are shown on request. All are in `/api/findings`.
 const MAX_MORE: usize = 100;
 
 /// The findings of all plugins, in sentences.
@@ -24,7 +23,7 @@ const MAX_MORE: usize = 100;
 pub(super) struct Messages<'a> {
     pub listed: Vec<FindingMessage<'a>>,
     pub more: Vec<FindingMessage<'a>>,
-    /// How many plugins have findings that are not listed.
+    /// How many findings are not listed.
     pub more_count: usize,
 }
 
@@ -70,26 +69,22 @@ impl<'a> Overview<'a> {
         Self { rows, verdict, totals }
     }
 
-    /// The plugins with findings, ranked by their most urgent one: first those that are listed under the
+    /// The findings in their order, by severity and impact: first those that are listed under the
     /// verdict, then at most [`MAX_MORE`] others.
-    pub(super) fn messages(&self, findings: &PluginFindings) -> Messages<'a> {
-        let rows: HashMap<&str, &Row<'a>> = self.rows.iter().map(|row| (row.name, row)).collect();
-        let mut seen = HashSet::new();
-        let plugins = findings.all.items.iter().map(|finding| &*finding.plugin);
-        let ranked = plugins.filter(|plugin| seen.insert(*plugin));
-        let ranked: Vec<_> = ranked.filter_map(|plugin| rows.get(plugin)).collect();
-        let urgent = ranked.iter().filter(|row| row.status != PluginStatus::Ok).count();
+    pub(super) fn messages(snapshot: &Snapshot, findings: &'a PluginFindings) -> Messages<'a> {
+        let now = snapshot.sampled_at();
+        let items = &findings.all.items;
+        let is_urgent = |finding: &&Finding| finding.severity > Severity::Notice;
+        let urgent = items.iter().take_while(is_urgent).count();
         let shown = urgent.min(MAX_MESSAGES);
-        let notes = (ranked.len() - urgent).min(MAX_NOTES).min(MAX_MESSAGES - shown);
-        let is_shown = |index: usize| index < shown || (index >= urgent && index < urgent + notes);
-        let messages = |is_listed: bool, max: usize| -> Vec<_> {
-            let rows = ranked.iter().enumerate().filter(|(index, _)| is_shown(*index) == is_listed);
-            rows.take(max).filter_map(|(_, row)| row.message()).collect()
-        };
+        let notes = (items.len() - urgent).min(MAX_NOTES).min(MAX_MESSAGES - shown);
+        let message = |finding| FindingMessage::new(finding, now);
+        let listed = items[..shown].iter().chain(&items[urgent..urgent + notes]);
+        let others = items[shown..urgent].iter().chain(&items[urgent + notes..]);
         Messages {
-            listed: messages(true, MAX_MESSAGES),
-            more: messages(false, MAX_MORE),
-            more_count: ranked.len() - shown - notes,
+            listed: listed.map(message).collect(),
+            more: others.take(MAX_MORE).map(message).collect(),
+            more_count: items.len() - shown - notes,
         }
     }
 }

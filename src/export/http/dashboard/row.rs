@@ -8,7 +8,6 @@ use serde::{Serialize, Serializer};
 use super::super::event_rate::recent_event_rate;
 use super::super::plugin_status::PluginStatus;
 use super::display_time::DisplayTime;
-use super::finding_message::{FindingMessage, segments};
 use super::format::{self, NONE, UNKNOWN};
 use crate::findings::{Finding, crash_window};
 use crate::format::number::{human_duration, mebibytes, round2};
@@ -115,13 +114,6 @@ impl<'a> Row<'a> {
         (other.status.cmp(&self.status))
             .then_with(|| cpu(other).total_cmp(&cpu(self)))
             .then_with(|| self.name.cmp(other.name))
-    }
-
-    /// The findings as a sentence; `None` without any.
-    pub(super) fn message(&self) -> Option<FindingMessage<'a>> {
-        let segments = segments(&self.findings, self.since.now);
-        let Self { status, name, .. } = *self;
-        (!segments.is_empty()).then_some(FindingMessage { status, name, segments })
     }
 }
 

@@ -82,10 +82,11 @@ function updateIndexPage(data) {
 }
 
 function updateFindings(ul, findings) {
-  const unused = new Map([...ul.children].map((li) => [part(li, 'bdi').textContent, li]));
+  // The element of a plugin follows it, so that a link does not change under the pointer.
+  const unused = [...ul.children];
   findings.forEach(({ status, name, segments }, index) => {
-    const li = unused.get(name) ?? $('finding-template').content.firstElementChild.cloneNode(true);
-    unused.delete(name);
+    const at = unused.findIndex((li) => part(li, 'bdi').textContent === name);
+    const li = at < 0 ? $('finding-template').content.firstElementChild.cloneNode(true) : unused.splice(at, 1)[0];
     const label = status === 'ok' ? 'note' : status;
     setAttr(li, 'data-status', label);
     setText(part(li, '.sr'), `${label}: `);
@@ -95,7 +96,7 @@ function updateFindings(ul, findings) {
     const isInPlace = ul.children[index] === li;
     if (!isInPlace && !li.contains(document.activeElement)) ul.insertBefore(li, ul.children[index] ?? null);
   });
-  for (const li of unused.values()) li.remove();
+  for (const li of unused) li.remove();
   ul.hidden = findings.length === 0;
 }
 
