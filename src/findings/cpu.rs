@@ -25,7 +25,13 @@ const RUNGS: [Rung; 4] = [
         is_brief: true,
         ..Rung::cpu(Level::All3, Level::Med3, Level::Raw)
     },
-    Rung { factor: 1.1, over_factor: 1.05, ..Rung::cpu(Level::All9, Level::Med9, Level::Mean9) },
+    Rung {
+        factor: 1.05,
+        spreads: 4.0,
+        single: 0.995,
+        single_ratio: 8.0,
+        ..Rung::cpu(Level::All9, Level::Med9, Level::Mean9)
+    },
     Rung {
         factor: 1.4,
         over_factor: 1.2,

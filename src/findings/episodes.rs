@@ -36,6 +36,8 @@ pub(super) struct Rung {
     /// The share of single samples that it exceeds: what is reached now and then is no record. 0 for
     /// none.
     pub single: f32,
+    /// Only if those samples are more than so many times the middle, as they are in a series of bursts.
+    pub single_ratio: f32,
     /// Whether it is only found once it is over.
     pub is_brief: bool,
 }
@@ -55,13 +57,14 @@ impl Rung {
             ratio: 1.5,
             least: 5_000.0,
             single: 0.0,
+            single_ratio: 0.0,
             is_brief: false,
         }
     }
 }
 
 /// The factor and the spreads by which means exceed their reference.
-const MEAN_FACTOR: f32 = 1.3;
+const MEAN_FACTOR: f32 = 1.2;
 const MEAN_SPREADS: f32 = 4.0;
 /// An episode ends below this share of the way from the middle of the reference to the limit.
 const END_SHARE: f32 = 0.4;
@@ -360,10 +363,13 @@ impl Reference {
         }
         let mut single = 0.0;
         if rung.single > 0.0 {
-            take(Level::Raw, 3, 0, buffer);
+            take(Level::Raw, 1, 0, buffer);
             if !buffer.is_empty() {
                 let rank = ((buffer.len() - 1) as f32 * rung.single) as usize;
-                single = *buffer.select_nth_unstable_by(rank, f32::total_cmp).1;
+                let reached = *buffer.select_nth_unstable_by(rank, f32::total_cmp).1;
+                if reached >= rung.single_ratio * middle {
+                    single = reached;
+                }
             }
         }
         Self { middle, spread: spread * for_few, single, mean, minute }

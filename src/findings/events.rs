@@ -19,6 +19,7 @@ const RUNGS: [Rung; 2] = [
         ratio: 3.0,
         least: 5.0,
         single: 0.99,
+        single_ratio: 0.0,
         is_brief: false,
     },
     Rung {
@@ -33,6 +34,7 @@ const RUNGS: [Rung; 2] = [
         ratio: 2.5,
         least: 5.0,
         single: 0.95,
+        single_ratio: 0.0,
         is_brief: false,
     },
 ];

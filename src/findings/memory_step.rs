@@ -18,6 +18,7 @@ const RUNGS: [Rung; 1] = [Rung {
     ratio: 1.25,
     least: 16_384.0,
     single: 1.0,
+    single_ratio: 0.0,
     is_brief: false,
 }];
 /// This share of the rise is to happen within a minute, or it is growth.

@@ -19,6 +19,8 @@ mod epoll;
 mod fds;
 mod oom;
 mod pidfd_info;
+mod proc_file;
+mod proc_path;
 #[cfg(test)]
 mod tests;
 mod tree;
@@ -38,6 +40,8 @@ use self::cpu_source::CpuSource;
 use self::epoll::Epoll;
 use self::fds::{FdBudget, OpenError, ProcessFds, exit_status, has_exited};
 use self::oom::OomCounter;
+use self::proc_file::{StatText, read_status};
+use self::proc_path::ProcPath;
 use self::tree::{NativeTreeSource, TreeMember};
 use self::units::Units;
 use super::pid::{self, FOREIGN_PROC, is_proc_foreign};
@@ -59,6 +63,8 @@ pub(crate) struct NativeProbe {
     is_foreign: bool,
     suspension_checks: CheckBudget,
     peak_checks: CheckBudget,
+    /// The newest `/proc/PID/status` that was read: a buffer.
+    status: Vec<u8>,
     /// Created at the first use; `None` if process trees cannot be read.
     trees: OnceCell<Option<NativeTreeSource>>,
 }
@@ -89,6 +95,7 @@ impl NativeProbe {
             is_foreign: is_proc_foreign(),
             suspension_checks: CheckBudget::default(),
             peak_checks: CheckBudget::default(),
+            status: Vec::new(),
             trees: OnceCell::new(),
         };
         Ok((probe, wake))
@@ -167,7 +174,7 @@ impl NativeProbe {
             return read;
         }
         let (at, cpu_time) = self.read_cpu_time(pid, cpu);
-        let path = format!("/proc/{pid}/statm");
+        let path = ProcPath::of_process(pid, "statm");
         let pages = self.budget.with_reserve_fd(|| Ok(resident_pages(&File::open(&path)?)?));
         if self.is_start_different(process) {
             return Err(ReadFailure::Exited(ProcessExit::Unknown, None));
@@ -197,18 +204,17 @@ impl NativeProbe {
 
     fn read_cpu_time(&self, pid: u32, source: CpuSource) -> (MonoNanos, Option<CpuTime>) {
         source.read(self.units, || {
-            let stat = std::fs::read(format!("/proc/{pid}/stat")).ok()?;
-            Some(procfs::process_stat(&stat)?.cpu_ticks)
+            let stat = StatText::read(pid).ok()?;
+            Some(procfs::process_stat(stat.as_ref())?.cpu_ticks)
         })
     }
 
     /// The kernel's high-water mark of the resident size.
     fn read_peak(&mut self, pid: u32, fds: Option<&ProcessFds>) -> Option<ResidentBytes> {
-        let path = format!("/proc/{pid}/status");
-        let status = self.budget.with_reserve_fd(|| Ok(std::fs::read(&path)?)).ok()?;
+        read_status(&mut self.budget, pid, &mut self.status).ok()?;
         // The file was opened by pid: it counts if the process still lives after that.
         let lives = fds.is_some_and(|fds| !has_exited(&fds.pidfd));
-        procfs::peak_resident(&status).filter(|_| lives).and_then(ResidentBytes::new)
+        procfs::peak_resident(&self.status).filter(|_| lives).and_then(ResidentBytes::new)
     }
 
     /// Checks whether the process is suspended, after a tick in which it used no CPU time.
@@ -221,10 +227,9 @@ impl NativeProbe {
         if reading.cpu_time.is_some_and(|cpu_time| cpu_time != before) {
             reading.is_suspended = Some(false);
         } else if self.suspension_checks.take(reading.at) {
-            let path = format!("/proc/{}/stat", process.pid);
-            let stat = self.budget.with_reserve_fd(|| Ok(std::fs::read(&path)?));
+            let stat = StatText::read_with(&mut self.budget, process.pid).ok();
             let is_stopped =
-                stat.ok().and_then(|stat| Some(procfs::process_stat(&stat)?.is_stopped()));
+                stat.and_then(|stat| Some(procfs::process_stat(stat.as_ref())?.is_stopped()));
             // The file was opened by pid: it counts if the process still lives after that.
             let lives = process.fds.as_ref().is_some_and(|fds| !has_exited(&fds.pidfd));
             reading.is_suspended = is_stopped.filter(|_| lives);
@@ -233,15 +238,9 @@ impl NativeProbe {
 
     /// Whether the start time proves that the pid belongs to another process.
     fn is_start_different(&mut self, process: &AttachedProcess) -> bool {
-        let now = self
-            .read_stat(process.pid)
-            .and_then(|stat| Some(procfs::process_stat(&stat)?.start_ticks));
+        let stat = StatText::read_with(&mut self.budget, process.pid).ok();
+        let now = stat.and_then(|stat| Some(procfs::process_stat(stat.as_ref())?.start_ticks));
         process.start_ticks.is_some_and(|start| now.is_some_and(|now| now != start))
-    }
-
-    fn read_stat(&mut self, pid: u32) -> Option<Vec<u8>> {
-        let path = format!("/proc/{pid}/stat");
-        self.budget.with_reserve_fd(|| Ok(std::fs::read(&path)?)).ok()
     }
 
     /// Attaches without `/proc`, whose pids belong to other processes: detects an exit only.
@@ -308,8 +307,8 @@ impl Probe for NativeProbe {
         if fds.is_none() {
             self.budget.warn_once(error.filter(|error| !error.is_exhausted()).as_ref());
         }
-        let stat = self.read_stat(pid);
-        let stat = stat.as_deref().and_then(procfs::process_stat);
+        let stat = StatText::read_with(&mut self.budget, pid).ok();
+        let stat = stat.as_ref().and_then(|stat| procfs::process_stat(stat.as_ref()));
         let start_ticks = stat.map(|stat| stat.start_ticks);
         let name = stat.map(|stat| CommandName::new(stat.name));
         let cpu = CpuSource::of_process(pid);

@@ -47,6 +47,8 @@ pub(super) struct Discovery {
     window: Window,
     /// New pids without a process: a pid is assigned a moment before there is a process.
     retries: Vec<u32>,
+    /// An empty buffer, which becomes `retries` in the next pass.
+    spare_retries: Vec<u32>,
     /// Processes that existed when a root was added, and of which the parent was reaped before a pass
     /// has proven that they belong to the tree. Their new parent may prove it.
     orphans: Vec<u32>,
@@ -203,7 +205,8 @@ impl<M> ProcessTrees<M> {
         let has_lacked_room = self.has_room_again();
         let window = window.filter(|_| self.discovery.orphans.is_empty() && !has_lacked_room);
         let mut pids = std::mem::take(&mut self.discovery.pids);
-        let mut retries = std::mem::take(&mut self.discovery.retries);
+        let spare = std::mem::take(&mut self.discovery.spare_retries);
+        let mut retries = std::mem::replace(&mut self.discovery.retries, spare);
         pids.clear();
         std::mem::swap(&mut pids, &mut self.discovery.orphans);
         let mut is_gone = self.adopt(source, &mut pids, Age::Existing, false);
@@ -254,11 +257,8 @@ impl<M> ProcessTrees<M> {
                 }
             }
         }
-        if retries.capacity() > self.discovery.retries.capacity() {
-            retries.clear();
-            retries.append(&mut self.discovery.retries);
-            self.discovery.retries = retries;
-        }
+        retries.clear();
+        self.discovery.spare_retries = retries;
         self.discovery.pids = pids;
         self.discovery.has_failed = !is_listed;
         self.discovery.cursor = if is_listed { cursor } else { Cursor::Unknown };

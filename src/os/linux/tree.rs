@@ -10,7 +10,6 @@
 mod cursor;
 mod listing;
 mod open;
-mod path;
 mod reading;
 mod stat;
 #[cfg(test)]

@@ -6,8 +6,8 @@ use std::io::{self, Read as _};
 use rustix::fs::RawDir;
 use rustix::io::Errno;
 
-use super::path::ProcPath;
 use crate::os::linux::fds::{FdBudget, OpenError};
+use crate::os::linux::proc_path::ProcPath;
 use crate::os::pid::exists;
 use crate::os::procfs;
 

@@ -17,11 +17,11 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
-use super::path::ProcPath;
 use super::stat::{NoStat, Stat};
 use super::{NativeTreeSource, TreeMember};
 use crate::os::linux::cpu_source::CpuSource;
 use crate::os::linux::fds::{MemberFd, OpenError};
+use crate::os::linux::proc_path::ProcPath;
 use crate::os::pid::{exists, is_thread};
 use crate::os::tree::{Open, ProcessStat};
 

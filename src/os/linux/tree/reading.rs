@@ -10,11 +10,11 @@
 
 use std::fs::File;
 
-use super::path::ProcPath;
 use super::stat::{NoStat, is_reaped};
 use super::{NativeTreeSource, TreeMember};
 use crate::history::units::CpuTime;
 use crate::os::linux::fds::MemberFd;
+use crate::os::linux::proc_path::ProcPath;
 use crate::os::linux::resident_pages;
 use crate::os::tree::MemberReading;
 use crate::time::MonoNanos;

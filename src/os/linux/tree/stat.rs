@@ -1,20 +1,16 @@
 //! Reads `/proc/PID/stat` by pid.
 
-use std::fs::File;
-use std::io::{self, Read as _};
+use std::io;
 
 use rustix::io::Errno;
 
-use super::path::ProcPath;
 use crate::history::units::CpuTime;
 use crate::os::linux::fds::{FdBudget, OpenError};
+use crate::os::linux::proc_file::StatText;
 use crate::os::linux::units::Units;
 use crate::os::pid::exists;
 use crate::os::procfs;
 use crate::os::tree::{CommandName, ProcessStat};
-
-/// The first 22 fields have at most 560 bytes.
-const MAX_LEN: usize = 1024;
 
 /// The fields of `/proc/PID/stat` that are needed, in the units of the crate.
 #[derive(Clone, Copy, Debug)]
@@ -38,11 +34,8 @@ pub(super) enum NoStat {
 
 impl Stat {
     pub(super) fn read(budget: &mut FdBudget, units: Units, pid: u32) -> Result<Self, NoStat> {
-        let path = ProcPath::of_process(pid, "stat");
-        let mut text = [0; MAX_LEN];
-        let read = budget.with_reserve_fd(|| Ok(File::open(&path)?.read(&mut text)?));
-        match read {
-            Ok(len) => Self::parse(&text[..len], units),
+        match StatText::read_with(budget, pid) {
+            Ok(text) => Self::parse(text.as_ref(), units),
             Err(error) if error.is_exhausted() => Err(NoStat::Exhausted),
             // It was opened, and reaped before it was read.
             Err(OpenError::Other(error)) if is_reaped(&error) => Err(NoStat::Reaped),
