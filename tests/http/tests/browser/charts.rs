@@ -84,6 +84,17 @@ fn pointer_shows_values_in_all_charts() {
     browser.point(1.0, 1.0);
     assert_eq!(cursors(&mut browser), [""; 0]);
     assert_eq!(browser.text(READOUT), "", "only the keyboard's values are announced");
+    // A tap shows values until another place is touched.
+    browser.call("Emulation.setTouchEmulationEnabled", json!({"enabled": true}));
+    let mut tap = |[x, y]: [f64; 2]| {
+        for (kind, points) in [("touchStart", json!([{"x": x, "y": y}])), ("touchEnd", json!([]))] {
+            browser.call("Input.dispatchTouchEvent", json!({"type": kind, "touchPoints": points}));
+        }
+        browser.until("true");
+        cursors(&mut browser)
+    };
+    assert_eq!(tap([x, y])[..2], ["100.0\u{a0}%", "120.0\u{a0}MB"]);
+    assert_eq!(tap([1.0, 1.0]), [""; 0]);
     assert_no_problem(&mut browser);
 }
 
