@@ -7,7 +7,7 @@ use plugmeter::{Config, Limit, LimitMetric, Limits};
 use serde_json::{Value, json};
 
 use crate::chromium::Chromium;
-use crate::{assert_no_problem, catch_up, serve};
+use crate::{assert_no_problem, assert_no_problem_and_only, catch_up, serve};
 
 const MB: u64 = 1 << 20;
 
@@ -190,7 +190,7 @@ fn drag_zooms_and_browser_goes_back() {
     browser.until("document.readyState === 'complete' && location.search.includes('from=') && points.length > 0");
     assert!(browser.number("points.length") <= 54.0);
     assert_eq!(browser.number("document.querySelectorAll('.band > svg').length"), 2.0);
-    assert_no_problem(&mut browser);
+    assert_no_problem_and_only(&mut browser, &address);
 }
 
 #[test]
