@@ -1,6 +1,10 @@
 //! Exporters for other programs: each behind a feature, and built on readers and the public queries
 //! of snapshots only.
 
+mod catalog;
 #[cfg(feature = "http")]
 pub mod http;
+#[cfg(feature = "opentelemetry")]
+pub mod opentelemetry;
+#[cfg(feature = "prometheus")]
 pub mod prometheus;
