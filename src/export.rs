@@ -6,5 +6,9 @@ mod catalog;
 pub mod http;
 #[cfg(feature = "opentelemetry")]
 pub mod opentelemetry;
+#[cfg(feature = "otlp")]
+pub mod otlp;
 #[cfg(feature = "prometheus")]
 pub mod prometheus;
+#[cfg(any(feature = "opentelemetry", feature = "otlp"))]
+mod registration;

@@ -206,6 +206,7 @@
 //!   its own, or as a router for a host's server.
 //! - `opentelemetry`: the newest values as observable instruments, for a host with the SDK of
 //!   OpenTelemetry.
+//! - `otlp`: every tick of the history as requests of OTLP, for a host that pushes without an SDK.
 //! - `tokio`: children of `tokio::process`, with the methods of [`PluginChild`].
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -246,6 +247,8 @@ pub use error::{
 pub use export::http;
 #[cfg(feature = "opentelemetry")]
 pub use export::opentelemetry;
+#[cfg(feature = "otlp")]
+pub use export::otlp;
 #[cfg(feature = "prometheus")]
 pub use export::prometheus;
 pub use format::report::{PluginReport, StatusLine};

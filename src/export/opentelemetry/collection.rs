@@ -5,9 +5,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::thread::ThreadId;
 
-use crate::export::catalog::{MetricType, Number, PLUGIN_FAMILIES, PluginRow, PluginSeries};
+use crate::export::catalog::{Number, PLUGIN_FAMILIES, PluginRow};
+use crate::export::registration::{is_another_registration, total};
 use crate::findings::Findings;
-use crate::{PluginView, Reader, Snapshot, Window};
+use crate::{PluginView, Reader, Snapshot};
 
 /// The families of plugins that are counters, at most.
 const MAX_COUNTERS: usize = PLUGIN_FAMILIES.len();
@@ -51,23 +52,6 @@ impl Base {
     }
 }
 
-/// The plugin's total in a family of counters; `None` in another family.
-fn total(family: usize, row: &PluginRow<'_>) -> Option<Number> {
-    let family = PLUGIN_FAMILIES.get(family)?;
-    if family.metric_type != MetricType::Counter {
-        return None;
-    }
-    match family.series {
-        PluginSeries::Value(source) | PluginSeries::Parts { total: source, .. } => {
-            (source.now)(row)
-        }
-        PluginSeries::Limits
-        | PluginSeries::States
-        | PluginSeries::Version
-        | PluginSeries::Findings => None,
-    }
-}
-
 fn sum(one: Number, other: Number) -> Number {
     match (one, other) {
         (Number::Integer(one), Number::Integer(other)) => {
@@ -93,34 +77,6 @@ impl Collection {
         let base = self.bases.get(plugin).and_then(|base| base.kinds.get(part));
         base.map_or(total, |base| sum(Number::Integer(*base), total))
     }
-}
-
-/// Whether `new` is another registration of the name than `old`, which is of an earlier snapshot.
-fn is_another_registration(old: PluginView<'_>, new: PluginView<'_>) -> bool {
-    // Every tick records a sample of every registered plugin, so a plugin that was sampled by the old
-    // snapshot has a sample for each tick since, up to the length of the history.
-    let ticks = new.snapshot().tick().saturating_sub(old.snapshot().tick());
-    let [before, after] = [old, new].map(|view| view.history(Window::All).len() as u64);
-    if before > 0 && after <= ticks && after < before.saturating_add(ticks) {
-        let interval = new.snapshot().poll_interval().as_nanos().max(1);
-        let capacity = (new.snapshot().history_duration().as_nanos() / interval).max(1);
-        if u128::from(after) < capacity {
-            return true;
-        }
-    }
-    // Where the history has no answer: a total that has decreased.
-    let [old_row, new_row] = [old, new].map(PluginRow::new);
-    (0..MAX_COUNTERS).any(|family| {
-        let [old, new] = [&old_row, &new_row].map(|row| total(family, row).map(Number::as_f64));
-        old.zip(new).is_some_and(|(old, new)| new < old)
-    }) || is_kind_lost(old, new)
-}
-
-fn is_kind_lost(old: PluginView<'_>, new: PluginView<'_>) -> bool {
-    // Kinds are listed in the order of their first request, and only added.
-    let mut new = new.event_counts();
-    let mut old = old.event_counts();
-    old.any(|(kind, count)| new.next().is_none_or(|(now, total)| now != kind || total < count))
 }
 
 /// One thread that collects.
