@@ -6,6 +6,7 @@ mod delivery;
 mod ends;
 mod limits;
 mod names;
+mod random;
 mod receivers;
 
 use std::time::Duration;
