@@ -30,7 +30,7 @@ pub(super) struct PluginProgress {
     pub events: u64,
     pub crashes: u64,
     /// The series that had values.
-    pub live: Vec<Series>,
+    pub live: Arc<Vec<Series>>,
 }
 
 /// What was acknowledged of a collector.
@@ -90,7 +90,7 @@ impl PluginProgress {
             tree_cpu_time: Duration::ZERO,
             events: 0,
             crashes: 0,
-            live: Vec::new(),
+            live: Arc::default(),
         }
     }
 

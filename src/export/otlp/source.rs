@@ -123,28 +123,39 @@ impl<'a> PluginSource<'a> {
             progress.restart();
         }
         let (start, time) = (progress.start, row.sample.timestamp);
-        let mut live = Vec::with_capacity(progress.live.len());
+        // Usually the series are those of the tick before: only a difference is a new list.
+        let before = Arc::clone(&progress.live);
+        let (mut equal, mut changed) = (0, None::<Vec<Series>>);
         let mut series = |family, labels, number| {
             let series = Series { family, labels };
             batch.add(point(&self.attribute, &series, start, time, Some(number)));
-            live.push(series);
+            match &mut changed {
+                None if before.get(equal) == Some(&series) => equal += 1,
+                None => changed = Some(before[..equal].iter().cloned().chain([series]).collect()),
+                Some(live) => live.push(series),
+            }
         };
         self.recorded_series(&row, labels, &mut series);
         if let Some(findings) = findings {
             self.current_series(findings, &mut series);
         }
-        for ended in &progress.live {
-            // The other families are known at the newest tick only.
-            let is_known = findings.is_some() || is_recorded(ended.family, &ended.labels);
-            if !live.contains(ended) {
-                if is_known {
-                    batch.add(point(&self.attribute, ended, start, time, None));
-                } else {
-                    live.push(ended.clone());
+        if equal < before.len() {
+            let mut live = changed.unwrap_or_else(|| before[..equal].to_vec());
+            for ended in before.iter() {
+                // The other families are known at the newest tick only.
+                let is_known = findings.is_some() || is_recorded(ended.family, &ended.labels);
+                if !live.contains(ended) {
+                    if is_known {
+                        batch.add(point(&self.attribute, ended, start, time, None));
+                    } else {
+                        live.push(ended.clone());
+                    }
                 }
             }
+            progress.live = Arc::new(live);
+        } else if let Some(live) = changed {
+            progress.live = Arc::new(live);
         }
-        progress.live = live;
         progress.tick = tick;
         progress.time = row.sample.timestamp;
         progress.cpu_time = row.cpu_time;
@@ -259,7 +270,7 @@ fn point(
 /// Ends all series of a plugin.
 pub(super) fn add_ends(name: &str, progress: &PluginProgress, time: SystemTime, batch: &mut Batch) {
     let plugin = attribute("plugin", name);
-    for series in &progress.live {
+    for series in progress.live.iter() {
         batch.add(point(&plugin, series, progress.start, time, None));
     }
 }
