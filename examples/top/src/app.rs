@@ -4,7 +4,10 @@ use std::cmp::Ordering;
 use std::time::Duration;
 
 use plugmeter::Window;
-use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+use ratatui::crossterm::event::{
+    KeyCode, KeyEvent, KeyModifiers, MouseButton, MouseEvent, MouseEventKind,
+};
+use ratatui::layout::{Position, Rect};
 
 use crate::facts::{Facts, larger_first};
 
@@ -80,6 +83,25 @@ pub enum Pane {
     Help,
 }
 
+/// The lower part of the detail pane.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Lower {
+    #[default]
+    Runs,
+    Processes,
+}
+
+/// What a click acts on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// The row of the table at this position.
+    Row(usize),
+    /// The heading of a column.
+    Heading(Order),
+    /// The problems of the plugin with this name.
+    Problem(String),
+}
+
 /// The effect of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum After {
@@ -100,8 +122,12 @@ pub struct App {
     /// Whether keys edit the filter.
     pub typing: bool,
     pub pane: Pane,
-    /// The index of the first run in the detail pane, counted from the newest.
-    pub first_run: usize,
+    pub lower: Lower,
+    /// The index of the first line in the lower part of the detail pane: a run, counted from the
+    /// newest, or a process.
+    pub first_line: usize,
+    /// The parts of the screen that a click acts on, as last drawn.
+    pub places: Vec<(Rect, Place)>,
     window: usize,
     /// The name of the selected plugin: the selection follows it when the order changes.
     selected: Option<String>,
@@ -137,7 +163,7 @@ impl App {
         let found = self.names.iter().position(|name| Some(name) == self.selected.as_ref());
         if found.is_none() {
             // Otherwise the pane would show another plugin.
-            self.first_run = 0;
+            self.first_line = 0;
             if self.pane == Pane::Detail {
                 self.pane = Pane::Table;
             }
@@ -155,7 +181,7 @@ impl App {
     }
 
     fn go(&mut self, to: usize) {
-        self.first_run = 0;
+        self.first_line = 0;
         self.select(to, true);
     }
 
@@ -186,9 +212,9 @@ impl App {
         match key {
             KeyCode::Up | KeyCode::Char('k') => self.go(self.position.saturating_sub(1)),
             KeyCode::Down | KeyCode::Char('j') => self.go(self.position + 1),
-            KeyCode::PageUp if in_detail => self.first_run = self.first_run.saturating_sub(5),
-            // The pane limits it to the number of runs.
-            KeyCode::PageDown if in_detail => self.first_run += 5,
+            KeyCode::PageUp if in_detail => self.first_line = self.first_line.saturating_sub(5),
+            // The pane limits it to the number of lines.
+            KeyCode::PageDown if in_detail => self.first_line += 5,
             KeyCode::PageUp => self.go(self.position.saturating_sub(page)),
             KeyCode::PageDown => self.go(self.position + page),
             KeyCode::Home => self.go(0),
@@ -200,6 +226,13 @@ impl App {
             }
             KeyCode::Char('/') => (self.pane, self.typing) = (Pane::Table, true),
             KeyCode::Char('r') => self.reverse = !self.reverse,
+            KeyCode::Char('p') if in_detail => {
+                self.first_line = 0;
+                self.lower = match self.lower {
+                    Lower::Runs => Lower::Processes,
+                    Lower::Processes => Lower::Runs,
+                };
+            }
             KeyCode::Char('t') => self.window = (self.window + 1) % WINDOWS.len(),
             KeyCode::Char(key) => {
                 if let Some(order) = Order::of_key(key) {
@@ -207,6 +240,57 @@ impl App {
                 }
             }
             _ => {}
+        }
+    }
+
+    /// A click selects a row, opens the selected one, sorts by a column, or opens a problem; the right
+    /// button goes back; the wheel moves the selection, or the lines of the detail pane. Returns
+    /// whether the screen may have changed.
+    pub fn mouse(&mut self, event: MouseEvent) -> bool {
+        let in_detail = self.pane == Pane::Detail;
+        match event.kind {
+            MouseEventKind::ScrollUp if in_detail => {
+                self.first_line = self.first_line.saturating_sub(1);
+            }
+            MouseEventKind::ScrollDown if in_detail => self.first_line += 1,
+            MouseEventKind::ScrollUp => self.go(self.position.saturating_sub(1)),
+            MouseEventKind::ScrollDown => self.go(self.position + 1),
+            MouseEventKind::Down(MouseButton::Right) => self.pane = Pane::Table,
+            MouseEventKind::Down(MouseButton::Left) => {
+                self.typing = false;
+                let at = Position::new(event.column, event.row);
+                let place = self.places.iter().find(|(area, _)| area.contains(at));
+                match place.map(|(_, place)| place.clone()) {
+                    Some(place) => self.click(place),
+                    None if self.pane == Pane::Help => self.pane = Pane::Table,
+                    None => {}
+                }
+            }
+            _ => return false,
+        }
+        true
+    }
+
+    fn click(&mut self, place: Place) {
+        match place {
+            Place::Row(position) if position == self.position && self.selected.is_some() => {
+                self.first_line = 0;
+                self.pane = Pane::Detail;
+            }
+            Place::Row(position) => self.go(position),
+            Place::Heading(order) => {
+                self.reverse = order == self.order && !self.reverse;
+                self.order = order;
+            }
+            Place::Problem(name) => {
+                // The filter may hide it.
+                if !name.to_lowercase().contains(&self.filter.to_lowercase()) {
+                    self.filter.clear();
+                }
+                self.selected = Some(name);
+                self.first_line = 0;
+                self.pane = Pane::Detail;
+            }
         }
     }
 

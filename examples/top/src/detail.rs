@@ -1,18 +1,19 @@
 //! One plugin: aggregates, graphs, and its runs.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
-use plugmeter::{Run, Sample, Summary};
+use plugmeter::{ProcessInfo, Run, Sample, Summary};
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
 
-use crate::app::App;
+use crate::app::{App, Lower};
 use crate::chart::{self, Axis};
 use crate::facts::{Facts, Scene, of_tree};
 use crate::style;
 use crate::text::{
-    UNKNOWN, ago, count, last, long, megabytes, percent, put, rate, spoken, time_of_day,
+    UNKNOWN, ago, count, last, long, megabytes, percent, put, rate, spoken, time_of_day, wrap,
 };
 
 /// The width from which the two graphs are side by side.
@@ -25,34 +26,21 @@ const MB: f64 = 1_048_576.0;
 
 pub fn draw(buf: &mut Buffer, area: Rect, scene: &Scene<'_>, facts: &Facts<'_>, app: &mut App) {
     let mut y = head(buf, area, facts);
-    for message in facts.messages.iter().take(3) {
-        if y < area.bottom() {
-            put(buf, (area.x + 2, y), area.width.saturating_sub(2), message, style::PLAIN);
+    // Half of the height is for the graphs and the runs.
+    let bottom = area.y + area.height / 2;
+    let mut text = |message: &str| {
+        for line in wrap(message, area.width.saturating_sub(2)) {
+            if y < bottom {
+                put(buf, (area.x + 2, y), area.width.saturating_sub(2), &line, style::PLAIN);
+                y += 1;
+            }
         }
-        y += 1;
-    }
-    if y < area.bottom() {
-        put(
-            buf,
-            (area.x + 2, y),
-            area.width.saturating_sub(2),
-            &counts(scene, facts),
-            style::PLAIN,
-        );
-    }
-    y += 1;
-    if let Some(kinds) = kinds(facts) {
-        if y < area.bottom() {
-            put(buf, (area.x + 2, y), area.width.saturating_sub(2), &kinds, style::PLAIN);
-        }
-        y += 1;
-    }
-    for version in versions(scene, facts) {
-        if y < area.bottom() {
-            put(buf, (area.x + 2, y), area.width.saturating_sub(2), &version, style::PLAIN);
-        }
-        y += 1;
-    }
+    };
+    facts.messages.iter().take(3).for_each(|message| text(message));
+    text(&counts(scene, facts));
+    kinds(facts).iter().for_each(|kinds| text(kinds));
+    limits(facts).iter().for_each(|limits| text(limits));
+    versions(scene, facts).iter().for_each(|version| text(version));
     let left = area.bottom().saturating_sub(y);
     // A third of the height is for the runs and their heading.
     let graphs = left - (left / 3).clamp(3.min(left), 12.min(left));
@@ -69,7 +57,11 @@ pub fn draw(buf: &mut Buffer, area: Rect, scene: &Scene<'_>, facts: &Facts<'_>, 
         y += 2 * height;
     }
     let left = area.bottom().saturating_sub(y);
-    runs(buf, Rect::new(area.x, y, area.width, left), scene, facts, app);
+    let lower = Rect::new(area.x, y, area.width, left);
+    match app.lower {
+        Lower::Runs => runs(buf, lower, scene, facts, app),
+        Lower::Processes => processes(buf, lower, facts, app),
+    }
 }
 
 /// Draws name, state and problems; returns the line below.
@@ -132,6 +124,14 @@ fn kinds(facts: &Facts<'_>) -> Option<String> {
         .map(|(kind, events)| format!("{kind} {}", count(events)))
         .collect();
     (!kinds.is_empty()).then(|| format!("events by kind: {}", kinds.join(" · ")))
+}
+
+/// The limits with their newest values, the exceeded ones first; `None` without limits.
+fn limits(facts: &Facts<'_>) -> Option<String> {
+    let mut limits: Vec<_> = facts.view.limits().collect();
+    limits.sort_by_key(|status| !status.state.is_exceeded());
+    let limits: Vec<_> = limits.iter().map(ToString::to_string).collect();
+    (!limits.is_empty()).then(|| format!("limits: {}", limits.join(" · ")))
 }
 
 /// The newest versions, if there are several, and what they have used in the window.
@@ -230,9 +230,9 @@ fn runs(buf: &mut Buffer, area: Rect, scene: &Scene<'_>, facts: &Facts<'_>, app:
     }
     let all: Vec<&Run> = facts.view.runs().rev().collect();
     let room = usize::from(area.height - 1);
-    app.first_run = app.first_run.min(all.len().saturating_sub(room));
-    let shown = all.iter().skip(app.first_run).take(room);
-    let (from, to) = (app.first_run + 1, app.first_run + shown.len());
+    app.first_line = app.first_line.min(all.len().saturating_sub(room));
+    let shown = all.iter().skip(app.first_line).take(room);
+    let (from, to) = (app.first_line + 1, app.first_line + shown.len());
     let title = match all.len() {
         0 => "No run in the history".to_owned(),
         many if many == shown.len() => format!("Runs, the newest first ({many})"),
@@ -245,6 +245,49 @@ fn runs(buf: &mut Buffer, area: Rect, scene: &Scene<'_>, facts: &Facts<'_>, app:
         let x = area.x + 15;
         put(buf, (x, y), area.right().saturating_sub(x), &line_of(run, scene), style::PLAIN);
     }
+}
+
+/// Draws the processes of the tree at the newest tick, children below their parents.
+fn processes(buf: &mut Buffer, area: Rect, facts: &Facts<'_>, app: &mut App) {
+    if area.height == 0 {
+        return;
+    }
+    let all = in_tree_order(facts.view.processes().collect());
+    let room = usize::from(area.height - 1);
+    app.first_line = app.first_line.min(all.len().saturating_sub(room));
+    let title = match all.len() {
+        0 => "No process at the newest tick".to_owned(),
+        many => format!("Processes at the newest tick ({many})     PID  CPU %  MEM MB  NAME"),
+    };
+    put(buf, (area.x, area.y), area.width, &title, style::BOLD);
+    for (y, (depth, process)) in (area.y + 1..).zip(all.iter().skip(app.first_line).take(room)) {
+        let memory = process.memory_bytes.map(|bytes| bytes as f64 / MB);
+        let indent = "  ".repeat((*depth).min(8));
+        let name = if process.name.is_empty() { UNKNOWN } else { &*process.name };
+        let (cpu, memory) = (percent(process.cpu_percent), megabytes(memory));
+        let line = format!("{:>8} {cpu:>6} {memory:>7}  {indent}{name}", process.pid);
+        put(buf, (area.x + 2, y), area.width.saturating_sub(2), &line, style::PLAIN);
+    }
+}
+
+/// Each process after its parent, with its depth. Those whose parent is not listed come first.
+fn in_tree_order(processes: Vec<ProcessInfo<'_>>) -> Vec<(usize, ProcessInfo<'_>)> {
+    let pids: HashSet<u32> = processes.iter().map(|process| process.pid).collect();
+    let is_child = |process: &ProcessInfo<'_>| {
+        process.parent.is_some_and(|parent| pids.contains(&parent) && parent != process.pid)
+    };
+    let (mut waiting, roots): (Vec<_>, Vec<_>) = processes.into_iter().partition(is_child);
+    let mut stack: Vec<_> = roots.into_iter().rev().map(|root| (0, root)).collect();
+    let mut ordered = Vec::new();
+    while let Some((depth, process)) = stack.pop() {
+        let pid = process.pid;
+        let is_mine = |child: &ProcessInfo<'_>| child.parent == Some(pid);
+        let (children, others): (Vec<_>, Vec<_>) = waiting.into_iter().partition(is_mine);
+        waiting = others;
+        stack.extend(children.into_iter().rev().map(|child| (depth + 1, child)));
+        ordered.push((depth, process));
+    }
+    ordered
 }
 
 fn line_of(run: &Run, scene: &Scene<'_>) -> String {

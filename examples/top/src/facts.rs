@@ -144,10 +144,14 @@ impl<'a> Facts<'a> {
         self.findings.iter().any(|finding| is_memory(&finding.kind))
     }
 
-    /// Orders by urgency: critical plugins, then those with a warning, then by CPU.
+    /// Orders by urgency: critical plugins, then those with a warning; among these by the impact of
+    /// their worst finding, and then by CPU.
     pub fn by_need(&self, other: &Self) -> Ordering {
         let urgency = |facts: &Self| Reverse(facts.attention);
-        urgency(self).cmp(&urgency(other)).then_with(|| larger_first(self.cpu, other.cpu))
+        let impact = |facts: &Self| facts.findings.first().map(|finding| finding.impact);
+        (urgency(self).cmp(&urgency(other)))
+            .then_with(|| larger_first(impact(self), impact(other)))
+            .then_with(|| larger_first(self.cpu, other.cpu))
     }
 }
 

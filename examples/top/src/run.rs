@@ -117,15 +117,18 @@ fn watch(
         }
         let mut next = events.recv_timeout(POLL_INTERVAL);
         while let Ok(event) = next {
-            drawn = None;
-            if let Event::Key(key) = event?
-                && key.kind != KeyEventKind::Release
-            {
-                match app.key(key) {
-                    After::Quit => return Ok(()),
-                    After::Suspend => screen.suspend(|| signals.suspend(Suspend::Group))?,
-                    After::GoOn => {}
+            match event? {
+                // Movements of the pointer change nothing.
+                Event::Mouse(mouse) if !app.mouse(mouse) => {}
+                Event::Key(key) if key.kind != KeyEventKind::Release => {
+                    drawn = None;
+                    match app.key(key) {
+                        After::Quit => return Ok(()),
+                        After::Suspend => screen.suspend(|| signals.suspend(Suspend::Group))?,
+                        After::GoOn => {}
+                    }
                 }
+                _ => drawn = None,
             }
             // Keys that are queued already are handled before the next drawing.
             next = events.try_recv().map_err(|_| RecvTimeoutError::Timeout);

@@ -6,7 +6,7 @@ use ratatui::layout::Rect;
 
 use crate::app::{App, Pane};
 use crate::facts::{CPU_LIMIT, Freshness, MEMORY_LIMIT_MB, Scene};
-use crate::text::put;
+use crate::text::{put, wrap};
 use crate::{detail, style, table, verdict};
 
 /// A smaller screen stays empty, because nothing on it would be readable.
@@ -21,6 +21,7 @@ pub fn draw(buf: &mut Buffer, snapshot: &Snapshot, freshness: Freshness, app: &m
         put(buf, (area.x, area.y), area.width, &message, style::PLAIN);
         return;
     }
+    app.places.clear();
     let scene = Scene::new(snapshot, freshness, app.window());
     let facts = scene.facts();
     let rows = app.arrange(facts.clone());
@@ -28,7 +29,7 @@ pub fn draw(buf: &mut Buffer, snapshot: &Snapshot, freshness: Freshness, app: &m
     let finding_lines =
         if app.pane == Pane::Table { verdict::lines(facts.len(), area.height) } else { 0 };
     let top = Rect { height: 1 + finding_lines, ..area };
-    verdict::draw(buf, top, &scene, &facts);
+    verdict::draw(buf, top, &scene, &facts, app);
     let body = Rect { y: top.bottom(), height: foot.y - top.bottom(), ..area };
     match app.pane {
         Pane::Table => table::draw(buf, body, &scene, &rows, app),
@@ -67,7 +68,9 @@ fn footer(buf: &mut Buffer, line: Rect, snapshot: &Snapshot, app: &App) {
             "r reverse",
             "t time",
         ],
-        Pane::Detail => &["q quit", "Esc back", "↑↓ next plugin", "t time", "PageDown more runs"],
+        Pane::Detail => {
+            &["q quit", "Esc back", "↑↓ next plugin", "p processes", "t time", "PageDown more"]
+        }
         Pane::Help => &["q quit", "any other key: back"],
     };
     let width = cost.chars().count() as u16;
@@ -88,20 +91,25 @@ fn help(buf: &mut Buffer, area: Rect) {
     let meaning = [
         "✗  down, crashing again and again, or using half the machine".to_owned(),
         format!(
-            "▲  CPU over {CPU_LIMIT} % of one core, memory over {MEMORY_LIMIT_MB} MB, or more than ever;"
+            "▲  CPU over {CPU_LIMIT} % of one core, memory over {MEMORY_LIMIT_MB} MB, or more than \
+             ever; silent, unhealthy, not to be measured, or crashed in the last hour"
         ),
-        "   silent, unhealthy, not to be measured, or crashed in the last hour".to_owned(),
-        "●  well          ○  well, and does not run          –  not known".to_owned(),
+        "●  well     ○  well, and does not run     –  not known".to_owned(),
         String::new(),
     ];
     let keys = [
         ("↑ ↓ k j", "select a plugin; so do PageUp, PageDown, Home, End"),
-        ("Enter", "its details: aggregates, graphs, runs and how they ended"),
+        ("Enter", "its details: limits, graphs, versions, runs and how they ended"),
+        ("p", "in the details: the processes of the tree instead of the runs"),
         ("/", "show those with this in their name; Esc: all again"),
         ("w n c m e x", "sort by worst, name, CPU, memory, events, crashes"),
         ("r", "reverse the order"),
         ("t", "graphs and p95 of: the whole history, 10 minutes, 1 minute"),
         ("Esc", "a step back, and out"),
+        (
+            "mouse",
+            "a click selects, opens or sorts, the wheel scrolls, the right button goes back; Shift selects text",
+        ),
         ("q, Ctrl-C", "quit; Ctrl-Z: suspend, until fg in the shell"),
     ];
     let words = [
@@ -111,16 +119,17 @@ fn help(buf: &mut Buffer, area: Rect) {
         "EV/S: events per second, last minute. P95: 95 % of samples are below it.",
     ];
     let mut y = area.y + 1;
-    let mut line = |x: u16, message: &str, next: bool| {
-        if y < area.bottom() {
-            put(buf, (area.x + x, y), area.width.saturating_sub(x), message, style::PLAIN);
+    let mut lines = |key: &str, message: &str| {
+        let indent = if key.is_empty() { 2 } else { 15 };
+        put(buf, (area.x + 2, y), 12, key, style::PLAIN);
+        for line in wrap(message, area.width.saturating_sub(indent)) {
+            if y < area.bottom() {
+                put(buf, (area.x + indent, y), area.width, &line, style::PLAIN);
+            }
+            y += 1;
         }
-        y += u16::from(next);
     };
-    meaning.iter().for_each(|message| line(2, message, true));
-    for (key, what) in keys {
-        line(2, key, false);
-        line(15, what, true);
-    }
-    words.iter().for_each(|message| line(2, message, true));
+    meaning.iter().for_each(|message| lines("", message));
+    keys.iter().for_each(|(key, what)| lines(key, what));
+    words.iter().for_each(|message| lines("", message));
 }

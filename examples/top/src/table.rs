@@ -3,7 +3,7 @@
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
-use crate::app::{App, Order};
+use crate::app::{App, Order, Place};
 use crate::chart::{self, Axis};
 use crate::facts::{Facts, Scene, of_tree};
 use crate::style;
@@ -182,6 +182,7 @@ pub fn draw(buf: &mut Buffer, area: Rect, scene: &Scene<'_>, rows: &[Facts<'_>],
     let axis = Axis { span, interval: scene.snapshot.poll_interval() };
     for (nth, facts) in rows.iter().enumerate().skip(first).take(room) {
         let y = area.y + 2 + (nth - first) as u16;
+        app.places.push((Rect::new(area.x, y, area.width, 1), Place::Row(nth)));
         let mut x = area.x;
         for &(column, width) in &columns {
             cell(buf, Rect::new(x, y, width, 1), column, facts, scene, axis);
@@ -209,7 +210,7 @@ fn caption(buf: &mut Buffer, area: Rect, scene: &Scene<'_>, app: &App, shown: us
     put(buf, (area.x, area.y), area.width, &message, style);
 }
 
-fn headings(buf: &mut Buffer, line: Rect, columns: &[(Column, u16)], app: &App) {
+fn headings(buf: &mut Buffer, line: Rect, columns: &[(Column, u16)], app: &mut App) {
     let mut x = line.x;
     for &(column, width) in columns {
         let heading = column.heading();
@@ -220,6 +221,9 @@ fn headings(buf: &mut Buffer, line: Rect, columns: &[(Column, u16)], app: &App) 
             style::BOLD
         };
         buf.set_stringn(x + pad, line.y, heading, width.into(), style);
+        if let Some(order) = column.order() {
+            app.places.push((Rect::new(x, line.y, width, 1), Place::Heading(order)));
+        }
         x += width + 1;
     }
 }

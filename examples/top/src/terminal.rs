@@ -10,7 +10,7 @@ use ratatui::Terminal;
 use ratatui::backend::CrosstermBackend;
 use ratatui::buffer::Buffer;
 use ratatui::crossterm::cursor::Show;
-use ratatui::crossterm::event::{self, Event};
+use ratatui::crossterm::event::{self, DisableMouseCapture, EnableMouseCapture, Event};
 use ratatui::crossterm::execute;
 use ratatui::crossterm::terminal::{
     EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode,
@@ -33,7 +33,7 @@ impl Screen {
     pub(crate) fn open() -> io::Result<Self> {
         restore_before_panic_message();
         enable_raw_mode()?;
-        let opened = execute!(io::stdout(), EnterAlternateScreen)
+        let opened = execute!(io::stdout(), EnterAlternateScreen, EnableMouseCapture)
             .and_then(|()| Terminal::new(CrosstermBackend::new(io::stdout())));
         match opened {
             Ok(terminal) => Ok(Self(ManuallyDrop::new(terminal))),
@@ -63,7 +63,7 @@ impl Screen {
         // background they stop the process until it is in the foreground again.
         disable_raw_mode()?;
         enable_raw_mode()?;
-        execute!(io::stdout(), EnterAlternateScreen)?;
+        execute!(io::stdout(), EnterAlternateScreen, EnableMouseCapture)?;
         // `Terminal::clear` would request the position of the cursor, and the thread that reads keys
         // would take the response.
         let size = self.0.size()?;
@@ -98,7 +98,7 @@ pub(crate) fn events() -> io::Result<Receiver<io::Result<Event>>> {
 /// Ignores errors, because the terminal may be closed.
 fn restore() {
     let _ = disable_raw_mode();
-    let _ = execute!(io::stdout(), LeaveAlternateScreen, Show);
+    let _ = execute!(io::stdout(), DisableMouseCapture, LeaveAlternateScreen, Show);
 }
 
 /// Restores the terminal before a panic message, which would vanish with the alternate screen.

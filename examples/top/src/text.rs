@@ -91,6 +91,22 @@ pub fn put(buf: &mut Buffer, at: (u16, u16), most: u16, text: &str, style: Style
     x
 }
 
+/// Splits a text at spaces into lines of at most `most` columns. A longer word is a line of its own.
+pub fn wrap(text: &str, most: u16) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for word in text.split(' ') {
+        let line = lines.last_mut().expect("there is a line");
+        if line.is_empty() || width(line) + 1 + width(word) > most {
+            lines.push(word.to_owned());
+        } else {
+            line.push(' ');
+            line.push_str(word);
+        }
+    }
+    lines.remove(0);
+    lines
+}
+
 fn or_unknown<T>(value: Option<T>, show: impl FnOnce(T) -> String) -> String {
     value.map_or_else(|| UNKNOWN.to_owned(), show)
 }

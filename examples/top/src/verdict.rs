@@ -4,6 +4,7 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
 
+use crate::app::{App, Place};
 use crate::facts::{Facts, Scene};
 use crate::style;
 use crate::text::{put, spoken, time_of_day};
@@ -46,7 +47,7 @@ pub fn lines(plugins: usize, height: u16) -> u16 {
 }
 
 /// Draws the sentence in the first line of `area`, and below it the problems, the worst first.
-pub fn draw(buf: &mut Buffer, area: Rect, scene: &Scene<'_>, facts: &[Facts<'_>]) {
+pub fn draw(buf: &mut Buffer, area: Rect, scene: &Scene<'_>, facts: &[Facts<'_>], app: &mut App) {
     let (message, style) = sentence(scene, facts);
     let shape = if style == style::ERROR {
         "✗"
@@ -69,7 +70,9 @@ pub fn draw(buf: &mut Buffer, area: Rect, scene: &Scene<'_>, facts: &[Facts<'_>]
     let lines = usize::from(area.height.saturating_sub(1));
     let listed = if bad.len() > lines { lines.saturating_sub(1) } else { bad.len() };
     for (y, facts) in (area.y + 1..).zip(&bad[..listed]) {
-        messages_line(buf, Rect::new(area.x, y, area.width, 1), facts);
+        let line = Rect::new(area.x, y, area.width, 1);
+        messages_line(buf, line, facts);
+        app.places.push((line, Place::Problem(facts.view.name().to_owned())));
     }
     let rest = bad.len() - listed;
     if rest > 0 && lines > 0 {

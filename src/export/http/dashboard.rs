@@ -7,7 +7,9 @@
 mod banner;
 mod chart;
 mod chart_panel;
+mod data_table;
 mod display_time;
+mod finding_marks;
 mod finding_message;
 mod format;
 mod index_data;
@@ -15,7 +17,10 @@ mod link;
 mod overview;
 mod page_header;
 mod plugin_page;
+mod range_stats;
 mod row;
+mod run_band;
+mod script_text;
 mod sparklines;
 mod threshold;
 mod time_range;
@@ -34,11 +39,12 @@ use axum::{Router, routing};
 
 use self::banner::Banner;
 use self::display_time::{DisplayTime, unix_millis};
-use self::finding_message::FindingMessage;
-use self::overview::{Overview, TOTALS};
+use self::overview::{Messages, Overview, TOTALS};
 use self::page_header::PageHeader;
 use self::plugin_page::{KEY_FIGURES, PluginDetail};
 use self::row::Row;
+use self::run_band::BandRun;
+use self::script_text::without_comments;
 use self::sparklines::Sparklines;
 use self::time_range::WindowChoice;
 use self::timeline::Timeline;
@@ -46,6 +52,7 @@ use self::work_budget::WorkBudget;
 use super::accept_encoding::Encoding;
 use super::cache::CacheKey;
 use super::content::Content;
+use super::history_range::HistoryRange;
 use super::notifications::RecentNotifications;
 use super::plugin_findings::PluginFindings;
 use super::query::{Query, QueryError};
@@ -72,10 +79,11 @@ pub(super) fn routes() -> Router<Arc<AppState>> {
         include_str!("dashboard/script/index_page.js"),
         include_str!("dashboard/script/table_order.js"),
         include_str!("dashboard/script/plugin_page.js"),
+        include_str!("dashboard/script/cursor.js"),
         include_str!("dashboard/script/main.js"),
     );
     const ICON: &str = include_str!("dashboard/favicon.svg");
-    let file = |content_type, text: &'static str| {
+    let file = |content_type, text: String| {
         let content = Content::new(text);
         routing::get(async move |encoding| document(content_type, "", content, encoding).await)
     };
@@ -85,9 +93,10 @@ pub(super) fn routes() -> Router<Arc<AppState>> {
         .route("/page/rows", routing::get(index_data))
         .route("/page/lines", routing::get(sparkline_data))
         .route("/page/plugin", routing::get(plugin_data))
-        .route("/page.css", file("text/css; charset=utf-8", STYLE))
-        .route("/page.js", file("text/javascript; charset=utf-8", SCRIPT))
-        .route("/favicon.svg", file("image/svg+xml", ICON))
+        .route("/page/timeline", routing::get(timeline_data))
+        .route("/page.css", file("text/css; charset=utf-8", STYLE.to_owned()))
+        .route("/page.js", file("text/javascript; charset=utf-8", without_comments(SCRIPT)))
+        .route("/favicon.svg", file("image/svg+xml", ICON.to_owned()))
 }
 
 /// The prefix of links on the page of all plugins. A browser resolves relative links against the
@@ -141,8 +150,7 @@ fn render_index_top(snapshot: &Snapshot, base: &str) -> Bytes {
 struct IndexRest<'a> {
     base: &'a str,
     overview: &'a Overview<'a>,
-    messages: &'a [FindingMessage<'a>],
-    more: usize,
+    messages: &'a Messages<'a>,
     crash_window: String,
     crash_window_short: String,
     history: String,
@@ -183,13 +191,12 @@ async fn render_index_rest(
         let markup = RowMarkup { row, link: link::plugin(base, row.name), lines };
         markup.render_into(&mut rows).expect(RENDER);
     }
-    let (messages, more) = overview.messages();
+    let messages = Overview::messages(snapshot, findings);
     let window = crash_window(snapshot);
     let rest = IndexRest {
         base,
         overview: &overview,
         messages: &messages,
-        more,
         crash_window: format::span(window),
         crash_window_short: format::short_duration(window),
         history: format::span(snapshot.history_duration()),
@@ -216,6 +223,11 @@ fn is_current(query: &Query<'_>, snapshot: &Snapshot) -> Result<bool, QueryError
     Ok(is_same_start && query.since()? == Some(snapshot.revision()))
 }
 
+/// Whether the script has these notifications.
+fn has_log(query: &Query<'_>, recent: &RecentNotifications) -> Result<bool, QueryError> {
+    Ok(query.text("log")?.is_none_or(|log| log.parse() == Ok(recent.version)))
+}
+
 async fn index_data(
     State(state): State<Arc<AppState>>,
     encoding: Encoding,
@@ -224,8 +236,7 @@ async fn index_data(
     let snapshot = state.reader.snapshot();
     let recent = state.notifications.recent();
     let query = Query::new(uri.query());
-    let has_log = query.text("log")?.is_none_or(|log| log.parse() == Ok(recent.version));
-    if is_current(&query, &snapshot)? && has_log {
+    if is_current(&query, &snapshot)? && has_log(&query, &recent)? {
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
     let findings = state.cache.findings(&snapshot).await;
@@ -248,6 +259,18 @@ async fn sparkline_data(
     Ok(document(JSON, "", Content::new(lines), encoding).await)
 }
 
+/// The notifications of the plugins whose names contain a text.
+async fn timeline_data(
+    State(state): State<Arc<AppState>>,
+    encoding: Encoding,
+    uri: Uri,
+) -> Result<Response, Response> {
+    let names = Query::new(uri.query()).text("names")?.unwrap_or_default();
+    let recent = state.notifications.recent();
+    let timeline = to_json(&Timeline::of_names(&recent, &state.reader.snapshot(), &names));
+    Ok(document(JSON, "", Content::new(timeline), encoding).await)
+}
+
 // -- the page of one plugin ----------------------------------------------------------------------
 
 #[derive(Template)]
@@ -260,8 +283,11 @@ struct PluginPage<'a> {
     encoded_name: String,
     detail: PluginDetail<'a>,
     choices: Vec<WindowChoice>,
-    /// The query parameter of the chosen window.
+    /// The query parameters of the chosen window.
     window_query: String,
+    /// The query parameters of the shown range: the window, and the zoom.
+    range_query: String,
+    is_zoomed: bool,
     axis_times: [DisplayTime; 3],
 }
 
@@ -278,7 +304,8 @@ async fn plugin_page(
     uri: Uri,
 ) -> Result<Response, Response> {
     let query = Query::new(uri.query());
-    let (name, window) = (query.text("name")?.unwrap_or_default(), query.window()?);
+    let name = query.text("name")?.unwrap_or_default();
+    let range = HistoryRange::from_query(&query)?;
     let snapshot = state.reader.snapshot();
     let Some(view) = snapshot.plugin(&name) else {
         let page = MissingPage { base: &state.link_base, name: &name }.render().expect(RENDER);
@@ -286,16 +313,19 @@ async fn plugin_page(
         *response.status_mut() = StatusCode::NOT_FOUND;
         return Ok(response);
     };
-    let detail = PluginDetail::new(view, window);
-    let choices = time_range::window_choices(&snapshot, window);
-    let chosen = choices.iter().find(|choice| choice.is_chosen);
+    let recent = state.notifications.recent();
+    let detail = PluginDetail::new(view, range, &recent);
+    let choices = time_range::window_choices(&snapshot, range);
+    let window_query = time_range::window_query(&snapshot, range.window);
     let page = PluginPage {
         base: &state.link_base,
         header: PageHeader::new(&snapshot),
         title: format!("{} \u{2013} plugmeter", view.name()),
         name: view.name(),
         encoded_name: link::encode(view.name()),
-        window_query: chosen.map_or_else(String::new, |choice| choice.query.clone()),
+        range_query: window_query.clone() + &time_range::zoom_query(range),
+        window_query,
+        is_zoomed: range.zoom.is_some(),
         choices,
         axis_times: detail.times.map(|millis| DisplayTime::from_millis(millis, &snapshot)),
         detail,
@@ -321,12 +351,14 @@ async fn plugin_data(
         detail: PluginDetail<'a>,
     }
     let query = Query::new(uri.query());
-    let (name, window) = (query.text("name")?.unwrap_or_default(), query.window()?);
+    let name = query.text("name")?.unwrap_or_default();
+    let range = HistoryRange::from_query(&query)?;
     let snapshot = state.reader.snapshot();
+    let recent = state.notifications.recent();
     let not_found =
         || error(StatusCode::NOT_FOUND, &format!("no plugin is registered as {name:?}"));
     let view = snapshot.plugin(&name).ok_or_else(not_found)?;
-    if is_current(&query, &snapshot)? {
+    if is_current(&query, &snapshot)? && has_log(&query, &recent)? {
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
     let data = Document {
@@ -336,7 +368,7 @@ async fn plugin_data(
         tick: snapshot.tick(),
         now: unix_millis(snapshot.sampled_at()),
         stopped: snapshot.is_stopped(),
-        detail: PluginDetail::new(view, window),
+        detail: PluginDetail::new(view, range, &recent),
     };
     Ok(document(JSON, "", Content::new(to_json(&data)), encoding).await)
 }

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use percent_encoding::percent_decode_str;
 
@@ -10,6 +10,8 @@ use crate::Window;
 
 /// The number of points in a history if the request has no `points`.
 const DEFAULT_POINTS: usize = 720;
+/// The end of the year 9999, which every clock can represent.
+const MAX_MILLIS: u64 = 253_402_300_799_999;
 /// The largest valid `points`.
 const MAX_POINTS: usize = 10_000;
 
@@ -64,10 +66,40 @@ impl<'a> Query<'a> {
         Ok(Duration::try_from_secs_f64(seconds).map_or(Window::All, Window::Last))
     }
 
+    /// `from` and `to`: a part of the history, in milliseconds since 1970. `None` without both.
+    pub(crate) fn zoom(&self) -> Result<Option<[SystemTime; 2]>, QueryError> {
+        let (from, to) = (self.millis("from")?, self.millis("to")?);
+        match (from, to) {
+            (None, None) => Ok(None),
+            (Some(from), Some(to)) if from < to => Ok(Some([from, to])),
+            (Some(_), Some(_)) => Err(QueryError("from is not before to".to_owned())),
+            (Some(_), None) => Err(QueryError("to is missing".to_owned())),
+            (None, Some(_)) => Err(QueryError("from is missing".to_owned())),
+        }
+    }
+
+    fn millis(&self, key: &str) -> Result<Option<SystemTime>, QueryError> {
+        let Some(value) = self.text(key)? else {
+            return Ok(None);
+        };
+        let at = digits(&value).filter(|&millis| millis <= MAX_MILLIS);
+        let at = at.ok_or_else(|| invalid(key, "a number of milliseconds since 1970", &value))?;
+        Ok(Some(UNIX_EPOCH + Duration::from_millis(at)))
+    }
+
     /// `points`: the maximum number of points in a history.
     pub(crate) fn points(&self) -> Result<usize, QueryError> {
+        self.points_or(DEFAULT_POINTS)
+    }
+
+    /// `points`, of a download: every sample, unless there are more than a request can have.
+    pub(crate) fn downloaded_points(&self) -> Result<usize, QueryError> {
+        self.points_or(MAX_POINTS)
+    }
+
+    fn points_or(&self, default: usize) -> Result<usize, QueryError> {
         let Some(value) = self.text("points")? else {
-            return Ok(DEFAULT_POINTS);
+            return Ok(default);
         };
         let points = digits(&value).and_then(|points| usize::try_from(points).ok());
         points
@@ -141,6 +173,28 @@ mod tests {
         {
             let error = since(bad).unwrap_err().to_string();
             assert!(error.starts_with("since is not a revision"), "{bad}: {error}");
+        }
+    }
+
+    #[test]
+    fn zoom_has_a_start_before_its_end() {
+        let zoom = |query: &str| Query::new(Some(query)).zoom();
+        let at = |millis| UNIX_EPOCH + Duration::from_millis(millis);
+        assert_eq!(zoom(""), Ok(None));
+        assert_eq!(zoom("from=0&to=1500"), Ok(Some([at(0), at(1_500)])));
+        assert_eq!(zoom("to=253402300799999&from=7"), Ok(Some([at(7), at(MAX_MILLIS)])));
+        for (bad, start) in [
+            ("from=2&to=2", "from is not before to"),
+            ("from=3&to=2", "from is not before to"),
+            ("from=3", "to is missing"),
+            ("to=3", "from is missing"),
+            ("from=-1&to=3", "from is not a number of milliseconds"),
+            ("from=1&to=253402300800000", "to is not a number of milliseconds"),
+            ("from=1&to=99999999999999999999", "to is not a number of milliseconds"),
+            ("from=1&to=1e9", "to is not a number of milliseconds"),
+        ] {
+            let error = zoom(bad).unwrap_err().to_string();
+            assert!(error.starts_with(start), "{bad}: {error}");
         }
     }
 

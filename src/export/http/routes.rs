@@ -15,12 +15,13 @@ use super::cache::CacheKey;
 use super::content::Content;
 use super::events::{EventStream, ServerStop};
 use super::health::HealthProblem;
+use super::history_range::HistoryRange;
 use super::notifications::{NotificationLog, Recorder};
 use super::query::Query;
 use super::response::{JSON, document, error, json, response};
 use super::settings::HttpSettings;
 use super::state::AppState;
-use super::{api, dashboard, middleware};
+use super::{api, dashboard, download, middleware};
 use crate::prometheus::{Format, render_in_steps};
 use crate::{Reader, Snapshot};
 
@@ -41,6 +42,8 @@ fn routes() -> Router<Arc<AppState>> {
         .route("/api/findings", routing::get(api_findings))
         .route("/api/plugin", routing::get(api_plugin_by_query))
         .route("/api/plugin/{name}", routing::get(api_plugin_by_path))
+        .route("/api/history.csv", routing::get(history_csv))
+        .route("/api/history.json", routing::get(history_json))
         .route("/api/events", routing::get(api_events))
         .route("/api/notifications", routing::get(api_notifications))
         .route("/metrics", routing::get(exposition))
@@ -112,11 +115,48 @@ async fn api_plugin(
 ) -> Result<Response, Response> {
     let (window, points) = (query.window()?, query.points()?);
     let snapshot = state.reader.snapshot();
-    let view = snapshot.plugin(name).ok_or_else(|| {
-        error(StatusCode::NOT_FOUND, &format!("no plugin is registered as {name:?}"))
-    })?;
+    let view = snapshot.plugin(name).ok_or_else(|| no_such_plugin(name))?;
     let content = Content::new(api::plugin(view, window, points).await);
     Ok(document(JSON, "", content, encoding).await)
+}
+
+async fn history_csv(
+    State(state): State<Arc<AppState>>,
+    encoding: Encoding,
+    uri: Uri,
+) -> Result<Response, Response> {
+    download_history(&state, &Query::new(uri.query()), encoding, "csv").await
+}
+
+async fn history_json(
+    State(state): State<Arc<AppState>>,
+    encoding: Encoding,
+    uri: Uri,
+) -> Result<Response, Response> {
+    download_history(&state, &Query::new(uri.query()), encoding, "json").await
+}
+
+async fn download_history(
+    state: &AppState,
+    query: &Query<'_>,
+    encoding: Encoding,
+    extension: &str,
+) -> Result<Response, Response> {
+    let name = query.text("name")?;
+    let name = name.as_deref().unwrap_or_default();
+    let (range, points) = (HistoryRange::from_query(query)?, query.downloaded_points()?);
+    let snapshot = state.reader.snapshot();
+    let view = snapshot.plugin(name).ok_or_else(|| no_such_plugin(name))?;
+    let (content_type, file) = match extension {
+        "csv" => (download::CSV, download::csv(view, range, points).await),
+        _ => (JSON, download::json(view, range, points).await),
+    };
+    let response = document(content_type, "", Content::new(file), encoding).await;
+    Ok(download::as_file(response, name, extension))
+}
+
+fn no_such_plugin(name: &str) -> Response {
+    error(StatusCode::NOT_FOUND, &format!("no plugin is registered as {name:?}"))
 }
 
 async fn api_events(

@@ -3,10 +3,12 @@
 use std::time::Duration;
 
 use plugmeter::{Limit, LimitMetric, Limits};
-use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+use ratatui::crossterm::event::{
+    KeyCode, KeyEvent, KeyModifiers, MouseButton, MouseEvent, MouseEventKind,
+};
 
 use crate::test_host::{POLL, TestHost, press, type_text};
-use plugmeter_top::app::{After, App, Pane};
+use plugmeter_top::app::{After, App, Order, Pane};
 
 /// Three plugins of which each order makes something else, and one of which nothing is known.
 fn test_host() -> TestHost {
@@ -187,4 +189,61 @@ fn details_of_a_removed_plugin_close() {
     host.sim.advance(Duration::ZERO);
     host.lines(&mut app, (80, 24), Duration::ZERO);
     assert_eq!(app.pane, Pane::Table);
+}
+
+const SIZE: (u16, u16) = (80, 24);
+
+/// An event of the mouse on the first line that starts with this text, at this column.
+fn mouse(host: &TestHost, app: &mut App, kind: MouseEventKind, line: &str, column: u16) -> bool {
+    let lines = host.lines(app, SIZE, Duration::ZERO);
+    let row = lines.iter().position(|text| text.contains(line));
+    let row = row.unwrap_or_else(|| panic!("no {line} in {lines:#?}")) as u16;
+    app.mouse(MouseEvent { kind, column, row, modifiers: KeyModifiers::NONE })
+}
+
+#[test]
+fn mouse_selects_opens_sorts_and_scrolls() {
+    const CLICK: MouseEventKind = MouseEventKind::Down(MouseButton::Left);
+    const BACK: MouseEventKind = MouseEventKind::Down(MouseButton::Right);
+    let host = test_host();
+    let mut app = App::default();
+    type_text(&mut app, "n");
+    let order = host.order(&mut app);
+    assert_eq!(order, ["a", "b", "c", "d", "e"]);
+    // The first click selects a row, the second one opens it.
+    assert!(mouse(&host, &mut app, CLICK, "● c", 2));
+    assert_eq!((selected(&host, &mut app).as_str(), app.pane), ("c", Pane::Table));
+    mouse(&host, &mut app, CLICK, "● c", 30);
+    assert_eq!(app.pane, Pane::Detail);
+    mouse(&host, &mut app, BACK, "● c", 30);
+    assert_eq!(app.pane, Pane::Table);
+    // A heading sorts, and reverses the order the second time.
+    let heading = host.lines(&mut app, SIZE, Duration::ZERO);
+    let heading = heading.iter().find(|line| line.contains("MEM MB")).unwrap();
+    let column = heading.find("MEM MB").unwrap() as u16;
+    mouse(&host, &mut app, CLICK, "MEM MB", column);
+    assert_eq!((app.order, app.reverse), (Order::Memory, false));
+    assert_eq!(host.order(&mut app)[0], "a");
+    mouse(&host, &mut app, CLICK, "MEM MB", column);
+    assert!(app.reverse);
+    // The wheel moves the selection.
+    host.order(&mut app);
+    let before = app.position();
+    mouse(&host, &mut app, MouseEventKind::ScrollDown, "MEM MB", 0);
+    assert_eq!(app.position(), before + 1);
+    mouse(&host, &mut app, MouseEventKind::ScrollUp, "MEM MB", 0);
+    assert_eq!(app.position(), before);
+    // A problem opens its plugin, also if the filter hides that.
+    type_text(&mut app, "/zzz");
+    press(&mut app, [KeyCode::Enter]);
+    mouse(&host, &mut app, CLICK, "✗ e: crashed", 5);
+    assert_eq!((app.pane, app.filter.as_str()), (Pane::Detail, ""));
+    host.lines(&mut app, SIZE, Duration::ZERO);
+    press(&mut app, [KeyCode::Esc]);
+    assert_eq!(selected(&host, &mut app), "e");
+    // Movements, and clicks elsewhere, change nothing.
+    assert!(!mouse(&host, &mut app, MouseEventKind::Moved, "e", 0));
+    press(&mut app, [KeyCode::Char('?')]);
+    mouse(&host, &mut app, CLICK, "quit", 0);
+    assert_eq!(app.pane, Pane::Table, "a click closes the help");
 }

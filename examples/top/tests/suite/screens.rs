@@ -47,8 +47,9 @@ fn verdict_is_first_and_problems_follow() {
         assert!(lines[0].starts_with("✗ 3 of 5 need attention. Data 3 s old."), "{lines:#?}");
         // The end was found by the second tick; the second and 49 intervals went by since, and 3 s.
         assert_eq!(lines[1], "✗ dice: crashed, down for 4 min (exit code 3)");
-        assert_eq!(lines[2], "▲ 8ball: a whole core (97 %) for 3 min, it may be at its limit");
-        assert_eq!(lines[3], "▲ quiet: unhealthy for 8 s");
+        // The warnings by their impact: a plugin that does not do its work, a core of several.
+        assert_eq!(lines[2], "▲ quiet: unhealthy for 8 s");
+        assert_eq!(lines[3], "▲ 8ball: a whole core (97 %) for 3 min, it may be at its limit");
     }
 }
 
@@ -347,7 +348,7 @@ fn values_are_those_of_the_process_tree() {
     assert_shows(&lines, " · main process: CPU 1.0 %, 4.0 MB");
     press(app, [KeyCode::Down]);
     let lines = host.lines(app, WIDE, NOW);
-    assert!(!shows(&lines, "processes") && !shows(&lines, "main process"), "{lines:#?}");
+    assert!(!shows(&lines, " processes · up") && !shows(&lines, "main process"), "{lines:#?}");
 }
 
 #[test]
@@ -379,4 +380,62 @@ fn plugin_screen_has_kinds_and_versions() {
     assert!(has("events by kind: command 1200 · message 0"), "{lines:#?}");
     assert!(has("version v2: 1 run, 20s; CPU avg 30.00 %"), "{lines:#?}");
     assert!(has("version v1: 1 run, 15s; CPU avg 10.00 %"), "{lines:#?}");
+}
+
+#[test]
+fn details_have_limits_and_processes() {
+    let mut host = TestHost::new();
+    host.run("dice", 1, 60, 30);
+    let limits = Limits::default()
+        .rule(Limit::new(LimitMetric::MemoryMb, 512.0))
+        .rule(Limit::new(LimitMetric::CpuPercent, 50.0).lasting(POLL).grace(NOW));
+    host.plugin("dice").set_limits(limits).unwrap();
+    host.ticks(3);
+    let app = &mut App::default();
+    host.lines(app, NARROW, NOW);
+    press(app, [KeyCode::Enter]);
+    let lines = host.lines(app, NARROW, NOW);
+    // The exceeded one first.
+    assert_shows(&lines, "limits: CPU 60.00 %, limit 50 %: exceeded · memory 30.00 MB, limit 512");
+    assert_shows(&lines, "Runs, the newest first (1)");
+    press(app, [KeyCode::Char('p')]);
+    let lines = host.lines(app, NARROW, NOW);
+    assert_shows(&lines, "Processes at the newest tick (1)");
+    let process = lines.iter().position(|line| line.starts_with("Processes")).unwrap() + 1;
+    let words: Vec<_> = lines[process].split_whitespace().collect();
+    assert_eq!(words[..3], ["1", "60.0", "30.0"], "{lines:#?}");
+    press(app, [KeyCode::Char('p')]);
+    assert_shows(&host.lines(app, NARROW, NOW), "Runs, the newest first (1)");
+}
+
+/// At 60 columns nothing that matters is cut: the verdict, the findings, the help, the details.
+#[test]
+fn screens_fit_sixty_columns() {
+    const SIXTY: (u16, u16) = (60, 24);
+    let mut host = TestHost::new();
+    host.run("dice", 1, 97, 20);
+    host.run("8ball", 2, 1, 5);
+    host.set_descendants(1, 2, 3, 4);
+    host.plugin("dice").event_counter("command").unwrap().add(1_200);
+    host.plugin("8ball").set_state(PluginState::Unhealthy);
+    host.ticks(50);
+    let app = &mut App::default();
+    let is_cut = |line: &String| line.ends_with('…');
+    let lines = host.lines(app, SIXTY, NOW);
+    assert!(lines[0].starts_with("▲ 2 of 2 need attention. Data 0 s old."), "{lines:#?}");
+    assert!(!lines.iter().skip(5).any(is_cut), "{lines:#?}");
+    for words in ["PLUGIN", "STATE", "CPU %", "FOR", "MEM MB", "q quit", "? help"] {
+        assert_shows(&lines, words);
+    }
+    press(app, [KeyCode::Down, KeyCode::Enter]);
+    let lines = host.lines(app, SIXTY, NOW);
+    assert_shows(&lines, "a whole core (99 %)");
+    assert_shows(&lines, "events by kind: command 1200");
+    assert_shows(&lines, "main process: CPU 97.0 %");
+    press(app, [KeyCode::Char('?')]);
+    let lines = host.lines(app, (60, 36), NOW);
+    assert!(!lines.iter().skip(1).any(is_cut), "{lines:#?}");
+    for words in ["the processes of the tree", "the wheel", "right button", "quit; Ctrl-Z"] {
+        assert_shows(&lines, words);
+    }
 }

@@ -75,3 +75,12 @@ fn durations_are_rounded_down() {
     let at = SystemTime::UNIX_EPOCH + of(86_400 * 3 + 50_523);
     assert_eq!(time_of_day(at), "14:02:03 UTC");
 }
+
+#[test]
+fn text_wraps_at_spaces() {
+    use plugmeter_top::text::wrap;
+    assert_eq!(wrap("one two three", 7), ["one two", "three"]);
+    assert_eq!(wrap("one two three", 80), ["one two three"]);
+    assert_eq!(wrap("extraordinary word", 4), ["extraordinary", "word"]);
+    assert_eq!(wrap("", 4), [""]);
+}

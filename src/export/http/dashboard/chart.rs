@@ -3,8 +3,9 @@
 use std::fmt::Write as _;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use super::super::history_range::HistoryRange;
 use crate::format::shown::Shown;
-use crate::{Downsampler, PluginView, Point, RunId, Sample, Window};
+use crate::{Downsampler, PluginView, Point, RunId, Sample};
 
 /// A time in seconds since 1970, and a value. `None` breaks the line.
 pub(super) type Dot = (f64, Option<f64>);
@@ -21,8 +22,23 @@ pub(super) struct Trace {
     /// When a run began that was not the first.
     pub restarts: Vec<f64>,
     pub crashes: Vec<f64>,
+    /// The newest values of CPU and memory, where the lines end higher.
+    raised: Option<[Option<f64>; 2]>,
+    /// The indexes of the dots that only break the line.
+    breaks: Vec<usize>,
     /// The run of the newest point.
     last_run: Option<RunId>,
+}
+
+/// The values of a trace at one time.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct TracePoint {
+    pub at: f64,
+    pub cpu: Option<f64>,
+    pub memory: Option<f64>,
+    pub rate: Option<f64>,
+    pub has_restart: bool,
+    pub has_crash: bool,
 }
 
 /// Seconds since 1970; 0 before that.
@@ -31,13 +47,36 @@ pub(super) fn unix_seconds(at: SystemTime) -> f64 {
 }
 
 impl Trace {
-    /// The history of a plugin in at most `max_points` points.
-    pub(super) fn of_view(view: PluginView<'_>, window: Window, max_points: usize) -> Self {
-        let (snapshot, history) = (view.snapshot(), view.history(window));
-        // Every tick records a sample of every registered plugin.
-        let oldest = snapshot.tick() + 1 - history.len() as u64;
+    /// A part of the history of a plugin in at most `max_points` points.
+    pub(super) fn of_view(view: PluginView<'_>, range: HistoryRange, max_points: usize) -> Self {
+        let (oldest, samples) = range.samples(view);
+        let snapshot = view.snapshot();
         let shown = Shown::of(snapshot);
-        Self::new(history, oldest, snapshot.poll_interval(), max_points, shown)
+        Self::new(samples, oldest, snapshot.poll_interval(), max_points, shown)
+    }
+
+    /// The points, each with what happened since the one before it.
+    pub(super) fn points(&self) -> impl Iterator<Item = TracePoint> {
+        let mut before = f64::NEG_INFINITY;
+        let last = self.cpu.len().saturating_sub(1);
+        let values = self.cpu.iter().zip(&self.memory).zip(&self.rate).enumerate();
+        let values = values.filter(|(index, _)| self.breaks.binary_search(index).is_err());
+        values.map(move |(index, ((cpu, memory), rate))| {
+            let raised = self.raised.filter(|_| index == last);
+            let [cpu_value, memory_value] = raised.unwrap_or([cpu.1, memory.1]);
+            let at = cpu.0;
+            let has = |times: &[f64]| times.iter().any(|&time| time > before && time <= at);
+            let point = TracePoint {
+                at,
+                cpu: cpu_value,
+                memory: memory_value,
+                rate: rate.1,
+                has_restart: has(&self.restarts),
+                has_crash: has(&self.crashes),
+            };
+            before = before.max(at);
+            point
+        })
     }
 
     /// Samples of consecutive ticks from `oldest` on, in at most `max_points` points. Besides, there
@@ -96,6 +135,8 @@ impl Trace {
     /// complete bucket, so that the line would always fall at its end: this makes its value at least
     /// that of the previous bucket.
     fn raise_last(&mut self) {
+        self.raised =
+            self.cpu.last().zip(self.memory.last()).map(|(cpu, memory)| [cpu.1, memory.1]);
         for dots in [&mut self.cpu, &mut self.memory] {
             if let [.., (_, Some(before)), (_, Some(last))] = &mut dots[..] {
                 *last = last.max(*before);
@@ -111,6 +152,7 @@ impl Trace {
         shown: Shown,
     ) {
         if let Some(at) = gap {
+            self.breaks.push(self.cpu.len());
             for dots in [&mut self.cpu, &mut self.memory, &mut self.rate] {
                 dots.push((at, None));
             }
@@ -209,13 +251,19 @@ impl Scale {
         }
     }
 
-    /// A vertical line at each of the times that are in the rectangle.
+    /// A vertical line at each of the times that are in the rectangle; a short one at the lower edge, if
+    /// there are so many that they would cover the values.
     pub(super) fn vertical_lines(&self, times: &[f64]) -> String {
+        const MIN_DISTANCE: f64 = 12.0;
+        let is_dense = self.inside(times).count() as f64 * MIN_DISTANCE > self.width;
+        let top = if is_dense { self.height * 0.94 } else { 0.0 };
         let mut path = String::new();
         for &at in self.inside(times) {
             path.push('M');
             number(&mut path, self.x(at));
-            path.push_str(" 0V");
+            path.push(' ');
+            number(&mut path, top);
+            path.push('V');
             number(&mut path, self.height);
         }
         path
@@ -233,15 +281,36 @@ impl Scale {
         path
     }
 
-    /// A horizontal line at `value`, if it is in the rectangle.
-    pub(super) fn horizontal_line(&self, value: f64) -> String {
-        if !(self.low..=self.high).contains(&value) {
+    /// A horizontal line at each of the values that are in the rectangle.
+    pub(super) fn horizontal_lines(&self, values: &[f64]) -> String {
+        let mut path = String::new();
+        for &value in values.iter().filter(|value| (self.low..=self.high).contains(*value)) {
+            path.push_str("M0 ");
+            number(&mut path, self.y(value));
+            path.push('H');
+            number(&mut path, self.width);
+        }
+        path
+    }
+
+    /// A rectangle of the full height from one time to another, and at least as wide as a few pixels.
+    /// Nothing outside of the range.
+    pub(super) fn span(&self, from: f64, to: f64) -> String {
+        const MIN_WIDTH: f64 = 4.0;
+        if to < self.from || from > self.to {
             return String::new();
         }
-        let mut path = String::from("M0 ");
-        number(&mut path, self.y(value));
+        let end = self.x(to).max((self.x(from) + MIN_WIDTH).min(self.width));
+        let start = self.x(from).min(end - MIN_WIDTH);
+        let mut path = String::from("M");
+        number(&mut path, start);
+        path.push_str(" 0H");
+        number(&mut path, end);
+        path.push('V');
+        number(&mut path, self.height);
         path.push('H');
-        number(&mut path, self.width);
+        number(&mut path, start);
+        path.push('Z');
         path
     }
 

@@ -35,7 +35,7 @@ impl Serialize for Segment {
     }
 }
 
-/// A plugin with findings.
+/// A finding with its plugin.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub(super) struct FindingMessage<'a> {
     pub status: PluginStatus,
@@ -43,8 +43,14 @@ pub(super) struct FindingMessage<'a> {
     pub segments: Vec<Segment>,
 }
 
-impl FindingMessage<'_> {
-    /// The status in a word; findings of a plugin that needs no attention are notes.
+impl<'a> FindingMessage<'a> {
+    pub(super) fn new(finding: &'a Finding, now: SystemTime) -> Self {
+        let findings = std::slice::from_ref(finding);
+        let status = PluginStatus::of_findings(findings);
+        Self { status, name: &finding.plugin, segments: segments(findings, now) }
+    }
+
+    /// The status in a word; a finding that needs no attention is a note.
     pub(super) const fn label(&self) -> &'static str {
         match self.status {
             PluginStatus::Ok => "note",

@@ -39,12 +39,13 @@ pub(super) async fn rest(
         stopped: bool,
         verdict: &'a Verdict,
         findings: Vec<FindingMessage<'a>>,
-        more: usize,
+        more: Vec<FindingMessage<'a>>,
+        more_count: usize,
         totals: &'a [String],
         timeline: Timeline<'a>,
     }
     let overview = Overview::new(snapshot, findings).await;
-    let (findings, more) = overview.messages();
+    let messages = Overview::messages(snapshot, findings);
     let document = Document {
         started: unix_millis(snapshot.started_at()),
         revision: snapshot.revision(),
@@ -52,8 +53,9 @@ pub(super) async fn rest(
         now: unix_millis(snapshot.sampled_at()),
         stopped: snapshot.is_stopped(),
         verdict: &overview.verdict,
-        findings,
-        more,
+        findings: messages.listed,
+        more: messages.more,
+        more_count: messages.more_count,
         totals: &overview.totals,
         timeline: Timeline::new(recent, snapshot),
     };

@@ -14,3 +14,11 @@ pub(super) fn encode(name: &str) -> String {
 pub(super) fn plugin(base: &str, name: &str) -> String {
     format!("{base}plugin?name={}", encode(name))
 }
+
+/// The tooltip of that link: the name, which may be cut in the text; something else for a name that nobody
+/// could see.
+pub(super) fn title(name: &str) -> &str {
+    let is_invisible =
+        |c: char| c.is_whitespace() || matches!(c, '\u{200b}'..='\u{200f}' | '\u{feff}');
+    if name.chars().all(is_invisible) { "a name without visible characters" } else { name }
+}

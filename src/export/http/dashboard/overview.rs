@@ -8,12 +8,24 @@ use super::finding_message::FindingMessage;
 use super::format;
 use super::row::Row;
 use super::work_budget::WorkBudget;
-use crate::Snapshot;
+use crate::findings::Finding;
+use crate::{PluginState, Severity, Snapshot};
 
-/// Plugins whose findings are listed under the verdict. The others are at the top of the table.
+/// Findings that are listed under the verdict. The others are shown on request.
 const MAX_MESSAGES: usize = 8;
-/// Plugins among them that need no attention.
+/// Those among them that need no attention.
 const MAX_NOTES: usize = 3;
+/// Findings that are shown on request. All are in `/api/findings`.
+const MAX_MORE: usize = 100;
+
+/// The findings of all plugins, in sentences.
+#[derive(Debug)]
+pub(super) struct Messages<'a> {
+    pub listed: Vec<FindingMessage<'a>>,
+    pub more: Vec<FindingMessage<'a>>,
+    /// How many findings are not listed.
+    pub more_count: usize,
+}
 
 /// The values of a snapshot, formatted for the page of all plugins.
 #[derive(Debug)]
@@ -57,16 +69,23 @@ impl<'a> Overview<'a> {
         Self { rows, verdict, totals }
     }
 
-    /// The findings of the most urgent plugins, then some notes; and the number of plugins that need
-    /// attention but are not listed.
-    pub(super) fn messages(&self) -> (Vec<FindingMessage<'a>>, usize) {
-        let mut rows: Vec<_> = self.rows.iter().filter(|row| !row.findings.is_empty()).collect();
-        rows.sort_by(|one, other| one.by_urgency(other));
-        let urgent = rows.iter().filter(|row| row.status != PluginStatus::Ok).count();
+    /// The findings in their order, by severity and impact: first those that are listed under the
+    /// verdict, then at most [`MAX_MORE`] others.
+    pub(super) fn messages(snapshot: &Snapshot, findings: &'a PluginFindings) -> Messages<'a> {
+        let now = snapshot.sampled_at();
+        let items = &findings.all.items;
+        let is_urgent = |finding: &&Finding| finding.severity > Severity::Notice;
+        let urgent = items.iter().take_while(is_urgent).count();
         let shown = urgent.min(MAX_MESSAGES);
-        let notes = (rows.len() - urgent).min(MAX_NOTES).min(MAX_MESSAGES - shown);
-        let chosen = rows[..shown].iter().chain(&rows[urgent..urgent + notes]);
-        (chosen.filter_map(|row| row.message()).collect(), urgent - shown)
+        let notes = (items.len() - urgent).min(MAX_NOTES).min(MAX_MESSAGES - shown);
+        let message = |finding| FindingMessage::new(finding, now);
+        let listed = items[..shown].iter().chain(&items[urgent..urgent + notes]);
+        let others = items[shown..urgent].iter().chain(&items[urgent + notes..]);
+        Messages {
+            listed: listed.map(message).collect(),
+            more: others.take(MAX_MORE).map(message).collect(),
+            more_count: items.len() - shown - notes,
+        }
     }
 }
 
@@ -91,7 +110,8 @@ impl Verdict {
 
 fn totals(snapshot: &Snapshot, rows: &[Row<'_>]) -> Vec<String> {
     let (system, sampler) = (snapshot.system(), snapshot.sampler());
-    let down = rows.iter().filter(|row| row.status == PluginStatus::Error).count();
+    let is_down = |state| matches!(state, PluginState::Crashed | PluginState::Failed);
+    let down = snapshot.plugins().filter(|view| is_down(view.state())).count();
     let cpu = rows.iter().filter_map(|row| row.sort_keys.cpu).reduce(|sum, cpu| sum + cpu);
     let has_memory = rows.iter().any(|row| row.sort_keys.memory.is_some());
     let none = || format::NONE.to_owned();

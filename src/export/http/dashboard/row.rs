@@ -8,12 +8,11 @@ use serde::{Serialize, Serializer};
 use super::super::event_rate::recent_event_rate;
 use super::super::plugin_status::PluginStatus;
 use super::display_time::DisplayTime;
-use super::finding_message::{FindingMessage, segments};
 use super::format::{self, NONE, UNKNOWN};
 use crate::findings::{Finding, crash_window};
 use crate::format::number::{human_duration, mebibytes, round2};
 use crate::format::shown::Shown;
-use crate::{PluginState, PluginView, Snapshot, Window};
+use crate::{CurrentUsage, PluginState, PluginView, Snapshot, Window};
 
 /// The texts of one plugin, formatted once, so that the page and its updates by the script agree.
 #[derive(Debug)]
@@ -33,6 +32,8 @@ pub(super) struct Row<'a> {
     pub version: &'a str,
     /// With the number of processes, if it is not that of the run alone.
     pub pid: String,
+    /// CPU and memory of the main process, where it is one of several: a tooltip.
+    pub own: String,
     pub findings: Vec<Finding>,
     pub sort_keys: SortKeys,
 }
@@ -72,6 +73,8 @@ impl<'a> Row<'a> {
             uptime: or_absent(usage.uptime.map(human_duration)),
             version: view.version().unwrap_or_default(),
             pid: pid_and_processes(view.pid(), usage.process_count),
+            own: main_process(&usage)
+                .map_or_else(String::new, |own| format!("Main process: {own}")),
             findings,
             sort_keys: SortKeys {
                 cpu: now,
@@ -99,6 +102,7 @@ impl<'a> Row<'a> {
             uptime: String::new(),
             version: "",
             pid: String::new(),
+            own: String::new(),
             findings: Vec::new(),
             sort_keys: SortKeys::default(),
         }
@@ -111,13 +115,6 @@ impl<'a> Row<'a> {
             .then_with(|| cpu(other).total_cmp(&cpu(self)))
             .then_with(|| self.name.cmp(other.name))
     }
-
-    /// The findings as a sentence; `None` without any.
-    pub(super) fn message(&self) -> Option<FindingMessage<'a>> {
-        let segments = segments(&self.findings, self.since.now);
-        let Self { status, name, .. } = *self;
-        (!segments.is_empty()).then_some(FindingMessage { status, name, segments })
-    }
 }
 
 fn pid_and_processes(pid: Option<u32>, processes: Option<u32>) -> String {
@@ -129,6 +126,14 @@ fn pid_and_processes(pid: Option<u32>, processes: Option<u32>) -> String {
     let pid = pid.map(|pid| format!("pid {pid}"));
     let parts: Vec<_> = pid.into_iter().chain(processes).collect();
     parts.join(" \u{b7} ")
+}
+
+/// CPU and memory of the reported process alone; `None` if it is not one of several, or unknown.
+pub(super) fn main_process(usage: &CurrentUsage) -> Option<String> {
+    let cpu = usage.cpu_percent.map(format::percent);
+    let memory = usage.memory_bytes.map(format::memory);
+    let parts: Vec<_> = cpu.into_iter().chain(memory).collect();
+    (usage.process_count > Some(1) && !parts.is_empty()).then(|| parts.join(", "))
 }
 
 pub(super) const fn state_label(state: PluginState) -> &'static str {
@@ -160,6 +165,7 @@ impl Serialize for Row<'_> {
         out.serialize_element(&self.uptime)?;
         out.serialize_element(self.version)?;
         out.serialize_element(&self.pid)?;
+        out.serialize_element(&self.own)?;
         for key in [cpu.map(round2), memory.map(round2), Some(round2(rate))] {
             out.serialize_element(&key)?;
         }

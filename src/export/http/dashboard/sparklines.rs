@@ -2,8 +2,9 @@
 
 use serde::Serialize;
 
+use super::super::history_range::HistoryRange;
 use super::chart::{Scale, Trace, largest, smallest};
-use super::threshold::threshold;
+use super::threshold::{BYTES_PER_MB, threshold, thresholds};
 use super::time_range::time_range;
 use crate::{LimitMetric, PluginView, Window};
 
@@ -12,9 +13,14 @@ use crate::{LimitMetric, PluginView, Window};
 pub(super) struct Sparklines {
     pub cpu: String,
     pub memory: String,
+    pub cpu_limit: String,
+    pub memory_limit: String,
     pub restarts: String,
     pub crashes: String,
 }
+
+/// The whole history.
+const RANGE: HistoryRange = HistoryRange { window: Window::All, zoom: None };
 
 /// The size in units of the SVG, which are pixels in the style sheet.
 const WIDTH: f64 = 96.0;
@@ -26,15 +32,19 @@ impl Sparklines {
     /// The CPU axis ranges from 0 to at least the limit (half a core without one), so that an idle plugin has a flat line
     /// and a busy one stands out.
     pub(super) fn new(view: PluginView<'_>) -> Self {
-        let trace = Trace::of_view(view, Window::All, MAX_POINTS);
-        let (from, to) = time_range(view.snapshot(), Window::All);
+        let trace = Trace::of_view(view, RANGE, MAX_POINTS);
+        let (from, to) = time_range(view.snapshot(), RANGE);
         let scale = |low, high| Scale { from, to, low, high, width: WIDTH, height: HEIGHT };
         let min_top = threshold(view, LimitMetric::CpuPercent).unwrap_or(50.0).clamp(1.0, 100.0);
         let cpu = scale(0.0, largest(&trace.cpu).unwrap_or(0.0).max(min_top));
-        let (low, high) = memory_range(&trace);
+        let limits = thresholds(view, LimitMetric::MemoryMb, BYTES_PER_MB);
+        let (low, high) = memory_range(&trace, &limits);
+        let memory = scale(low, high);
         Self {
             cpu: cpu.line(&trace.cpu),
-            memory: scale(low, high).line(&trace.memory),
+            memory: memory.line(&trace.memory),
+            cpu_limit: cpu.horizontal_lines(&thresholds(view, LimitMetric::CpuPercent, 1.0)),
+            memory_limit: memory.horizontal_lines(&limits),
             restarts: cpu.vertical_lines(&trace.restarts),
             crashes: cpu.dots(&trace.crashes),
         }
@@ -42,10 +52,12 @@ impl Sparklines {
 }
 
 /// The range of the memory axis: at least a tenth of the largest value and at least a megabyte, so
-/// that small changes do not look large.
-fn memory_range(trace: &Trace) -> (f64, f64) {
+/// that small changes do not look large. It contains the limits that are at most half as high again.
+fn memory_range(trace: &Trace, limits: &[f64]) -> (f64, f64) {
     let low = smallest(&trace.memory).unwrap_or(0.0);
     let high = largest(&trace.memory).unwrap_or(0.0);
+    let near = limits.iter().filter(|&&limit| limit >= low && limit <= high * 1.5);
+    let high = near.fold(high, |high, &limit| high.max(limit));
     let min_range = (high / 10.0).max(1_048_576.0);
     let missing = (min_range - (high - low)).max(0.0);
     (low - missing / 2.0, high + missing / 2.0)

@@ -2,8 +2,11 @@
 
 use std::time::Duration;
 
+use super::super::history_range::HistoryRange;
 use super::chart::unix_seconds;
+use super::display_time::unix_millis;
 use super::format;
+use crate::format::number::precise_duration;
 use crate::{Snapshot, Window};
 
 /// The length of a window, at most the history's.
@@ -18,12 +21,23 @@ pub(super) fn window_length(snapshot: &Snapshot, window: Window) -> Duration {
 
 /// The start and the end of a chart, in seconds since 1970. A chart of the whole history does not
 /// start before the collector did.
-pub(super) fn time_range(snapshot: &Snapshot, window: Window) -> (f64, f64) {
+pub(super) fn time_range(snapshot: &Snapshot, range: HistoryRange) -> (f64, f64) {
+    if let Some([from, to]) = range.zoom {
+        return (unix_seconds(from), unix_seconds(to));
+    }
     let to = unix_seconds(snapshot.sampled_at());
-    let from = to - window_length(snapshot, window).as_secs_f64();
-    match window {
+    let from = to - window_length(snapshot, range.window).as_secs_f64();
+    match range.window {
         Window::All => (from.max(unix_seconds(snapshot.started_at()).min(to - 1.0)), to),
         Window::Last(_) => (from, to),
+    }
+}
+
+/// `In the last hour`, `In the chosen 3m 20s`: the start of a sentence about the range.
+pub(super) fn in_range(snapshot: &Snapshot, range: HistoryRange) -> String {
+    match range.zoomed_length() {
+        Some(length) => format!("In the chosen {}", precise_duration(length)),
+        None => format!("In the last {}", format::span(window_length(snapshot, range.window))),
     }
 }
 
@@ -36,8 +50,26 @@ pub(super) struct WindowChoice {
     pub is_chosen: bool,
 }
 
-/// The usual windows that are shorter than the history, the requested one, and the whole history.
-pub(super) fn window_choices(snapshot: &Snapshot, window: Window) -> Vec<WindowChoice> {
+/// The query parameter of a window: `&window=60`; empty for the whole history.
+pub(super) fn window_query(snapshot: &Snapshot, window: Window) -> String {
+    match window {
+        Window::Last(length) if length < snapshot.history_duration() => {
+            format!("&window={}", length.as_secs_f64())
+        }
+        Window::Last(_) | Window::All => String::new(),
+    }
+}
+
+/// The query parameters of a zoom: `&from=1000&to=2000`; empty without one.
+pub(super) fn zoom_query(range: HistoryRange) -> String {
+    let query = |[from, to]: [u64; 2]| format!("&from={from}&to={to}");
+    range.zoom.map(|zoom| query(zoom.map(unix_millis))).unwrap_or_default()
+}
+
+/// The usual windows that are shorter than the history, the requested one, and the whole history. With
+/// a zoom, none of them is chosen.
+pub(super) fn window_choices(snapshot: &Snapshot, range: HistoryRange) -> Vec<WindowChoice> {
+    let window = range.window;
     const SECONDS: [u64; 6] = [60, 300, 900, 3_600, 21_600, 86_400];
     let all = snapshot.history_duration();
     let shorter = SECONDS.map(Duration::from_secs).into_iter().filter(|&length| length < all);
@@ -54,14 +86,14 @@ pub(super) fn window_choices(snapshot: &Snapshot, window: Window) -> Vec<WindowC
     }
     let choice = |length: Duration| WindowChoice {
         label: format::short_duration(length),
-        query: format!("&window={}", length.as_secs_f64()),
-        is_chosen: requested == Some(length),
+        query: window_query(snapshot, Window::Last(length)),
+        is_chosen: requested == Some(length) && range.zoom.is_none(),
     };
     let mut choices: Vec<_> = lengths.into_iter().map(choice).collect();
     choices.push(WindowChoice {
         label: format!("all, {}", format::short_duration(all)),
         query: String::new(),
-        is_chosen: requested.is_none(),
+        is_chosen: requested.is_none() && range.zoom.is_none(),
     });
     choices
 }

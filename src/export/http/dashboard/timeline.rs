@@ -36,16 +36,45 @@ fn millis<S: serde::Serializer>(at: &DisplayTime, serializer: S) -> Result<S::Ok
 
 impl<'a> Timeline<'a> {
     pub(super) fn new(recent: &'a RecentNotifications, snapshot: &Snapshot) -> Self {
+        Self::filtered(recent, snapshot, |_| true)
+    }
+
+    /// The notifications of this plugin.
+    pub(super) fn of_plugin(
+        recent: &'a RecentNotifications,
+        snapshot: &Snapshot,
+        name: &str,
+    ) -> Self {
+        Self::filtered(recent, snapshot, |plugin| plugin == name)
+    }
+
+    /// The notifications of plugins whose names contain this text, in any case.
+    pub(super) fn of_names(
+        recent: &'a RecentNotifications,
+        snapshot: &Snapshot,
+        text: &str,
+    ) -> Self {
+        let text = text.to_lowercase();
+        Self::filtered(recent, snapshot, |plugin| plugin.to_lowercase().contains(&text))
+    }
+
+    fn filtered(
+        recent: &'a RecentNotifications,
+        snapshot: &Snapshot,
+        is_shown: impl Fn(&str) -> bool,
+    ) -> Self {
         let item = |notification: &'a std::sync::Arc<Notification>| TimelineItem {
             status: status(&notification.kind),
             at: DisplayTime::new(notification.at, snapshot),
             name: &notification.plugin,
             text: notification.kind.to_string(),
         };
+        let all = recent.items.iter().filter(|item| is_shown(&item.plugin));
+        let more = all.clone().count().saturating_sub(MAX_ITEMS);
         Self {
             version: recent.version,
-            items: recent.items.iter().take(MAX_ITEMS).map(item).collect(),
-            note: note(recent.items.len().saturating_sub(MAX_ITEMS), recent.dropped),
+            items: all.take(MAX_ITEMS).map(item).collect(),
+            note: note(more, recent.dropped),
         }
     }
 }

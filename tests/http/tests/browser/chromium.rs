@@ -174,6 +174,41 @@ impl Chromium {
         self.call("Input.dispatchMouseEvent", params);
     }
 
+    /// Presses and releases a key, with Shift if `shift`.
+    pub(crate) fn press(&mut self, key: &str, shift: bool) {
+        for kind in ["rawKeyDown", "keyUp"] {
+            let code = match key {
+                "Tab" => 9,
+                "Enter" => 13,
+                "Escape" => 27,
+                "End" => 35,
+                "Home" => 36,
+                "ArrowLeft" => 37,
+                "ArrowRight" => 39,
+                other => panic!("no code for {other}"),
+            };
+            let params = json!({
+                "type": kind, "key": key, "code": key, "windowsVirtualKeyCode": code,
+                "modifiers": if shift { 8 } else { 0 }
+            });
+            self.call("Input.dispatchKeyEvent", params);
+        }
+    }
+
+    /// Presses the button of the mouse at one position, and releases it at another.
+    pub(crate) fn drag(&mut self, from: [f64; 2], to: [f64; 2]) {
+        let mut send = |kind: &str, [x, y]: [f64; 2], buttons: u32| {
+            let params = json!({
+                "type": kind, "x": x, "y": y, "button": "left", "buttons": buttons, "clickCount": 1
+            });
+            self.call("Input.dispatchMouseEvent", params);
+        };
+        send("mousePressed", from, 1);
+        send("mouseMoved", [f64::midpoint(from[0], to[0]), from[1]], 1);
+        send("mouseMoved", to, 1);
+        send("mouseReleased", to, 0);
+    }
+
     /// Writes a picture of the window.
     pub(crate) fn picture(&mut self, file: &Path) {
         let response = self.call("Page.captureScreenshot", json!({"format": "png"}));

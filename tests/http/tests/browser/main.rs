@@ -5,7 +5,10 @@
 
 #![allow(clippy::unwrap_used)] // a test fails by panicking
 
+mod accessibility;
+mod charts;
 mod chromium;
+mod firefox;
 mod pictures;
 mod scenes;
 
@@ -115,6 +118,7 @@ fn live_rows_refresh_sort_filter_and_open() {
     browser.eval("document.querySelector('tr[data-name=busy] a').click()");
     browser.until("document.body?.dataset.page === 'plugin' && document.readyState === 'complete'");
     assert_eq!(browser.text("document.querySelector('h1 bdi').innerText"), "busy");
+    browser.until("/^sh\\s+\\d+\\s+/.test(document.querySelector('#processes tbody').innerText)");
     for chart in ["cpu", "memory", "rate"] {
         let line = format!("document.querySelector('#{chart} .line').getAttribute('d')");
         let before = browser.text(&line);
@@ -358,7 +362,7 @@ fn layout_fits_phone_width() {
                 assert!(wide <= f64::from(width), "{scene} {path} at {width}: {wide}");
                 let outside = browser.eval(&format!(
                     "[...document.querySelectorAll('header *, #plugins *, .chart *')].filter((e) => \
-                     e.getBoundingClientRect().right > {width} + 1 && !e.closest('.sr, thead, td, th'))\
+                     e.getBoundingClientRect().right > {width} + 1 && !e.closest('.sr, thead, td, th, .band'))\
                      .map((e) => e.outerHTML.slice(0, 80))"
                 ));
                 assert_eq!(outside, json!([]), "{scene} {path} at {width}");
@@ -486,10 +490,30 @@ fn page_follows_stream_of_events() {
     let expected = ["state STOPPED -> RUNNING", "run began, pid 7, version 1.0", "registered"];
     assert_eq!(texts, json!(expected.map(|text| format!("note: {name}: {text}"))));
     assert_eq!(browser.eval("document.querySelector('#timeline').hidden"), json!(false));
-    // The page of a plugin follows too.
-    browser.eval("document.querySelector('#rows a').click()");
+    // Of the chosen plugins.
+    sim.register("dice").unwrap().started(8, "2.0");
+    sim.advance(Duration::ZERO);
+    browser.until(&format!("refresh() && {timeline}.length === 6"));
+    browser.eval("$('timeline-filter').focus()");
+    browser.call("Input.insertText", json!({"text": "DIC"}));
+    browser.until(&format!("{timeline}.length === 3"));
+    sim.tick(|_| None);
+    catch_up(&mut browser, &sim);
+    let texts = browser.text(&format!("{timeline}.join()"));
+    assert!(texts.contains("dice: registered") && !texts.contains("<img"), "{texts}");
+    browser.eval("$('timeline-filter').value = 'nobody'; filterTimeline()");
+    browser.until(&format!("{timeline}.length === 0"));
+    assert_eq!(browser.eval("$('timeline').hidden"), json!(false), "the filter can be changed");
+    browser.eval("$('timeline-filter').value = ''; filterTimeline()");
+    browser.until(&format!("{timeline}.length >= 6"));
+    // The page of a plugin follows too, with its own.
+    browser.eval(
+        "[...document.querySelectorAll('#rows a')].find((a) => a.title.startsWith('<')).click()",
+    );
     browser.until("document.body?.dataset.page === 'plugin' && document.readyState === 'complete'");
     assert_follows_stream(&mut browser, &mut sim);
+    browser.until(&format!("{timeline}.some((text) => text.includes('pid 7'))"));
+    assert!(!browser.text(&format!("{timeline}.join()")).contains("pid 8"));
     assert_no_problem(&mut browser);
 }
 

@@ -3,7 +3,8 @@
 use std::time::{Duration, Instant};
 
 use plugmeter::testing::{Observed, Simulation, Usage};
-use plugmeter::{Collector, Config, PluginState};
+use plugmeter::{Collector, Config, Limit, LimitMetric, Limits, PluginState, Severity};
+use plugmeter_test_support::names::HOSTILE_NAMES;
 use plugmeter_test_support::{ChildGuard, shell};
 
 const MB: u64 = 1 << 20;
@@ -15,6 +16,9 @@ pub(crate) fn all() -> Vec<(&'static str, Simulation)> {
         ("well", well()),
         ("empty", Simulation::new(Config::default()).unwrap()),
         ("many", many(500)),
+        ("single", single()),
+        ("restarts", restarts()),
+        ("hostile", hostile()),
     ]
 }
 
@@ -44,6 +48,81 @@ pub(crate) fn well() -> Simulation {
                     + noise(tick + u64::from(pid)) % 100 * 4_096,
             }
         });
+    }
+    sim
+}
+
+/// One plugin with a tree, limits, events of several kinds, three versions, of which the newest needs
+/// more than the others, and a crash.
+pub(crate) fn single() -> Simulation {
+    let limits = Limits::default()
+        .rule(Limit::new(LimitMetric::CpuPercent, 60.0).lasting(Duration::from_secs(60)))
+        .rule(Limit::new(LimitMetric::MemoryMb, 96.0).severity(Severity::Critical))
+        .rule(Limit::new(LimitMetric::ProcessCount, 16.0));
+    let mut sim = Simulation::new(Config::default().limits(limits)).unwrap();
+    let plugin = sim.register("dice").unwrap();
+    let [roll, help] = ["roll", "help"].map(|kind| plugin.event_counter(kind).unwrap());
+    let (mut cpu, mut pid) = (0, 4_000);
+    plugin.started(pid, "1.0.0");
+    for tick in 0..720_u64 {
+        if tick == 240 || tick == 480 {
+            pid += 1;
+            cpu = 0;
+            plugin.started(pid, if tick == 240 { "1.1.0" } else { "2.0.0" });
+        }
+        roll.add(4 + noise(tick) % 4);
+        help.add(noise(tick + 7) % 2);
+        let busy = if tick < 480 { 700 } else { 3_200 };
+        cpu += busy + noise(tick) * 5;
+        sim.tick(|_| {
+            if tick == 470 {
+                return Observed::Signaled(11);
+            }
+            let memory_bytes = 30 * MB + tick.saturating_sub(480) * MB / 3 + noise(tick) * 8_192;
+            let main = Usage { cpu_time: Duration::from_millis(cpu / 4), memory_bytes: 9 * MB };
+            let tree = Usage { cpu_time: Duration::from_millis(cpu), memory_bytes };
+            Observed::RunningTree { main, tree, processes: 7 }
+        });
+    }
+    sim
+}
+
+/// A plugin that is restarted every other tick, with more runs than are kept, and one that is not.
+pub(crate) fn restarts() -> Simulation {
+    let mut sim = Simulation::new(Config::default()).unwrap();
+    let plugin = sim.register("dice").unwrap();
+    sim.register("trivia").unwrap().started(1, "1.0");
+    for tick in 0..600_u32 {
+        if tick % 2 == 0 {
+            plugin.started(10_000 + tick, ["0.9.0", "0.9.1", "1.0.0"][tick as usize / 100 % 3]);
+        }
+        sim.tick(|pid| match pid {
+            pid if pid == 10_000 + tick - 1 && tick % 6 == 1 => Observed::Exited(3),
+            _ => Observed::from(Usage {
+                cpu_time: Duration::from_millis(u64::from(tick) * 90),
+                memory_bytes: 12 * MB,
+            }),
+        });
+    }
+    sim
+}
+
+/// Plugins, versions and kinds with names that are markup or control characters.
+pub(crate) fn hostile() -> Simulation {
+    let mut sim = Simulation::new(Config::default()).unwrap();
+    let mut plugins = vec![sim.register("dice").unwrap()];
+    plugins.extend(HOSTILE_NAMES.map(|name| sim.register(name).unwrap()));
+    for (pid, (plugin, version)) in (1..).zip(plugins.iter().zip(HOSTILE_NAMES)) {
+        plugin.started(pid, version);
+        plugin.event_counter(version).unwrap().increment();
+        if pid % 3 == 0 {
+            plugin.set_state(PluginState::Unhealthy);
+        }
+    }
+    plugins[0].started(1_000, "<b>2</b>");
+    for tick in 1..=30 {
+        let cpu_time = Duration::from_millis(100 * tick);
+        sim.tick(|_| Usage { cpu_time, memory_bytes: MB });
     }
     sim
 }

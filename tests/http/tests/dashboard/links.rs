@@ -49,7 +49,7 @@ fn links_work_under_any_mount_path() {
                     if target.ends_with("name=") || visited.contains(&target) {
                         continue;
                     }
-                    let is_page = tag.name == "a";
+                    let is_page = tag.name == "a" && tag.get("download").is_none();
                     if is_page {
                         pages.push(target.clone());
                     } else {

@@ -236,10 +236,10 @@ fn read_error_is_reported_with_reason() {
     // Reports are applied when time advances the next time: at the tick or at the end.
     let either = |text: &str, after: &str| [&first, &now].map(|at| format!("{text} {at}{after}"));
     assert!(either("error: failed: failed, down since", "").contains(&findings[0]), "{findings:?}");
-    let none =
-        either("error: none: failed, down since", "; the pid is not the id of a process since");
-    assert!(none.iter().any(|none| findings[1].starts_with(none)), "{findings:?}");
-    assert_eq!(findings.len(), 4);
+    assert!(either("error: none: failed, down since", "").contains(&findings[1]), "{findings:?}");
+    assert_eq!(findings.len(), 5);
+    let invalid = "warning: none: the pid is not the id of a process since ";
+    assert!(findings[2..].iter().any(|text| text.starts_with(invalid)), "{findings:?}");
     let denied = "warning: denied: no permission to read the process since ";
     assert!(findings.iter().any(|text| text.starts_with(denied)), "{findings:?}");
     assert!(
@@ -323,4 +323,37 @@ fn banner(address: SocketAddr) -> Option<(String, String)> {
     let banner = tags(&page).into_iter().find(|tag| tag.get("id") == Some("banner")).unwrap();
     let kind = banner.get("data-kind")?.to_owned();
     Some((kind, text_of(&page, "p", "banner")))
+}
+
+/// The findings of all plugins are in the order of the library; those that are not listed are in an
+/// element that opens.
+#[test]
+fn findings_are_ranked_and_others_shown_on_request() {
+    let mut sim = Simulation::new(every(5)).unwrap();
+    for nth in 0..130 {
+        let plugin = sim.register(&format!("plugin-{nth:03}")).unwrap();
+        plugin.started(nth + 1, "");
+        plugin.set_state(match nth % 10 {
+            0 => PluginState::Failed,
+            _ => PluginState::Unhealthy,
+        });
+    }
+    sim.tick(|_| Usage { cpu_time: Duration::ZERO, memory_bytes: MB });
+    let (_server, address) = serve(sim.reader());
+    let data = crate::json(address, "/page/rows");
+    let names = |key: &str| -> Vec<String> {
+        let messages = data[key].as_array().unwrap().iter();
+        messages.map(|message| message["name"].as_str().unwrap().to_owned()).collect()
+    };
+    let ranked: Vec<_> =
+        sim.snapshot().findings().items.iter().map(|f| f.plugin.to_string()).collect();
+    assert_eq!(ranked.len(), 130);
+    assert_eq!(names("findings"), ranked[..8]);
+    assert_eq!(names("more"), ranked[8..108]);
+    assert_eq!(data["more_count"], 122);
+    let page = page(address, "/");
+    assert_eq!(text_of(&page, "ul", "findings").lines().count(), 8);
+    let more = text_of(&page, "details", "more");
+    assert!(more.starts_with("and 122 more"), "{more}");
+    assert_eq!(more.matches(": unhealthy since").count(), 95, "{more}");
 }

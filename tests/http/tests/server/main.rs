@@ -4,6 +4,7 @@
 
 mod base_path;
 mod compression;
+mod downloads;
 mod events;
 #[cfg(target_os = "linux")]
 mod fork;

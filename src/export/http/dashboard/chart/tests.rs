@@ -95,7 +95,7 @@ fn single_value_is_a_dot() {
 fn empty_scale_draws_in_the_middle() {
     let flat = Scale { low: 3.0, high: 3.0, from: 5.0, to: 5.0, ..scale() };
     assert_eq!(flat.line(&[(5.0, Some(3.0))]), "M50 11.5h0");
-    for path in [flat.vertical_lines(&[5.0]), flat.dots(&[5.0]), flat.horizontal_line(3.0)] {
+    for path in [flat.vertical_lines(&[5.0]), flat.dots(&[5.0]), flat.horizontal_lines(&[3.0])] {
         assert!(!path.contains("NaN") && !path.contains("inf"), "{path}");
     }
 }
@@ -104,10 +104,13 @@ fn empty_scale_draws_in_the_middle() {
 fn times_outside_are_not_marked() {
     let times = [999.0, 1_000.0, 1_500.0, 2_000.0, 2_000.1];
     assert_eq!(scale().vertical_lines(&times), "M0 0V23M50 0V23M100 0V23");
+    let dense = scale().vertical_lines(&[1_500.0; 20]);
+    assert!(dense.starts_with("M50 21.6V23M50"), "{dense}");
     // A dot at an edge is moved inside, so that it is not cut.
     assert_eq!(scale().dots(&times), "M2 4h0M50 4h0M98 4h0");
-    assert_eq!(scale().horizontal_line(25.0), "M0 11.5H100");
-    assert_eq!([scale().horizontal_line(50.1), scale().horizontal_line(f64::INFINITY)], ["", ""]);
+    assert_eq!(scale().horizontal_lines(&[25.0]), "M0 11.5H100");
+    assert_eq!(scale().horizontal_lines(&[50.1, f64::INFINITY]), "");
+    assert_eq!(scale().horizontal_lines(&[25.0, 50.0]), "M0 11.5H100M0 1.5H100");
 }
 
 #[test]
@@ -198,6 +201,7 @@ fn trace_breaks_at_gaps_and_marks_restarts_and_crashes() {
             let is_gap = elapsed.is_some_and(|elapsed| !(0.0..=7.5).contains(&elapsed));
             if is_gap {
                 let then = unix_seconds(before.unwrap().timestamp);
+                expected.breaks.push(expected.cpu.len());
                 expected.cpu.push((then, None));
                 expected.memory.push((then, None));
                 expected.rate.push((then, None));
@@ -218,6 +222,10 @@ fn trace_breaks_at_gaps_and_marks_restarts_and_crashes() {
         }
         expected.last_run = samples.last().and_then(|sample| sample.run);
         assert_eq!(trace, expected);
+        // As numbers, there is a point for each sample.
+        let values = trace.points().map(|point| (point.at, point.cpu));
+        let samples = samples.iter().map(|s| (unix_seconds(s.timestamp), s.tree_cpu_percent));
+        assert!(values.eq(samples));
     }
 }
 
@@ -245,6 +253,16 @@ fn downsampled_trace_keeps_maximum_gaps_and_marks() {
 }
 
 #[test]
+fn span_is_visible_and_inside() {
+    // From the middle to the end of a rectangle that is 100 units wide.
+    assert_eq!(scale().span(1_500.0, 2_000.0), "M50 0H100V23H50Z");
+    assert_eq!(scale().span(0.0, 9_000.0), "M0 0H100V23H0Z", "cut at the edges");
+    assert_eq!(scale().span(1_500.0, 1_500.0), "M50 0H54V23H50Z", "a moment has a width");
+    assert_eq!(scale().span(2_000.0, 2_000.0), "M96 0H100V23H96Z");
+    assert_eq!([scale().span(0.0, 999.0), scale().span(2_001.0, 2_002.0)], ["", ""]);
+}
+
+#[test]
 fn incomplete_last_bucket_does_not_fall() {
     // Ticks 0 to 16 in buckets of four; the last has one tick.
     let samples: Vec<_> = (0..17)
@@ -256,6 +274,7 @@ fn incomplete_last_bucket_does_not_fall() {
     let trace = Trace::new(samples.iter().copied(), 0, INTERVAL, 6, TREES);
     let values: Vec<_> = trace.cpu.iter().map(|dot| dot.1.unwrap()).collect();
     assert_eq!(values, [43.0, 47.0, 51.0, 55.0, 55.0]);
+    assert_eq!(trace.points().last().unwrap().cpu, Some(1.0), "as a number it is what it is");
     // Without downsampling the last value is the sample's.
     let trace = Trace::new(samples.iter().copied(), 0, INTERVAL, 17, TREES);
     assert_eq!(trace.cpu.last().unwrap().1, Some(1.0));

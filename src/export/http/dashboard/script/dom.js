@@ -4,6 +4,7 @@
 
 const body = document.body;
 const $ = (id) => document.getElementById(id);
+const part = (element, selector) => element.querySelector(selector);
 const isIndex = body.dataset.page === 'index';
 const STATUSES = ['ok', 'warning', 'error'];
 const ageText = $('age');
@@ -60,3 +61,12 @@ function renderSegments(element, segments) {
   while (element.childNodes.length > segments.length) element.lastChild.remove();
 }
 
+
+/** Makes the list's elements those of the items, with copies of the template. */
+function fillList(list, template, items, update) {
+  while (list.children.length > items.length) list.lastElementChild.remove();
+  items.forEach((item, index) => {
+    update(list.children[index]
+      ?? list.appendChild($(template).content.firstElementChild.cloneNode(true)), item);
+  });
+}

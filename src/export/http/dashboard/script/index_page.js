@@ -7,30 +7,32 @@ const rows = new Map();
 function attachRow(tr) {
   const cells = {};
   for (const cell of tr.querySelectorAll('[data-f]')) cells[cell.dataset.f] = cell;
-  const row = { tr, cells, time: tr.querySelector('time'), values: [], index: -1, isVisible: false, sparklineTick: -1 };
+  const row = { tr, cells, time: part(tr, 'time'), values: [], index: -1, isVisible: false, sparklineTick: -1 };
   rows.set(tr.dataset.name, row);
   rowObserver.observe(tr);
   return row;
 }
 
-function pluginLink(name) {
-  return `${body.dataset.base}plugin?name=${encodeURIComponent(name)}`;
+/** The name; something else for one that nobody could see. */
+const visibleName = (name) => (/[^\s\u200b-\u200f]/.test(name) ? name : 'a name without visible characters');
+
+function linkPlugin(link, name) {
+  setAttr(link, 'href', `${body.dataset.base}plugin?name=${encodeURIComponent(name)}`);
+  setAttr(link, 'title', visibleName(name));
 }
 
 function createRow(name) {
   const tr = $('row-template').content.firstElementChild.cloneNode(true);
   tr.dataset.name = name;
-  const link = tr.querySelector('a');
-  link.href = pluginLink(name);
-  link.title = name;
+  linkPlugin(part(tr, 'a'), name);
   tableBody.append(tr);
   return attachRow(tr);
 }
 
 /** The fields in the server's order; four numbers to sort by follow them. */
 const FIELDS = ['name', 'status', 'state', 'since', 'cpu', 'p95', 'memory', 'memory_change', 'rate',
-  'recent_crashes', 'crashes', 'uptime', 'version', 'pid'];
-const SORT_KEYS = { name: 0, urgency: 1, since: 3, crashes: 9, cpu: 14, memory: 15, rate: 16, uptime: 17 };
+  'recent_crashes', 'crashes', 'uptime', 'version', 'pid', 'own'];
+const SORT_KEYS = { name: 0, urgency: 1, since: 3, crashes: 9, cpu: 15, memory: 16, rate: 17, uptime: 18 };
 
 function updateRow(row, values) {
   FIELDS.forEach((field, index) => {
@@ -41,7 +43,9 @@ function updateRow(row, values) {
     else if (field === 'status') {
       setAttr(row.tr, 'data-status', STATUSES[value]);
       setText(row.cells.status, STATUSES[value]);
-    } else setText(row.cells[field], String(value));
+    } else if (field === 'own') {
+      for (const cell of ['cpu', 'memory']) setAttr(row.cells[cell].parentElement, 'title', value);
+    } else setText(row.cells[field], field === 'name' ? visibleName(value) : String(value));
   });
   row.values = values;
 }
@@ -59,11 +63,15 @@ function updateIndexPage(data) {
     rows.get(name).tr.remove();
     rows.delete(name);
   }
-  setText($('verdict').querySelector('span'), data.verdict.text);
+  setText(part($('verdict'), 'span'), data.verdict.text);
   setAttr($('verdict'), 'data-status', data.verdict.level);
   document.title = `${data.verdict.text.replace(/[.:].*$/, '')} \u2013 plugmeter`;
-  updateFindings(data.findings, data.more);
-  updateTimeline(data.timeline);
+  updateFindings($('findings'), data.findings);
+  updateFindings(part($('more'), 'ul'), data.more);
+  setText(part($('more'), 'summary'), `and ${data.more_count} more`);
+  $('more').hidden = data.more_count === 0;
+  newestTimeline = data.timeline;
+  filterTimeline();
   const totals = $('totals').querySelectorAll('dd');
   data.totals.forEach((text, index) => setText(totals[index], text));
   $('plugins').hidden = rows.size === 0;
@@ -73,47 +81,60 @@ function updateIndexPage(data) {
   reorder(!isReorderBlocked());
 }
 
-function updateFindings(findings, more) {
-  const ul = $('findings');
-  const unused = new Map([...ul.children].map((li) => [li.querySelector('bdi').textContent, li]));
+function updateFindings(ul, findings) {
+  // The element of a plugin follows it, so that a link does not change under the pointer.
+  const unused = [...ul.children];
   findings.forEach(({ status, name, segments }, index) => {
-    const li = unused.get(name) ?? $('finding-template').content.firstElementChild.cloneNode(true);
-    unused.delete(name);
+    const at = unused.findIndex((li) => part(li, 'bdi').textContent === name);
+    const li = at < 0 ? $('finding-template').content.firstElementChild.cloneNode(true) : unused.splice(at, 1)[0];
     const label = status === 'ok' ? 'note' : status;
     setAttr(li, 'data-status', label);
-    setText(li.querySelector('.sr'), `${label}: `);
-    setText(li.querySelector('bdi'), name);
-    setAttr(li.querySelector('a'), 'href', pluginLink(name));
-    renderSegments(li.querySelector('p > span:last-child'), segments);
+    setText(part(li, '.sr'), `${label}: `);
+    setText(part(li, 'bdi'), name);
+    linkPlugin(part(li, 'a'), name);
+    renderSegments(part(li, 'p > span:last-child'), segments);
     const isInPlace = ul.children[index] === li;
     if (!isInPlace && !li.contains(document.activeElement)) ul.insertBefore(li, ul.children[index] ?? null);
   });
-  for (const li of unused.values()) li.remove();
+  for (const li of unused) li.remove();
   ul.hidden = findings.length === 0;
-  setText($('more'), `and ${more} more, at the top of the table`);
-  $('more').hidden = more === 0;
+}
+
+let newestTimeline;
+
+/** Shows the newest notifications, or those of the plugins with the text of the filter in their names. */
+async function filterTimeline() {
+  const filter = $('timeline-filter');
+  const names = filter.value.trim();
+  log = newestTimeline?.version ?? log;
+  if (!names) {
+    if (newestTimeline) updateTimeline(newestTimeline);
+    return;
+  }
+  try {
+    const response = await fetchPath(`page/timeline?names=${encodeURIComponent(names)}`);
+    const timeline = await response.json();
+    if (response.ok && filter.value.trim() === names) updateTimeline(timeline);
+  } catch {
+    return; // The next refresh shows the error.
+  }
 }
 
 function updateTimeline({ version, items, note }) {
   log = version;
-  const ol = $('timeline').querySelector('ol');
-  while (ol.children.length > items.length) ol.lastElementChild.remove();
-  items.forEach(({ status, at, name, text }, index) => {
-    let li = ol.children[index];
-    if (!li) {
-      li = $('timeline-template').content.firstElementChild.cloneNode(true);
-      ol.append(li);
-    }
+  fillList(part($('timeline'), 'ol'), 'timeline-template', items, (li, { status, at, name, text }) => {
     setAttr(li, 'data-status', status);
-    renderTime(li.querySelector('time'), at);
-    setText(li.querySelector('.sr'), `${status}: `);
-    setAttr(li.querySelector('a'), 'href', pluginLink(name));
-    const [nameText, changeText] = li.querySelectorAll('bdi');
-    setText(nameText, name);
-    setText(changeText, text);
+    renderTime(part(li, 'time'), at);
+    setText(part(li, '.sr'), `${status}: `);
+    const link = part(li, 'a');
+    if (link) {
+      linkPlugin(link, name);
+      setText(link.firstElementChild, name);
+    }
+    setText(part(li, 'p > bdi'), text);
   });
   setText($('timeline-note'), note);
-  $('timeline').hidden = items.length === 0;
+  $('timeline').hidden = items.length === 0 && !$('timeline-filter')?.value;
 }
 
 // -- sparklines of the visible rows --------------------------------------------------------------

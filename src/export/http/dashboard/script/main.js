@@ -6,6 +6,7 @@ if (body.dataset.page) {
     for (const tr of tableBody.children) attachRow(tr);
     restoreChoices();
     $('filter').addEventListener('input', () => { applyFilter(); saveChoices(); });
+    $('timeline-filter').addEventListener('input', filterTimeline);
     $('sort').addEventListener('change', (event) => sortBy(event.target.value, false));
     for (const button of document.querySelectorAll('[data-sort]')) {
       button.addEventListener('click', () => sortBy(button.dataset.sort, true));
@@ -17,6 +18,15 @@ if (body.dataset.page) {
       isScrolledDown = $('plugins').getBoundingClientRect().top < -8;
       reorderWhenUnblocked();
     }, { passive: true });
+  }
+  if (!isIndex) {
+    svgs.forEach(followPointer);
+    addEventListener('popstate', showRange);
+    $('zoom-out').addEventListener('click', (event) => {
+      event.preventDefault();
+      zoom();
+    });
+    $('data').addEventListener('toggle', () => { if (newestData) updateData(newestData); });
   }
   document.addEventListener('visibilitychange', () => { refresh(); followEvents(); });
   setInterval(updateStaleness, 1_000);

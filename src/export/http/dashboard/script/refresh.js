@@ -7,8 +7,8 @@ const REFRESH_INTERVAL_MS = Math.min(Math.max(interval, 1), 5) * 1_000;
 /** A stream without a heartbeat is not trusted for longer than this. */
 const STREAM_CHECK_MS = 20_000;
 
-let started = isIndex ? '' : ageText?.dataset.started;
-let revision = isIndex ? '' : ageText?.dataset.revision;
+let started = '';
+let revision = '';
 /** The version of the notifications that the page shows. */
 let log = '';
 let tick = Number(ageText?.dataset.tick);
@@ -64,8 +64,11 @@ async function refresh() {
   isFetching = true;
   let data = null;
   try {
-    const path = isIndex ? `page/rows?log=${log}&` : `page/plugin?${body.dataset.query}&`;
-    const response = await fetchPath(`${path}since=${revision || 0}&started=${started}`);
+    const query = body.dataset.query;
+    const path = isIndex ? 'page/rows?' : `page/plugin?${query}&`;
+    const response = await fetchPath(`${path}log=${log}&since=${revision || 0}&started=${started}`);
+    // The range was changed during the request.
+    if (query !== body.dataset.query) throw 0;
     if (response.status === 200) data = await response.json();
     if (response.ok) respondedAt = performance.now();
     const isRemoved = !isIndex && response.status === 404;
