@@ -7,7 +7,7 @@ use plugmeter::{Config, Limit, LimitMetric, Limits};
 use serde_json::{Value, json};
 
 use crate::chromium::Chromium;
-use crate::{assert_no_problem, catch_up, serve};
+use crate::{assert_no_problem, assert_no_problem_and_only, catch_up, serve};
 
 const MB: u64 = 1 << 20;
 
@@ -84,6 +84,17 @@ fn pointer_shows_values_in_all_charts() {
     browser.point(1.0, 1.0);
     assert_eq!(cursors(&mut browser), [""; 0]);
     assert_eq!(browser.text(READOUT), "", "only the keyboard's values are announced");
+    // A tap shows values until another place is touched.
+    browser.call("Emulation.setTouchEmulationEnabled", json!({"enabled": true}));
+    let mut tap = |[x, y]: [f64; 2]| {
+        for (kind, points) in [("touchStart", json!([{"x": x, "y": y}])), ("touchEnd", json!([]))] {
+            browser.call("Input.dispatchTouchEvent", json!({"type": kind, "touchPoints": points}));
+        }
+        browser.until("true");
+        cursors(&mut browser)
+    };
+    assert_eq!(tap([x, y])[..2], ["100.0\u{a0}%", "120.0\u{a0}MB"]);
+    assert_eq!(tap([1.0, 1.0]), [""; 0]);
     assert_no_problem(&mut browser);
 }
 
@@ -179,7 +190,7 @@ fn drag_zooms_and_browser_goes_back() {
     browser.until("document.readyState === 'complete' && location.search.includes('from=') && points.length > 0");
     assert!(browser.number("points.length") <= 54.0);
     assert_eq!(browser.number("document.querySelectorAll('.band > svg').length"), 2.0);
-    assert_no_problem(&mut browser);
+    assert_no_problem_and_only(&mut browser, &address);
 }
 
 #[test]

@@ -1,6 +1,6 @@
-//! The dashboard in a real browser: a headless Chromium opens it from a real server.
+//! The dashboard in real browsers: a headless Chromium, and a Firefox, open it from a real server.
 //!
-//! Without `chromium` the tests report that and pass; with `CI` in the environment they fail.
+//! Without the browser a test reports that and passes; with `CI` in the environment it fails.
 //! `PLUGMETER_PICTURES=DIR` writes pictures of the dashboard.
 
 #![allow(clippy::unwrap_used)] // a test fails by panicking
@@ -34,6 +34,19 @@ fn serve_with(reader: Reader, config: HttpConfig) -> (HttpServer, String) {
 fn assert_no_problem(browser: &mut Chromium) {
     let problems = Chromium::problems(&browser.events());
     assert!(problems.is_empty(), "{problems:#?}");
+}
+
+/// Asserts that there were no errors, and that all requests went to this server.
+#[track_caller]
+fn assert_no_problem_and_only(browser: &mut Chromium, address: &str) {
+    let events = browser.events();
+    let problems = Chromium::problems(&events);
+    assert!(problems.is_empty(), "{problems:#?}");
+    let requests = events.iter().filter(|event| event["method"] == "Network.requestWillBeSent");
+    let urls: Vec<_> =
+        requests.map(|event| event["params"]["request"]["url"].as_str().unwrap()).collect();
+    assert!(urls.len() > 3, "{urls:?}");
+    assert!(urls.iter().all(|url| url.starts_with(address)), "{urls:?}");
 }
 
 /// Names of the visible rows from top to bottom.

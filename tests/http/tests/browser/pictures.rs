@@ -60,8 +60,8 @@ fn readme_pictures_are_written_on_request() {
     drop(server);
     // The processes may get little of a busy machine.
     let limits = Limits::default()
-        .rule(Limit::new(LimitMetric::CpuPercent, 20.0).lasting(Duration::from_secs(20)))
-        .rule(Limit::new(LimitMetric::MemoryMb, 40.0));
+        .rule(Limit::new(LimitMetric::CpuPercent, 15.0).lasting(Duration::from_secs(20)))
+        .rule(Limit::new(LimitMetric::MemoryMb, 32.0));
     let config = Config::default()
         .limits(limits)
         .poll_interval(Duration::from_secs(2))

@@ -159,7 +159,9 @@ function followPointer(svg) {
     showCursor();
   });
   for (const end of ['pointerleave', 'pointercancel', 'blur']) {
-    svg.addEventListener(end, () => {
+    svg.addEventListener(end, ({ type, pointerType }) => {
+      // A lifted finger leaves the values on the screen.
+      if (type === 'pointerleave' && pointerType === 'touch') return;
       cursor = anchor = null;
       showCursor();
     });
