@@ -1,4 +1,4 @@
-//! Rendering an exposition, compared with the official client library with the same series.
+//! Requests of OTLP; and rendering an exposition, compared with the official client library with the same series.
 //!
 //! The values of the client library are in its atomics already, so that only its encoding is measured.
 //! For this crate the measurement includes all queries on the snapshot.
@@ -12,6 +12,7 @@ use std::hint::black_box;
 use std::sync::atomic::AtomicU64;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use plugmeter::otlp::Encoder;
 use plugmeter::prometheus::{self, Format};
 use prometheus_client::encoding::{EncodeLabelSet, text};
 use prometheus_client::metrics::counter::Counter;
@@ -201,5 +202,30 @@ fn render(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, render);
+/// A request with the newest tick, and one with the ticks that a receiver has missed in a minute of ticks.
+fn otlp(c: &mut Criterion) {
+    let mut group = c.benchmark_group("otlp");
+    for plugins in [10, 1_000] {
+        for missed in [1, 12] {
+            let mut full = Full::new(plugins, SAMPLES);
+            let mut encoder = Encoder::new([("service.name", "bench")]);
+            while let Some(request) = encoder.encode(&full.sim.snapshot()) {
+                encoder.acknowledge(request);
+            }
+            for _ in 0..missed {
+                full.tick();
+            }
+            let snapshot = full.sim.snapshot();
+            let request = encoder.encode(&snapshot).expect("a new tick");
+            println!("{plugins} plugins: {request:?}");
+            group.throughput(Throughput::Bytes(request.body().len() as u64));
+            group.bench_function(BenchmarkId::new(format!("{missed} ticks"), plugins), |b| {
+                b.iter(|| encoder.encode(black_box(&snapshot)));
+            });
+        }
+    }
+    group.finish();
+}
+
+criterion_group!(benches, render, otlp);
 criterion_main!(benches);

@@ -204,6 +204,9 @@
 //! - `prometheus`: the newest values as text for Prometheus to scrape.
 //! - `http`: a dashboard, its data as JSON, and the page for Prometheus, by a server in a thread of
 //!   its own, or as a router for a host's server.
+//! - `opentelemetry`: the newest values as observable instruments, for a host with the SDK of
+//!   OpenTelemetry.
+//! - `otlp`: every tick of the history as requests of OTLP, for a host that pushes without an SDK.
 //! - `tokio`: children of `tokio::process`, with the methods of [`PluginChild`].
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -215,7 +218,7 @@ mod collector;
 mod config;
 mod engine;
 mod error;
-#[cfg(feature = "prometheus")]
+#[cfg(any(feature = "opentelemetry", feature = "otlp", feature = "prometheus"))]
 mod export;
 pub mod findings;
 mod format;
@@ -242,6 +245,10 @@ pub use error::{
 };
 #[cfg(feature = "http")]
 pub use export::http;
+#[cfg(feature = "opentelemetry")]
+pub use export::opentelemetry;
+#[cfg(feature = "otlp")]
+pub use export::otlp;
 #[cfg(feature = "prometheus")]
 pub use export::prometheus;
 pub use format::report::{PluginReport, StatusLine};

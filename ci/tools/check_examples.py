@@ -4,11 +4,13 @@ Usage: check_examples.py FOLDER, where FOLDER is target/release.
 """
 
 import contextlib
+import http.server
 import json
 import pathlib
 import re
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
 
@@ -31,6 +33,27 @@ def served(program, *arguments):
             yield re.match(r"http://\S*", server.stdout.readline()).group().rstrip("/")
         finally:
             server.kill()
+
+
+@contextlib.contextmanager
+def receiver():
+    """The URL of a receiver of OTLP, and the requests that it has accepted."""
+    requests = []
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_POST(self):
+            requests.append((self.path, self.headers, self.rfile.read(int(self.headers["Content-Length"]))))
+            self.send_response(200)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *arguments):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/v1/metrics", requests
+        server.shutdown()
 
 
 def get(url):
@@ -81,3 +104,12 @@ with served("examples/scrape", "127.0.0.1:0") as url:
 
 # Exits with 1 if an invariant does not hold.
 print(run("examples/soak", "5"))
+
+for host in ["push", "opentelemetry"]:
+    with receiver() as (url, requests):
+        run(host, url, "3")
+        equal({path for path, _, _ in requests}, {"/v1/metrics"})
+        equal({headers["Content-Type"] for _, headers, _ in requests}, {"application/x-protobuf"})
+        bodies = b"".join(body for _, _, body in requests)
+        equal([name for name in ["plugin.cpu", "plugmeter.ticks", *PLUGINS] if name.encode() not in bodies], [])
+        equal(len(requests) >= 3, True)

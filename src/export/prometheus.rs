@@ -64,10 +64,8 @@
 //! [`Config::process_trees`](crate::Config::process_trees). A removed plugin has no series.
 
 mod exposition;
-mod families;
 mod format;
 mod number;
-mod plugin_row;
 
 use std::error::Error;
 use std::fmt;

@@ -214,10 +214,17 @@ fn few_modules_read_the_clock() {
 #[test]
 fn few_modules_share_state_between_threads() {
     let is_owner = |path: &str| ["sync", "sampler", "collector"].contains(&module_of(path));
-    // The bodies and the notifications that the router keeps for all of its clients.
-    let is_cache =
-        |path: &str| ["export/http/cache.rs", "export/http/notifications.rs"].contains(&path);
-    let rule = "threads share state in sync/, the sampler, the collector and the cache only";
+    // The bodies and the notifications that the router keeps for all of its clients, and what the
+    // callbacks of the SDK of OpenTelemetry share.
+    let is_cache = |path: &str| {
+        [
+            "export/http/cache.rs",
+            "export/http/notifications.rs",
+            "export/opentelemetry/instruments.rs",
+        ]
+        .contains(&path)
+    };
+    let rule = "threads share state in sync/, the sampler, the collector and a few exporters only";
     assert_absent(&SHARED, |path| !is_owner(path) && !is_cache(path), rule);
     let others: Vec<_> = SHARED.into_iter().filter(|name| *name != "Mutex").collect();
     assert_absent(&others, is_cache, rule);
@@ -302,7 +309,7 @@ fn inner_paths_name_their_module() {
 /// Besides public items, exporters and findings use the formatting helpers, and the server its threads.
 #[test]
 fn exporters_and_findings_use_the_public_api() {
-    let public_modules = ["findings", "http", "prometheus"];
+    let public_modules = ["findings", "http", "opentelemetry", "otlp", "prometheus"];
     let above = sources().into_iter().filter(|source| ABOVE_PUBLIC_API.contains(&source.module()));
     for source in above {
         let Source { path, code } = &source;
@@ -325,7 +332,8 @@ fn exporters_and_findings_use_the_public_api() {
 /// An exposition is a pure function of a snapshot.
 #[test]
 fn expositions_do_no_io() {
-    let is_checked = |path: &str| path.starts_with("export/prometheus");
+    let pure = ["export/catalog", "export/otlp", "export/prometheus"];
+    let is_checked = |path: &str| pure.iter().any(|folder| path.starts_with(folder));
     assert_absent(&["std::fs", "std::net", "std::thread"], is_checked, "an exposition does no I/O");
 }
 

@@ -1,26 +1,32 @@
 //! The text of an exposition: metadata and series of every family.
 
-use std::collections::BTreeMap;
 use std::fmt;
+use std::ops::Range;
 
-use super::families::{
-    Family, MetricType, PLUGIN_FAMILIES, PartsOf, PluginSeries, SAMPLER_FAMILIES, SamplerSeries,
-};
 use super::format::Format;
-use super::number::Number;
-use super::plugin_row::PluginRow;
+use crate::export::catalog::{
+    self, Family, MetricType, PLUGIN_FAMILIES, PartsOf, PluginRow, PluginSeries, SAMPLER_FAMILIES,
+    SamplerSeries, Source,
+};
 use crate::findings::Findings;
-use crate::{LimitStatus, PluginState, Snapshot};
+use crate::{PluginState, Snapshot};
 
 /// A snapshot, prepared to be written family by family.
 pub(super) struct Page<'a> {
     snapshot: &'a Snapshot,
     findings: &'a Findings,
     prefix: &'a str,
-    rows: Vec<PluginRow<'a>>,
+    rows: Vec<NamedRow<'a>>,
     /// The escaped names of all plugins, each with the closing quote: every name is written about
     /// twenty times.
     names: String,
+}
+
+/// One plugin.
+struct NamedRow<'a> {
+    plugin: PluginRow<'a>,
+    /// The plugin's name in the buffer of escaped names.
+    name: Range<usize>,
 }
 
 impl<'a> Page<'a> {
@@ -32,7 +38,7 @@ impl<'a> Page<'a> {
             let begin = names.len();
             escape_label_value(view.name(), &mut names);
             names.push('"');
-            rows.push(PluginRow { view, usage: view.usage(), name: begin..names.len() });
+            rows.push(NamedRow { plugin: PluginRow::new(view), name: begin..names.len() });
         }
         Self { snapshot, findings, prefix, rows, names }
     }
@@ -69,7 +75,7 @@ impl<'a> Page<'a> {
         if let Some(family) = PLUGIN_FAMILIES.get(part) {
             self.metadata(format, family, out)?;
             match family.series {
-                PluginSeries::Value(value) => self.values(family, value, out),
+                PluginSeries::Value(source) => self.values(family, source, out),
                 PluginSeries::Parts { total, label, parts } => {
                     self.parts(family, total, (label, parts), out)
                 }
@@ -105,7 +111,7 @@ impl<'a> Page<'a> {
             },
             SamplerSeries::Version => {
                 write_all(name, out)?;
-                write_all(["{version=\"", env!("CARGO_PKG_VERSION"), "\"} 1\n"], out)
+                write_all(["{version=\"", catalog::VERSION, "\"} 1\n"], out)
             }
         }
     }
@@ -122,12 +128,12 @@ impl<'a> Page<'a> {
             Format::OpenMetrics => {
                 let type_name = match metric_type {
                     MetricType::Counter => "counter",
-                    MetricType::Gauge => "gauge",
+                    MetricType::Gauge | MetricType::Amount => "gauge",
                     MetricType::Info => "info",
                     MetricType::StateSet => "stateset",
                 };
                 write_all(["# TYPE ", prefix, name, " ", type_name, "\n"], out)?;
-                if let Some(unit) = unit {
+                if let Some(unit) = unit.open_metrics() {
                     write_all(["# UNIT ", prefix, name, " ", unit, "\n"], out)?;
                 }
                 write_all(["# HELP ", prefix, name, " ", help, "\n"], out)
@@ -136,7 +142,10 @@ impl<'a> Page<'a> {
                 let suffix = suffix(metric_type);
                 let type_name = match metric_type {
                     MetricType::Counter => "counter",
-                    MetricType::Gauge | MetricType::Info | MetricType::StateSet => "gauge",
+                    MetricType::Gauge
+                    | MetricType::Amount
+                    | MetricType::Info
+                    | MetricType::StateSet => "gauge",
                 };
                 write_all(["# HELP ", prefix, name, suffix, " ", help, "\n"], out)?;
                 write_all(["# TYPE ", prefix, name, suffix, " ", type_name, "\n"], out)
@@ -152,12 +161,12 @@ impl<'a> Page<'a> {
     fn values(
         &self,
         family: &Family<PluginSeries>,
-        value: fn(&PluginRow<'_>) -> Option<Number>,
+        source: Source,
         out: &mut impl fmt::Write,
     ) -> fmt::Result {
         let start = self.line_start(family);
         for row in &self.rows {
-            if let Some(number) = value(row) {
+            if let Some(number) = (source.now)(&row.plugin) {
                 write_all([&start, &self.names[row.name.clone()]], out)?;
                 number.end_line(out)?;
             }
@@ -168,7 +177,7 @@ impl<'a> Page<'a> {
     fn parts(
         &self,
         family: &Family<PluginSeries>,
-        total: fn(&PluginRow<'_>) -> Number,
+        total: Source,
         (label, parts): (&str, PartsOf),
         out: &mut impl fmt::Write,
     ) -> fmt::Result {
@@ -176,9 +185,11 @@ impl<'a> Page<'a> {
         let mut escaped = String::new();
         for row in &self.rows {
             let name = &self.names[row.name.clone()];
-            write_all([&start, name], out)?;
-            total(row).end_line(out)?;
-            parts(row, &mut |part, number| {
+            if let Some(number) = (total.now)(&row.plugin) {
+                write_all([&start, name], out)?;
+                number.end_line(out)?;
+            }
+            parts(&row.plugin, &mut |part, number| {
                 escaped.clear();
                 escape_label_value(part, &mut escaped);
                 write_all([&start, name, ",", label, "=\"", &escaped, "\""], out)?;
@@ -190,17 +201,9 @@ impl<'a> Page<'a> {
 
     fn limits(&self, family: &Family<PluginSeries>, out: &mut impl fmt::Write) -> fmt::Result {
         let start = self.line_start(family);
-        // By metric, in the order of the limits. A plugin has sixteen at most.
-        let mut metrics: Vec<(&str, bool)> = Vec::new();
+        let mut metrics = Vec::new();
         for row in &self.rows {
-            metrics.clear();
-            for LimitStatus { limit, state, .. } in row.view.limits() {
-                let (metric, is_exceeded) = (limit.metric.as_str(), state.is_exceeded());
-                match metrics.iter_mut().find(|(known, _)| *known == metric) {
-                    Some((_, is_any_exceeded)) => *is_any_exceeded |= is_exceeded,
-                    None => metrics.push((metric, is_exceeded)),
-                }
-            }
+            catalog::exceeded_limits(row.plugin.view, &mut metrics);
             let name = &self.names[row.name.clone()];
             for &(metric, is_exceeded) in &metrics {
                 let value = if is_exceeded { "\"} 1\n" } else { "\"} 0\n" };
@@ -217,7 +220,7 @@ impl<'a> Page<'a> {
         let line_ends = PluginState::ALL
             .map(|state| [0, 1].map(|is| format!(",{label}=\"{}\"}} {is}\n", state)));
         for row in &self.rows {
-            let (name, now) = (&self.names[row.name.clone()], row.view.state());
+            let (name, now) = (&self.names[row.name.clone()], row.plugin.view.state());
             for (state, ends) in PluginState::ALL.into_iter().zip(&line_ends) {
                 write_all([&start, name, &ends[usize::from(state == now)]], out)?;
             }
@@ -229,7 +232,7 @@ impl<'a> Page<'a> {
         let start = self.line_start(family);
         let mut escaped = String::new();
         for row in &self.rows {
-            if let Some(version) = row.view.version().filter(|version| !version.is_empty()) {
+            if let Some(version) = row.plugin.view.version().filter(|version| !version.is_empty()) {
                 escaped.clear();
                 escape_label_value(version, &mut escaped);
                 let name = &self.names[row.name.clone()];
@@ -241,13 +244,8 @@ impl<'a> Page<'a> {
 
     /// In the order of plugins, kinds and severities.
     fn findings(&self, family: &Family<PluginSeries>, out: &mut impl fmt::Write) -> fmt::Result {
-        let mut counts = BTreeMap::new();
-        for finding in &self.findings.items {
-            let key = (&*finding.plugin, finding.kind.name(), finding.severity);
-            *counts.entry(key).or_insert(0u64) += 1;
-        }
         let (start, mut escaped) = (self.line_start(family), String::new());
-        for ((plugin, kind, severity), count) in counts {
+        for ((plugin, kind, severity), count) in catalog::finding_counts(self.findings) {
             escaped.clear();
             escape_label_value(plugin, &mut escaped);
             write_all([&start, &escaped, "\",kind=\"", kind], out)?;
@@ -267,7 +265,7 @@ const fn suffix(metric_type: MetricType) -> &'static str {
     match metric_type {
         MetricType::Counter => "_total",
         MetricType::Info => "_info",
-        MetricType::Gauge | MetricType::StateSet => "",
+        MetricType::Gauge | MetricType::Amount | MetricType::StateSet => "",
     }
 }
 
@@ -302,21 +300,6 @@ mod tests {
             let mut escaped = String::new();
             escape_label_value(value, &mut escaped);
             assert_eq!(escaped, expected);
-        }
-    }
-
-    #[test]
-    fn family_names_end_with_unit_and_have_no_suffix() {
-        let plugins = PLUGIN_FAMILIES.iter().map(|f| (f.name, f.metric_type, f.unit, f.help));
-        let sampler = SAMPLER_FAMILIES.iter().map(|f| (f.name, f.metric_type, f.unit, f.help));
-        for (name, metric_type, unit, help) in plugins.chain(sampler) {
-            assert!(unit.is_none_or(|unit| name.ends_with(&format!("_{unit}"))), "{name}");
-            assert!(
-                unit.is_none() || matches!(metric_type, MetricType::Counter | MetricType::Gauge),
-                "{name}"
-            );
-            assert!(!help.contains(['\\', '"', '\n']), "{help}");
-            assert!(!name.ends_with("_total") && !name.ends_with("_info"), "{name}");
         }
     }
 }

@@ -1,39 +1,12 @@
 //! Numbers in both formats: decimal, without an exponent.
 
 use std::fmt;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// The value of a sample.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Number {
-    Integer(u64),
-    /// Written in seconds, exact to the nanosecond.
-    Seconds {
-        negative: bool,
-        size: Duration,
-    },
-    Float(f64),
-}
-
-impl From<Duration> for Number {
-    fn from(size: Duration) -> Self {
-        Self::Seconds { negative: false, size }
-    }
-}
-
-impl From<SystemTime> for Number {
-    /// Unix time, negative before 1970.
-    fn from(time: SystemTime) -> Self {
-        match time.duration_since(UNIX_EPOCH) {
-            Ok(size) => Self::from(size),
-            Err(before) => Self::Seconds { negative: true, size: before.duration() },
-        }
-    }
-}
+use crate::export::catalog::Number;
 
 impl Number {
     /// Writes the end of a sample line after its labels: `} 17` and the newline.
-    pub(super) fn end_line(self, out: &mut impl fmt::Write) -> fmt::Result {
+    pub(in crate::export) fn end_line(self, out: &mut impl fmt::Write) -> fmt::Result {
         match self {
             Self::Integer(value) => {
                 let mut line = ReverseBuffer::ending_with("\n");
@@ -130,6 +103,8 @@ impl ReverseBuffer {
 
 #[cfg(test)]
 mod tests {
+    use std::time::{Duration, UNIX_EPOCH};
+
     use super::*;
 
     #[test]

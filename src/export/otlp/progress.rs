@@ -1,0 +1,111 @@
+//! What was acknowledged: ticks, and for each plugin its series and its totals.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use prost::bytes::Bytes;
+
+use crate::export::registration;
+use crate::{PluginView, Sample, Snapshot};
+
+/// One series of a plugin: the family, and the labels besides the plugin's name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Series {
+    pub family: usize,
+    pub labels: [Option<Bytes>; 2],
+}
+
+/// What was acknowledged of one plugin.
+#[derive(Clone, Debug)]
+pub(super) struct PluginProgress {
+    /// The beginning of its totals.
+    pub start: SystemTime,
+    /// The newest tick, and its time; tick 0: none of this collector.
+    pub tick: u64,
+    pub time: SystemTime,
+    /// Totals at that tick.
+    pub cpu_time: Duration,
+    pub tree_cpu_time: Duration,
+    pub events: u64,
+    pub crashes: u64,
+    /// The series that had values.
+    pub live: Arc<Vec<Series>>,
+}
+
+/// What was acknowledged of a collector.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Progress {
+    /// When the collector was started: another time is another collector.
+    pub collector: Option<SystemTime>,
+    /// All ticks up to this one. Of the next one, some plugins may have been acknowledged.
+    pub tick: u64,
+    pub plugins: BTreeMap<Arc<str>, Arc<PluginProgress>>,
+    /// Ticks that the history did not contain any more.
+    pub lost_ticks: u64,
+}
+
+impl Progress {
+    /// Begins again if the snapshot is of another collector. The series of the previous one remain
+    /// known, so that they are ended.
+    pub(super) fn follow(&mut self, snapshot: &Snapshot) {
+        let started = snapshot.started_at();
+        if self.collector != Some(started) {
+            self.collector = Some(started);
+            self.tick = 0;
+            for plugin in self.plugins.values_mut() {
+                let plugin = Arc::make_mut(plugin);
+                plugin.restart();
+                plugin.start = started.max(plugin.time);
+                plugin.tick = 0;
+            }
+        }
+    }
+
+    /// Whether the plugin has a sample that was not acknowledged.
+    pub(super) fn is_pending(&self, view: PluginView<'_>) -> bool {
+        let acknowledged = self.plugins.get(view.name()).map_or(0, |plugin| plugin.tick);
+        let snapshot = view.snapshot();
+        self.collector.is_none_or(|started| started == snapshot.started_at())
+            && view.current().is_some()
+            && snapshot.tick() > acknowledged.max(self.tick)
+    }
+}
+
+impl PluginProgress {
+    /// That of a plugin of which nothing was acknowledged. `oldest` is its first sample that will be
+    /// sent.
+    pub(super) fn first(view: PluginView<'_>, oldest: &Sample<'_>) -> Self {
+        let snapshot = view.snapshot();
+        let before = oldest.timestamp.checked_sub(snapshot.poll_interval());
+        let before = before.unwrap_or(oldest.timestamp);
+        let started = snapshot.started_at();
+        // The plugin was registered after the tick before its first sample.
+        let is_whole = registration::is_history_whole(view);
+        Self {
+            start: if is_whole { before.max(started) } else { started },
+            tick: 0,
+            time: before,
+            cpu_time: Duration::ZERO,
+            tree_cpu_time: Duration::ZERO,
+            events: 0,
+            crashes: 0,
+            live: Arc::default(),
+        }
+    }
+
+    /// Whether the view is another registration of the name than the one that was acknowledged.
+    pub(super) fn is_of_other_registration(&self, view: PluginView<'_>) -> bool {
+        (self.tick > 0 && registration::is_newer_than(view, self.tick))
+            || view.event_count() < self.events
+            || view.crash_count() < self.crashes
+            || view.cpu_time() < self.cpu_time
+    }
+
+    /// Begins the totals of another registration.
+    pub(super) fn restart(&mut self) {
+        self.start = self.time;
+        (self.cpu_time, self.tree_cpu_time) = Default::default();
+        (self.events, self.crashes) = (0, 0);
+    }
+}

@@ -1,0 +1,290 @@
+//! One plugin of a request: its ticks that were not acknowledged, and their series.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use prost::bytes::Bytes;
+
+use super::batch::{Batch, Point};
+use super::cpu_totals::CpuTotals;
+use super::message::attribute;
+use super::progress::{PluginProgress, Progress, Series};
+use crate::export::catalog::{
+    self, Number, PLUGIN_FAMILIES, PluginRow, PluginSeries, Source, TickRow,
+};
+use crate::{History, PluginState, PluginView, RunId, Sample, Severity, Window};
+
+/// A plugin, and a position in its history.
+pub(super) struct PluginSource<'a> {
+    pub view: PluginView<'a>,
+    pub name: Arc<str>,
+    /// The plugin's name as an attribute.
+    attribute: Bytes,
+    /// The first and the newest tick of the history that were not acknowledged.
+    pub first: u64,
+    pub newest: u64,
+    /// How many ticks before the first were lost.
+    pub lost: u64,
+    /// From the next tick on.
+    history: History<'a>,
+    next: u64,
+    cpu: CpuTotals,
+    tree_cpu: Option<CpuTotals>,
+    runs: Vec<(RunId, Option<SystemTime>)>,
+    /// Whether the totals begin again: the name was registered again.
+    is_restarted: bool,
+    /// The progress of a name that has none.
+    initial: PluginProgress,
+}
+
+impl<'a> PluginSource<'a> {
+    /// `None` if the plugin has no sample after the acknowledged ones. `is_successor`: the source of an
+    /// earlier registration of the name precedes this one.
+    pub(super) fn new(
+        view: PluginView<'a>,
+        acknowledged: &Progress,
+        is_successor: bool,
+    ) -> Option<Self> {
+        let known = acknowledged.plugins.get(view.name()).map(|known| &**known);
+        let snapshot = view.snapshot();
+        let (newest, mut history) = (snapshot.tick(), view.history(Window::All));
+        let oldest = newest + 1 - history.len() as u64;
+        let is_restarted =
+            is_successor || known.is_some_and(|known| known.is_of_other_registration(view));
+        let last = known.map_or(0, |known| known.tick).max(acknowledged.tick);
+        let first = oldest.max(last + 1);
+        if first > newest {
+            return None;
+        }
+        let is_continued = !is_restarted && known.is_some_and(|known| known.tick > 0);
+        let lost = if is_continued { first - last - 1 } else { 0 };
+        let skipped = usize::try_from(first - oldest).ok()?;
+        let before = skipped.checked_sub(1).and_then(|last| history.nth(last));
+        let initial = PluginProgress::first(view, &history.clone().next()?);
+        let before = before.map_or(initial.time, |sample| sample.timestamp);
+        let totals = |known, newest, percent: fn(&Sample<'a>) -> Option<f64>| {
+            CpuTotals::new(known, newest, before, history.clone(), percent)
+        };
+        // A registration begins at 0. Of an unknown plugin, the history may have lost the beginning.
+        let [known_cpu, known_tree_cpu] = match known {
+            Some(_) if is_restarted => [Some(Duration::ZERO); 2],
+            Some(known) => [Some(known.cpu_time), Some(known.tree_cpu_time)],
+            None => [None; 2],
+        };
+        let cpu = totals(known_cpu, view.cpu_time(), |sample| sample.cpu_percent);
+        let tree_cpu = snapshot.has_process_trees().then(|| {
+            totals(known_tree_cpu, view.tree_cpu_time(), |sample| sample.tree_cpu_percent)
+        });
+        Some(Self {
+            view,
+            name: view.name().into(),
+            attribute: attribute("plugin", view.name()),
+            first,
+            newest,
+            lost,
+            history,
+            next: first,
+            cpu,
+            tree_cpu,
+            runs: view.runs().map(|run| (run.id, run.started_at)).collect(),
+            is_restarted,
+            initial,
+        })
+    }
+
+    /// Adds the points of this tick to the batch. `findings`: the plugin's snapshot is the newest one,
+    /// and this is its newest tick.
+    pub(super) fn add(
+        &mut self,
+        tick: u64,
+        labels: &Labels,
+        findings: Option<&FindingCounts<'_>>,
+        progress: &mut Progress,
+        batch: &mut Batch,
+    ) {
+        let Some(skipped) = tick.checked_sub(self.next).and_then(|n| usize::try_from(n).ok())
+        else {
+            return;
+        };
+        let Some(sample) = self.history.nth(skipped) else { return };
+        self.next = tick + 1;
+        let position = usize::try_from(tick - self.first).unwrap_or(usize::MAX);
+        let started_at = sample.run.and_then(|run| self.runs.iter().find(|(id, _)| *id == run)?.1);
+        let row = TickRow {
+            cpu_time: self.cpu.at(position),
+            tree_cpu_time: self.tree_cpu.as_ref().map(|totals| totals.at(position)),
+            sample,
+            started_at,
+        };
+        let progress = progress.plugins.entry(Arc::clone(&self.name));
+        let progress = Arc::make_mut(progress.or_insert_with(|| Arc::new(self.initial.clone())));
+        if std::mem::take(&mut self.is_restarted) {
+            progress.restart();
+        }
+        let (start, time) = (progress.start, row.sample.timestamp);
+        // Usually the series are those of the tick before: only a difference is a new list.
+        let before = Arc::clone(&progress.live);
+        let (mut equal, mut changed) = (0, None::<Vec<Series>>);
+        let mut series = |family, labels, number| {
+            let series = Series { family, labels };
+            batch.add(point(&self.attribute, &series, start, time, Some(number)));
+            match &mut changed {
+                None if before.get(equal) == Some(&series) => equal += 1,
+                None => changed = Some(before[..equal].iter().cloned().chain([series]).collect()),
+                Some(live) => live.push(series),
+            }
+        };
+        self.recorded_series(&row, labels, &mut series);
+        if let Some(findings) = findings {
+            self.current_series(findings, &mut series);
+        }
+        if equal < before.len() {
+            let mut live = changed.unwrap_or_else(|| before[..equal].to_vec());
+            for ended in before.iter() {
+                // The other families are known at the newest tick only.
+                let is_known = findings.is_some() || is_recorded(ended.family, &ended.labels);
+                if !live.contains(ended) {
+                    if is_known {
+                        batch.add(point(&self.attribute, ended, start, time, None));
+                    } else {
+                        live.push(ended.clone());
+                    }
+                }
+            }
+            progress.live = Arc::new(live);
+        } else if let Some(live) = changed {
+            progress.live = Arc::new(live);
+        }
+        progress.tick = tick;
+        progress.time = row.sample.timestamp;
+        progress.cpu_time = row.cpu_time;
+        progress.tree_cpu_time = row.tree_cpu_time.unwrap_or_default();
+        progress.events = row.sample.event_count;
+        progress.crashes = row.sample.crash_count;
+    }
+
+    /// The series whose values the history contains.
+    fn recorded_series(&self, row: &TickRow<'_>, labels: &Labels, series: &mut AddSeries<'_>) {
+        for (family, metadata) in PLUGIN_FAMILIES.iter().enumerate() {
+            match metadata.series {
+                PluginSeries::Value(source) | PluginSeries::Parts { total: source, .. } => {
+                    if let Source { at_tick: Some(at_tick), .. } = source
+                        && let Some(number) = at_tick(row)
+                    {
+                        series(family, [None, None], number);
+                    }
+                }
+                PluginSeries::States => {
+                    for (state, label) in PluginState::ALL.into_iter().zip(&labels.states) {
+                        let is = u64::from(state == row.sample.state);
+                        series(family, [Some(label.clone()), None], Number::Integer(is));
+                    }
+                }
+                PluginSeries::Limits | PluginSeries::Version | PluginSeries::Findings => {}
+            }
+        }
+    }
+
+    /// The series whose values only the newest snapshot has.
+    fn current_series(&self, findings: &FindingCounts<'_>, series: &mut AddSeries<'_>) {
+        let row = PluginRow::new(self.view);
+        for (family, metadata) in PLUGIN_FAMILIES.iter().enumerate() {
+            match metadata.series {
+                PluginSeries::Value(source) => {
+                    if source.at_tick.is_none()
+                        && let Some(number) = (source.now)(&row)
+                    {
+                        series(family, [None, None], number);
+                    }
+                }
+                PluginSeries::Parts { label, parts, .. } => {
+                    let mut each = |part: &str, number| {
+                        series(family, [Some(attribute(label, part)), None], number);
+                        Ok(())
+                    };
+                    // The visitor does not fail.
+                    let _ = parts(&row, &mut each);
+                }
+                PluginSeries::Limits => {
+                    let mut limits = Vec::new();
+                    catalog::exceeded_limits(self.view, &mut limits);
+                    for (metric, is_exceeded) in limits {
+                        let number = Number::Integer(u64::from(is_exceeded));
+                        series(family, [Some(attribute("metric", metric)), None], number);
+                    }
+                }
+                PluginSeries::Version => {
+                    if let Some(version) = self.view.version().filter(|text| !text.is_empty()) {
+                        let label = attribute("version", version);
+                        series(family, [Some(label), None], Number::Integer(1));
+                    }
+                }
+                PluginSeries::Findings => {
+                    // The keys are in the order of plugins.
+                    let name = self.view.name();
+                    let of_plugin = findings.range((name, "", Severity::Notice)..);
+                    let of_plugin = of_plugin.take_while(|((plugin, ..), _)| *plugin == name);
+                    for ((_, kind, severity), &count) in of_plugin {
+                        let label = attribute("kind", kind);
+                        let severity = attribute("severity", &severity.to_string());
+                        series(family, [Some(label), Some(severity)], Number::Integer(count));
+                    }
+                }
+                PluginSeries::States => {}
+            }
+        }
+    }
+}
+
+/// The number of findings by plugin, kind and severity.
+pub(super) type FindingCounts<'a> = BTreeMap<(&'a str, &'static str, Severity), u64>;
+
+/// Adds a series: family, labels, value.
+type AddSeries<'a> = dyn FnMut(usize, [Option<Bytes>; 2], Number) + 'a;
+
+/// Whether the history contains the values of a series.
+fn is_recorded(family: usize, labels: &[Option<Bytes>; 2]) -> bool {
+    match PLUGIN_FAMILIES[family].series {
+        PluginSeries::Value(source) => source.at_tick.is_some(),
+        // Of the total, not of its parts.
+        PluginSeries::Parts { total, .. } => total.at_tick.is_some() && labels[0].is_none(),
+        PluginSeries::States => true,
+        PluginSeries::Limits | PluginSeries::Version | PluginSeries::Findings => false,
+    }
+}
+
+fn point(
+    plugin: &Bytes,
+    series: &Series,
+    start: SystemTime,
+    time: SystemTime,
+    value: Option<Number>,
+) -> Point {
+    let mut attributes = Vec::with_capacity(3);
+    attributes.push(plugin.clone());
+    attributes.extend(series.labels.iter().flatten().cloned());
+    Point { family: series.family, attributes, start, time, value }
+}
+
+/// Ends all series of a plugin.
+pub(super) fn add_ends(name: &str, progress: &PluginProgress, time: SystemTime, batch: &mut Batch) {
+    let plugin = attribute("plugin", name);
+    for series in progress.live.iter() {
+        batch.add(point(&plugin, series, progress.start, time, None));
+    }
+}
+
+/// Labels that many plugins have.
+pub(super) struct Labels {
+    states: [Bytes; PluginState::ALL.len()],
+}
+
+impl Labels {
+    pub(super) fn new() -> Self {
+        let family = PLUGIN_FAMILIES.iter().find(|f| matches!(f.series, PluginSeries::States));
+        let label = family.map_or("", |family| family.name);
+        let states = PluginState::ALL.map(|state| attribute(label, &state.to_string()));
+        Self { states }
+    }
+}
