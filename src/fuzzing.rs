@@ -48,6 +48,8 @@ pub struct Parameters {
     pub window: Result<crate::Window, String>,
     /// The maximum number of points.
     pub points: Result<usize, String>,
+    /// `from` and `to`.
+    pub zoom: Result<Option<[std::time::SystemTime; 2]>, String>,
 }
 
 /// Parses all parameters of a query.
@@ -66,5 +68,6 @@ pub fn parameters(query: &str) -> Parameters {
         since: as_text(query.since()),
         window: as_text(query.window()),
         points: as_text(query.points()),
+        zoom: as_text(query.zoom()),
     }
 }

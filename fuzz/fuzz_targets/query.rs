@@ -9,12 +9,15 @@ use plugmeter::Window;
 use plugmeter::fuzzing::{Parameters, parameters};
 
 fuzz_target!(|text: &str| {
-    let Parameters { name: _, since, window, points } = parameters(text);
+    let Parameters { name: _, since, window, points, zoom } = parameters(text);
     if let Ok(points) = points {
         assert!((1..=10_000).contains(&points), "{text:?}");
     }
     if let Ok(Window::Last(last)) = window {
         assert!(last < Duration::MAX, "{text:?}");
+    }
+    if let Ok(Some([from, to])) = zoom {
+        assert!(from < to, "{text:?}");
     }
     // A parameter that is given twice is an error.
     if let Ok(Some(_)) = since {
