@@ -227,6 +227,8 @@ mod name;
 mod os;
 mod sampler;
 mod snapshot;
+#[cfg(feature = "store")]
+mod store;
 mod sync;
 #[cfg(feature = "testing")]
 pub mod testing;
@@ -261,6 +263,11 @@ pub use snapshot::severity::Severity;
 pub use snapshot::state::{ParseStateError, PluginState};
 pub use snapshot::system::{CollectorStatus, SamplerStats, SystemMetrics};
 pub use snapshot::versions::VersionUsage;
+#[cfg(feature = "store")]
+pub use store::{
+    Quantile, Recorder, Resolution, Store, StoreConfig, StoreConfigError, StoreError, StoreReader,
+    StoredAggregates, StoredNotification, StoredPlugin, StoredPoint, StoredSummary,
+};
 pub use sync::counter::EventCounter;
 pub use sync::publish::Reader;
 pub use sync::subscription::{RecvError, Subscription};

@@ -102,6 +102,7 @@ pub(crate) fn collector_info(settings: &Settings) -> CollectorInfo {
         process_trees: settings.process_trees,
         cpu_cores: std::thread::available_parallelism().map_or(1, usize::from),
         machine_memory: machine_memory(),
+        resumed: None,
     }
 }
 

@@ -170,6 +170,15 @@ impl Snapshot {
     }
 }
 
+#[cfg(feature = "store")]
+impl Snapshot {
+    /// The first run id of a collector that was resumed: lower ones are of runs before that. `None` if
+    /// the collector was started without saved values.
+    pub(crate) fn first_run(&self) -> Option<run::RunId> {
+        self.0.info.resumed.map(|resumed| resumed.first_run)
+    }
+}
+
 /// Two snapshots are equal if they are the same publication.
 impl PartialEq for Snapshot {
     fn eq(&self, other: &Self) -> bool {

@@ -171,6 +171,7 @@ impl Simulation {
             // The same on every machine, so that a test of findings gives the same result.
             cpu_cores: 4,
             machine_memory: Some(16 << 30),
+            resumed: None,
             ..collector_info(&settings)
         };
         let (sender, commands) = CommandSender::new(Box::new(|| ()));

@@ -154,6 +154,7 @@ mod tests {
                 process_trees: true,
                 cpu_cores: 1,
                 machine_memory: None,
+                resumed: None,
             },
             revision: 1,
             status: CollectorStatus::Running,
