@@ -236,6 +236,8 @@ mod time;
 
 #[cfg(feature = "tokio")]
 pub use collector::child_tokio as tokio;
+#[cfg(feature = "store")]
+pub use collector::saved::Saved;
 pub use collector::{Collector, Plugin, PluginChild, global, init};
 pub use config::{Config, ProbeKind};
 pub use error::{

@@ -79,9 +79,15 @@ impl Snapshot {
     /// The time of the tick on the monotonic clock; of the collector's start, before the first.
     #[must_use]
     pub fn sampled_at_instant(&self) -> Instant {
-        let info = &self.0.info;
-        let since_start = self.0.sampled_at().mono.since(info.started.mono);
-        info.started_instant.checked_add(since_start).unwrap_or(info.started_instant)
+        let (info, mono) = (&self.0.info, self.0.sampled_at().mono);
+        let (start, started) = (info.started_instant, info.started.mono);
+        // A tick that was restored lies before the start.
+        let instant = if mono < started {
+            start.checked_sub(started.since(mono))
+        } else {
+            start.checked_add(mono.since(started))
+        };
+        instant.unwrap_or(start)
     }
 
     /// Whether the collector still samples, and if not, why.
@@ -172,10 +178,14 @@ impl Snapshot {
 
 #[cfg(feature = "store")]
 impl Snapshot {
-    /// The first run id of a collector that was resumed: lower ones are of runs before that. `None` if
-    /// the collector was started without saved values.
-    pub(crate) fn first_run(&self) -> Option<run::RunId> {
-        self.0.info.resumed.map(|resumed| resumed.first_run)
+    /// When the collector was started, on the monotonic clock.
+    pub(crate) fn collector_start(&self) -> Instant {
+        self.0.info.started_instant
+    }
+
+    /// What is from before; `None` if the collector was started without saved values.
+    pub(crate) fn resumed(&self) -> Option<inner::Resumed> {
+        self.0.info.resumed
     }
 }
 

@@ -12,15 +12,19 @@ mod config;
 mod database;
 mod error;
 mod feed;
+#[cfg(test)]
+mod fixtures;
 mod lock;
 mod reader;
 mod recorder;
 mod rollup;
 mod row;
+mod saved;
 mod sketch;
 mod stored_clock;
 mod tables;
 #[cfg(test)]
+#[cfg(feature = "testing")]
 mod tests;
 mod values;
 mod writer;
@@ -30,6 +34,7 @@ use std::io;
 use std::mem;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Instant;
 
 use rusqlite::Connection;
 
@@ -37,6 +42,7 @@ pub use self::config::StoreConfig;
 use self::config::StoreSettings;
 use self::database::{Opened, Replaced, open_or_replace};
 pub use self::error::{StoreConfigError, StoreError};
+use self::feed::Feed;
 use self::lock::StoreLock;
 pub use self::reader::StoreReader;
 pub use self::recorder::Recorder;
@@ -44,7 +50,9 @@ pub use self::values::{
     Quantile, Resolution, StoredAggregates, StoredNotification, StoredPlugin, StoredPoint,
     StoredSummary,
 };
+use crate::collector::saved::Saved;
 use crate::os::clock;
+use crate::os::machine::boot_id;
 use crate::sync::fork::ForkGuard;
 use crate::sync::publish::Reader;
 
@@ -82,6 +90,8 @@ struct StoreState {
     /// Until the first recorder takes it.
     connection: Option<Connection>,
     replaced: Option<Replaced>,
+    /// The session of the newest recorder, with the start of its collector.
+    feed: Option<(Instant, Feed)>,
     /// Alive while a recorder is.
     recording: Weak<()>,
 }
@@ -110,6 +120,7 @@ impl Store {
             lock: Some(lock),
             connection: Some(connection),
             replaced,
+            feed: None,
             recording: Weak::new(),
         };
         let fork_guard = ForkGuard::new();
@@ -141,6 +152,18 @@ impl Store {
         recorder::start(Arc::clone(&self.0), recording, reader)
     }
 
+    /// The counters and runs of all plugins as of the newest write, and the last hour of samples, for
+    /// [`Collector::resume`](crate::Collector::resume). A new store has none.
+    #[must_use]
+    pub fn saved(&self) -> Saved {
+        let reader = self.reader();
+        let saved = reader.query(|connection| saved::load(connection, boot_id().as_deref()));
+        if let Some(error) = reader.error() {
+            log::error!("store: no counters are continued: {error}");
+        }
+        saved
+    }
+
     /// A reader of the file, for any thread.
     #[must_use]
     pub fn reader(&self) -> StoreReader {
@@ -166,6 +189,16 @@ impl StoreInner {
     fn take_connection(&self) -> (Option<Connection>, Option<Replaced>) {
         let mut state = self.lock();
         (state.connection.take(), state.replaced.take())
+    }
+
+    fn keep_feed(&self, collector_start: Instant, feed: Feed) {
+        self.lock().feed = Some((collector_start, feed));
+    }
+
+    /// The session of an earlier recorder of the same collector.
+    fn take_feed(&self, collector_start: Instant) -> Option<Feed> {
+        let kept = self.lock().feed.take();
+        kept.filter(|(start, _)| *start == collector_start).map(|(_, feed)| feed)
     }
 
     fn replace_lock(&self, lock: StoreLock) {

@@ -129,6 +129,8 @@ mod tests {
                 name: Arc::from("dice"),
                 slot: 0,
                 first_tick: 1,
+                registered_tick: 1,
+                crashes_before: 0,
                 state,
                 state_since: started.wall,
                 runs: Default::default(),

@@ -182,39 +182,9 @@ impl Block {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
-    use super::super::row::tests::rows;
+mod tests {
     use super::*;
-
-    pub(in crate::store) fn batch(seed: u64) -> Batch {
-        let ticks = seed as usize % 14;
-        let time = |i: usize| TickTime {
-            at_ms: 1_700_000_000_000 + 5_000 * i as i64 + (i % 3) as i64,
-            boot_ms: 77_000 + 5_000 * i as i64,
-        };
-        let plugin = |plugin: usize| {
-            let first = plugin.min(ticks);
-            let kinds = (0..plugin).map(|kind| (format!("kind {kind}"), 7 * kind as u64)).collect();
-            PluginBatch {
-                plugin: plugin as i64 + 3,
-                first,
-                rows: rows(seed + plugin as u64, ticks - first),
-                counters: StoredCounters {
-                    events: u64::MAX - seed,
-                    last_crash_ms: plugin.is_multiple_of(2).then_some(-4),
-                    kinds,
-                    ..StoredCounters::default()
-                },
-            }
-        };
-        Batch {
-            host: 2,
-            poll_ms: 5_000,
-            previous_ms: seed.is_multiple_of(2).then_some(12),
-            times: (0..ticks).map(time).collect(),
-            plugins: (0..seed as usize % 4).map(plugin).collect(),
-        }
-    }
+    use crate::store::fixtures::{batch, rows};
 
     fn block(seed: u64) -> Block {
         let Batch { host, poll_ms, times, .. } = batch(seed);

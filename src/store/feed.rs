@@ -10,6 +10,7 @@ use super::row::Row;
 use super::stored_clock::StoredClock;
 use super::tables::{HostRow, NotificationRow, RunRow};
 use crate::snapshot::Snapshot;
+use crate::snapshot::inner::Resumed;
 use crate::snapshot::notification::{Notification, NotificationKind};
 use crate::snapshot::plugin_view::PluginView;
 use crate::snapshot::query::Window;
@@ -55,9 +56,10 @@ pub(super) struct SessionStart {
     pub known: HashMap<String, KnownPlugin>,
     pub next_plugin: i64,
     pub next_run: i64,
-    /// Runs with lower ids are of earlier sessions, and the counters of the collector continue those of
-    /// the file.
-    pub resumed: Option<RunId>,
+    /// If the counters of the collector continue those of the file.
+    pub resumed: Option<Resumed>,
+    /// The newest tick that is not to be recorded.
+    pub last_tick: u64,
 }
 
 /// A plugin that is to be added.
@@ -103,7 +105,7 @@ pub(super) struct Feed {
     live: HashMap<Arc<str>, LivePlugin, foldhash::fast::RandomState>,
     next_plugin: i64,
     next_run: i64,
-    resumed: Option<RunId>,
+    resumed: Option<Resumed>,
     last_tick: u64,
     /// The tick before the batch.
     previous_ms: Option<i64>,
@@ -114,7 +116,7 @@ pub(super) struct Feed {
 
 impl Feed {
     pub(super) fn new(start: SessionStart) -> Self {
-        let SessionStart { host, clock, known, next_plugin, next_run, resumed } = start;
+        let SessionStart { host, clock, known, next_plugin, next_run, resumed, last_tick } = start;
         let mut feed = Self {
             host,
             clock,
@@ -123,7 +125,7 @@ impl Feed {
             next_plugin,
             next_run,
             resumed,
-            last_tick: 0,
+            last_tick,
             previous_ms: None,
             changes: Changes::default(),
             dropped_ticks: 0,
@@ -276,7 +278,8 @@ impl Feed {
 
     /// Adds the runs that are new, and those that have changed.
     fn add_runs(&mut self, view: &PluginView<'_>, plugin: &mut LivePlugin) {
-        let is_of_session = |run: &&Run| self.resumed.is_none_or(|first| run.id >= first);
+        let is_of_session =
+            |run: &&Run| self.resumed.is_none_or(|resumed| run.id >= resumed.first_run);
         let mut runs = Vec::with_capacity(plugin.runs.len());
         for run in view.runs().filter(is_of_session) {
             let known = plugin.runs.iter().find(|(known, _)| known.id == run.id);

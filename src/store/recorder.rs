@@ -14,8 +14,9 @@ use super::database::{Replaced, is_damage, open_or_replace};
 use super::error::StoreError;
 use super::feed::{Feed, unix_ms};
 use super::lock::StoreLock;
+use super::row::TickTime;
 use super::tables::HostRow;
-use super::writer::{Machine, begin_session, seal, write};
+use super::writer::{SessionOf, begin_session, seal, write};
 use crate::os::clock;
 use crate::os::files::file_identity;
 use crate::os::machine::boot_id;
@@ -67,6 +68,10 @@ impl fmt::Debug for Recorder {
     }
 }
 
+fn millis(time: Duration) -> i64 {
+    i64::try_from(time.as_millis()).unwrap_or(i64::MAX)
+}
+
 /// What the thread and the host share.
 #[derive(Debug, Default)]
 struct RecorderStatus(Mutex<Errors>);
@@ -109,13 +114,14 @@ pub(super) fn start(
     let signal = Arc::new(StopSignal::default());
     let (connection, replaced) = store.take_connection();
     let mut thread = RecorderThread {
+        // A recorder of the same collector continues the session of the one before.
+        feed: store.take_feed(reader.snapshot().collector_start()),
         subscription: reader.subscribe(),
         reader,
         status: Arc::clone(&status),
         identity: file_identity(store.path()).ok(),
         connection,
         store,
-        feed: None,
         waiting: Vec::new(),
         writes: 0,
     };
@@ -181,6 +187,9 @@ impl RecorderThread {
         }
         self.look();
         self.write(true);
+        if let Some(feed) = self.feed {
+            self.store.keep_feed(self.reader.snapshot().collector_start(), feed);
+        }
     }
 
     /// Takes what is new. Notifications first: the snapshot shows at least their changes.
@@ -237,15 +246,21 @@ impl RecorderThread {
         }
         let snapshot = self.reader.snapshot();
         let now = clock::now();
-        let machine = Machine {
+        // About: the uptime is that of the publication.
+        let since_start = snapshot.system().uptime.saturating_add(snapshot.age());
+        let of = SessionOf {
             boot_id: boot_id(),
-            wall_ms: unix_ms(snapshot.started_at()).min(unix_ms(now.wall)),
-            boot_ms: i64::try_from(now.boot.as_millis()).unwrap_or(i64::MAX),
+            start: TickTime {
+                at_ms: unix_ms(snapshot.started_at()).min(unix_ms(now.wall)),
+                boot_ms: millis(now.boot.saturating_sub(since_start)),
+            },
+            now: TickTime { at_ms: unix_ms(now.wall), boot_ms: millis(now.boot) },
+            poll_ms: millis(snapshot.poll_interval()),
+            resumed: snapshot.resumed(),
+            tick: snapshot.tick(),
         };
-        let poll_ms = i64::try_from(snapshot.poll_interval().as_millis()).unwrap_or(i64::MAX);
-        let settings = &self.store.settings;
-        let start = begin_session(connection, settings, &machine, poll_ms, snapshot.first_run())
-            .map_err(StoreError::database)?;
+        let start = begin_session(connection, &self.store.settings, &of);
+        let start = start.map_err(StoreError::database)?;
         self.feed = Some(Feed::new(start));
         self.look();
         Ok(())

@@ -193,8 +193,8 @@ pub(super) fn rollup_crc(plugin: i64, at: i64, columns: &[Option<i64>], sketches
 
 #[cfg(test)]
 mod tests {
-    use super::super::row::tests::rows;
     use super::*;
+    use crate::store::fixtures::rows;
 
     fn rollup(rows: &[Row]) -> Rollup {
         let mut rollup = Rollup::default();

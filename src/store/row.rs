@@ -89,7 +89,7 @@ impl Row {
     }
 
     /// The values of a tree that consists of the process alone.
-    const fn tree_of_process(&self) -> TreeRow {
+    pub(super) const fn tree_of_process(&self) -> TreeRow {
         let processes = if self.run == 0 {
             0
         } else if self.cpu != UNKNOWN || self.kib != UNKNOWN {
@@ -221,41 +221,9 @@ pub(super) fn decode_times(count: usize, input: &mut Decoder<'_>) -> Option<Vec<
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+mod tests {
     use super::*;
-
-    /// Rows of several shapes.
-    pub(in crate::store) fn rows(seed: u64, count: usize) -> Vec<Row> {
-        let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-        let mut next = move |below: u64| {
-            state ^= state << 13;
-            state ^= state >> 7;
-            state ^= state << 17;
-            (state >> 11) % below
-        };
-        (0..count)
-            .map(|_| {
-                let mut row = Row {
-                    cpu: if next(5) == 0 { UNKNOWN } else { next(200_000) as u32 },
-                    kib: if next(9) == 0 { UNKNOWN } else { 50_000 + next(100) as u32 },
-                    tree: TreeRow { cpu: UNKNOWN, kib: UNKNOWN, processes: UNKNOWN },
-                    events: if next(20) == 0 { u64::MAX - next(9) } else { next(30) },
-                    crashes: next(2),
-                    run: next(4),
-                    state: PluginState::ALL[next(7) as usize],
-                };
-                match seed % 3 {
-                    0 => row.tree = row.tree_of_process(),
-                    1 => {}
-                    _ => {
-                        row.tree.cpu = next(u64::from(UNKNOWN) + 1) as u32;
-                        row.tree.processes = next(70) as u32;
-                    }
-                }
-                row
-            })
-            .collect()
-    }
+    use crate::store::fixtures::rows;
 
     #[test]
     fn rows_are_decoded_as_encoded() {

@@ -2,6 +2,7 @@
 
 mod recording;
 mod retention;
+mod sessions;
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
@@ -13,7 +14,8 @@ use super::database::open_or_replace;
 use super::feed::{Feed, unix_ms};
 use super::reader::StoreReader;
 
-use super::writer::{Machine, begin_session, seal, write};
+use super::row::TickTime;
+use super::writer::{SessionOf, begin_session, seal, write};
 use crate::config::Config;
 use crate::snapshot::Snapshot;
 use crate::snapshot::query::Window;
@@ -75,17 +77,20 @@ impl Host {
         let settings = settings(path);
         let mut connection = open_or_replace(path, SystemTime::now()).unwrap().connection;
         let snapshot = sim.snapshot();
-        let machine = Machine {
+        let start =
+            TickTime { at_ms: unix_ms(snapshot.started_at()), boot_ms: boot.as_millis() as i64 };
+        let of = SessionOf {
             boot_id: boot_id.map(str::to_owned),
-            wall_ms: unix_ms(snapshot.started_at()),
-            boot_ms: boot.as_millis() as i64,
+            start,
+            now: start,
+            poll_ms: snapshot.poll_interval().as_millis() as i64,
+            resumed: snapshot.resumed(),
+            tick: snapshot.tick(),
         };
-        let poll_ms = snapshot.poll_interval().as_millis() as i64;
-        let resumed = snapshot.first_run();
-        let start = begin_session(&mut connection, &settings, &machine, poll_ms, resumed).unwrap();
+        let start = begin_session(&mut connection, &settings, &of).unwrap();
         Self {
             subscription: sim.subscribe(),
-            started: snapshot.sampled_at_instant(),
+            started: snapshot.collector_start(),
             sim,
             connection,
             feed: Feed::new(start),
@@ -116,6 +121,13 @@ impl Host {
 
     fn seal(&mut self) {
         seal(&mut self.connection, &self.settings, self.feed.host.end.at_ms).unwrap();
+    }
+
+    /// The end of a host that stops its recorder.
+    fn stop(mut self) -> Simulation {
+        self.look();
+        write(&mut self.connection, &self.feed, true).unwrap();
+        self.sim
     }
 
     fn reader(&self) -> StoreReader {

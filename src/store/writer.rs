@@ -12,16 +12,22 @@ use super::rollup::{HOUR_MS, MINUTE_MS, Rollup};
 use super::row::{Row, TickTime};
 use super::stored_clock::StoredClock;
 use super::tables::{HostRow, PluginRow, RollupTable, RunRow, SampleRow, recent_batches};
-use crate::snapshot::run::{RunEnd, RunId};
+use crate::snapshot::inner::Resumed;
+use crate::snapshot::run::RunEnd;
 
 type Result<T> = rusqlite::Result<T>;
 
-/// The state of the machine at the begin of a session.
+/// The collector that is to be recorded, and its machine.
 #[derive(Clone, Debug)]
-pub(super) struct Machine {
+pub(super) struct SessionOf {
     pub boot_id: Option<String>,
-    pub wall_ms: i64,
-    pub boot_ms: i64,
+    /// The wall clock and the boot clock at the start of the collector.
+    pub start: TickTime,
+    pub now: TickTime,
+    pub poll_ms: i64,
+    pub resumed: Option<Resumed>,
+    /// The newest tick.
+    pub tick: u64,
 }
 
 /// Whether the machine was not started since that session.
@@ -38,9 +44,7 @@ fn next_id(connection: &Connection, table: &str) -> Result<i64> {
 pub(super) fn begin_session(
     connection: &mut Connection,
     settings: &StoreSettings,
-    machine: &Machine,
-    poll_ms: i64,
-    resumed: Option<RunId>,
+    of: &SessionOf,
 ) -> Result<SessionStart> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     seal_recent(&transaction)?;
@@ -52,16 +56,19 @@ pub(super) fn begin_session(
         run.put(&transaction)?;
     }
     let last = hosts.last();
-    let same_boot = last.is_some_and(|host| is_same_boot(host, machine.boot_id.as_deref()));
+    let same_boot = last.is_some_and(|host| is_same_boot(host, of.boot_id.as_deref()));
     let end = last.map(|host| host.end);
-    let clock = StoredClock::begin(machine.wall_ms, machine.boot_ms, end, same_boot);
+    // Another host has recorded since the collector was started: its history is not taken.
+    let overlaps = same_boot && end.is_some_and(|end| end.boot_ms >= of.start.boot_ms);
+    let TickTime { at_ms, boot_ms } = if overlaps { of.now } else { of.start };
+    let clock = StoredClock::begin(at_ms, boot_ms, end, same_boot);
     let host = HostRow {
         id: next_id(&transaction, "host")?,
-        boot_id: machine.boot_id.clone(),
+        boot_id: of.boot_id.clone(),
         start_ms: clock.last().at_ms,
         end: clock.last(),
         clean: false,
-        poll_ms,
+        poll_ms: of.poll_ms,
         step_ms: clock.step_ms(),
     };
     host.put(&transaction)?;
@@ -82,7 +89,12 @@ pub(super) fn begin_session(
         known,
         next_plugin: next_id(&transaction, "plugin")?,
         next_run: next_id(&transaction, "run")?,
-        resumed,
+        resumed: of.resumed,
+        last_tick: match of.resumed {
+            _ if overlaps => of.tick,
+            Some(resumed) => resumed.ticks,
+            None => 0,
+        },
     };
     remove_old(&transaction, settings, start.clock.last().at_ms)?;
     transaction.commit()?;

@@ -77,7 +77,7 @@ const SHARED: [&str; 9] = [
 const CLOCKS: [&str; 4] = ["Instant::now", "SystemTime::now", "clock::now", ".elapsed()"];
 
 /// Files and folders that are built for unit tests only.
-const TEST_FILES: [&str; 3] = ["tests", "tests.rs", "fake_probe.rs"];
+const TEST_FILES: [&str; 4] = ["tests", "tests.rs", "fake_probe.rs", "fixtures.rs"];
 
 /// A source file of the library: its path from `src/`, and its text without comments and tests.
 struct Source {
