@@ -112,7 +112,8 @@ impl Store {
     pub fn open(config: StoreConfig) -> Result<Self, StoreError> {
         let settings = config.validate()?;
         let lock = StoreLock::acquire(&settings.path)?;
-        let Opened { connection, replaced } = open_or_replace(&settings.path, clock::now().wall)?;
+        let Opened { connection, replaced } =
+            open_or_replace(&settings.path, false, clock::now().wall)?;
         if let Some(Replaced { error, moved_to }) = &replaced {
             log::error!("store: {error}; the file was renamed to {}", moved_to.display());
         }

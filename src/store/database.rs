@@ -66,9 +66,14 @@ impl From<rusqlite::Error> for Unusable {
     }
 }
 
-/// Opens the file for writing, or creates it. A damaged or newer one is renamed first.
-pub(super) fn open_or_replace(path: &Path, now: SystemTime) -> Result<Opened, StoreError> {
-    let unusable = match open(path) {
+/// Opens the file for writing, or creates it. A damaged or newer one is renamed first. `is_suspect`: it is
+/// checked also after a proper end.
+pub(super) fn open_or_replace(
+    path: &Path,
+    is_suspect: bool,
+    now: SystemTime,
+) -> Result<Opened, StoreError> {
+    let unusable = match open(path, is_suspect) {
         Ok(connection) => return Ok(Opened { connection, replaced: None }),
         Err(unusable) => unusable,
     };
@@ -78,7 +83,7 @@ pub(super) fn open_or_replace(path: &Path, now: SystemTime) -> Result<Opened, St
         Unusable::Error(error) => return Err(error),
     };
     let moved_to = rename_aside(path, now)?;
-    match open(path) {
+    match open(path, false) {
         Ok(connection) => Ok(Opened { connection, replaced: Some(Replaced { error, moved_to }) }),
         Err(Unusable::Damaged(text)) => Err(StoreError::Database(text)),
         Err(Unusable::Newer(version)) => Err(StoreError::Newer { version }),
@@ -86,7 +91,7 @@ pub(super) fn open_or_replace(path: &Path, now: SystemTime) -> Result<Opened, St
     }
 }
 
-fn open(path: &Path) -> Result<Connection, Unusable> {
+fn open(path: &Path, is_suspect: bool) -> Result<Connection, Unusable> {
     // SQLite gives its other files the mode of this one.
     drop(open_private(path).map_err(|error| Unusable::Error(StoreError::Io(error)))?);
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
@@ -123,7 +128,7 @@ fn open(path: &Path) -> Result<Connection, Unusable> {
     connection.execute_batch(&format!(
         "PRAGMA synchronous = FULL; PRAGMA journal_size_limit = {LOG_BYTES};"
     ))?;
-    if !is_empty && !was_closed(&connection)? {
+    if !is_empty && (is_suspect || !was_closed(&connection)?) {
         let sql = "PRAGMA integrity_check(1)";
         let result: String = connection.query_row(sql, [], |row| row.get(0))?;
         if result != "ok" {

@@ -124,6 +124,7 @@ pub(super) fn start(
         store,
         waiting: Vec::new(),
         writes: 0,
+        is_suspect: false,
     };
     if let Some(replaced) = replaced {
         thread.report_replaced(replaced);
@@ -152,6 +153,8 @@ struct RecorderThread {
     waiting: Vec<Notification>,
     /// Writes since the newest seal.
     writes: u32,
+    /// The database has reported damage.
+    is_suspect: bool,
 }
 
 impl RecorderThread {
@@ -260,7 +263,7 @@ impl RecorderThread {
             tick: snapshot.tick(),
         };
         let start = begin_session(connection, &self.store.settings, &of);
-        let start = start.map_err(StoreError::database)?;
+        let start = start.map_err(|error| self.on_error(error))?;
         self.feed = Some(Feed::new(start));
         self.look();
         Ok(())
@@ -271,7 +274,8 @@ impl RecorderThread {
         if !super::database::lock_path(path).exists() {
             self.store.replace_lock(StoreLock::acquire(path)?);
         }
-        let opened = open_or_replace(path, clock::now().wall)?;
+        let opened = open_or_replace(path, self.is_suspect, clock::now().wall)?;
+        self.is_suspect = false;
         self.identity = file_identity(path).ok();
         self.connection = Some(opened.connection);
         if let Some(replaced) = opened.replaced {
@@ -317,12 +321,14 @@ impl RecorderThread {
                 }
             }
         }
-        result.map_err(|error| {
-            if is_damage(&error) {
-                // Opened again, it is renamed.
-                self.connection = None;
-            }
-            StoreError::database(error)
-        })
+        result.map_err(|error| self.on_error(error))
+    }
+
+    /// Damage is found by the check when the file is opened again. Then it is renamed.
+    fn on_error(&mut self, error: rusqlite::Error) -> StoreError {
+        if is_damage(&error) {
+            (self.connection, self.is_suspect) = (None, true);
+        }
+        StoreError::database(error)
     }
 }

@@ -33,10 +33,10 @@ type Ticks = BTreeMap<i64, (i64, TickTime, Vec<(i64, Row)>)>;
 /// The values as of the newest write. `boot_id` is that of the machine now.
 pub(super) fn load(connection: &Connection, boot_id: Option<&str>) -> Result<Saved> {
     let hosts = HostRow::all(connection)?;
-    let Some(last) = hosts.last() else { return Ok(Saved::default()) };
     let mut plugins: Vec<_> = PluginRow::all(connection)?;
     plugins.retain(|plugin| plugin.removed_ms.is_none());
-    let oldest_ms = last.end.at_ms - HOUR_MS;
+    // If the row of the newest session is damaged, there are no samples.
+    let oldest_ms = hosts.last().map_or(i64::MAX, |last| last.end.at_ms - HOUR_MS);
 
     let mut ticks = Ticks::new();
     for plugin in &plugins {

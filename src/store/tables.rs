@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, OptionalExtension, Row as SqlRow, params};
 
-use super::batch::StoredCounters;
+use super::batch::{Batch, StoredCounters};
 use super::codec::{Decoder, Encoder, RowCrc};
 use super::rollup::{Rollup, rollup_crc};
 use super::row::TickTime;
@@ -60,26 +60,45 @@ impl HostRow {
     }
 
     pub(super) fn load(connection: &Connection, id: i64) -> Result<Option<Self>> {
-        let sql = "SELECT * FROM host WHERE id = ?1";
-        let row = connection.prepare_cached(sql)?.query_row([id], Self::read).optional()?;
-        Ok(row.flatten())
+        read_one(connection, "SELECT * FROM host WHERE id = ?1", [id], Self::read)
     }
 
     /// All sessions, oldest first.
     pub(super) fn all(connection: &Connection) -> Result<Vec<Self>> {
-        read_all(connection, "SELECT * FROM host ORDER BY id", Self::read)
+        read_all(connection, "SELECT * FROM host ORDER BY id", [], Self::read)
     }
 }
 
-/// Reads the rows whose CRC is right.
+/// Refuses a row of which a value has another type than it was written with: a damaged one.
+fn refuse<T>(read: Result<Option<T>>) -> Result<Option<T>> {
+    match read {
+        Err(error) if error.sqlite_error_code().is_none() => Ok(None),
+        other => other,
+    }
+}
+
+/// Reads the rows that are not damaged.
 fn read_all<T>(
     connection: &Connection,
     sql: &str,
-    read: impl FnMut(&SqlRow<'_>) -> Result<Option<T>>,
+    parameters: impl rusqlite::Params,
+    mut read: impl FnMut(&SqlRow<'_>) -> Result<Option<T>>,
 ) -> Result<Vec<T>> {
     let mut statement = connection.prepare_cached(sql)?;
-    let rows = statement.query_map([], read)?;
+    let rows = statement.query_map(parameters, |row| refuse(read(row)))?;
     rows.filter_map(Result::transpose).collect()
+}
+
+/// Reads one row, if it exists and is not damaged.
+fn read_one<T>(
+    connection: &Connection,
+    sql: &str,
+    parameters: impl rusqlite::Params,
+    read: impl FnOnce(&SqlRow<'_>) -> Result<Option<T>>,
+) -> Result<Option<T>> {
+    let mut statement = connection.prepare_cached(sql)?;
+    let row = statement.query_row(parameters, |row| refuse(read(row))).optional()?;
+    Ok(row.flatten())
 }
 
 /// A plugin: a name, from its registration to its removal.
@@ -156,22 +175,18 @@ impl PluginRow {
     }
 
     pub(super) fn load(connection: &Connection, id: i64) -> Result<Option<Self>> {
-        let sql = "SELECT * FROM plugin WHERE id = ?1";
-        let row = connection.prepare_cached(sql)?.query_row([id], Self::read).optional()?;
-        Ok(row.flatten())
+        read_one(connection, "SELECT * FROM plugin WHERE id = ?1", [id], Self::read)
     }
 
     /// All plugins, by name, the oldest of a name first.
     pub(super) fn all(connection: &Connection) -> Result<Vec<Self>> {
-        read_all(connection, "SELECT * FROM plugin ORDER BY name, id", Self::read)
+        read_all(connection, "SELECT * FROM plugin ORDER BY name, id", [], Self::read)
     }
 
     /// The plugins that had this name, oldest first.
     pub(super) fn named(connection: &Connection, name: &str) -> Result<Vec<Self>> {
         let sql = "SELECT * FROM plugin WHERE name = ?1 ORDER BY id";
-        let mut statement = connection.prepare_cached(sql)?;
-        let rows = statement.query_map([name], Self::read)?;
-        rows.filter_map(Result::transpose).collect()
+        read_all(connection, sql, [name], Self::read)
     }
 }
 
@@ -277,14 +292,12 @@ impl RunRow {
     /// The runs of a plugin, oldest first.
     pub(super) fn of_plugin(connection: &Connection, plugin: i64) -> Result<Vec<Self>> {
         let sql = "SELECT * FROM run WHERE plugin = ?1 ORDER BY number, id";
-        let mut statement = connection.prepare_cached(sql)?;
-        let rows = statement.query_map([plugin], Self::read)?;
-        rows.filter_map(Result::transpose).collect()
+        read_all(connection, sql, [plugin], Self::read)
     }
 
     /// The runs that have not ended.
     pub(super) fn active(connection: &Connection) -> Result<Vec<Self>> {
-        read_all(connection, "SELECT * FROM run WHERE ended_ms IS NULL ORDER BY id", Self::read)
+        read_all(connection, "SELECT * FROM run WHERE ended_ms IS NULL ORDER BY id", [], Self::read)
     }
 }
 
@@ -322,8 +335,7 @@ impl NotificationRow {
     pub(super) fn between(connection: &Connection, from_ms: i64, to_ms: i64) -> Result<Vec<Self>> {
         let sql = "SELECT at_ms, plugin, kind, text, json, crc FROM notification
                    WHERE at_ms >= ?1 AND at_ms < ?2 ORDER BY at_ms, id";
-        let mut statement = connection.prepare_cached(sql)?;
-        let rows = statement.query_map([from_ms, to_ms], |row| {
+        read_all(connection, sql, [from_ms, to_ms], |row| {
             let row = (
                 Self {
                     at_ms: row.get(0)?,
@@ -335,8 +347,7 @@ impl NotificationRow {
                 row.get::<_, i64>(5)?,
             );
             Ok((row.1 == row.0.crc()).then_some(row.0))
-        })?;
-        rows.filter_map(Result::transpose).collect()
+        })
     }
 }
 
@@ -398,9 +409,8 @@ impl RollupTable {
         at_ms: i64,
     ) -> Result<Option<Rollup>> {
         let sql = format!("SELECT * FROM {} WHERE plugin = ?1 AND at_ms = ?2", self.name());
-        let mut statement = connection.prepare_cached(&sql)?;
-        let row = statement.query_row([plugin, at_ms], Self::read).optional()?;
-        Ok(row.flatten().map(|(_, rollup)| rollup))
+        let row = read_one(connection, &sql, [plugin, at_ms], Self::read)?;
+        Ok(row.map(|(_, rollup)| rollup))
     }
 
     /// Those of a plugin that begin in a range of time, oldest first.
@@ -415,9 +425,7 @@ impl RollupTable {
             "SELECT * FROM {} WHERE plugin = ?1 AND at_ms >= ?2 AND at_ms < ?3 ORDER BY at_ms",
             self.name()
         );
-        let mut statement = connection.prepare_cached(&sql)?;
-        let rows = statement.query_map([plugin, from_ms, to_ms], Self::read)?;
-        rows.filter_map(Result::transpose).collect()
+        read_all(connection, &sql, [plugin, from_ms, to_ms], Self::read)
     }
 }
 
@@ -463,8 +471,7 @@ impl SampleRow {
         let sql = "SELECT plugin, from_ms, to_ms, samples, data, crc FROM sample
                    WHERE plugin = ?1 AND from_ms >= ?2 - 3600000 AND from_ms < ?3 AND to_ms >= ?2
                    ORDER BY from_ms";
-        let mut statement = connection.prepare_cached(sql)?;
-        let rows = statement.query_map([plugin, from_ms, to_ms], |row| {
+        read_all(connection, sql, [plugin, from_ms, to_ms], |row| {
             let (row, crc) = (
                 Self {
                     plugin: row.get(0)?,
@@ -476,19 +483,22 @@ impl SampleRow {
                 row.get::<_, i64>(5)?,
             );
             Ok((crc == row.crc()).then_some(row))
-        })?;
-        rows.filter_map(Result::transpose).collect()
+        })
     }
 }
 
 /// The batches that are not sealed, oldest first: each with its id, `None` if it is damaged.
-pub(super) fn recent_batches(
-    connection: &Connection,
-) -> Result<Vec<(i64, Option<super::batch::Batch>)>> {
-    let mut statement = connection.prepare_cached("SELECT id, data FROM recent ORDER BY id")?;
-    let rows = statement.query_map([], |row| {
-        let data: Vec<u8> = row.get(1)?;
-        Ok((row.get(0)?, super::batch::Batch::decode(&data)))
-    })?;
-    rows.collect()
+pub(super) fn recent_batches(connection: &Connection) -> Result<Vec<(i64, Option<Batch>)>> {
+    read_all(connection, "SELECT id, data FROM recent ORDER BY id", [], |row| {
+        let id: i64 = row.get(0)?;
+        let data: Option<Vec<u8>> = row.get(1).ok();
+        Ok(Some((id, data.as_deref().and_then(Batch::decode))))
+    })
+}
+
+/// The newest time of a sample.
+pub(super) fn newest_sample(connection: &Connection) -> Result<Option<i64>> {
+    let sql = "SELECT max(at) FROM (SELECT max(to_ms) AS at FROM sample
+               UNION ALL SELECT max(last_ms) FROM recent)";
+    read_one(connection, sql, [], |row| row.get::<_, Option<i64>>(0))
 }

@@ -75,7 +75,7 @@ impl Host {
 
     fn start_at(path: &Path, sim: Simulation, boot: Duration, boot_id: Option<&str>) -> Self {
         let settings = settings(path);
-        let mut connection = open_or_replace(path, SystemTime::now()).unwrap().connection;
+        let mut connection = open_or_replace(path, false, SystemTime::now()).unwrap().connection;
         let snapshot = sim.snapshot();
         let start =
             TickTime { at_ms: unix_ms(snapshot.started_at()), boot_ms: boot.as_millis() as i64 };

@@ -11,7 +11,9 @@ use super::feed::{Feed, KnownPlugin, SessionStart};
 use super::rollup::{HOUR_MS, MINUTE_MS, Rollup};
 use super::row::{Row, TickTime};
 use super::stored_clock::StoredClock;
-use super::tables::{HostRow, PluginRow, RollupTable, RunRow, SampleRow, recent_batches};
+use super::tables::{
+    HostRow, PluginRow, RollupTable, RunRow, SampleRow, newest_sample, recent_batches,
+};
 use crate::snapshot::inner::Resumed;
 use crate::snapshot::run::RunEnd;
 
@@ -36,7 +38,8 @@ pub(super) fn is_same_boot(host: &HostRow, boot_id: Option<&str>) -> bool {
 }
 
 fn next_id(connection: &Connection, table: &str) -> Result<i64> {
-    let sql = format!("SELECT coalesce(max(id), 0) + 1 FROM {table}");
+    // A damaged id may be the largest integer.
+    let sql = format!("SELECT min(coalesce(max(id), 0), 1 << 62) + 1 FROM {table}");
     connection.query_row(&sql, [], |row| row.get(0))
 }
 
@@ -56,8 +59,14 @@ pub(super) fn begin_session(
         run.put(&transaction)?;
     }
     let last = hosts.last();
-    let same_boot = last.is_some_and(|host| is_same_boot(host, of.boot_id.as_deref()));
-    let end = last.map(|host| host.end);
+    let newest = newest_sample(&transaction)?;
+    let mut same_boot = last.is_some_and(|host| is_same_boot(host, of.boot_id.as_deref()));
+    let mut end = last.map(|host| host.end);
+    if newest > end.map(|end| end.at_ms) {
+        // The row of the newest session is damaged.
+        same_boot = false;
+        end = newest.map(|at_ms| TickTime { at_ms, boot_ms: 0 });
+    }
     // Another host has recorded since the collector was started: its history is not taken.
     let overlaps = same_boot && end.is_some_and(|end| end.boot_ms >= of.start.boot_ms);
     let TickTime { at_ms, boot_ms } = if overlaps { of.now } else { of.start };
