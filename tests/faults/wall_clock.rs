@@ -1,11 +1,14 @@
 //! The wall clock is set while the sampler runs: by libfaketime in a process of its own. The clock
 //! of the machine does not change, nor do the monotonic clocks.
 
+use std::process;
 use std::time::{Duration, Instant, SystemTime};
 
 use plugmeter::{Collector, Config, PluginState, ProbeKind, Snapshot, Window};
 #[cfg(feature = "portable")]
-use plugmeter_test_support::isolated_process::lacks_root;
+use plugmeter_test_support::isolated_process::{enter_isolated, lacks_root};
+#[cfg(feature = "portable")]
+use plugmeter_test_support::wall_clock::TemporaryFile;
 use plugmeter_test_support::wall_clock::Wall;
 use plugmeter_test_support::{ChildGuard, probes, shell, sleeper, wait_for};
 
@@ -59,7 +62,7 @@ fn wall_clock_change_moves_no_tick_or_value() {
         plugin.events().add(7);
         let mut before = after(&collector, &collector.snapshot(), 50);
         for &offset in offsets(probe) {
-            let was = wall.set;
+            let was = wall.offset();
             wall.set(offset);
             let now = after(&collector, &before, 50);
             let what = format!("{probe}, {was:+} to {offset:+}");

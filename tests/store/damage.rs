@@ -143,13 +143,19 @@ fn changed_bytes_give_no_wrong_number() {
     let store = Store::open(config(&folder.file())).unwrap();
     drop(store);
     let bytes = fs::read(folder.file()).unwrap();
-    let step = if is_long() { 1 } else { 211 };
+    // The next host opens each 211th of them too.
+    let (step, opened) = if is_long() { (1, 211) } else { (211, 1) };
     let (mut all, mut some) = (0, 0);
     for at in (0..bytes.len()).step_by(step) {
         let mut changed = bytes.clone();
         changed[at] ^= 1 << (at % 8);
         let what = format!("byte {at} of {}", bytes.len());
-        let contents = reopen(&folder, &[(folder.file(), changed)]);
+        let contents = if at.is_multiple_of(step * opened) {
+            reopen(&folder, &[(folder.file(), changed)])
+        } else {
+            fs::write(folder.file(), changed).unwrap();
+            Contents::read(&folder.file())
+        };
         contents.assert_part_of(&original, &what);
         all += usize::from(contents.points.len() == original.points.len());
         some += usize::from(contents.points.len() < original.points.len());

@@ -19,7 +19,8 @@ fn library() -> Option<PathBuf> {
 }
 
 /// A file that is removed on drop.
-struct TemporaryFile(PathBuf);
+#[derive(Debug)]
+pub struct TemporaryFile(pub PathBuf);
 
 impl Drop for TemporaryFile {
     fn drop(&mut self) {
@@ -62,6 +63,11 @@ impl Wall {
         ];
         assert!(!enter_isolated(test, &commands.each_ref().map(String::as_str)));
         None
+    }
+
+    /// How far it is from the true time, in seconds.
+    pub const fn offset(&self) -> i64 {
+        self.set
     }
 
     /// Sets the clock to `offset` seconds from the true time and asserts the change.
