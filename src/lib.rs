@@ -84,6 +84,9 @@
 //!
 //! [`Reader::wait_for_newer`] and [`Reader::changed`] wait for the next snapshot.
 //!
+//! The history ends with the host, unless it is recorded in a file, with the feature `store`:
+//! `Collector::resume` continues counters, runs and the last hour from there.
+//!
 //! Snapshots, samples, aggregates, runs and totals also serialize, by [`serde::Serialize`].
 //!
 //! # What the numbers mean
@@ -204,6 +207,7 @@
 //! - `prometheus`: the newest values as text for Prometheus to scrape.
 //! - `http`: a dashboard, its data as JSON, and the page for Prometheus, by a server in a thread of
 //!   its own, or as a router for a host's server.
+//! - `store`: a history that survives the host, in an SQLite file.
 //! - `tokio`: children of `tokio::process`, with the methods of [`PluginChild`].
 
 #![cfg_attr(docsrs, feature(doc_cfg))]

@@ -76,6 +76,16 @@ impl Snapshot {
         self.0.sampled_at().wall
     }
 
+    /// The wall-clock time of the oldest tick of the history, which after
+    #[cfg_attr(feature = "store", doc = "[`Collector::resume`](crate::Collector::resume)")]
+    #[cfg_attr(not(feature = "store"), doc = "`Collector::resume` (feature `store`)")]
+    /// may be from before the collector's start; of the start, before the first tick.
+    #[must_use]
+    pub fn oldest_sampled_at(&self) -> SystemTime {
+        let timeline = &self.0.timeline;
+        timeline.at(timeline.oldest).unwrap_or(self.0.info.started).wall
+    }
+
     /// The time of the tick on the monotonic clock; of the collector's start, before the first.
     #[must_use]
     pub fn sampled_at_instant(&self) -> Instant {

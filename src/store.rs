@@ -14,6 +14,7 @@ mod error;
 mod feed;
 #[cfg(test)]
 mod fixtures;
+mod json;
 mod lock;
 mod reader;
 mod recorder;
@@ -214,5 +215,16 @@ impl Drop for StoreInner {
             let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
             mem::forget((state.connection.take(), state.lock.take()));
         }
+    }
+}
+
+/// For `fuzz/`: what is decoded is encoded again without a change.
+#[cfg(fuzzing)]
+pub(crate) fn check_blob(bytes: &[u8]) {
+    if let Some(batch) = batch::Batch::decode(bytes) {
+        assert_eq!(batch::Batch::decode(&batch.encode()), Some(batch));
+    }
+    if let Some(block) = batch::Block::decode(bytes) {
+        assert_eq!(batch::Block::decode(&block.encode()), Some(block));
     }
 }

@@ -130,6 +130,8 @@ mod event_rate;
 mod events;
 mod health;
 mod middleware;
+#[cfg(not(feature = "store"))]
+mod not_stored;
 mod notifications;
 mod plugin_findings;
 mod plugin_status;
@@ -139,11 +141,16 @@ mod routes;
 mod server;
 mod settings;
 mod state;
+#[cfg(feature = "store")]
+mod stored;
 mod to_json;
 
 use std::sync::Arc;
 
 use axum::Router;
+
+#[cfg(not(feature = "store"))]
+use self::not_stored as stored;
 
 pub use self::config::HttpConfig;
 pub use self::error::HttpError;

@@ -284,6 +284,15 @@ impl Clone for StoreReader {
     }
 }
 
+/// Two readers are equal if they read the same path.
+impl PartialEq for StoreReader {
+    fn eq(&self, other: &Self) -> bool {
+        self.path == other.path
+    }
+}
+
+impl Eq for StoreReader {}
+
 impl fmt::Debug for StoreReader {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("StoreReader").field(&self.path).finish()

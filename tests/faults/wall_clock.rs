@@ -1,7 +1,6 @@
 //! The wall clock is set while the sampler runs: by libfaketime in a process of its own. The clock
 //! of the machine does not change, nor do the monotonic clocks.
 
-use std::process;
 use std::time::{Duration, Instant, SystemTime};
 
 use plugmeter::{Collector, Config, PluginState, ProbeKind, Snapshot, Window};
@@ -185,10 +184,10 @@ fn portable_start_times_survive_clock_change() {
         return;
     }
     let file =
-        TemporaryFile(std::env::temp_dir().join(format!("plugmeter-stat-{}", process::id())));
+        TemporaryFile(std::env::temp_dir().join(format!("plugmeter-stat-{}", std::process::id())));
     let stat = std::fs::read_to_string("/proc/stat").unwrap();
     std::fs::write(&file.0, &stat).unwrap();
-    let mut mount = process::Command::new("mount");
+    let mut mount = std::process::Command::new("mount");
     let mounted = mount.arg("--bind").arg(&file.0).arg("/proc/stat").status().unwrap();
     assert!(mounted.success());
     for by in [0, HOUR, -HOUR, 0] {

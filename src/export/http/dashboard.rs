@@ -20,6 +20,7 @@ mod sparklines;
 mod threshold;
 mod time_range;
 mod timeline;
+mod window_values;
 mod work_budget;
 
 use std::borrow::Cow;
@@ -33,6 +34,8 @@ use axum::response::{IntoResponse as _, Response};
 use axum::{Router, routing};
 
 use self::banner::Banner;
+#[cfg(feature = "store")]
+pub(super) use self::chart::{Trace, unix_seconds};
 use self::display_time::{DisplayTime, unix_millis};
 use self::finding_message::FindingMessage;
 use self::overview::{Overview, TOTALS};
@@ -42,6 +45,9 @@ use self::row::Row;
 use self::sparklines::Sparklines;
 use self::time_range::WindowChoice;
 use self::timeline::Timeline;
+#[cfg(feature = "store")]
+pub(super) use self::window_values::MAX_POINTS;
+pub(super) use self::window_values::WindowValues;
 use self::work_budget::WorkBudget;
 use super::accept_encoding::Encoding;
 use super::cache::CacheKey;
@@ -51,9 +57,10 @@ use super::plugin_findings::PluginFindings;
 use super::query::{Query, QueryError};
 use super::response::{JSON, document, error, response};
 use super::state::AppState;
+use super::stored;
 use super::to_json::to_json;
-use crate::Snapshot;
 use crate::findings::crash_window;
+use crate::{PluginView, Snapshot, Window};
 
 const HTML: &str = "text/html; charset=utf-8";
 /// Rows of the page that include their sparklines: for thousands of plugins they would be megabytes.
@@ -263,6 +270,8 @@ struct PluginPage<'a> {
     /// The query parameter of the chosen window.
     window_query: String,
     axis_times: [DisplayTime; 3],
+    /// How finely values from a store are shown; empty for samples.
+    resolution: &'static str,
 }
 
 #[derive(Template)]
@@ -270,6 +279,12 @@ struct PluginPage<'a> {
 struct MissingPage<'a> {
     base: &'a str,
     name: &'a str,
+}
+
+/// The values of a window: from the history in memory, or beyond it from the store.
+async fn window_values(state: &AppState, view: PluginView<'_>, window: Window) -> WindowValues {
+    let stored = stored::window_values(state, view, window).await;
+    stored.unwrap_or_else(|| WindowValues::of_view(view, window))
 }
 
 async fn plugin_page(
@@ -286,8 +301,9 @@ async fn plugin_page(
         *response.status_mut() = StatusCode::NOT_FOUND;
         return Ok(response);
     };
-    let detail = PluginDetail::new(view, window);
-    let choices = time_range::window_choices(&snapshot, window);
+    let values = window_values(&state, view, window).await;
+    let detail = PluginDetail::new(view, window, &values);
+    let choices = time_range::window_choices(&snapshot, window, state.store.is_some());
     let chosen = choices.iter().find(|choice| choice.is_chosen);
     let page = PluginPage {
         base: &state.link_base,
@@ -297,6 +313,7 @@ async fn plugin_page(
         encoded_name: link::encode(view.name()),
         window_query: chosen.map_or_else(String::new, |choice| choice.query.clone()),
         choices,
+        resolution: values.resolution,
         axis_times: detail.times.map(|millis| DisplayTime::from_millis(millis, &snapshot)),
         detail,
     };
@@ -336,7 +353,7 @@ async fn plugin_data(
         tick: snapshot.tick(),
         now: unix_millis(snapshot.sampled_at()),
         stopped: snapshot.is_stopped(),
-        detail: PluginDetail::new(view, window),
+        detail: PluginDetail::new(view, window, &window_values(&state, view, window).await),
     };
     Ok(document(JSON, "", Content::new(to_json(&data)), encoding).await)
 }

@@ -20,7 +20,7 @@ use super::query::Query;
 use super::response::{JSON, document, error, json, response};
 use super::settings::HttpSettings;
 use super::state::AppState;
-use super::{api, dashboard, middleware};
+use super::{api, dashboard, middleware, stored};
 use crate::prometheus::{Format, render_in_steps};
 use crate::{Reader, Snapshot};
 
@@ -115,7 +115,12 @@ async fn api_plugin(
     let view = snapshot.plugin(name).ok_or_else(|| {
         error(StatusCode::NOT_FOUND, &format!("no plugin is registered as {name:?}"))
     })?;
-    let content = Content::new(api::plugin(view, window, points).await);
+    let stored = stored::plugin_document(state, view, window, points).await;
+    let content = match stored {
+        Some(document) => document,
+        None => api::plugin(view, window, points).await,
+    };
+    let content = Content::new(content);
     Ok(document(JSON, "", content, encoding).await)
 }
 

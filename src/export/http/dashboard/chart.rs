@@ -7,11 +7,11 @@ use crate::format::shown::Shown;
 use crate::{Downsampler, PluginView, Point, RunId, Sample, Window};
 
 /// A time in seconds since 1970, and a value. `None` breaks the line.
-pub(super) type Dot = (f64, Option<f64>);
+pub(in crate::export::http) type Dot = (f64, Option<f64>);
 
 /// The values and events of one plugin that a chart shows.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct Trace {
+pub(in crate::export::http) struct Trace {
     /// Percent of one core.
     pub cpu: Vec<Dot>,
     /// Bytes.
@@ -26,7 +26,7 @@ pub(super) struct Trace {
 }
 
 /// Seconds since 1970; 0 before that.
-pub(super) fn unix_seconds(at: SystemTime) -> f64 {
+pub(in crate::export::http) fn unix_seconds(at: SystemTime) -> f64 {
     at.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64()
 }
 

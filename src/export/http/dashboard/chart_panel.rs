@@ -2,16 +2,13 @@
 
 use serde::Serialize;
 
-use super::chart::{Dot, Scale, Trace, largest, round_up, smallest};
+use super::chart::{Dot, Scale, largest, round_up, smallest};
 use super::format::{self, NONE};
 use super::row::Row;
 use super::threshold::threshold;
-use super::time_range::{time_range, window_length};
-use crate::format::shown::Shown;
-use crate::{Aggregates, LimitMetric, PluginView, Summary, Window};
+use super::window_values::WindowValues;
+use crate::{LimitMetric, PluginView};
 
-/// Points in a chart.
-const MAX_POINTS: usize = 400;
 /// The size in units of the SVG; the style sheet stretches it.
 const WIDTH: f64 = 960.0;
 const HEIGHT: f64 = 160.0;
@@ -44,15 +41,13 @@ pub(super) struct ChartPanel {
 /// The charts of CPU, memory and events.
 pub(super) fn chart_panels(
     view: PluginView<'_>,
-    window: Window,
     row: &Row<'_>,
-    aggregates: Option<&Aggregates>,
+    values: &WindowValues,
 ) -> [ChartPanel; 3] {
-    let trace = Trace::of_view(view, window, MAX_POINTS);
-    let shown = Shown::of(view.snapshot());
-    let (from, to) = time_range(view.snapshot(), window);
+    let WindowValues { trace, range: (from, to), .. } = values;
+    let (from, to) = (*from, *to);
     let scale = |low, high| Scale { from, to, low, high, width: WIDTH, height: HEIGHT };
-    let span = format::span(window_length(view.snapshot(), window));
+    let span = format::span(values.length);
     let marks = Marks { restarts: &trace.restarts, crashes: &trace.crashes };
 
     let top = round_up(largest(&trace.cpu).unwrap_or(0.0).max(1.0));
@@ -66,8 +61,7 @@ pub(super) fn chart_panels(
         format: &|value| format::percent(value),
         label: &|value| axis_label(value, top),
     };
-    let summary = aggregates.and_then(|all| shown.value(all.cpu, all.tree_cpu));
-    let cpu = cpu.panel(summary, &span, marks);
+    let cpu = cpu.panel(values.cpu, &span, marks);
 
     let (min, max) = (smallest(&trace.memory), largest(&trace.memory));
     let [min, max] = [min, max].map(|bytes| bytes.unwrap_or(0.0) / BYTES_PER_MB);
@@ -86,8 +80,7 @@ pub(super) fn chart_panels(
         format: &|value| format::megabytes(value / BYTES_PER_MB),
         label: &|value| axis_label(value / BYTES_PER_MB, high - low),
     };
-    let summary = aggregates.and_then(|all| shown.value(all.memory, all.tree_memory));
-    let memory = memory.panel(summary, &span, marks);
+    let memory = memory.panel(values.memory, &span, marks);
 
     let top = round_up(largest(&trace.rate).unwrap_or(0.0).max(1.0));
     let rate = ChartSource {
@@ -101,11 +94,11 @@ pub(super) fn chart_panels(
         label: &|value| axis_label(value, top),
     };
     let mut rate = rate.panel(None, &span, marks);
-    if let Some(aggregates) = aggregates.filter(|_| !rate.is_empty) {
+    if !rate.is_empty {
         let (min, max) = (smallest(&trace.rate), largest(&trace.rate));
         let [min, max] = [min, max].map(|rate| format::rate(rate.unwrap_or(0.0)));
-        let average = format::rate(aggregates.events_per_second);
-        let events = aggregates.events;
+        let average = format::rate(values.events_per_second);
+        let events = values.events;
         rate.summary =
             format!("In the last {span} {events} events, {average} per second; at most {max}.");
         rate.stats = [average, min, NONE.to_owned(), max];
@@ -133,9 +126,8 @@ struct ChartSource<'a> {
 }
 
 impl ChartSource<'_> {
-    fn panel(self, summary: Option<Summary>, span: &str, marks: Marks<'_>) -> ChartPanel {
+    fn panel(self, stats: Option<[f64; 4]>, span: &str, marks: Marks<'_>) -> ChartPanel {
         let Self { key, title, now, dots, scale, limit, format, label } = self;
-        let stats = summary.map(|summary| [summary.avg, summary.min, summary.p95, summary.max]);
         let stats = stats.map(|stats| stats.map(format));
         let summary = stats.as_ref().map_or_else(
             || format!("No known values in the last {span}."),

@@ -7,12 +7,11 @@ use super::display_time::{DisplayTime, unix_millis};
 use super::finding_message::{Segment, segments};
 use super::format::{self, NONE, UNKNOWN};
 use super::row::Row;
-use super::time_range::time_range;
+use super::window_values::WindowValues;
 use crate::format::number::{human_duration, precise_duration};
 use crate::format::report::Cost;
 use crate::{
-    Aggregates, CurrentUsage, PluginState, PluginView, Run, RunEnd, RunId, Snapshot, VersionUsage,
-    Window,
+    CurrentUsage, PluginState, PluginView, Run, RunEnd, RunId, Snapshot, VersionUsage, Window,
 };
 
 /// The values of the page of one plugin.
@@ -68,16 +67,15 @@ pub(super) struct RunRow<'a> {
 }
 
 impl<'a> PluginDetail<'a> {
-    pub(super) fn new(view: PluginView<'a>, window: Window) -> Self {
+    pub(super) fn new(view: PluginView<'a>, window: Window, values: &WindowValues) -> Self {
         let snapshot = view.snapshot();
         let row = Row::new(view, view.findings());
-        let aggregates = view.aggregates(window);
-        let (from, to) = time_range(snapshot, window);
+        let (from, to) = values.range;
         Self {
             level: row.status.as_str(),
             segments: state_and_findings(view.state(), &row),
-            key_figures: key_figures(view, &row, aggregates.as_ref()),
-            charts: chart_panels(view, window, &row, aggregates.as_ref()),
+            key_figures: key_figures(view, &row, values.sample_count),
+            charts: chart_panels(view, &row, values),
             times: [from, f64::midpoint(from, to), to].map(|at| (at * 1_000.0) as u64),
             kinds: view
                 .event_counts()
@@ -129,11 +127,7 @@ fn state_and_findings(state: PluginState, row: &Row<'_>) -> Vec<Segment> {
     out
 }
 
-fn key_figures(
-    view: PluginView<'_>,
-    row: &Row<'_>,
-    aggregates: Option<&Aggregates>,
-) -> Vec<String> {
+fn key_figures(view: PluginView<'_>, row: &Row<'_>, sample_count: u64) -> Vec<String> {
     let or_none = |text: &str| if text.is_empty() { NONE.to_owned() } else { text.to_owned() };
     let (usage, has_trees) = (view.usage(), view.snapshot().has_process_trees());
     let cpu_time = if has_trees { view.tree_cpu_time() } else { view.cpu_time() };
@@ -145,7 +139,7 @@ fn key_figures(
         view.restart_count().to_string(),
         or_none(row.version),
         view.pid().map_or_else(|| NONE.to_owned(), |pid| pid.to_string()),
-        aggregates.map_or(0, |aggregates| aggregates.sample_count).to_string(),
+        sample_count.to_string(),
         usage.process_count.map_or_else(|| NONE.to_owned(), |count| count.to_string()),
         main_process(&usage),
     ]
