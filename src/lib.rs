@@ -278,7 +278,7 @@ pub use sync::counter::EventCounter;
 pub use sync::publish::Reader;
 pub use sync::subscription::{RecvError, Subscription};
 
-/// Compiles the Rust code in README.md. Its code for the HTTP server needs the feature `http`.
-#[cfg(all(doctest, feature = "http"))]
+/// Compiles the Rust code in README.md. Its code for servers and stores needs their features.
+#[cfg(all(doctest, feature = "http", feature = "store"))]
 #[doc = include_str!("../README.md")]
 struct ReadmeDoctests;

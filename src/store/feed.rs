@@ -218,9 +218,9 @@ impl Feed {
     }
 
     fn add_plugin(&mut self, view: &PluginView<'_>, first: usize, count: usize) {
-        let mut plugin = match self.live.remove(view.name()) {
-            Some(plugin) => plugin,
-            None => self.new_plugin(view.name()),
+        let (name, mut plugin) = match self.live.remove_entry(view.name()) {
+            Some(entry) => entry,
+            None => (Arc::from(view.name()), self.new_plugin(view.name())),
         };
         self.add_runs(view, &mut plugin);
         let history = view.history(Window::All);
@@ -255,7 +255,7 @@ impl Feed {
                 batch.plugins.push(PluginBatch { plugin: plugin.id, first, rows, counters });
             }
         }
-        self.live.insert(Arc::from(view.name()), plugin);
+        self.live.insert(name, plugin);
     }
 
     fn new_plugin(&mut self, name: &str) -> LivePlugin {

@@ -166,11 +166,14 @@ impl RecorderThread {
         loop {
             let now = Instant::now();
             if now >= next_write {
+                self.look();
                 self.write(false);
                 next_write = Instant::now() + interval;
             }
             let timeout = next_write.saturating_duration_since(Instant::now());
             match signal.wait(self.reader.changed(&snapshot), timeout) {
+                // Changes between two ticks are part of the next one.
+                Woken::Ready(Some(newer)) if newer.tick() == snapshot.tick() => snapshot = newer,
                 Woken::Ready(Some(_)) => snapshot = self.look(),
                 Woken::Ready(None) => {
                     // The collector has ended: what it has left is written, until that has succeeded.
