@@ -70,6 +70,42 @@ fn long_windows_come_from_the_store() {
     });
 }
 
+/// What a page shows of a store is in its table, its band of runs and its downloads too, and a zoom into it
+/// stays in it.
+#[test]
+fn zoom_and_downloads_of_long_windows_come_from_the_store() {
+    recorded("zoomed-windows", |collector, store| {
+        let config = HttpConfig::default().store(store.reader());
+        let (_server, address) = serve(collector.reader(), config);
+        let csv = get(address, "/api/history.csv?name=dice&window=86400").text().to_owned();
+        let mut lines = csv.lines();
+        let columns: Vec<_> = lines.next().unwrap().split(',').collect();
+        let events = columns.iter().position(|&column| column == "events").unwrap();
+        let cell = |line: &str| line.split(',').nth(events).unwrap().parse::<u64>().unwrap();
+        assert_eq!(lines.map(cell).sum::<u64>(), 40, "{csv}");
+        let json = get(address, "/api/history.json?name=dice&window=86400").json();
+        let points = json.as_array().unwrap();
+        assert_eq!(points.iter().map(|p| p["events"].as_u64().unwrap()).sum::<u64>(), 40);
+
+        let day = get(address, "/page/plugin?name=dice&window=86400").json();
+        assert_eq!(day["band"]["runs"].as_array().unwrap().len(), 1);
+        assert!(!day["data"].as_array().unwrap().is_empty() && day["points"][0][0].is_u64());
+
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
+        let (from, to) = (now - SECONDS(600), now + SECONDS(60));
+        let zoom = format!("&from={}&to={}", from.as_millis(), to.as_millis());
+        let zoomed = get(address, &format!("/page/plugin?name=dice&window=86400{zoom}")).json();
+        let summary = zoomed["charts"][2]["summary"].as_str().unwrap();
+        assert!(summary.starts_with("In the chosen 11m 40 events"), "{summary}");
+        assert_eq!(zoomed["times"][0], from.as_millis() as u64);
+        let page = get(address, &format!("/plugin?name=dice&window=86400{zoom}")).text().to_owned();
+        assert!(page.contains("From the store, by sample") && page.contains("window=86400"));
+        // The same zoom in memory.
+        let page = get(address, &format!("/plugin?name=dice{zoom}")).text().to_owned();
+        assert!(!page.contains("From the store"));
+    });
+}
+
 #[test]
 fn long_windows_without_a_store_are_the_memory() {
     recorded("no-store", |collector, _store| {
