@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use plugmeter::{ProcessInfo, Run, Sample, Summary};
+use plugmeter::{Run, Sample, Summary};
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
@@ -252,7 +252,9 @@ fn processes(buf: &mut Buffer, area: Rect, facts: &Facts<'_>, app: &mut App) {
     if area.height == 0 {
         return;
     }
-    let all = in_tree_order(facts.view.processes().collect());
+    let all: Vec<_> = facts.view.processes().collect();
+    let parents: Vec<_> = all.iter().map(|process| (process.pid, process.parent)).collect();
+    let order = tree_order(&parents);
     let room = usize::from(area.height - 1);
     app.first_line = app.first_line.min(all.len().saturating_sub(room));
     let title = match all.len() {
@@ -260,9 +262,10 @@ fn processes(buf: &mut Buffer, area: Rect, facts: &Facts<'_>, app: &mut App) {
         many => format!("Processes at the newest tick ({many})     PID  CPU %  MEM MB  NAME"),
     };
     put(buf, (area.x, area.y), area.width, &title, style::BOLD);
-    for (y, (depth, process)) in (area.y + 1..).zip(all.iter().skip(app.first_line).take(room)) {
+    for (y, &(depth, index)) in (area.y + 1..).zip(order.iter().skip(app.first_line).take(room)) {
+        let process = &all[index];
         let memory = process.memory_bytes.map(|bytes| bytes as f64 / MB);
-        let indent = "  ".repeat((*depth).min(8));
+        let indent = "  ".repeat(depth.min(8));
         let name = if process.name.is_empty() { UNKNOWN } else { &*process.name };
         let (cpu, memory) = (percent(process.cpu_percent), megabytes(memory));
         let line = format!("{:>8} {cpu:>6} {memory:>7}  {indent}{name}", process.pid);
@@ -270,23 +273,26 @@ fn processes(buf: &mut Buffer, area: Rect, facts: &Facts<'_>, app: &mut App) {
     }
 }
 
-/// Each process after its parent, with its depth. Those whose parent is not listed come first.
-fn in_tree_order(processes: Vec<ProcessInfo<'_>>) -> Vec<(usize, ProcessInfo<'_>)> {
-    let pids: HashSet<u32> = processes.iter().map(|process| process.pid).collect();
-    let is_child = |process: &ProcessInfo<'_>| {
-        process.parent.is_some_and(|parent| pids.contains(&parent) && parent != process.pid)
+/// The order of a list of pids and parents in which each follows its parent: the depth and the index of
+/// each. Those whose parent is not listed are roots.
+pub fn tree_order(processes: &[(u32, Option<u32>)]) -> Vec<(usize, usize)> {
+    let pids: HashSet<u32> = processes.iter().map(|&(pid, _)| pid).collect();
+    let is_child = |&index: &usize| {
+        let (pid, parent) = processes[index];
+        parent.is_some_and(|parent| pids.contains(&parent) && parent != pid)
     };
-    let (mut waiting, roots): (Vec<_>, Vec<_>) = processes.into_iter().partition(is_child);
+    let (mut waiting, roots): (Vec<_>, Vec<_>) = (0..processes.len()).partition(is_child);
     let mut stack: Vec<_> = roots.into_iter().rev().map(|root| (0, root)).collect();
     let mut ordered = Vec::new();
-    while let Some((depth, process)) = stack.pop() {
-        let pid = process.pid;
-        let is_mine = |child: &ProcessInfo<'_>| child.parent == Some(pid);
+    while let Some((depth, index)) = stack.pop() {
+        let is_mine = |&child: &usize| processes[child].1 == Some(processes[index].0);
         let (children, others): (Vec<_>, Vec<_>) = waiting.into_iter().partition(is_mine);
         waiting = others;
         stack.extend(children.into_iter().rev().map(|child| (depth + 1, child)));
-        ordered.push((depth, process));
+        ordered.push((depth, index));
     }
+    // Pids that were given again can form a circle.
+    ordered.extend(waiting.into_iter().map(|index| (0, index)));
     ordered
 }
 

@@ -84,3 +84,14 @@ fn text_wraps_at_spaces() {
     assert_eq!(wrap("extraordinary word", 4), ["extraordinary", "word"]);
     assert_eq!(wrap("", 4), [""]);
 }
+
+#[test]
+fn processes_follow_their_parents() {
+    use plugmeter_top::detail::tree_order;
+    // A root with two children, of which the second has one; and one whose parent is not listed.
+    let processes = [(10, None), (12, Some(10)), (13, Some(11)), (11, Some(10)), (40, Some(39))];
+    assert_eq!(tree_order(&processes), [(0, 0), (1, 1), (1, 3), (2, 2), (0, 4)]);
+    // A circle, and a process that is its own parent, are listed too.
+    assert_eq!(tree_order(&[(1, Some(2)), (2, Some(1)), (3, Some(3))]), [(0, 2), (0, 0), (0, 1)]);
+    assert_eq!(tree_order(&[]), []);
+}

@@ -49,6 +49,10 @@ fn links_work_under_any_mount_path() {
                     if target.ends_with("name=") || visited.contains(&target) {
                         continue;
                     }
+                    // Windows and zooms of a page are the same under every path.
+                    if path != "/" && target.contains('&') {
+                        continue;
+                    }
                     let is_page = tag.name == "a" && tag.get("download").is_none();
                     if is_page {
                         pages.push(target.clone());
