@@ -15,7 +15,7 @@ command_of() {
         # Waits for the limits of ten and sixty seconds.
         server) echo "PLUGMETER_REAL_LIMITS=1 cargo test --locked -p plugmeter-http-tests --test limits" ;;
         stress) echo "PLUGMETER_STRESS_SECONDS=600 cargo test --locked --release -p plugmeter --all-features --test stress -- --nocapture" ;;
-        rounds) echo "PLUGMETER_LONG=1 PLUGMETER_ROUNDS=1000 cargo test --locked -p plugmeter --all-features --test exit --test linux --test collector" ;;
+        rounds) echo "PLUGMETER_LONG=1 PLUGMETER_ROUNDS=1000 cargo test --locked -p plugmeter --all-features --test exit --test linux --test collector --test store" ;;
         soak) echo "cargo run --locked --release --features http --example soak -- 1800" ;;
         tsan) echo "ci/tsan.sh" ;;
         miri) echo "ALL=1 ci/miri.sh" ;;

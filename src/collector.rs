@@ -7,6 +7,8 @@ mod freshness;
 mod global;
 pub(crate) mod plugin;
 pub(crate) mod registry;
+#[cfg(feature = "store")]
+pub(crate) mod saved;
 
 use std::fmt;
 use std::sync::Arc;
@@ -14,8 +16,9 @@ use std::sync::Arc;
 pub use self::child::PluginChild;
 pub use self::global::{global, init};
 pub use self::plugin::Plugin;
-use self::registry::Registry;
+use self::registry::{Registry, RestoredNames};
 use crate::config::{Config, Settings};
+use crate::engine::restore::Restored;
 use crate::error::{RegisterError, StartError, StoppedError};
 use crate::os::clock;
 use crate::sampler::{self, RunningSampler};
@@ -63,27 +66,37 @@ impl Collector {
     /// [`StartError::Config`] if a value of the config is out of range, [`StartError::Thread`] if
     /// the operating system does not provide the thread or the descriptors. Nothing is left running.
     pub fn start(config: Config) -> Result<Self, StartError> {
+        Self::start_with(config, RestoredNames::default(), None)
+    }
+
+    /// Starts a collector that continues these values.
+    fn start_with(
+        config: Config,
+        names: RestoredNames,
+        restored: Option<Restored>,
+    ) -> Result<Self, StartError> {
         let settings = config.validate()?;
         if !settings.enabled {
-            return Ok(Self::disabled(&settings));
+            return Ok(Self::disabled(&settings, names));
         }
         let RunningSampler { sender, reader, worker } =
-            sampler::start(&settings).map_err(StartError::Thread)?;
+            sampler::start(&settings, restored).map_err(StartError::Thread)?;
         log::info!(
             "sampling every {:?}, keeping {} samples of each plugin",
             settings.poll_interval,
             settings.samples,
         );
-        let registry = Arc::new(Registry::new(Arc::clone(&sender), || Some(clock::now())));
+        let clock = || Some(clock::now());
+        let registry = Arc::new(Registry::new(Arc::clone(&sender), clock, names));
         Ok(Self { sender, reader, registry, worker: Some(worker) })
     }
 
-    fn disabled(settings: &Settings) -> Self {
+    fn disabled(settings: &Settings, names: RestoredNames) -> Self {
         let sender = Arc::new(CommandSender::disabled());
         let info = sampler::collector_info(settings);
         let only = SnapshotInner::before_first_tick(info, CollectorStatus::Disabled);
         Self {
-            registry: Arc::new(Registry::new(Arc::clone(&sender), || Some(clock::now()))),
+            registry: Arc::new(Registry::new(Arc::clone(&sender), || Some(clock::now()), names)),
             sender,
             reader: Publisher::new(only, SubscriberSender::disabled()).reader(),
             worker: None,

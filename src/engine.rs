@@ -5,9 +5,13 @@ mod cgroup_meter;
 pub(crate) mod cpu_meter;
 pub(crate) mod effects;
 pub(crate) mod limits;
+#[cfg(not(feature = "store"))]
+pub(crate) mod no_restore;
 pub(crate) mod pass;
 pub(crate) mod plugin_trees;
 pub(crate) mod process_tree;
+#[cfg(feature = "store")]
+pub(crate) mod restore;
 mod slots;
 mod sums;
 #[cfg(test)]
@@ -16,6 +20,9 @@ pub(crate) mod tracker;
 pub(crate) mod tree_meter;
 
 use std::sync::Arc;
+
+#[cfg(not(feature = "store"))]
+pub(crate) use self::no_restore as restore;
 
 use self::effects::{Effects, Warning};
 use self::pass::TickCost;
@@ -69,6 +76,8 @@ pub(crate) struct Engine<P, M> {
     limits: Arc<[Limit]>,
     /// Some plugin has limits, or had some.
     has_limits: bool,
+    #[cfg(feature = "store")]
+    unregistered: self::restore::Unregistered,
 }
 
 impl<P, M> Engine<P, M> {
@@ -92,6 +101,8 @@ impl<P, M> Engine<P, M> {
             clean_exit_codes: Arc::clone(&settings.clean_exit_codes),
             limits: Arc::clone(&settings.limits),
             has_limits: !settings.limits.is_empty(),
+            #[cfg(feature = "store")]
+            unregistered: Default::default(),
         }
     }
 
@@ -136,6 +147,10 @@ impl<P, M> Engine<P, M> {
     }
 
     fn register(&mut self, id: PluginId, name: Arc<str>, events: EventCounter, now: &TimePoint) {
+        #[cfg(feature = "store")]
+        if self.register_restored(id, &name, now) {
+            return;
+        }
         let slot = self.slots.allocate(id);
         self.name_order.insert(self.name_position(&name), slot);
         let first_tick = self.history.tick() + 1;
@@ -406,6 +421,8 @@ impl<P, M> Engine<P, M> {
         sums.write_to(system);
         stats.ticks += 1;
         history.commit(pending);
+        #[cfg(feature = "store")]
+        self.update_unregistered();
     }
 }
 

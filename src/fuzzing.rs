@@ -24,6 +24,20 @@ pub fn procfs(bytes: &[u8]) -> Vec<u64> {
     numbers
 }
 
+/// Decodes bytes as each kind of blob of a store.
+///
+/// # Panics
+///
+/// If a decoded blob is another one after it was encoded again.
+#[cfg(feature = "store")]
+pub fn blob(bytes: &[u8]) {
+    crate::store::check_blob(bytes);
+    // Nearly all bytes end with another CRC than theirs.
+    let mut with_crc = bytes.to_vec();
+    with_crc.extend(crc32fast::hash(bytes).to_le_bytes());
+    crate::store::check_blob(&with_crc);
+}
+
 /// Whether a request with this `Host` is accepted if these hosts are allowed; `None` if the config
 /// would reject one of them.
 #[cfg(feature = "http")]

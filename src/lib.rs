@@ -84,6 +84,9 @@
 //!
 //! [`Reader::wait_for_newer`] and [`Reader::changed`] wait for the next snapshot.
 //!
+//! The history ends with the host, unless it is recorded in a file, with the feature `store`:
+//! `Collector::resume` continues counters, runs and the last hour from there.
+//!
 //! Snapshots, samples, aggregates, runs and totals also serialize, by [`serde::Serialize`].
 //!
 //! # What the numbers mean
@@ -207,6 +210,7 @@
 //! - `opentelemetry`: the newest values as observable instruments, for a host with the SDK of
 //!   OpenTelemetry.
 //! - `otlp`: every tick of the history as requests of OTLP, for a host that pushes without an SDK.
+//! - `store`: a history that survives the host, in an SQLite file.
 //! - `tokio`: children of `tokio::process`, with the methods of [`PluginChild`].
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -230,6 +234,8 @@ mod name;
 mod os;
 mod sampler;
 mod snapshot;
+#[cfg(feature = "store")]
+mod store;
 mod sync;
 #[cfg(feature = "testing")]
 pub mod testing;
@@ -237,6 +243,8 @@ mod time;
 
 #[cfg(feature = "tokio")]
 pub use collector::child_tokio as tokio;
+#[cfg(feature = "store")]
+pub use collector::saved::Saved;
 pub use collector::{Collector, Plugin, PluginChild, global, init};
 pub use config::{Config, ProbeKind};
 pub use error::{
@@ -268,11 +276,16 @@ pub use snapshot::severity::Severity;
 pub use snapshot::state::{ParseStateError, PluginState};
 pub use snapshot::system::{CollectorStatus, SamplerStats, SystemMetrics};
 pub use snapshot::versions::VersionUsage;
+#[cfg(feature = "store")]
+pub use store::{
+    Quantile, Recorder, Resolution, Store, StoreConfig, StoreConfigError, StoreError, StoreReader,
+    StoredAggregates, StoredNotification, StoredPlugin, StoredPoint, StoredSummary,
+};
 pub use sync::counter::EventCounter;
 pub use sync::publish::Reader;
 pub use sync::subscription::{RecvError, Subscription};
 
-/// Compiles the Rust code in README.md. Its code for the HTTP server needs the feature `http`.
-#[cfg(all(doctest, feature = "http"))]
+/// Compiles the Rust code in README.md. Its code for servers and stores needs their features.
+#[cfg(all(doctest, feature = "http", feature = "store"))]
 #[doc = include_str!("../README.md")]
 struct ReadmeDoctests;

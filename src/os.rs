@@ -7,6 +7,8 @@ pub(crate) mod clock;
 pub(crate) mod exit_status;
 #[cfg(test)]
 pub(crate) mod fake_probe;
+#[cfg(feature = "store")]
+pub(crate) mod files;
 #[cfg(target_os = "linux")]
 pub(crate) mod linux;
 pub(crate) mod machine;

@@ -15,6 +15,7 @@ use crate::config::{ProbeKind, Settings};
 use crate::engine::Engine;
 use crate::engine::pass::{Environment, TickCost};
 use crate::engine::process_tree::{MAX_MEMBERS, MAX_TREE_MEMBERS};
+use crate::engine::restore::Restored;
 use crate::os::clock;
 use crate::os::machine::machine_memory;
 use crate::os::{ExitWaiter, Probe, UseProbe, with_probe};
@@ -38,9 +39,10 @@ pub(crate) struct RunningSampler {
     pub worker: Worker,
 }
 
-/// Starts the sampler's thread. On an error nothing is left running.
-pub(crate) fn start(settings: &Settings) -> io::Result<RunningSampler> {
-    with_probe(settings.probe, StartSampler(settings.clone()))?
+/// Starts the sampler's thread, which continues the restored values, if there are some. On an error
+/// nothing is left running.
+pub(crate) fn start(settings: &Settings, restored: Option<Restored>) -> io::Result<RunningSampler> {
+    with_probe(settings.probe, StartSampler(settings.clone(), restored))?
 }
 
 /// Why process trees cannot be read.
@@ -48,7 +50,7 @@ const NO_TREES: &str = "the portable probe does not read descendants; the native
                         its own PID namespace";
 
 /// The sampler's start, once the probe is there.
-struct StartSampler(Settings);
+struct StartSampler(Settings, Option<Restored>);
 
 impl UseProbe for StartSampler {
     type Output = io::Result<RunningSampler>;
@@ -58,7 +60,7 @@ impl UseProbe for StartSampler {
         P::Process: Send,
         P::Member: Send,
     {
-        let Self(settings) = self;
+        let Self(settings, restored) = self;
         let (sender, commands) = CommandSender::new(wake);
         let mut info = collector_info(&settings);
         if info.process_trees && probe.trees().is_none() {
@@ -70,10 +72,15 @@ impl UseProbe for StartSampler {
         let sender = Arc::new(sender.reading_cgroups(reads_cgroups));
         let first = SnapshotInner::before_first_tick(info, CollectorStatus::Running);
         let (notifier, subscribers) = Notifier::new();
-        let publisher = Publisher::new(first, subscribers);
+        let mut publisher = Publisher::new(first, subscribers);
         let reader = publisher.reader();
+        let mut engine = Engine::new(info, &settings);
+        if let Some(restored) = restored {
+            engine.restore(restored, settings.history_duration);
+            engine.publish_restored(&mut publisher);
+        }
         let sampler = Sampler {
-            engine: Engine::new(info, &settings),
+            engine,
             thread: SamplerThread {
                 probe,
                 commands,
@@ -102,6 +109,7 @@ pub(crate) fn collector_info(settings: &Settings) -> CollectorInfo {
         process_trees: settings.process_trees,
         cpu_cores: std::thread::available_parallelism().map_or(1, usize::from),
         machine_memory: machine_memory(),
+        resumed: None,
     }
 }
 

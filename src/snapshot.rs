@@ -76,12 +76,28 @@ impl Snapshot {
         self.0.sampled_at().wall
     }
 
+    /// The wall-clock time of the oldest tick of the history, which after
+    #[cfg_attr(feature = "store", doc = "[`Collector::resume`](crate::Collector::resume)")]
+    #[cfg_attr(not(feature = "store"), doc = "`Collector::resume` (feature `store`)")]
+    /// may be from before the collector's start; of the start, before the first tick.
+    #[must_use]
+    pub fn oldest_sampled_at(&self) -> SystemTime {
+        let timeline = &self.0.timeline;
+        timeline.at(timeline.oldest).unwrap_or(self.0.info.started).wall
+    }
+
     /// The time of the tick on the monotonic clock; of the collector's start, before the first.
     #[must_use]
     pub fn sampled_at_instant(&self) -> Instant {
-        let info = &self.0.info;
-        let since_start = self.0.sampled_at().mono.since(info.started.mono);
-        info.started_instant.checked_add(since_start).unwrap_or(info.started_instant)
+        let (info, mono) = (&self.0.info, self.0.sampled_at().mono);
+        let (start, started) = (info.started_instant, info.started.mono);
+        // A tick that was restored lies before the start.
+        let instant = if mono < started {
+            start.checked_sub(started.since(mono))
+        } else {
+            start.checked_add(mono.since(started))
+        };
+        instant.unwrap_or(start)
     }
 
     /// Whether the collector still samples, and if not, why.
@@ -167,6 +183,19 @@ impl Snapshot {
     #[must_use]
     pub fn sampler(&self) -> SamplerStats {
         self.0.sampler
+    }
+}
+
+#[cfg(feature = "store")]
+impl Snapshot {
+    /// When the collector was started, on the monotonic clock.
+    pub(crate) fn collector_start(&self) -> Instant {
+        self.0.info.started_instant
+    }
+
+    /// What is from before; `None` if the collector was started without saved values.
+    pub(crate) fn resumed(&self) -> Option<inner::Resumed> {
+        self.0.info.resumed
     }
 }
 

@@ -7,4 +7,6 @@ pub(crate) mod fork;
 mod listening;
 pub(crate) mod publish;
 pub(crate) mod subscription;
+#[cfg(feature = "store")]
+pub(crate) mod wakeup;
 pub(crate) mod worker;

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use self::probe::{SimulatedProbe, SimulatedProcess};
 use crate::collector::Plugin;
-use crate::collector::registry::Registry;
+use crate::collector::registry::{Registry, RestoredNames};
 use crate::config::Config;
 use crate::engine::Engine;
 use crate::engine::pass::{Environment, TickCost};
@@ -166,13 +166,52 @@ impl Simulation {
     ///
     /// Those of [`Collector::start`](crate::Collector::start) for the config.
     pub fn new(config: Config) -> Result<Self, ConfigError> {
+        Self::start(config, RestoredNames::default(), |_| ())
+    }
+
+    /// A simulation of a collector that continues the values of a store, as
+    /// [`Collector::resume`](crate::Collector::resume) does.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`new`](Self::new).
+    #[cfg(feature = "store")]
+    pub fn resume(
+        config: Config,
+        saved: crate::collector::saved::Saved,
+    ) -> Result<Self, ConfigError> {
+        Self::resume_at(config, saved, |started| started)
+    }
+
+    /// The same, with other clocks at the start.
+    #[cfg(feature = "store")]
+    pub(crate) fn resume_at(
+        config: Config,
+        saved: crate::collector::saved::Saved,
+        clocks: impl FnOnce(TimePoint) -> TimePoint,
+    ) -> Result<Self, ConfigError> {
+        let (names, restored) = saved.prepare();
+        let history_duration = config.validate()?.history_duration;
+        let mut sim = Self::start(config, names, |started| *started = clocks(*started))?;
+        sim.engine.restore(restored, history_duration);
+        sim.engine.publish_restored(&mut sim.publisher);
+        Ok(sim)
+    }
+
+    fn start(
+        config: Config,
+        names: RestoredNames,
+        set_clocks: impl FnOnce(&mut TimePoint),
+    ) -> Result<Self, ConfigError> {
         let settings = config.validate()?;
-        let info = CollectorInfo {
+        let mut info = CollectorInfo {
             // The same on every machine, so that a test of findings gives the same result.
             cpu_cores: 4,
             machine_memory: Some(16 << 30),
+            resumed: None,
             ..collector_info(&settings)
         };
+        set_clocks(&mut info.started);
         let (sender, commands) = CommandSender::new(Box::new(|| ()));
         let (sender, status) = if settings.enabled {
             (sender, CollectorStatus::Running)
@@ -182,7 +221,7 @@ impl Simulation {
         let (notifier, subscribers) = Notifier::new();
         let subscribers = if settings.enabled { subscribers } else { SubscriberSender::disabled() };
         Ok(Self {
-            registry: Arc::new(Registry::new(Arc::new(sender), || None)),
+            registry: Arc::new(Registry::new(Arc::new(sender), || None, names)),
             commands,
             engine: Engine::new(info, &settings),
             publisher: Publisher::new(SnapshotInner::before_first_tick(info, status), subscribers),

@@ -8,8 +8,10 @@ import http.server
 import json
 import pathlib
 import re
+import sqlite3
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import urllib.request
@@ -95,6 +97,22 @@ equal("crashing 1.2: exit code 3" in output.splitlines(), True)
 
 with served("examples/dashboard", "--port", "0") as root:
     check_pages(root, PLUGINS)
+
+with tempfile.TemporaryDirectory() as folder:
+    store = pathlib.Path(folder) / "plugmeter.db"
+    counts = []
+    for _ in range(2):
+        # Killed at the end, at no particular moment.
+        with served("examples/recorded", "--port", "0", str(store)) as root:
+            check_pages(root, PLUGINS)
+            time.sleep(5)
+            plugins = json.loads(get(root + "/api/metrics"))["plugins"]
+            counts.append({plugin["plugin_name"]: plugin["event_count"] for plugin in plugins})
+    equal(counts[1]["events"] > counts[0]["events"] > 0, True)
+    with contextlib.closing(sqlite3.connect(store)) as connection:
+        equal(connection.execute("SELECT count(*) FROM sessions").fetchone(), (2,))
+        gone = "SELECT count(*) FROM runs WHERE end_kind = 'host_gone' AND plugin = 'steady'"
+        equal(connection.execute(gone).fetchone(), (1,))
 
 with served("axum_host", "127.0.0.1:0") as root:
     check_pages(root, ["dice"])

@@ -66,8 +66,8 @@ impl Plugin {
         sender: Arc<CommandSender>,
         registry: Weak<Registry>,
         clock: ReportClock,
+        events: EventCounter,
     ) -> Self {
-        let events = EventCounter::new();
         Self(Arc::new(Handle { name, id, events, sender, registry, clock }))
     }
 

@@ -8,6 +8,7 @@ use super::plugin::{Plugin, ReportClock};
 use crate::error::RegisterError;
 use crate::name::check_name;
 use crate::sync::command::{Command, CommandSender, PluginId};
+use crate::sync::counter::EventCounter;
 
 /// The most plugins that may be registered at the same time.
 const MAX_PLUGINS: usize = 65_536;
@@ -20,15 +21,28 @@ pub(crate) struct Registry {
     state: Mutex<RegistryState>,
 }
 
+/// Names of an earlier collector that are not registered yet, each with the id and the counter of its first
+/// registration.
+pub(crate) type RestoredNames =
+    HashMap<Arc<str>, (PluginId, EventCounter), foldhash::fast::RandomState>;
+
 struct RegistryState {
     plugins: HashMap<Arc<str>, Plugin, foldhash::fast::RandomState>,
+    restored: RestoredNames,
     last_id: u64,
     is_open: bool,
 }
 
 impl Registry {
-    pub(crate) fn new(sender: Arc<CommandSender>, clock: ReportClock) -> Self {
-        let state = RegistryState { plugins: HashMap::default(), last_id: 0, is_open: true };
+    /// A registry in which the first registration of a restored name continues an earlier one.
+    pub(crate) fn new(
+        sender: Arc<CommandSender>,
+        clock: ReportClock,
+        restored: RestoredNames,
+    ) -> Self {
+        let last_id = restored.values().map(|(id, _)| id.0).max().unwrap_or(0);
+        let plugins = HashMap::default();
+        let state = RegistryState { plugins, restored, last_id, is_open: true };
         Self { sender, clock, state: Mutex::new(state) }
     }
 
@@ -44,7 +58,7 @@ impl Registry {
             return Err(RegisterError::Stopped);
         }
         let mut state = self.lock();
-        let RegistryState { plugins, last_id, is_open } = &mut *state;
+        let RegistryState { plugins, restored, last_id, is_open } = &mut *state;
         if !*is_open || self.sender.is_closed() {
             return Err(RegisterError::Stopped);
         }
@@ -53,11 +67,13 @@ impl Registry {
             Entry::Occupied(_) => Err(RegisterError::AlreadyRegistered { name: name.to_owned() }),
             Entry::Vacant(_) if is_full => Err(RegisterError::TooManyPlugins { max: MAX_PLUGINS }),
             Entry::Vacant(vacant) => {
-                *last_id += 1;
-                let id = PluginId(*last_id);
+                let (id, events) = restored.remove(vacant.key()).unwrap_or_else(|| {
+                    *last_id += 1;
+                    (PluginId(*last_id), EventCounter::new())
+                });
                 let name = Arc::clone(vacant.key());
                 let (sender, registry) = (Arc::clone(&self.sender), Arc::downgrade(self));
-                let plugin = Plugin::new(name, id, sender, registry, self.clock);
+                let plugin = Plugin::new(name, id, sender, registry, self.clock, events);
                 // Sent under the lock, so that a removal and the next registration of a name reach
                 // the sampler in their order.
                 self.sender.send(Command::Register {
@@ -101,7 +117,7 @@ mod tests {
 
     fn registry(sender: CommandSender) -> (Arc<Registry>, Arc<CommandSender>) {
         let sender = Arc::new(sender);
-        (Arc::new(Registry::new(Arc::clone(&sender), || None)), sender)
+        (Arc::new(Registry::new(Arc::clone(&sender), || None, RestoredNames::default())), sender)
     }
 
     /// A disabled collector registers plugins although it has no sampler.

@@ -138,6 +138,7 @@ impl Harness {
             process_trees: true,
             cpu_cores: 1,
             machine_memory: None,
+            resumed: None,
         };
         let config = Config::default().poll_interval(SECOND).history_duration(SECOND * samples);
         let settings = config.clean_exit_codes(&[75]).validate().unwrap();

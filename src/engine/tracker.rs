@@ -72,6 +72,8 @@ pub(crate) struct PluginTracker<P> {
     has_tree_readings: bool,
     /// CPU time of the descendants of all runs, as of the newest tick that had their values.
     others_cpu: CpuTime,
+    /// Of that, what was used before the collector was started.
+    restored_others_cpu: CpuTime,
     details: Box<TrackerDetails<P>>,
 }
 
@@ -153,6 +155,8 @@ impl<P> PluginTracker<P> {
             name,
             slot,
             first_tick,
+            registered_tick: first_tick,
+            crashes_before: 0,
             state: PluginState::Stopped,
             state_since: now.wall,
             runs: Default::default(),
@@ -184,8 +188,60 @@ impl<P> PluginTracker<P> {
             awaits_status: false,
             has_tree_readings: false,
             others_cpu: CpuTime::default(),
+            restored_others_cpu: CpuTime::default(),
             details: Box::new(details),
         }
+    }
+
+    /// Continues the counters of an earlier collector. `crashes_in_history` are the crashes of the samples
+    /// that are restored.
+    #[cfg(feature = "store")]
+    pub(crate) fn continue_from(
+        &mut self,
+        saved: &super::restore::SavedCounters,
+        crashes_in_history: u64,
+        runs: crate::history::run_log::RunLog,
+    ) {
+        self.recorded = Recorded { events: saved.events, crashes: saved.crashes };
+        self.run_number = runs.last().map_or(0, |run| run.number);
+        self.crash_count = saved.crashes;
+        let others_cpu = CpuTime::from(saved.others_cpu);
+        (self.others_cpu, self.restored_others_cpu) = (others_cpu, others_cpu);
+        let kinds: Vec<_> = self.events.kinds().map(|kind| Arc::clone(&kind.name)).collect();
+        let record = self.change();
+        record.crash_count = saved.crashes;
+        record.crashes_before = saved.crashes.saturating_sub(crashes_in_history);
+        record.runs = runs;
+        record.event_kinds = (!kinds.is_empty()).then(|| Arc::new(kinds));
+        record.unknown_end_count = saved.unknown_ends;
+        record.unknown_ends_detected = saved.unknown_ends_detected;
+        record.last_crash = saved.last_crash;
+        record.restart_count = saved.restarts;
+        record.ended_cpu = saved.cpu_time;
+    }
+
+    /// The host has registered a plugin that was restored. Its next sample is the first one of its own.
+    #[cfg(feature = "store")]
+    pub(crate) fn register_restored(&mut self, next_tick: u64, now: &TimePoint) {
+        let record = self.change();
+        (record.registered_tick, record.state_since) = (next_tick, now.wall);
+    }
+
+    /// The counters, as a tick records them.
+    #[cfg(feature = "store")]
+    pub(crate) const fn totals(&self) -> crate::history::frame::TickTotals {
+        crate::history::frame::TickTotals {
+            events: self.recorded.events,
+            unrecorded_events: 0,
+            crashes: self.crash_count,
+            run_cpu: CpuTime(0),
+            others_cpu: self.others_cpu,
+        }
+    }
+
+    #[cfg(feature = "store")]
+    pub(crate) const fn events(&self) -> &EventCounter {
+        &self.events
     }
 
     pub(crate) const fn id(&self) -> PluginId {

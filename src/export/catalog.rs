@@ -139,7 +139,7 @@ pub(super) struct Family<S> {
     pub name: &'static str,
     /// The name of the instrument in OpenTelemetry.
     #[cfg_attr(
-        not(any(feature = "opentelemetry", feature = "otlp")),
+        not(any(test, feature = "opentelemetry", feature = "otlp")),
         expect(dead_code, reason = "Prometheus has the other name")
     )]
     pub instrument: &'static str,

@@ -142,6 +142,8 @@ mod events;
 mod health;
 mod history_range;
 mod middleware;
+#[cfg(not(feature = "store"))]
+mod not_stored;
 mod notifications;
 mod plugin_findings;
 mod plugin_status;
@@ -151,11 +153,16 @@ mod routes;
 mod server;
 mod settings;
 mod state;
+#[cfg(feature = "store")]
+mod stored;
 mod to_json;
 
 use std::sync::Arc;
 
 use axum::Router;
+
+#[cfg(not(feature = "store"))]
+use self::not_stored as stored;
 
 pub use self::config::HttpConfig;
 pub use self::error::HttpError;

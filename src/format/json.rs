@@ -217,9 +217,14 @@ impl Serialize for Run {
         let (code, signal) = match self.end {
             Some(RunEnd::Exited(code)) => (Some(code), None),
             Some(RunEnd::Signaled(signal)) => (None, Some(signal)),
-            Some(RunEnd::Replaced | RunEnd::Stopped | RunEnd::Crashed | RunEnd::Unknown) | None => {
-                (None, None)
-            }
+            Some(
+                RunEnd::Replaced
+                | RunEnd::Stopped
+                | RunEnd::Crashed
+                | RunEnd::Unknown
+                | RunEnd::HostGone,
+            )
+            | None => (None, None),
         };
         let mut out = serializer.serialize_struct("Run", 12)?;
         out.serialize_field("id", &self.id)?;

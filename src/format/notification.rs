@@ -174,6 +174,13 @@ impl fmt::Display for NotificationKind {
                 let lasted = human_duration(*lasted);
                 write!(f, "limit cleared after {lasted} ({reason}): {}", status.limit)
             }
+            Self::StoreReplaced { moved_to, reason } => {
+                write!(
+                    f,
+                    "store begun anew, because {reason}; the old file is {}",
+                    sanitize(moved_to)
+                )
+            }
             Self::Lagged { missed } => write!(f, "{missed} notifications are lost"),
         }
     }
@@ -213,7 +220,9 @@ impl Serialize for Notification {
             | NotificationKind::ReadFailed(_)
             | NotificationKind::LimitExceeded(_)
             | NotificationKind::Lagged { .. } => 1,
-            NotificationKind::RunEnded { .. } | NotificationKind::StateChanged { .. } => 2,
+            NotificationKind::RunEnded { .. }
+            | NotificationKind::StateChanged { .. }
+            | NotificationKind::StoreReplaced { .. } => 2,
             NotificationKind::LimitCleared { .. } => 3,
         };
         let mut out = serializer.serialize_struct("Notification", 5 + fields)?;
@@ -246,6 +255,10 @@ impl Serialize for Notification {
                 out.serialize_field("limit", status)?;
                 out.serialize_field("lasted_seconds", &round2(lasted.as_secs_f64()))?;
                 out.serialize_field("reason", reason.as_str())?;
+            }
+            NotificationKind::StoreReplaced { moved_to, reason } => {
+                out.serialize_field("moved_to", &**moved_to)?;
+                out.serialize_field("reason", &**reason)?;
             }
             NotificationKind::Lagged { missed } => out.serialize_field("missed", missed)?,
         }

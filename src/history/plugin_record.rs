@@ -17,6 +17,10 @@ pub(crate) struct PluginRecord {
     /// The first tick whose sample in `slot` belongs to this plugin; earlier samples belong to the
     /// slot's previous owner.
     pub first_tick: u64,
+    /// The first tick since the registration. Samples before it were restored.
+    pub registered_tick: u64,
+    /// Crashes before the first sample, of which no run is known: those of earlier collectors.
+    pub crashes_before: u64,
     pub state: PluginState,
     pub state_since: SystemTime,
     pub runs: RunLog,

@@ -3,6 +3,7 @@
 use std::ops::Range;
 use std::slice;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::block::{BLOCK_TICKS, Block, BlockList};
 use super::frame::Frame;
@@ -12,7 +13,14 @@ use super::packed_block::{PACKED_TICKS, PackedBlock};
 use super::tree_row::{TreeMetric, TreeValues, find_row};
 use crate::time::{MonoNanos, TimePoint};
 
-/// Consecutive ticks without a gap: first those in blocks, then those in frames.
+/// A time in which there was no collector: between the newest tick of one and the start of the next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Gap {
+    pub from: MonoNanos,
+    pub until: MonoNanos,
+}
+
+/// Consecutive ticks: first those in blocks, then those in frames.
 #[derive(Debug)]
 pub(crate) struct Timeline {
     pub blocks: Arc<BlockList>,
@@ -21,6 +29,8 @@ pub(crate) struct Timeline {
     pub oldest: u64,
     /// The newest tick; 0 before the first.
     pub newest: u64,
+    /// Oldest first; `None` if one collector has made all ticks.
+    pub gaps: Option<Arc<[Gap]>>,
 }
 
 /// Consecutive samples of one plugin: four columns of the same length, those of one block at most.
@@ -63,8 +73,14 @@ enum Location<'a> {
 }
 
 impl Timeline {
+    /// The time between two times in which there was no collector.
+    pub(crate) fn gap_time(&self, from: MonoNanos, until: MonoNanos) -> Duration {
+        let gaps = self.gaps.as_deref().unwrap_or_default();
+        gaps.iter().map(|gap| gap.until.min(until).since(gap.from.max(from))).sum()
+    }
+
     pub(crate) fn empty() -> Self {
-        Self { blocks: Arc::default(), frames: Vec::new(), oldest: 1, newest: 0 }
+        Self { blocks: Arc::default(), frames: Vec::new(), oldest: 1, newest: 0, gaps: None }
     }
 
     #[inline]
@@ -371,6 +387,7 @@ mod tests {
             frames: (since..since + frames).map(frame).collect(),
             oldest: FIRST,
             newest: since + frames - 1,
+            gaps: None,
         }
     }
 

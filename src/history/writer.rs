@@ -15,7 +15,7 @@ use super::packed_block::{PACKED_BLOCKS, PACKED_TICKS, PackedBlock};
 use super::packer::Packer;
 use super::plugin_record::PluginTable;
 use super::pool::{Pool, PoolLimits};
-use super::timeline::Timeline;
+use super::timeline::{Gap, Timeline};
 use super::tree_row::TreeValues;
 use crate::snapshot::inner::{CollectorInfo, SnapshotInner};
 use crate::snapshot::system::{CollectorStatus, SamplerStats, SystemMetrics};
@@ -41,6 +41,8 @@ pub(crate) struct HistoryWriter {
     newest: Arc<NewestTick>,
     table: Arc<PluginTable>,
     packer: Packer,
+    /// Times without a collector, before the first tick of this one.
+    gaps: Option<Arc<[Gap]>>,
     empty: EmptyParts,
     pools: RecyclePools,
 }
@@ -109,6 +111,7 @@ impl HistoryWriter {
             newest: Arc::clone(&empty.newest),
             table: Arc::clone(&empty.table),
             packer,
+            gaps: None,
             empty,
             pools: RecyclePools {
                 snapshots: Pool::new(small),
@@ -125,6 +128,17 @@ impl HistoryWriter {
     /// The newest tick; 0 before the first.
     pub(crate) const fn tick(&self) -> u64 {
         self.tick
+    }
+
+    /// The number of ticks that the history holds.
+    #[cfg(feature = "store")]
+    pub(crate) fn max_ticks(&self) -> usize {
+        usize::try_from(self.max_samples).unwrap_or(usize::MAX)
+    }
+
+    #[cfg(feature = "store")]
+    pub(crate) fn set_gaps(&mut self, gaps: Vec<Gap>) {
+        self.gaps = (!gaps.is_empty()).then(|| gaps.into());
     }
 
     /// The oldest tick that is part of the history.
@@ -272,6 +286,7 @@ impl HistoryWriter {
                 frames,
                 oldest: self.oldest(),
                 newest: self.tick,
+                gaps: self.gaps.clone(),
             },
             newest: Arc::clone(&self.newest),
             table: Arc::clone(&self.table),

@@ -35,10 +35,14 @@ mod platform {
         duration(clock_gettime(ClockId::Boottime))
     }
 
-    /// `CLOCK_MONOTONIC`, which is also the clock of `Instant`.
+    /// The reading of the monotonic clock at the start of the machine: room for the times of samples that
+    /// are restored from before that, up to a hundred days.
+    const MONO_AT_BOOT: u64 = 100 * 24 * 60 * 60 * 1_000_000_000;
+
+    /// `CLOCK_MONOTONIC`, which is also the clock of `Instant`, with another origin.
     pub(crate) fn mono() -> MonoNanos {
         let Timespec { tv_sec, tv_nsec } = clock_gettime(ClockId::Monotonic);
-        MonoNanos(tv_sec as u64 * 1_000_000_000 + tv_nsec as u64)
+        MonoNanos(MONO_AT_BOOT + tv_sec as u64 * 1_000_000_000 + tv_nsec as u64)
     }
 
     /// The CPU time of the calling thread: `CLOCK_THREAD_CPUTIME_ID`.

@@ -13,3 +13,16 @@ pub(crate) fn machine_memory() -> Option<u64> {
     system.refresh_memory();
     Some(system.total_memory()).filter(|&bytes| bytes > 0)
 }
+
+/// A number that changes with each start of the machine; `None` where there is none.
+#[cfg(all(target_os = "linux", feature = "store"))]
+pub(crate) fn boot_id() -> Option<String> {
+    let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+    Some(id.trim().to_owned()).filter(|id| !id.is_empty())
+}
+
+/// A number that changes with each start of the machine; `None` where there is none.
+#[cfg(all(not(target_os = "linux"), feature = "store"))]
+pub(crate) const fn boot_id() -> Option<String> {
+    None
+}

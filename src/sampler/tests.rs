@@ -36,7 +36,7 @@ impl Harness {
     fn new(interval: Duration, plugins: u32) -> Self {
         let config = Config::default().poll_interval(interval).history_duration(interval * 10_000);
         let (probe, processes, wake) = FakeProbe::new();
-        let running = StartSampler(config.validate().unwrap()).run(probe, wake).unwrap();
+        let running = StartSampler(config.validate().unwrap(), None).run(probe, wake).unwrap();
         let sender = Arc::clone(&running.sender);
         for pid in 1..=plugins {
             let process = FakeProcess {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::run::RunId;
 use super::system::{CollectorStatus, SamplerStats, SystemMetrics};
 use crate::history::frame::{NewestTick, TickTotals};
 use crate::history::plugin_record::{PluginRecord, PluginTable};
@@ -23,6 +24,20 @@ pub(crate) struct CollectorInfo {
     pub cpu_cores: usize,
     /// In bytes.
     pub machine_memory: Option<u64>,
+    /// `None` if the collector was started without saved values.
+    #[cfg_attr(not(feature = "store"), expect(dead_code, reason = "read by the recorder"))]
+    pub resumed: Option<Resumed>,
+}
+
+/// A collector that was resumed with values of an earlier one.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Resumed {
+    /// The number of ticks in the history that are from before: the first ones.
+    #[cfg_attr(not(feature = "store"), expect(dead_code, reason = "read by the recorder"))]
+    pub ticks: u64,
+    /// The first run id of this collector: lower ones are of runs from before.
+    #[cfg_attr(not(feature = "store"), expect(dead_code, reason = "read by the recorder"))]
+    pub first_run: RunId,
 }
 
 /// One publication. Nothing in it is atomic, locked or mutable: it is immutable by type.

@@ -30,7 +30,7 @@ pub struct Notification {
     pub revision: u64,
     /// When the engine processed the change.
     pub at: SystemTime,
-    /// The plugin; empty for [`NotificationKind::Lagged`].
+    /// The plugin; empty for [`NotificationKind::Lagged`] and [`NotificationKind::StoreReplaced`].
     pub plugin: Arc<str>,
     /// The change.
     pub kind: NotificationKind,
@@ -115,6 +115,13 @@ pub enum NotificationKind {
         /// Why it is no longer exceeded.
         reason: ClearReason,
     },
+    /// A store (feature `store`) could not use its file, has renamed it, and has begun a new one.
+    StoreReplaced {
+        /// The new name of the file.
+        moved_to: Arc<str>,
+        /// Why the file could not be used.
+        reason: Arc<str>,
+    },
     /// The subscriber was too slow: so many notifications before the next one are lost.
     Lagged {
         /// Their number.
@@ -136,6 +143,7 @@ impl NotificationKind {
             Self::ReadRecovered => "read_recovered",
             Self::LimitExceeded(_) => "limit_exceeded",
             Self::LimitCleared { .. } => "limit_cleared",
+            Self::StoreReplaced { .. } => "store_replaced",
             Self::Lagged { .. } => "lagged",
         }
     }

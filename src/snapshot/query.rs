@@ -129,7 +129,7 @@ impl<'a> PluginView<'a> {
             tree_memory: tree(Metric::Memory, memory),
             cpu_time,
             events,
-            events_per_second: per_second(events, time_span),
+            events_per_second: per_second(events, time_span - self.gap_time(from)),
             cpu_per_event: per_event(cpu_time, events),
             crashes: self.crashes_since(from),
         })
@@ -140,7 +140,7 @@ impl<'a> PluginView<'a> {
     #[must_use]
     pub fn event_rate(&self, window: impl Into<Window>) -> f64 {
         let from = self.first_tick(window.into());
-        let span = self.time_span(from);
+        let span = self.time_span(from).map(|span| span - self.gap_time(from));
         span.map_or(0.0, |span| per_second(self.rows.increments_after(from, Metric::Events), span))
     }
 
@@ -154,7 +154,7 @@ impl<'a> PluginView<'a> {
     pub fn crashes(&self, window: impl Into<Window>) -> u64 {
         let first = self.window_start(window.into());
         if first == 1 || first < self.rows.record.first_tick {
-            self.rows.record.crash_count
+            self.rows.record.crash_count - self.rows.record.crashes_before
         } else {
             self.crashes_since(first)
         }
@@ -186,6 +186,15 @@ impl<'a> PluginView<'a> {
         let tick = newest.checked_sub(u64::try_from(back).ok()?)?;
         let first = self.rows.inner.timeline.oldest.max(self.rows.record.first_tick);
         self.time_span(tick).filter(|_| tick >= first)
+    }
+
+    /// The time since tick `from` in which there was no collector.
+    fn gap_time(&self, from: u64) -> Duration {
+        let timeline = &self.rows.inner.timeline;
+        match (timeline.mono(from), timeline.mono(timeline.newest)) {
+            (Some(from), Some(newest)) => timeline.gap_time(from, newest),
+            _ => Duration::ZERO,
+        }
     }
 
     /// From the sample of tick `from` to the newest; `None` if there is none.

@@ -78,7 +78,8 @@ impl<'a> PluginRows<'a> {
     /// The packed sample of the newest tick; `None` before the plugin's first.
     pub(super) fn newest_packed(&self) -> Option<PackedSample> {
         let newest = self.inner.timeline.newest;
-        (self.record.first_tick <= newest).then(|| self.packed(newest))
+        // A restored sample is not one of this collector.
+        (self.record.registered_tick <= newest).then(|| self.packed(newest))
     }
 
     /// The increments of a tick, including those of the newest tick that did not fit into its sample.

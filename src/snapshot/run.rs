@@ -58,6 +58,9 @@ pub enum RunEnd {
     /// Unknown: the process was reaped elsewhere, and the kernel does not report its status any more.
     /// A status that is reported later replaces it.
     Unknown,
+    /// The host has ended during the run, and was started again with the values of a store (feature
+    /// `store`): how the run ended is not known, and it is no crash.
+    HostGone,
 }
 
 impl RunEnd {
@@ -70,6 +73,7 @@ impl RunEnd {
             Self::Stopped => "stopped",
             Self::Crashed => "crashed",
             Self::Unknown => "unknown",
+            Self::HostGone => "host_gone",
         }
     }
 
@@ -93,7 +97,7 @@ impl RunEnd {
             Self::Exited(code) => ProcessExit::Exited(code),
             Self::Signaled(signal) => ProcessExit::Signaled(signal),
             Self::Crashed => return true,
-            Self::Replaced | Self::Stopped | Self::Unknown => return false,
+            Self::Replaced | Self::Stopped | Self::Unknown | Self::HostGone => return false,
         };
         matches!(exit.class(&[]), ExitClass::Unclean)
     }
@@ -105,8 +109,8 @@ impl RunEnd {
             (Self::Exited(_) | Self::Signaled(_), _) => self,
             (_, Self::Exited(_) | Self::Signaled(_)) => next,
             (Self::Unknown, Self::Replaced | Self::Stopped | Self::Crashed) => next,
-            (Self::Unknown, Self::Unknown) => self,
-            (Self::Replaced | Self::Stopped | Self::Crashed, _) => self,
+            (Self::Unknown, Self::Unknown | Self::HostGone) => self,
+            (Self::Replaced | Self::Stopped | Self::Crashed | Self::HostGone, _) => self,
         }
     }
 }
@@ -117,6 +121,7 @@ impl fmt::Display for RunEnd {
             Self::Exited(code) => write!(f, "exit code {code}"),
             Self::Signaled(signal) => write!(f, "signal {signal}"),
             Self::Replaced | Self::Stopped | Self::Crashed | Self::Unknown => f.pad(self.as_str()),
+            Self::HostGone => f.pad("the host was gone"),
         }
     }
 }
@@ -285,7 +290,7 @@ mod tests {
             assert!(end.is_unclean(), "{end}");
         }
         let clean = [RunEnd::Exited(0), RunEnd::Signaled(15), RunEnd::Replaced, RunEnd::Stopped];
-        for end in clean.into_iter().chain([RunEnd::Unknown]) {
+        for end in clean.into_iter().chain([RunEnd::Unknown, RunEnd::HostGone]) {
             assert!(!end.is_unclean(), "{end}");
         }
     }
@@ -298,6 +303,7 @@ mod tests {
             (RunEnd::Signaled(11), "signal 11"),
             (RunEnd::Replaced, "replaced"),
             (RunEnd::Unknown, "unknown"),
+            (RunEnd::HostGone, "the host was gone"),
         ] {
             assert_eq!(end.to_string(), text);
         }

@@ -10,6 +10,7 @@ use super::query::Window;
 use crate::history::metric::Metric;
 use crate::history::packed::RUN_KEY_MASK;
 use crate::history::run_log::RunRecord;
+use crate::history::timeline::Timeline;
 
 /// What one version of a plugin has used over a window, and what that cost per event: to compare a
 /// version with the one before it.
@@ -119,14 +120,14 @@ impl<'a> Groups<'a> {
 }
 
 impl Group<'_> {
-    fn add(&mut self, part: &Part) {
+    fn add(&mut self, part: &Part, timeline: &Timeline) {
         self.cpu.add(part.cpu);
         self.events += part.events;
         if part.run == 0 {
             return;
         }
         self.samples += part.samples;
-        self.time += part.until.since(part.since);
+        self.time += part.until.since(part.since) - timeline.gap_time(part.since, part.until);
         match self.ticks.last_mut() {
             Some((first, len)) if *first + *len as u64 == part.tick => *len += part.samples,
             Some(_) | None => self.ticks.push((part.tick, part.samples)),
@@ -175,7 +176,7 @@ impl PluginView<'_> {
                 },
             };
             if let Some(run) = owner {
-                groups.of(run).add(&part);
+                groups.of(run).add(&part, timeline);
             }
         });
         let Groups(mut groups) = groups;

@@ -67,6 +67,21 @@ impl EventCounter {
         Self(Arc::new(CachePadded::new(Events::default())))
     }
 
+    /// A counter that continues from a number of events, of which a part have a kind.
+    #[cfg(feature = "store")]
+    pub(crate) fn restored(events: u64, kinds: &[(Arc<str>, u64)]) -> Self {
+        let counter = Self::new();
+        let mut rest = events;
+        for (kind, count) in kinds {
+            if let Ok(of_kind) = counter.of_kind(kind) {
+                of_kind.add((*count).min(rest));
+                rest = rest.saturating_sub(*count);
+            }
+        }
+        counter.add(rest);
+        counter
+    }
+
     /// The counter of one kind, which is created at the first call. Takes no lock.
     pub(crate) fn of_kind(&self, kind: &str) -> Result<Self, CounterError> {
         check_kind(kind)?;

@@ -143,6 +143,12 @@ impl Reader {
         self.0.subscribers.subscribe()
     }
 
+    /// Sends a notification that is not the engine's, with the next publication.
+    #[cfg(feature = "store")]
+    pub(crate) fn notify(&self, notification: crate::snapshot::notification::Notification) {
+        self.0.subscribers.notify(notification);
+    }
+
     /// Blocks until a snapshot with a newer revision than that of `than` is published, and returns
     /// it: immediately, if there is one already.
     ///

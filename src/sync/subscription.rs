@@ -117,10 +117,22 @@ fn lagged(next: &Notification, missed: u64) -> Notification {
     Notification { revision: next.revision, at: next.at, plugin: Arc::from(""), kind }
 }
 
+/// What the sampler receives from other threads for its subscribers.
+#[derive(Debug)]
+enum Incoming {
+    Subscriber(Subscriber),
+    /// Not from the engine. It is sent with those of the next publication, before them.
+    #[cfg_attr(
+        not(feature = "store"),
+        expect(dead_code, reason = "only a store sends notifications")
+    )]
+    Notification(Notification),
+}
+
 /// The sampler's end: all subscribers. Dropping it closes their queues.
 #[derive(Debug)]
 pub(crate) struct Notifier {
-    incoming: Receiver<Subscriber>,
+    incoming: Receiver<Incoming>,
     subscribers: Vec<Subscriber>,
     dropped: u64,
 }
@@ -136,7 +148,16 @@ impl Notifier {
     /// Sends notifications to all subscribers, and removes them from the list. Returns the number of
     /// those that were dropped so far, because a queue was full. Never waits for a subscriber.
     pub(crate) fn send(&mut self, notifications: &mut Vec<Notification>) -> u64 {
-        self.subscribers.extend(self.incoming.try_iter());
+        let mut others = 0;
+        for incoming in self.incoming.try_iter() {
+            match incoming {
+                Incoming::Subscriber(subscriber) => self.subscribers.push(subscriber),
+                Incoming::Notification(notification) => {
+                    notifications.insert(others, notification);
+                    others += 1;
+                }
+            }
+        }
         if self.subscribers.is_empty() {
             notifications.clear();
             return self.dropped;
@@ -160,7 +181,7 @@ impl Notifier {
 #[derive(Debug)]
 pub(crate) struct SubscriberSender {
     /// `None` without a sampler.
-    sender: Option<Sender<Subscriber>>,
+    sender: Option<Sender<Incoming>>,
     fork_guard: ForkGuard,
 }
 
@@ -178,10 +199,21 @@ impl SubscriberSender {
             let shared = Arc::new(Shared::default());
             let subscriber = Subscriber { queue, shared: Arc::clone(&shared), missed: 0 };
             // An error means that the sampler is gone: dropping the subscriber closes the queue.
-            let _: Result<(), _> = sender.send(subscriber);
+            let _: Result<(), _> = sender.send(Incoming::Subscriber(subscriber));
             Parts { receiver, shared }
         });
         Subscription { parts, listening: None, fork_guard }
+    }
+}
+
+#[cfg(feature = "store")]
+impl SubscriberSender {
+    /// Sends a notification to all subscribers, with the next publication.
+    pub(crate) fn notify(&self, notification: Notification) {
+        if let Some(sender) = self.sender.as_ref().filter(|_| self.fork_guard.in_owner_process()) {
+            // An error means that the sampler is gone, and with it all subscribers.
+            let _: Result<(), _> = sender.send(Incoming::Notification(notification));
+        }
     }
 }
 

@@ -41,7 +41,14 @@ fn is_crash_pending(record: &RunRecord, clean_exit_codes: &[i32]) -> bool {
     let exit = match record.run.end {
         Some(RunEnd::Exited(code)) => ProcessExit::Exited(code),
         Some(RunEnd::Signaled(signal)) => ProcessExit::Signaled(signal),
-        Some(RunEnd::Replaced | RunEnd::Stopped | RunEnd::Crashed | RunEnd::Unknown) | None => {
+        Some(
+            RunEnd::Replaced
+            | RunEnd::Stopped
+            | RunEnd::Crashed
+            | RunEnd::Unknown
+            | RunEnd::HostGone,
+        )
+        | None => {
             return false;
         }
     };

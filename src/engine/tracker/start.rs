@@ -86,7 +86,10 @@ impl<P> PluginTracker<P> {
             Some(Previous::OtherProcess) => false,
             None => survivor.is_some() && survivor == active.identity(context.probe),
         };
-        if self.run_number != 0 && !is_same_process {
+        // The first run after the host was gone may be of the process that it has left behind.
+        let newest = self.details.record.runs.last();
+        let was_host_gone = newest.is_some_and(|run| run.run.end == Some(RunEnd::HostGone));
+        if self.run_number != 0 && !is_same_process && !was_host_gone {
             self.change().restart_count += 1;
         }
         if !is_same_process && let Some(rare) = &mut self.details.rare {

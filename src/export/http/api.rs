@@ -192,8 +192,8 @@ impl Serialize for HistoryPoint {
     }
 }
 
-/// The document of one plugin, with its history in at most `points` points.
-pub(super) async fn plugin(view: PluginView<'_>, window: Window, points: usize) -> Bytes {
+/// The part of the document of one plugin that does not depend on the window.
+fn plugin_head(view: PluginView<'_>) -> Document {
     let snapshot = view.snapshot();
     let mut out = Document::new(4_096);
     out.field("schema", &SCHEMA);
@@ -207,6 +207,27 @@ pub(super) async fn plugin(view: PluginView<'_>, window: Window, points: usize) 
     let findings = view.findings();
     out.field("current", &PluginRow::new(view, &findings));
     out.field("findings", &findings);
+    out
+}
+
+/// The document of one plugin, with a window from a store.
+#[cfg(feature = "store")]
+pub(super) fn stored_plugin(view: PluginView<'_>, stored: &super::stored::StoredRange) -> Bytes {
+    let mut out = plugin_head(view);
+    out.field("aggregates", &stored.aggregates);
+    let resolution = stored.points.first().map(|point| point.resolution);
+    out.field("resolution", &resolution.unwrap_or(stored.aggregates.resolution));
+    out.field("versions", &view.versions(Window::All));
+    out.field("runs", &stored.runs);
+    out.field("history", &stored.points);
+    out.0.push(b'}');
+    out.0.into()
+}
+
+/// The document of one plugin, with its history in at most `points` points.
+pub(super) async fn plugin(view: PluginView<'_>, window: Window, points: usize) -> Bytes {
+    let snapshot = view.snapshot();
+    let mut out = plugin_head(view);
     out.field("aggregates", &view.aggregates(window));
     out.field("versions", &view.versions(window));
     out.key("runs");

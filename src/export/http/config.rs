@@ -35,6 +35,9 @@ pub struct HttpConfig {
     token: Option<String>,
     max_connections: usize,
     base_path: String,
+    #[cfg(feature = "store")]
+    #[serde(skip)]
+    store: Option<crate::StoreReader>,
 }
 
 impl Default for HttpConfig {
@@ -47,6 +50,8 @@ impl Default for HttpConfig {
             token: None,
             max_connections: 256,
             base_path: String::new(),
+            #[cfg(feature = "store")]
+            store: None,
         }
     }
 }
@@ -63,6 +68,28 @@ impl HttpConfig {
     /// set a [`token`](Self::token).
     pub fn host(mut self, host: IpAddr) -> Self {
         self.host = host;
+        self
+    }
+
+    /// Windows beyond the history in memory come from this store: of a day, a week and thirty days on the
+    /// page of a plugin, and of any length in `/api/plugin`. Not part of the JSON.
+    ///
+    /// ```
+    /// use plugmeter::http::HttpConfig;
+    /// use plugmeter::{Store, StoreConfig};
+    ///
+    /// # let folder = std::env::temp_dir().join(format!("plugmeter-config-{}", std::process::id()));
+    /// # std::fs::create_dir_all(&folder)?;
+    /// # let path = folder.join("plugmeter.db");
+    /// let store = Store::open(StoreConfig::new(&path))?;
+    /// let config = HttpConfig::default().store(store.reader());
+    /// # drop(store);
+    /// # std::fs::remove_dir_all(&folder)?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[cfg(feature = "store")]
+    pub fn store(mut self, store: crate::StoreReader) -> Self {
+        self.store = Some(store);
         self
     }
 
@@ -123,6 +150,10 @@ impl HttpConfig {
             max_connections: settings::max_connections(self.max_connections)?,
             base_path: settings::base_path(&self.base_path)?,
             token: settings::token(self.token.as_deref())?,
+            #[cfg(feature = "store")]
+            store: self.store.clone(),
+            #[cfg(not(feature = "store"))]
+            store: None,
         })
     }
 }

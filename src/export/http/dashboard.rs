@@ -18,6 +18,7 @@ mod overview;
 mod page_header;
 mod plugin_page;
 mod range_stats;
+mod range_values;
 mod row;
 mod run_band;
 mod script_text;
@@ -38,15 +39,24 @@ use axum::response::{IntoResponse as _, Response};
 use axum::{Router, routing};
 
 use self::banner::Banner;
+#[cfg(feature = "store")]
+pub(super) use self::chart::{Trace, unix_seconds};
 use self::display_time::{DisplayTime, unix_millis};
 use self::overview::{Messages, Overview, TOTALS};
 use self::page_header::PageHeader;
 use self::plugin_page::{KEY_FIGURES, PluginDetail};
+#[cfg(feature = "store")]
+pub(super) use self::range_stats::RangeStats;
+pub(super) use self::range_values::RangeValues;
+#[cfg(feature = "store")]
+pub(super) use self::range_values::{MAX_POINTS, MAX_ROWS};
 use self::row::Row;
 use self::run_band::BandRun;
 use self::script_text::without_comments;
 use self::sparklines::Sparklines;
 use self::time_range::WindowChoice;
+#[cfg(feature = "store")]
+pub(super) use self::time_range::in_range;
 use self::timeline::Timeline;
 use self::work_budget::WorkBudget;
 use super::accept_encoding::Encoding;
@@ -58,9 +68,10 @@ use super::plugin_findings::PluginFindings;
 use super::query::{Query, QueryError};
 use super::response::{JSON, document, error, response};
 use super::state::AppState;
+use super::stored;
 use super::to_json::to_json;
-use crate::Snapshot;
 use crate::findings::crash_window;
+use crate::{PluginView, Snapshot};
 
 const HTML: &str = "text/html; charset=utf-8";
 /// Rows of the page that include their sparklines: for thousands of plugins they would be megabytes.
@@ -289,6 +300,8 @@ struct PluginPage<'a> {
     range_query: String,
     is_zoomed: bool,
     axis_times: [DisplayTime; 3],
+    /// How finely values from a store are shown; empty for samples.
+    resolution: &'static str,
 }
 
 #[derive(Template)]
@@ -296,6 +309,12 @@ struct PluginPage<'a> {
 struct MissingPage<'a> {
     base: &'a str,
     name: &'a str,
+}
+
+/// The values of a range: from the history in memory, or beyond it from the store.
+async fn range_values(state: &AppState, view: PluginView<'_>, range: HistoryRange) -> RangeValues {
+    let stored = stored::range_values(state, view, range).await;
+    stored.unwrap_or_else(|| RangeValues::of_view(view, range))
 }
 
 async fn plugin_page(
@@ -314,9 +333,11 @@ async fn plugin_page(
         return Ok(response);
     };
     let recent = state.notifications.recent();
-    let detail = PluginDetail::new(view, range, &recent);
-    let choices = time_range::window_choices(&snapshot, range);
-    let window_query = time_range::window_query(&snapshot, range.window);
+    let values = range_values(&state, view, range).await;
+    let detail = PluginDetail::new(view, range, &values, &recent);
+    let has_store = state.store.is_some();
+    let choices = time_range::window_choices(&snapshot, range, has_store);
+    let window_query = time_range::window_query(&snapshot, range.window, has_store);
     let page = PluginPage {
         base: &state.link_base,
         header: PageHeader::new(&snapshot),
@@ -327,6 +348,7 @@ async fn plugin_page(
         window_query,
         is_zoomed: range.zoom.is_some(),
         choices,
+        resolution: values.resolution,
         axis_times: detail.times.map(|millis| DisplayTime::from_millis(millis, &snapshot)),
         detail,
     };
@@ -361,6 +383,7 @@ async fn plugin_data(
     if is_current(&query, &snapshot)? && has_log(&query, &recent)? {
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
+    let values = range_values(&state, view, range).await;
     let data = Document {
         age: snapshot.age().as_secs_f64(),
         started: unix_millis(snapshot.started_at()),
@@ -368,7 +391,7 @@ async fn plugin_data(
         tick: snapshot.tick(),
         now: unix_millis(snapshot.sampled_at()),
         stopped: snapshot.is_stopped(),
-        detail: PluginDetail::new(view, range, &recent),
+        detail: PluginDetail::new(view, range, &values, &recent),
     };
     Ok(document(JSON, "", Content::new(to_json(&data)), encoding).await)
 }

@@ -11,6 +11,8 @@ use tokio::task::yield_now;
 
 use super::history_range::HistoryRange;
 use super::to_json::append_json;
+#[cfg(feature = "store")]
+use crate::StoredPoint;
 use crate::format::number::{megabytes, round2, timestamp};
 use crate::{Downsampler, PluginState, PluginView, Point, RunId, ValueRange};
 
@@ -152,6 +154,64 @@ pub(super) async fn json(view: PluginView<'_>, range: HistoryRange, max: usize) 
         append_json(&mut out, &row);
     })
     .await;
+    out.extend_from_slice(b"\n]\n");
+    out.into()
+}
+
+/// The columns of the CSV with values of a store. A point of it is a sample, or the largest values and the
+/// averages of a minute, an hour or more of them.
+#[cfg(feature = "store")]
+const STORED_COLUMNS: [&str; 12] = [
+    "timestamp",
+    "plugin",
+    "sample_count",
+    "state",
+    "cpu_percent",
+    "cpu_average",
+    "memory_mb",
+    "tree_cpu_percent",
+    "tree_cpu_average",
+    "tree_memory_mb",
+    "events",
+    "crashes",
+];
+
+/// Points of a store as CSV, under a line with the columns' names. Unknown values are empty.
+#[cfg(feature = "store")]
+pub(super) fn stored_csv(name: &str, points: &[StoredPoint]) -> Bytes {
+    let text = |value: Option<f64>| value.map_or_else(String::new, |value| value.to_string());
+    let max = |range: Option<ValueRange>| text(range.map(|range| round2(range.max)));
+    let avg = |range: Option<ValueRange>| text(range.map(|range| round2(range.avg)));
+    let mb = |range: Option<ValueRange>| text(range.map(|range| megabytes(range.max as u64)));
+    let mut out = STORED_COLUMNS.join(",") + "\r\n";
+    for point in points {
+        let cells = [
+            timestamp(point.timestamp),
+            text_cell(name),
+            point.sample_count.to_string(),
+            point.state.map_or_else(String::new, |state| state.to_string()),
+            max(point.cpu_percent),
+            avg(point.cpu_percent),
+            mb(point.memory),
+            max(point.tree_cpu_percent),
+            avg(point.tree_cpu_percent),
+            mb(point.tree_memory),
+            point.events.to_string(),
+            point.crashes.to_string(),
+        ];
+        let _ = write!(out, "{}\r\n", cells.join(","));
+    }
+    out.into()
+}
+
+/// Points of a store as JSON: an array of objects.
+#[cfg(feature = "store")]
+pub(super) fn stored_json(points: &[StoredPoint]) -> Bytes {
+    let mut out = vec![b'['];
+    for (index, point) in points.iter().enumerate() {
+        out.extend_from_slice(if index > 0 { b",\n" } else { b"\n" });
+        append_json(&mut out, point);
+    }
     out.extend_from_slice(b"\n]\n");
     out.into()
 }

@@ -21,7 +21,7 @@ use super::query::Query;
 use super::response::{JSON, document, error, json, response};
 use super::settings::HttpSettings;
 use super::state::AppState;
-use super::{api, dashboard, download, middleware};
+use super::{api, dashboard, download, middleware, stored};
 use crate::prometheus::{Format, render_in_steps};
 use crate::{Reader, Snapshot};
 
@@ -116,7 +116,12 @@ async fn api_plugin(
     let (window, points) = (query.window()?, query.points()?);
     let snapshot = state.reader.snapshot();
     let view = snapshot.plugin(name).ok_or_else(|| no_such_plugin(name))?;
-    let content = Content::new(api::plugin(view, window, points).await);
+    let stored = stored::plugin_document(state, view, window, points).await;
+    let content = match stored {
+        Some(document) => document,
+        None => api::plugin(view, window, points).await,
+    };
+    let content = Content::new(content);
     Ok(document(JSON, "", content, encoding).await)
 }
 
@@ -147,10 +152,13 @@ async fn download_history(
     let (range, points) = (HistoryRange::from_query(query)?, query.downloaded_points()?);
     let snapshot = state.reader.snapshot();
     let view = snapshot.plugin(name).ok_or_else(|| no_such_plugin(name))?;
-    let (content_type, file) = match extension {
-        "csv" => (download::CSV, download::csv(view, range, points).await),
-        _ => (JSON, download::json(view, range, points).await),
+    let is_csv = extension == "csv";
+    let file = match stored::downloaded(state, view, range, points, is_csv).await {
+        Some(file) => file,
+        None if is_csv => download::csv(view, range, points).await,
+        None => download::json(view, range, points).await,
     };
+    let content_type = if is_csv { download::CSV } else { JSON };
     let response = document(content_type, "", Content::new(file), encoding).await;
     Ok(download::as_file(response, name, extension))
 }

@@ -6,6 +6,7 @@ use std::num::NonZeroUsize;
 use super::access::{Secret, comparable_host};
 use super::base_path::BasePath;
 use super::error::HttpError;
+use super::stored::WindowStore;
 
 /// A config whose values are all valid.
 #[derive(Debug)]
@@ -17,6 +18,8 @@ pub(super) struct HttpSettings {
     pub token: Option<Secret>,
     pub max_connections: NonZeroUsize,
     pub base_path: BasePath,
+    /// For windows beyond the history in memory.
+    pub store: Option<WindowStore>,
 }
 
 fn invalid<T>(setting: &'static str, reason: impl Into<String>) -> Result<T, HttpError> {

@@ -7,6 +7,7 @@ use super::base_path::BasePath;
 use super::cache::Cache;
 use super::notifications::{NotificationLog, Recorder};
 use super::settings::HttpSettings;
+use super::stored::WindowStore;
 use crate::Reader;
 
 #[derive(Debug)]
@@ -22,6 +23,8 @@ pub(super) struct AppState {
     /// Of documents that have notifications too.
     pub index_cache: Cache,
     pub notifications: Arc<NotificationLog>,
+    /// For windows beyond the history in memory.
+    pub store: Option<WindowStore>,
     /// Records the notifications, unless the server's own thread does. Stopped with the router.
     _recorder: Option<Recorder>,
 }
@@ -33,7 +36,7 @@ impl AppState {
         notifications: Arc<NotificationLog>,
         recorder: Option<Recorder>,
     ) -> Self {
-        let HttpSettings { allowed_hosts, token, base_path, .. } = settings;
+        let HttpSettings { allowed_hosts, token, base_path, store, .. } = settings;
         // Relative links work under any path that a proxy or a host's router removes.
         let link_base =
             if base_path.is_empty() { "./".to_owned() } else { format!("{base_path}/") };
@@ -47,6 +50,7 @@ impl AppState {
             cache,
             index_cache: Cache::default(),
             notifications,
+            store,
             _recorder: recorder,
         }
     }

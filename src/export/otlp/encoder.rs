@@ -21,7 +21,7 @@ const MAX_DEPARTED: usize = 64;
 /// The resolution of most receivers.
 const MILLISECOND: Duration = Duration::from_millis(1);
 
-/// Turns snapshots into requests of OTLP: see the [module](self).
+/// Turns snapshots into requests of OTLP: see the [module](crate::otlp).
 ///
 /// ```
 /// use plugmeter::otlp::Encoder;

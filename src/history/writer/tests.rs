@@ -35,6 +35,7 @@ impl Harness {
             process_trees: true,
             cpu_cores: 1,
             machine_memory: None,
+            resumed: None,
         };
         let first = SnapshotInner::before_first_tick(info, CollectorStatus::Running);
         Self {

@@ -38,6 +38,7 @@ mod threads {
             process_trees: false,
             cpu_cores: 1,
             machine_memory: None,
+            resumed: None,
         };
         let first = SnapshotInner::before_first_tick(info, CollectorStatus::Running);
         SnapshotInner { revision, ..first }

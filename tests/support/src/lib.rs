@@ -14,6 +14,8 @@ pub mod prometheus_server;
 pub mod reaped;
 #[cfg(target_os = "linux")]
 pub mod signals;
+#[cfg(unix)]
+pub mod wall_clock;
 
 use std::io::{Write as _, stderr};
 use std::process::{Child, Command, ExitStatus, Stdio};

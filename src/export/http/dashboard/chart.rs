@@ -8,11 +8,11 @@ use crate::format::shown::Shown;
 use crate::{Downsampler, PluginView, Point, RunId, Sample};
 
 /// A time in seconds since 1970, and a value. `None` breaks the line.
-pub(super) type Dot = (f64, Option<f64>);
+pub(in crate::export::http) type Dot = (f64, Option<f64>);
 
 /// The values and events of one plugin that a chart shows.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct Trace {
+pub(in crate::export::http) struct Trace {
     /// Percent of one core.
     pub cpu: Vec<Dot>,
     /// Bytes.
@@ -42,7 +42,7 @@ pub(super) struct TracePoint {
 }
 
 /// Seconds since 1970; 0 before that.
-pub(super) fn unix_seconds(at: SystemTime) -> f64 {
+pub(in crate::export::http) fn unix_seconds(at: SystemTime) -> f64 {
     at.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64()
 }
 
@@ -144,6 +144,14 @@ impl Trace {
         }
     }
 
+    /// Adds a dot without values, which only breaks the lines.
+    pub(in crate::export::http) fn break_line(&mut self, at: f64) {
+        self.breaks.push(self.cpu.len());
+        for dots in [&mut self.cpu, &mut self.memory, &mut self.rate] {
+            dots.push((at, None));
+        }
+    }
+
     fn push(
         &mut self,
         point: &Point,
@@ -152,10 +160,7 @@ impl Trace {
         shown: Shown,
     ) {
         if let Some(at) = gap {
-            self.breaks.push(self.cpu.len());
-            for dots in [&mut self.cpu, &mut self.memory, &mut self.rate] {
-                dots.push((at, None));
-            }
+            self.break_line(at);
             *events = None;
         }
         self.last_run = point.run;

@@ -4,19 +4,15 @@ use std::time::SystemTime;
 
 use serde::Serialize;
 
-use super::super::history_range::HistoryRange;
-use super::chart::{Dot, Scale, Trace, largest, round_up, smallest};
+use super::chart::{Dot, Scale, largest, round_up, smallest};
 use super::finding_marks::{ChartKind, FindingMarks};
 use super::format::{self, NONE};
-use super::range_stats::RangeStats;
+use super::range_values::RangeValues;
 use super::row::Row;
 use super::threshold::{BYTES_PER_MB, thresholds};
-use super::time_range::{in_range, time_range};
 use crate::findings::Finding;
-use crate::{LimitMetric, PluginView, Summary};
+use crate::{LimitMetric, PluginView};
 
-/// Points in a chart.
-pub(super) const MAX_POINTS: usize = 400;
 /// The size in units of the SVG; the style sheet stretches it.
 const WIDTH: f64 = 960.0;
 const HEIGHT: f64 = 160.0;
@@ -52,15 +48,13 @@ pub(super) struct ChartPanel {
 /// The charts of CPU, memory and events.
 pub(super) fn chart_panels(
     view: PluginView<'_>,
-    range: HistoryRange,
-    trace: &Trace,
     row: &Row<'_>,
-    stats: &RangeStats,
+    values: &RangeValues,
 ) -> [ChartPanel; 3] {
     let snapshot = view.snapshot();
-    let (from, to) = time_range(snapshot, range);
+    let RangeValues { trace, time_range: (from, to), in_range, stats, .. } = values;
+    let (from, to) = (*from, *to);
     let scale = |low, high| Scale { from, to, low, high, width: WIDTH, height: HEIGHT };
-    let in_range = in_range(snapshot, range);
     let marks = Marks {
         restarts: &trace.restarts,
         crashes: &trace.crashes,
@@ -82,7 +76,7 @@ pub(super) fn chart_panels(
         format: &|value| format::percent(value),
         label: &|value| axis_label(value, top),
     };
-    let cpu = cpu.panel(stats.cpu, &in_range, marks);
+    let cpu = cpu.panel(stats.cpu, in_range, marks);
 
     let limits = thresholds(view, LimitMetric::MemoryMb, BYTES_PER_MB);
     let (min, max) = (smallest(&trace.memory), largest(&trace.memory));
@@ -105,7 +99,7 @@ pub(super) fn chart_panels(
         format: &|value| format::megabytes(value / BYTES_PER_MB),
         label: &|value| axis_label(value / BYTES_PER_MB, high - low),
     };
-    let memory = memory.panel(stats.memory, &in_range, marks);
+    let memory = memory.panel(stats.memory, in_range, marks);
 
     let limits = thresholds(view, LimitMetric::EventsPerSecond, 1.0);
     let top = round_up(with_limits(largest(&trace.rate).unwrap_or(0.0), &limits).max(1.0));
@@ -121,7 +115,7 @@ pub(super) fn chart_panels(
         format: &|value| format::rate(value),
         label: &|value| axis_label(value, top),
     };
-    let mut rate = rate.panel(None, &in_range, marks);
+    let mut rate = rate.panel(None, in_range, marks);
     if !rate.is_empty {
         let (min, max) = (smallest(&trace.rate), largest(&trace.rate));
         let [min, max] = [min, max].map(|rate| format::rate(rate.unwrap_or(0.0)));
@@ -165,9 +159,8 @@ struct ChartSource<'a> {
 }
 
 impl ChartSource<'_> {
-    fn panel(self, summary: Option<Summary>, in_range: &str, marks: Marks<'_>) -> ChartPanel {
+    fn panel(self, stats: Option<[f64; 4]>, in_range: &str, marks: Marks<'_>) -> ChartPanel {
         let Self { key, kind, title, now, dots, scale, unit, limits, format, label } = self;
-        let stats = summary.map(|summary| [summary.avg, summary.min, summary.p95, summary.max]);
         let stats = stats.map(|stats| stats.map(format));
         let limit_texts: Vec<_> = limits.iter().map(|&limit| format(limit)).collect();
         let limit_text = limit_texts.join(", ");

@@ -2,16 +2,12 @@
 
 use serde::Serialize;
 
-use super::super::history_range::HistoryRange;
 use super::chart::{Trace, TracePoint};
 use super::display_time::DisplayTime;
 use super::format::{self, NONE};
 use super::threshold::BYTES_PER_MB;
-use crate::PluginView;
+use crate::Snapshot;
 use crate::format::number::round2;
-
-/// Rows of the table. All samples are in the downloads.
-const MAX_ROWS: usize = 60;
 
 /// Milliseconds since 1970, CPU in percent, memory in MB, events per second, and what happened since
 /// the point before.
@@ -50,13 +46,12 @@ pub(super) struct DataRow {
     pub cells: [String; 4],
 }
 
-/// The shown range in at most [`MAX_ROWS`] rows, oldest first.
-pub(super) fn data_rows(view: PluginView<'_>, range: HistoryRange) -> Vec<DataRow> {
-    let trace = Trace::of_view(view, range, MAX_ROWS);
+/// The points as rows, oldest first.
+pub(super) fn data_rows(trace: &Trace, snapshot: &Snapshot) -> Vec<DataRow> {
     let or_none = |text: Option<String>| text.unwrap_or_else(|| NONE.to_owned());
     let row = |point: TracePoint| DataRow {
         at: millis(point.at),
-        time: DisplayTime::from_millis(millis(point.at), view.snapshot()),
+        time: DisplayTime::from_millis(millis(point.at), snapshot),
         cells: [
             or_none(point.cpu.map(format::percent)),
             or_none(point.memory.map(|bytes| format::megabytes(bytes / BYTES_PER_MB))),

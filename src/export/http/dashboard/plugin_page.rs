@@ -6,16 +6,14 @@ use serde::Serialize;
 
 use super::super::history_range::HistoryRange;
 use super::super::notifications::RecentNotifications;
-use super::chart::Trace;
-use super::chart_panel::{ChartPanel, MAX_POINTS, chart_panels};
+use super::chart_panel::{ChartPanel, chart_panels};
 use super::data_table::{ChartPoint, DataRow, chart_points, data_rows};
 use super::display_time::{DisplayTime, unix_millis};
 use super::finding_message::{Segment, segments};
 use super::format::{self, NONE, UNKNOWN};
-use super::range_stats::RangeStats;
+use super::range_values::RangeValues;
 use super::row::{Row, main_process};
 use super::run_band::RunBand;
-use super::time_range::time_range;
 use super::timeline::Timeline;
 use crate::format::number::{human_duration, precise_duration};
 use crate::format::report::Cost;
@@ -89,22 +87,21 @@ impl<'a> PluginDetail<'a> {
     pub(super) fn new(
         view: PluginView<'a>,
         range: HistoryRange,
+        values: &RangeValues,
         recent: &'a RecentNotifications,
     ) -> Self {
         let snapshot = view.snapshot();
         let row = Row::new(view, view.findings());
-        let stats = RangeStats::of(view, range);
-        let (from, to) = time_range(snapshot, range);
-        let trace = Trace::of_view(view, range, MAX_POINTS);
+        let (from, to) = values.time_range;
         Self {
             level: row.status.as_str(),
             segments: state_and_findings(view.state(), &row),
-            key_figures: key_figures(view, &row, stats.sample_count),
-            charts: chart_panels(view, range, &trace, &row, &stats),
-            band: RunBand::new(view, range, &row.findings),
+            key_figures: key_figures(view, &row, values.stats.sample_count),
+            charts: chart_panels(view, &row, values),
+            band: RunBand::new(view, values, &row.findings),
             times: [from, f64::midpoint(from, to), to].map(|at| (at * 1_000.0).round() as u64),
-            points: chart_points(&trace),
-            data: data_rows(view, range),
+            points: chart_points(&values.trace),
+            data: data_rows(&values.table, snapshot),
             processes: view.processes().map(process_row).collect(),
             limits: view.limits().map(|status| [status.to_string()]).collect(),
             kinds: view
@@ -194,7 +191,7 @@ fn state_and_findings(state: PluginState, row: &Row<'_>) -> Vec<Segment> {
     out
 }
 
-fn key_figures(view: PluginView<'_>, row: &Row<'_>, sample_count: usize) -> Vec<String> {
+fn key_figures(view: PluginView<'_>, row: &Row<'_>, sample_count: u64) -> Vec<String> {
     let or_none = |text: &str| if text.is_empty() { NONE.to_owned() } else { text.to_owned() };
     let (usage, has_trees) = (view.usage(), view.snapshot().has_process_trees());
     let cpu_time = if has_trees { view.tree_cpu_time() } else { view.cpu_time() };

@@ -6,11 +6,12 @@ use crate::{PluginView, Summary};
 
 /// Aggregates of the shown range.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct RangeStats {
-    pub sample_count: usize,
-    pub cpu: Option<Summary>,
-    /// In bytes.
-    pub memory: Option<Summary>,
+pub(in crate::export::http) struct RangeStats {
+    pub sample_count: u64,
+    /// Average, minimum, p95 and maximum, in percent of one core.
+    pub cpu: Option<[f64; 4]>,
+    /// The same, in bytes.
+    pub memory: Option<[f64; 4]>,
     pub events: u64,
     pub events_per_second: f64,
 }
@@ -26,9 +27,9 @@ impl RangeStats {
         };
         let shown = Shown::of(view.snapshot());
         Self {
-            sample_count: all.sample_count,
-            cpu: shown.value(all.cpu, all.tree_cpu),
-            memory: shown.value(all.memory, all.tree_memory),
+            sample_count: all.sample_count as u64,
+            cpu: shown.value(all.cpu, all.tree_cpu).map(numbers),
+            memory: shown.value(all.memory, all.tree_memory).map(numbers),
             events: all.events,
             events_per_second: all.events_per_second,
         }
@@ -41,7 +42,7 @@ impl RangeStats {
         let (_, samples) = range.samples(view);
         let (mut cpu, mut memory) = (Vec::new(), Vec::new());
         let mut ends = None;
-        let sample_count = samples.len();
+        let sample_count = samples.len() as u64;
         for sample in samples {
             cpu.extend(shown.value(sample.cpu_percent, sample.tree_cpu_percent));
             memory.extend(shown.sample_memory(&sample).map(|bytes| bytes as f64));
@@ -62,11 +63,15 @@ impl RangeStats {
     }
 }
 
-fn summary(mut values: Vec<f64>) -> Option<Summary> {
+const fn numbers(all: Summary) -> [f64; 4] {
+    [all.avg, all.min, all.p95, all.max]
+}
+
+fn summary(mut values: Vec<f64>) -> Option<[f64; 4]> {
     values.sort_unstable_by(f64::total_cmp);
     let (count, (&min, &max)) = (values.len(), values.first().zip(values.last())?);
     let avg = values.iter().sum::<f64>() / count as f64;
-    Some(Summary { count, avg, min, max, p95: values[(count * 95 / 100).min(count - 1)] })
+    Some([avg, min, values[(count * 95 / 100).min(count - 1)], max])
 }
 
 #[cfg(all(test, feature = "testing"))]
@@ -99,8 +104,7 @@ mod tests {
         assert_eq!((one.sample_count, one.events), (other.sample_count, other.events));
         assert_eq!(one.memory, other.memory);
         let (one_cpu, other_cpu) = (one.cpu.unwrap(), other.cpu.unwrap());
-        let percentages =
-            |all: Summary| [all.avg, all.min, all.p95, all.max].map(|cpu| (cpu * 10.0).round());
+        let percentages = |all: [f64; 4]| all.map(|cpu| (cpu * 10.0).round());
         assert_eq!(percentages(one_cpu), percentages(other_cpu));
         assert!((one.events_per_second - other.events_per_second).abs() < 0.01);
 

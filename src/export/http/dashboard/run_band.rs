@@ -2,10 +2,9 @@
 
 use serde::{Serialize, Serializer};
 
-use super::super::history_range::HistoryRange;
 use super::chart::{Scale, unix_seconds};
 use super::finding_marks::{ChartKind, FindingMarks};
-use super::time_range::time_range;
+use super::range_values::RangeValues;
 use crate::findings::Finding;
 use crate::format::number::precise_duration;
 use crate::{PluginView, Run, RunEnd};
@@ -39,12 +38,15 @@ const MIN_WIDTH: f64 = 0.3;
 const MIN_LABEL_WIDTH: f64 = 5.0;
 
 impl RunBand {
-    pub(super) fn new(view: PluginView<'_>, range: HistoryRange, findings: &[Finding]) -> Self {
-        let snapshot = view.snapshot();
-        let (from, to) = time_range(snapshot, range);
-        let now = snapshot.sampled_at();
-        let runs: Vec<_> = view
-            .runs()
+    pub(super) fn new(view: PluginView<'_>, values: &RangeValues, findings: &[Finding]) -> Self {
+        let (from, to) = values.time_range;
+        let now = view.snapshot().sampled_at();
+        let in_memory = view.runs().take(if values.runs.is_some() { 0 } else { usize::MAX });
+        let runs: Vec<_> = values
+            .runs
+            .iter()
+            .flatten()
+            .chain(in_memory)
             .filter_map(|run| {
                 let start = unix_seconds(run.started_at.unwrap_or(run.reported_at));
                 let end = unix_seconds(run.ended_at.unwrap_or(now)).max(start);

@@ -102,6 +102,7 @@ fn status(kind: &NotificationKind) -> &'static str {
         },
         NotificationKind::RunEnded { crash: true, .. }
         | NotificationKind::ReadFailed(_)
+        | NotificationKind::StoreReplaced { .. }
         | NotificationKind::StateChanged { to: PluginState::Unhealthy, .. }
         | NotificationKind::Lagged { .. } => "warning",
         NotificationKind::Registered

@@ -19,6 +19,7 @@ mod routes;
 #[cfg(target_os = "linux")]
 mod signals;
 mod startup;
+mod stored;
 
 use std::time::Duration;
 

@@ -1,0 +1,146 @@
+//! The cost of a store, beside bare inserts of as many bytes into SQLite: a write of ten and of a thousand
+//! plugins with twelve ticks each, a day read back, and the bytes on disk of a sample.
+//!
+//! Prints a table. The CPU time is that of the recorder's thread, from `/proc/self/task/TID/schedstat`: the
+//! looks at twelve ticks, the write, and a tenth of a seal. Linux only.
+
+mod peers;
+mod support;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use plugmeter::{Resolution, Store, StoreConfig};
+use rusqlite::Connection;
+use support::Full;
+
+/// The shortest that a store accepts.
+const WRITE_INTERVAL: Duration = Duration::from_millis(100);
+/// Ticks of a minute.
+const TICKS: usize = 12;
+const WRITES: u32 = 100;
+
+/// A folder that is removed at the end.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new() -> Self {
+        let name = format!("plugmeter-bench-{}", std::process::id());
+        let folder = std::env::temp_dir().join(name);
+        let _ = fs::remove_dir_all(&folder);
+        fs::create_dir_all(&folder).expect("the folder is new");
+        Self(folder)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// CPU time of the recorder's thread so far.
+fn recorder_cpu() -> Duration {
+    let tasks = fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
+    let nanos = tasks.filter_map(|task| {
+        let name = fs::read_to_string(task.path().join("comm")).ok()?;
+        let stat = fs::read_to_string(task.path().join("schedstat")).ok()?;
+        let is_recorder = name.trim() == "plugmeter-store";
+        stat.split(' ').next()?.parse::<u64>().ok().filter(|_| is_recorder)
+    });
+    Duration::from_nanos(nanos.sum())
+}
+
+/// Bytes that this process has caused to be written.
+fn written_bytes() -> u64 {
+    let io = fs::read_to_string("/proc/self/io").unwrap_or_default();
+    let line = io.lines().find_map(|line| line.strip_prefix("wchar: "));
+    line.and_then(|bytes| bytes.parse().ok()).unwrap_or(0)
+}
+
+/// Bare inserts of blobs of this size, each in a transaction that is synced. Returns the time of each.
+fn floor(path: &Path, bytes: usize) -> Duration {
+    let connection = Connection::open(path).expect("the path is writable");
+    let setup =
+        "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; CREATE TABLE blob (data BLOB)";
+    connection.execute_batch(setup).expect("the file is new");
+    let blob = vec![0x5a_u8; bytes];
+    let start = Instant::now();
+    for _ in 0..WRITES {
+        connection.execute("INSERT INTO blob VALUES (?1)", [&blob]).expect("there is room");
+    }
+    start.elapsed() / WRITES
+}
+
+fn writes(plugins: usize) {
+    let folder = Folder::new();
+    let path = folder.0.join("plugmeter.db");
+    let config = StoreConfig::new(&path).write_interval(WRITE_INTERVAL);
+    let store = Store::open(config).expect("the file is new");
+    let mut full = Full::new(plugins, TICKS);
+    let recorder = store.record(full.sim.reader()).expect("a thread starts");
+    let (cpu, written) = (recorder_cpu(), written_bytes());
+    for _ in 0..WRITES {
+        let start = Instant::now();
+        (0..TICKS).for_each(|_| full.tick());
+        std::thread::sleep(WRITE_INTERVAL.saturating_sub(start.elapsed()));
+    }
+    let (cpu, written) = (recorder_cpu() - cpu, written_bytes() - written);
+    recorder.stop();
+    let recorded: i64 = Connection::open(&path)
+        .and_then(|file| file.query_row("SELECT sum(samples) FROM sample", [], |row| row.get(0)))
+        .expect("samples are sealed");
+    let per_write = written / u64::from(WRITES);
+    println!("{plugins} plugins, {TICKS} ticks a write, {recorded} samples:");
+    println!("  recorder, CPU time a write   {:>10.3?}", cpu / WRITES);
+    println!("  bytes written a write        {per_write:>10}");
+    println!("  bytes written a day          {:>10}", per_write * 1_440);
+    let bare = floor(&folder.0.join("bare.db"), per_write as usize / 2);
+    println!(
+        "  bare insert of half of that  {bare:>10.3?} (wall; the log and the file are written)"
+    );
+}
+
+fn day() {
+    let folder = Folder::new();
+    let path = folder.0.join("plugmeter.db");
+    let config = StoreConfig::new(&path).write_interval(WRITE_INTERVAL);
+    let store = Store::open(config).expect("the file is new");
+    // The history holds the day, and the recorder takes it from there.
+    let full = Full::new(10, support::DAY);
+    let recorder = store.record(full.sim.reader()).expect("a thread starts");
+    recorder.stop();
+    let size = fs::metadata(&path).expect("it exists").len();
+    let samples: u64 = {
+        let always = UNIX_EPOCH..SystemTime::now() + Duration::from_secs(1_000_000);
+        let reader = store.reader();
+        let plugins = reader.plugins();
+        plugins.iter().map(|p| reader.aggregates(&p.name, always.clone()).sample_count).sum()
+    };
+    println!(
+        "a day of 10 plugins, {samples} samples, {size} bytes: {:.2} a sample",
+        size as f64 / samples as f64
+    );
+    let reader = store.reader();
+    let (name, to) = (peers::name(3), full.sim.snapshot().sampled_at());
+    let range = to - Duration::from_secs(80_000)..to;
+    for resolution in [Resolution::Raw, Resolution::Minute, Resolution::Hour] {
+        let (start, mut points) = (Instant::now(), 0);
+        for _ in 0..20 {
+            points = reader.points(&name, range.clone(), resolution).len();
+        }
+        println!("  points, {resolution:?}: {:.3?} for {points}", start.elapsed() / 20);
+    }
+    let start = Instant::now();
+    for _ in 0..20 {
+        std::hint::black_box(reader.aggregates(&name, range.clone()));
+    }
+    println!("  exact aggregates: {:.3?}", start.elapsed() / 20);
+}
+
+fn main() {
+    writes(10);
+    writes(1_000);
+    day();
+}

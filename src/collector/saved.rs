@@ -1,0 +1,96 @@
+//! Starts a collector that continues the values of an earlier one.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+
+use super::Collector;
+use super::registry::RestoredNames;
+use crate::config::Config;
+pub(crate) use crate::engine::restore::{
+    Restored, RestoredPlugin, SavedCounters, SavedPlugin, SavedRun, SavedSample, SavedSession,
+    SavedState, SavedTick,
+};
+use crate::error::StartError;
+use crate::sync::command::PluginId;
+use crate::sync::counter::{EventCounter, next_run_id};
+
+/// The counters and runs of all plugins as of the newest write of a store, and the last hour of samples:
+/// see [`Collector::resume`].
+#[derive(Clone, Default)]
+pub struct Saved(pub(crate) SavedState);
+
+impl fmt::Debug for Saved {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Saved")
+            .field("plugins", &self.0.plugins.len())
+            .field("ticks", &self.0.ticks.len())
+            .finish()
+    }
+}
+
+impl Saved {
+    /// Creates the counters: those for handles, and those for the engine, which are the same.
+    pub(crate) fn prepare(self) -> (RestoredNames, Restored) {
+        let SavedState { sessions, ticks, plugins } = self.0;
+        let (mut names, mut restored) = (HashMap::default(), Vec::new());
+        for (id, saved) in (1..).map(PluginId).zip(plugins) {
+            let events = EventCounter::restored(saved.counters.events, &saved.kinds);
+            names.insert(Arc::clone(&saved.name), (id, events.clone()));
+            restored.push(RestoredPlugin { id, events, saved });
+        }
+        // Runs of earlier collectors have ids too, lower than those of this one.
+        for run in restored.iter_mut().flat_map(|plugin| &mut plugin.saved.runs) {
+            run.run.id = next_run_id();
+        }
+        let first_run = next_run_id();
+        (names, Restored { plugins: restored, sessions, ticks, first_run })
+    }
+}
+
+impl Collector {
+    /// Starts a collector that continues the values of a store:
+    /// [`Store::saved`](crate::Store::saved).
+    ///
+    /// - A plugin that is registered again goes on from its counters: events, by kind too, crashes,
+    ///   restarts, CPU time. What came after the newest write is lost. A plugin that is not registered
+    ///   again is not shown; one that was [removed](crate::Plugin::remove) begins at 0.
+    /// - A run that was active ends as [`HostGone`](crate::RunEnd::HostGone), at the newest tick that
+    ///   was written. That is no crash, and the next run is no restart.
+    /// - The last hour of samples is in the history before the first tick, as far as the history reaches
+    ///   and the poll interval is the same. Between them and the first tick is a gap, which no rate spans.
+    ///   In ticks from then on until it is registered, a plugin has no process and no values.
+    /// - In the same boot of the machine, the length of the gap is that on the boot clock, otherwise that
+    ///   on the wall clock.
+    ///
+    /// ```
+    /// use plugmeter::{Collector, Config, Store, StoreConfig};
+    ///
+    /// # let folder = std::env::temp_dir().join(format!("plugmeter-resume-{}", std::process::id()));
+    /// # std::fs::create_dir_all(&folder)?;
+    /// # let path = folder.join("plugmeter.db");
+    /// for _ in 0..2 {
+    ///     let store = Store::open(StoreConfig::new(&path))?;
+    ///     let collector = Collector::resume(Config::default(), store.saved())?;
+    ///     let recorder = store.record(collector.reader())?;
+    ///     let dice = collector.register("dice")?;
+    ///     dice.events().increment();
+    ///     println!("{} events so far", dice.events().get()); // 1, then 2
+    ///     collector.sample_now()?;
+    ///     recorder.stop();
+    /// }
+    /// # let store = Store::open(StoreConfig::new(&path))?;
+    /// # assert_eq!(store.reader().plugins()[0].event_count, 2);
+    /// # drop(store);
+    /// # std::fs::remove_dir_all(&folder)?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of [`start`](Self::start).
+    pub fn resume(config: Config, saved: Saved) -> Result<Self, StartError> {
+        let (names, restored) = saved.prepare();
+        Self::start_with(config, names, Some(restored))
+    }
+}

@@ -1,0 +1,379 @@
+//! What is to be written, collected from snapshots: each tick once, runs, notifications and counters.
+//! No thread, no clock and no file.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use super::batch::{Batch, PluginBatch, StoredCounters};
+use super::row::Row;
+use super::stored_clock::StoredClock;
+use super::tables::{HostRow, NotificationRow, RunRow};
+use crate::snapshot::Snapshot;
+use crate::snapshot::inner::Resumed;
+use crate::snapshot::notification::{Notification, NotificationKind};
+use crate::snapshot::plugin_view::PluginView;
+use crate::snapshot::query::Window;
+use crate::snapshot::run::{Run, RunId};
+
+/// Samples that wait for a write are dropped when they are older than this.
+const MAX_WAITING: Duration = Duration::from_secs(60 * 60);
+
+/// Milliseconds since 1970.
+pub(super) fn unix_ms(time: SystemTime) -> i64 {
+    match time.duration_since(UNIX_EPOCH) {
+        Ok(since) => i64::try_from(since.as_millis()).unwrap_or(i64::MAX),
+        Err(error) => i64::try_from(error.duration().as_millis()).map_or(i64::MIN, |ms| -ms),
+    }
+}
+
+/// The opposite of [`unix_ms`].
+pub(super) fn from_unix_ms(ms: i64) -> SystemTime {
+    let distance = Duration::from_millis(ms.unsigned_abs());
+    let time =
+        if ms < 0 { UNIX_EPOCH.checked_sub(distance) } else { UNIX_EPOCH.checked_add(distance) };
+    time.unwrap_or(UNIX_EPOCH)
+}
+
+pub(super) fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// A plugin of an earlier session.
+#[derive(Clone, Debug)]
+pub(super) struct KnownPlugin {
+    pub id: i64,
+    pub counters: StoredCounters,
+    /// The number of its newest run; 0 without one.
+    pub last_run: u64,
+}
+
+/// The beginning of a session: what the file holds already.
+#[derive(Debug)]
+pub(super) struct SessionStart {
+    pub host: HostRow,
+    pub clock: StoredClock,
+    pub known: HashMap<String, KnownPlugin>,
+    pub next_plugin: i64,
+    pub next_run: i64,
+    /// If the counters of the collector continue those of the file.
+    pub resumed: Option<Resumed>,
+    /// The newest tick that is not to be recorded.
+    pub last_tick: u64,
+}
+
+/// A plugin that is to be added.
+#[derive(Clone, Debug)]
+pub(super) struct NewPlugin {
+    pub id: i64,
+    pub name: Arc<str>,
+    pub first_ms: i64,
+}
+
+/// The values that wait for a write.
+#[derive(Debug, Default)]
+pub(super) struct Changes {
+    pub batch: Batch,
+    pub new_plugins: Vec<NewPlugin>,
+    /// Ids, each with the time of the removal.
+    pub removed: Vec<(i64, i64)>,
+    pub runs: BTreeMap<i64, RunRow>,
+    pub notifications: Vec<NotificationRow>,
+}
+
+#[derive(Debug)]
+struct LivePlugin {
+    id: i64,
+    /// Added to the counters of the collector.
+    base: StoredCounters,
+    /// The counters at the newest row.
+    events: u64,
+    crashes: u64,
+    last_run: u64,
+    /// The runs that the view shows, each with its row.
+    runs: Vec<(Run, RunRow)>,
+    /// The index of its rows in the batch.
+    entry: Option<usize>,
+}
+
+/// A session that is being recorded.
+#[derive(Debug)]
+pub(super) struct Feed {
+    pub host: HostRow,
+    clock: StoredClock,
+    known: HashMap<String, KnownPlugin>,
+    live: HashMap<Arc<str>, LivePlugin, foldhash::fast::RandomState>,
+    next_plugin: i64,
+    next_run: i64,
+    resumed: Option<Resumed>,
+    last_tick: u64,
+    /// The tick before the batch.
+    previous_ms: Option<i64>,
+    pub changes: Changes,
+    /// Ticks that were dropped because they could not be written for too long.
+    pub dropped_ticks: u64,
+}
+
+impl Feed {
+    pub(super) fn new(start: SessionStart) -> Self {
+        let SessionStart { host, clock, known, next_plugin, next_run, resumed, last_tick } = start;
+        let mut feed = Self {
+            host,
+            clock,
+            known,
+            live: HashMap::default(),
+            next_plugin,
+            next_run,
+            resumed,
+            last_tick,
+            previous_ms: None,
+            changes: Changes::default(),
+            dropped_ticks: 0,
+        };
+        feed.begin_batch();
+        feed
+    }
+
+    fn begin_batch(&mut self) {
+        self.changes = Changes {
+            batch: Batch {
+                host: self.host.id,
+                poll_ms: self.host.poll_ms,
+                previous_ms: self.previous_ms,
+                ..Batch::default()
+            },
+            ..Changes::default()
+        };
+        self.live.values_mut().for_each(|plugin| plugin.entry = None);
+    }
+
+    /// The changes were written.
+    pub(super) fn on_written(&mut self) {
+        self.previous_ms = self.changes.batch.times.last().map(|at| at.at_ms).or(self.previous_ms);
+        self.begin_batch();
+    }
+
+    /// Adds a notification.
+    pub(super) fn notify(&mut self, notification: &Notification) {
+        if notification.kind == NotificationKind::Removed {
+            self.remove(&notification.plugin);
+        }
+        let at_ms = self.clock.stored(unix_ms(notification.at));
+        self.changes.notifications.push(NotificationRow {
+            at_ms,
+            plugin: notification.plugin.to_string(),
+            kind: notification.kind.as_str().to_owned(),
+            text: notification.kind.to_string(),
+            json: serde_json::to_string(notification).unwrap_or_default(),
+        });
+    }
+
+    fn remove(&mut self, name: &Arc<str>) {
+        let removed = self.live.remove(name).map(|plugin| plugin.id);
+        let known = self.known.remove(&**name).map(|known| known.id);
+        if let Some(id) = removed.or(known) {
+            self.changes.removed.push((id, self.clock.last().at_ms));
+        }
+    }
+
+    /// Takes what is new in a snapshot. `boot` is the time of its tick on the boot clock.
+    pub(super) fn look(&mut self, snapshot: &Snapshot, boot: Duration) {
+        let new_ticks = snapshot.tick().saturating_sub(self.last_tick);
+        let new_ticks = usize::try_from(new_ticks).unwrap_or(usize::MAX);
+        // Those that are in the history of a plugin; the others have no rows.
+        let longest = snapshot.plugins().max_by_key(|view| view.history(Window::All).len());
+        let count = longest.map_or(0, |view| view.history(Window::All).len().min(new_ticks));
+        let first = self.changes.batch.times.len();
+        if let Some(view) = longest {
+            self.add_times(&view, count, boot);
+        }
+        if !snapshot.is_stopped() {
+            let gone = self.live.keys().filter(|name| snapshot.plugin(name).is_none());
+            let gone: Vec<_> = gone.cloned().collect();
+            gone.iter().for_each(|name| self.remove(name));
+        }
+        for view in snapshot.plugins() {
+            self.add_plugin(&view, first, count);
+        }
+        self.last_tick = snapshot.tick();
+        self.host.end = self.clock.last();
+        self.host.step_ms = self.clock.step_ms();
+        self.drop_old();
+    }
+
+    /// Adds the times of the newest `count` ticks.
+    fn add_times(&mut self, view: &PluginView<'_>, count: usize, boot: Duration) {
+        let history = view.history(Window::All);
+        let newest = history.rev().take(count).enumerate();
+        let walls: Vec<_> = newest
+            .map(|(back, sample)| {
+                let age = view.sample_age(back).unwrap_or_default();
+                (unix_ms(sample.timestamp), boot.saturating_sub(age))
+            })
+            .collect();
+        for (wall_ms, boot) in walls.into_iter().rev() {
+            let boot_ms = i64::try_from(boot.as_millis()).unwrap_or(i64::MAX);
+            self.changes.batch.times.push(self.clock.tick(wall_ms, boot_ms));
+        }
+    }
+
+    fn add_plugin(&mut self, view: &PluginView<'_>, first: usize, count: usize) {
+        let (name, mut plugin) = match self.live.remove_entry(view.name()) {
+            Some(entry) => entry,
+            None => (Arc::from(view.name()), self.new_plugin(view.name())),
+        };
+        self.add_runs(view, &mut plugin);
+        let history = view.history(Window::All);
+        let samples = history.len().min(count);
+        // The newest samples, oldest first.
+        let skipped = history.len() - samples;
+        let mut rows = Vec::with_capacity(samples);
+        for sample in history.skip(skipped) {
+            let events = plugin.base.events.saturating_add(sample.event_count);
+            let crashes = plugin.base.crashes.saturating_add(sample.crash_count);
+            let run = sample.run.map_or(0, |id| plugin.run_number(id));
+            rows.push(Row::of(
+                &sample,
+                events.saturating_sub(plugin.events),
+                crashes.saturating_sub(plugin.crashes),
+                run,
+            ));
+            (plugin.events, plugin.crashes) =
+                (plugin.events.max(events), plugin.crashes.max(crashes));
+        }
+        let counters = plugin.counters(view, &self.clock);
+        let first = first + count - samples;
+        let batch = &mut self.changes.batch;
+        let entry = plugin.entry.and_then(|entry| batch.plugins.get_mut(entry));
+        match entry {
+            Some(entry) if rows.is_empty() || entry.first + entry.rows.len() == first => {
+                entry.rows.append(&mut rows);
+                entry.counters = counters;
+            }
+            _ => {
+                plugin.entry = Some(batch.plugins.len());
+                batch.plugins.push(PluginBatch { plugin: plugin.id, first, rows, counters });
+            }
+        }
+        self.live.insert(name, plugin);
+    }
+
+    fn new_plugin(&mut self, name: &str) -> LivePlugin {
+        let known = self.known.remove(name);
+        let (id, base, last_run) = match known {
+            Some(KnownPlugin { id, counters, last_run }) => (id, counters, last_run),
+            None => {
+                let id = self.next_plugin;
+                self.next_plugin += 1;
+                let first_ms = self.clock.last().at_ms;
+                self.changes.new_plugins.push(NewPlugin { id, name: Arc::from(name), first_ms });
+                (id, StoredCounters::default(), 0)
+            }
+        };
+        let (events, crashes) = (base.events, base.crashes);
+        // The counters of a collector that was resumed include those of the file.
+        let base = if self.resumed.is_some() { StoredCounters::default() } else { base };
+        LivePlugin { id, base, events, crashes, last_run, runs: Vec::new(), entry: None }
+    }
+
+    /// Adds the runs that are new, and those that have changed.
+    fn add_runs(&mut self, view: &PluginView<'_>, plugin: &mut LivePlugin) {
+        let is_of_session =
+            |run: &&Run| self.resumed.is_none_or(|resumed| run.id >= resumed.first_run);
+        let mut runs = Vec::with_capacity(plugin.runs.len());
+        for run in view.runs().filter(is_of_session) {
+            let known = plugin.runs.iter().find(|(known, _)| known.id == run.id);
+            let row = match known {
+                Some((known, row)) if known == run => row.clone(),
+                _ => {
+                    let (id, number) = match known {
+                        Some((_, row)) => (row.id, row.number),
+                        None => {
+                            plugin.last_run += 1;
+                            self.next_run += 1;
+                            (self.next_run - 1, plugin.last_run)
+                        }
+                    };
+                    let row = run_row(run, id, number, plugin.id, self.host.id, &self.clock);
+                    self.changes.runs.insert(id, row.clone());
+                    row
+                }
+            };
+            runs.push((run.clone(), row));
+        }
+        plugin.runs = runs;
+    }
+
+    /// Drops the oldest ticks that wait for a write, if there are too many.
+    fn drop_old(&mut self) {
+        let batch = &mut self.changes.batch;
+        let Some(newest) = batch.times.last().copied() else { return };
+        let oldest = newest.at_ms - i64::try_from(MAX_WAITING.as_millis()).unwrap_or(i64::MAX);
+        let old = batch.times.partition_point(|time| time.at_ms < oldest);
+        // A few at a time, because that moves all others.
+        if old == 0 || old < batch.times.len() / 10 {
+            return;
+        }
+        self.dropped_ticks += old as u64;
+        batch.previous_ms = batch.times.get(old - 1).map(|time| time.at_ms);
+        batch.times.drain(..old);
+        for plugin in &mut batch.plugins {
+            let dropped = old.saturating_sub(plugin.first).min(plugin.rows.len());
+            plugin.rows.drain(..dropped);
+            plugin.first = plugin.first.saturating_sub(old);
+        }
+    }
+}
+
+impl LivePlugin {
+    fn run_number(&self, id: RunId) -> u64 {
+        let run = self.runs.iter().rev().find(|(run, _)| run.id == id);
+        run.map_or(0, |(_, row)| row.number)
+    }
+
+    fn counters(&self, view: &PluginView<'_>, clock: &StoredClock) -> StoredCounters {
+        let base = &self.base;
+        let mut counters = StoredCounters {
+            events: base.events.saturating_add(view.event_count()),
+            crashes: base.crashes.saturating_add(view.crash_count()),
+            restarts: base.restarts.saturating_add(view.restart_count()),
+            unknown_ends: base.unknown_ends.saturating_add(view.unknown_end_count()),
+            unknown_ends_detected: base
+                .unknown_ends_detected
+                .saturating_add(view.unknown_ends_detected()),
+            last_crash_ms: view
+                .last_crash()
+                .map(|at| clock.stored(unix_ms(at)))
+                .or(base.last_crash_ms),
+            cpu_ns: base.cpu_ns.saturating_add(nanos(view.cpu_time())),
+            tree_cpu_ns: base.tree_cpu_ns.saturating_add(nanos(view.tree_cpu_time())),
+            kinds: base.kinds.clone(),
+        };
+        for (name, count) in view.event_counts() {
+            match counters.kinds.iter_mut().find(|(known, _)| known == name) {
+                Some((_, sum)) => *sum = sum.saturating_add(count),
+                None => counters.kinds.push((name.to_owned(), count)),
+            }
+        }
+        counters
+    }
+}
+
+fn run_row(run: &Run, id: i64, number: u64, plugin: i64, host: i64, clock: &StoredClock) -> RunRow {
+    let stored = |time: SystemTime| clock.stored(unix_ms(time));
+    RunRow {
+        id,
+        plugin,
+        number,
+        host,
+        pid: run.pid,
+        version: run.version.as_deref().map(str::to_owned),
+        started_ms: run.started_at.map(stored),
+        reported_ms: stored(run.reported_at),
+        ended_ms: run.ended_at.map(stored),
+        end: run.end,
+        cpu_ns: run.cpu_time.map(nanos),
+        peak_bytes: run.peak_memory_bytes,
+        oom_killed: run.oom_killed,
+    }
+}

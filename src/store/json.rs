@@ -1,0 +1,99 @@
+//! `Serialize` of the public values, as of those of a snapshot: rounded, with units in the keys.
+
+use serde::ser::SerializeStruct;
+use serde::{Serialize, Serializer};
+
+use super::values::{Quantile, Resolution, StoredAggregates, StoredPoint, StoredSummary};
+use crate::format::number::{round2, rounded, timestamp};
+use crate::snapshot::downsample::ValueRange;
+
+const BYTES_PER_MB: f64 = 1_048_576.0;
+
+impl Resolution {
+    /// The name in JSON.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Raw => "raw",
+            Self::Minute => "minute",
+            Self::Hour => "hour",
+            Self::Auto => "auto",
+        }
+    }
+}
+
+impl Serialize for Resolution {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+/// A value in another unit.
+struct Scaled<T>(T, f64);
+
+impl Serialize for Scaled<StoredSummary> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self(StoredSummary { avg, min, max, p95, .. }, unit) = *self;
+        let error = match p95 {
+            Quantile::Exact(_) => None,
+            Quantile::Within { relative_error, .. } => Some(relative_error),
+        };
+        let mut out = serializer.serialize_struct("Summary", 5)?;
+        for (key, value) in [("avg", avg), ("min", min), ("max", max), ("p95", p95.value())] {
+            out.serialize_field(key, &round2(value / unit))?;
+        }
+        out.serialize_field("p95_relative_error", &error)?;
+        out.end()
+    }
+}
+
+impl Serialize for Scaled<ValueRange> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self(ValueRange { min, avg, max }, unit) = *self;
+        let mut out = serializer.serialize_struct("ValueRange", 3)?;
+        for (key, value) in [("min", min), ("avg", avg), ("max", max)] {
+            out.serialize_field(key, &round2(value / unit))?;
+        }
+        out.end()
+    }
+}
+
+fn scaled<T>(value: Option<T>, unit: f64) -> Option<Scaled<T>> {
+    value.map(|value| Scaled(value, unit))
+}
+
+impl Serialize for StoredPoint {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut out = serializer.serialize_struct("StoredPoint", 9)?;
+        out.serialize_field("timestamp", &timestamp(self.timestamp))?;
+        out.serialize_field("sample_count", &self.sample_count)?;
+        out.serialize_field("cpu_percent", &scaled(self.cpu_percent, 1.0))?;
+        out.serialize_field("memory_mb", &scaled(self.memory, BYTES_PER_MB))?;
+        out.serialize_field("tree_cpu_percent", &scaled(self.tree_cpu_percent, 1.0))?;
+        out.serialize_field("tree_memory_mb", &scaled(self.tree_memory, BYTES_PER_MB))?;
+        out.serialize_field("events", &self.events)?;
+        out.serialize_field("crashes", &self.crashes)?;
+        out.serialize_field("state", &self.state)?;
+        out.end()
+    }
+}
+
+impl Serialize for StoredAggregates {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let per_event = self.cpu_per_event.map(|cost| rounded(cost.as_secs_f64() * 1_000.0, 3));
+        let mut out = serializer.serialize_struct("StoredAggregates", 13)?;
+        out.serialize_field("plugin_name", &*self.plugin_name)?;
+        out.serialize_field("resolution", &self.resolution)?;
+        out.serialize_field("sample_count", &self.sample_count)?;
+        out.serialize_field("time_span_seconds", &round2(self.time_span.as_secs_f64()))?;
+        out.serialize_field("cpu", &scaled(self.cpu, 1.0))?;
+        out.serialize_field("memory_mb", &scaled(self.memory, BYTES_PER_MB))?;
+        out.serialize_field("tree_cpu", &scaled(self.tree_cpu, 1.0))?;
+        out.serialize_field("tree_memory_mb", &scaled(self.tree_memory, BYTES_PER_MB))?;
+        out.serialize_field("cpu_seconds", &rounded(self.cpu_time.as_secs_f64(), 3))?;
+        out.serialize_field("events", &self.events)?;
+        out.serialize_field("events_per_second", &round2(self.events_per_second))?;
+        out.serialize_field("cpu_ms_per_event", &per_event)?;
+        out.serialize_field("crashes", &self.crashes)?;
+        out.end()
+    }
+}

@@ -1,0 +1,337 @@
+//! The thread that records: it looks at each tick, writes each minute, and goes on after errors.
+
+use std::fmt;
+use std::future::pending;
+use std::io;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use rusqlite::Connection;
+
+use super::StoreInner;
+use super::database::{Replaced, is_damage, open_or_replace};
+use super::error::StoreError;
+use super::feed::{Feed, unix_ms};
+use super::lock::StoreLock;
+use super::row::TickTime;
+use super::tables::HostRow;
+use super::writer::{SessionOf, begin_session, seal, write};
+use crate::os::clock;
+use crate::os::files::file_identity;
+use crate::os::machine::boot_id;
+use crate::snapshot::Snapshot;
+use crate::snapshot::notification::{Notification, NotificationKind};
+use crate::sync::publish::Reader;
+use crate::sync::subscription::Subscription;
+use crate::sync::wakeup::{StopSignal, Woken};
+use crate::sync::worker::Worker;
+
+/// Every so many writes the rollups are updated.
+const WRITES_PER_SEAL: u32 = 10;
+
+/// Notifications that wait while the file cannot be opened. Later ones are dropped.
+const MAX_WAITING_NOTIFICATIONS: usize = 10_000;
+
+/// Records a collector in a store, in a thread of its own: see [`Store::record`](crate::Store::record).
+/// Dropping it writes what is not written yet, and ends the thread.
+#[must_use = "dropping a recorder ends the recording"]
+pub struct Recorder {
+    worker: Worker,
+    status: Arc<RecorderStatus>,
+}
+
+impl Recorder {
+    /// Writes what is not written yet, marks the session as ended, and ends the thread. Waits for that.
+    /// Stopping twice is the same as stopping once.
+    pub fn stop(&self) {
+        if self.worker.stop().is_some_and(|result| result.is_err()) {
+            log::error!("store: the recorder has panicked");
+        }
+    }
+
+    /// Why nothing is written at present; `None` if all is well.
+    ///
+    /// The recorder goes on by itself. What could not be written waits for an hour. If the file was damaged,
+    /// or was written by a newer version, it was renamed, and that error stays until the recorder is
+    /// stopped.
+    #[must_use]
+    pub fn error(&self) -> Option<StoreError> {
+        let status = self.status.lock();
+        status.error.as_ref().or(status.replaced.as_ref()).map(StoreError::copy)
+    }
+}
+
+impl fmt::Debug for Recorder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Recorder").field("error", &self.error()).finish_non_exhaustive()
+    }
+}
+
+fn millis(time: Duration) -> i64 {
+    i64::try_from(time.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// What the thread and the host share.
+#[derive(Debug, Default)]
+struct RecorderStatus(Mutex<Errors>);
+
+#[derive(Debug, Default)]
+struct Errors {
+    error: Option<StoreError>,
+    replaced: Option<StoreError>,
+}
+
+impl RecorderStatus {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Errors> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Logs each error once.
+    fn set(&self, error: Option<StoreError>) {
+        let mut status = self.lock();
+        let text = |error: &Option<StoreError>| error.as_ref().map(ToString::to_string);
+        let (old, new) = (text(&status.error), text(&error));
+        status.error = error;
+        drop(status);
+        match (old, new) {
+            (old, Some(new)) if old.as_ref() != Some(&new) => log::error!("store: {new}"),
+            (Some(_), None) => log::info!("store: writing again"),
+            _ => {}
+        }
+    }
+}
+
+/// Starts the thread. It is the only one of the store that writes.
+///
+/// `recording` is dropped when the thread has ended.
+pub(super) fn start(
+    store: Arc<StoreInner>,
+    recording: Arc<()>,
+    reader: Reader,
+) -> io::Result<Recorder> {
+    let status = Arc::new(RecorderStatus::default());
+    let signal = Arc::new(StopSignal::default());
+    let (connection, replaced) = store.take_connection();
+    let mut thread = RecorderThread {
+        // A recorder of the same collector continues the session of the one before.
+        feed: store.take_feed(reader.snapshot().collector_start()),
+        subscription: reader.subscribe(),
+        reader,
+        status: Arc::clone(&status),
+        identity: file_identity(store.path()).ok(),
+        connection,
+        store,
+        waiting: Vec::new(),
+        writes: 0,
+        is_suspect: false,
+    };
+    if let Some(replaced) = replaced {
+        thread.report_replaced(replaced);
+    }
+    let stop = Arc::clone(&signal);
+    let body = move || {
+        thread.run(&signal);
+        drop(recording);
+    };
+    let worker = Worker::spawn("plugmeter-store", move || stop.request(), body)?;
+    Ok(Recorder { worker, status })
+}
+
+struct RecorderThread {
+    store: Arc<StoreInner>,
+    reader: Reader,
+    subscription: Subscription,
+    status: Arc<RecorderStatus>,
+    /// `None` while the file cannot be opened.
+    connection: Option<Connection>,
+    /// Of the file of the connection.
+    identity: Option<(u64, u64)>,
+    /// `None` until the session has begun.
+    feed: Option<Feed>,
+    /// Notifications that came before that.
+    waiting: Vec<Notification>,
+    /// Writes since the newest seal.
+    writes: u32,
+    /// The database has reported damage.
+    is_suspect: bool,
+}
+
+impl RecorderThread {
+    fn run(mut self, signal: &Arc<StopSignal>) {
+        let interval = self.store.settings.write_interval;
+        let mut next_write = Instant::now() + interval;
+        self.begin();
+        let mut snapshot = self.look();
+        loop {
+            let now = Instant::now();
+            if now >= next_write {
+                self.look();
+                self.write(false);
+                next_write = Instant::now() + interval;
+            }
+            let timeout = next_write.saturating_duration_since(Instant::now());
+            match signal.wait(self.reader.changed(&snapshot), timeout) {
+                // Changes between two ticks are part of the next one.
+                Woken::Ready(Some(newer)) if newer.tick() == snapshot.tick() => snapshot = newer,
+                Woken::Ready(Some(_)) => snapshot = self.look(),
+                Woken::Ready(None) => {
+                    // The collector has ended: what it has left is written, until that has succeeded.
+                    snapshot = self.look();
+                    if self.write(false) {
+                        signal.wait(pending::<()>(), Duration::MAX);
+                    } else {
+                        signal.wait(pending::<()>(), interval);
+                    }
+                    if signal.is_requested() {
+                        break;
+                    }
+                }
+                Woken::TimedOut => {}
+                Woken::Stopped => break,
+            }
+        }
+        self.look();
+        self.write(true);
+        if let Some(feed) = self.feed {
+            self.store.keep_feed(self.reader.snapshot().collector_start(), feed);
+        }
+    }
+
+    /// Takes what is new. Notifications first: the snapshot shows at least their changes.
+    fn look(&mut self) -> Snapshot {
+        let mut notifications = std::mem::take(&mut self.waiting);
+        notifications.extend(std::iter::from_fn(|| self.subscription.try_recv().ok()));
+        let snapshot = self.reader.snapshot();
+        let boot = clock::now().boot.saturating_sub(snapshot.age());
+        match &mut self.feed {
+            Some(feed) => {
+                notifications.iter().for_each(|notification| feed.notify(notification));
+                feed.look(&snapshot, boot);
+            }
+            None => {
+                notifications.truncate(MAX_WAITING_NOTIFICATIONS);
+                self.waiting = notifications;
+            }
+        }
+        snapshot
+    }
+
+    /// Opens the file, if it is not open, and begins a session, if none has begun. The history in memory
+    /// is the buffer until then.
+    fn begin(&mut self) -> bool {
+        match self.try_begin() {
+            Ok(()) => true,
+            Err(error) => {
+                self.status.set(Some(error));
+                false
+            }
+        }
+    }
+
+    fn try_begin(&mut self) -> Result<(), StoreError> {
+        let path = self.store.path().to_owned();
+        let identity = file_identity(&path);
+        let is_other = identity.as_ref().ok().is_none_or(|new| Some(new) != self.identity.as_ref());
+        if self.connection.is_some() && is_other {
+            // The file was removed, or another one is in its place. Writes to the removed one would
+            // succeed.
+            self.connection = None;
+        }
+        if self.connection.is_none() {
+            self.open(&path)?;
+        }
+        let Some(connection) = &mut self.connection else { return Ok(()) };
+        // After the file was opened again, it may be another one.
+        if let Some(feed) = &self.feed {
+            let host = HostRow::load(connection, feed.host.id).map_err(StoreError::database)?;
+            if host.is_some_and(|host| host.start_ms == feed.host.start_ms) {
+                return Ok(());
+            }
+            self.feed = None;
+        }
+        let snapshot = self.reader.snapshot();
+        let now = clock::now();
+        // About: the uptime is that of the publication.
+        let since_start = snapshot.system().uptime.saturating_add(snapshot.age());
+        let of = SessionOf {
+            boot_id: boot_id(),
+            start: TickTime {
+                at_ms: unix_ms(snapshot.started_at()).min(unix_ms(now.wall)),
+                boot_ms: millis(now.boot.saturating_sub(since_start)),
+            },
+            now: TickTime { at_ms: unix_ms(now.wall), boot_ms: millis(now.boot) },
+            poll_ms: millis(snapshot.poll_interval()),
+            resumed: snapshot.resumed(),
+            tick: snapshot.tick(),
+        };
+        let start = begin_session(connection, &self.store.settings, &of);
+        let start = start.map_err(|error| self.on_error(error))?;
+        self.feed = Some(Feed::new(start));
+        self.look();
+        Ok(())
+    }
+
+    fn open(&mut self, path: &Path) -> Result<(), StoreError> {
+        // The lock file may be gone with its folder.
+        if !super::database::lock_path(path).exists() {
+            self.store.replace_lock(StoreLock::acquire(path)?);
+        }
+        let opened = open_or_replace(path, self.is_suspect, clock::now().wall)?;
+        self.is_suspect = false;
+        self.identity = file_identity(path).ok();
+        self.connection = Some(opened.connection);
+        if let Some(replaced) = opened.replaced {
+            self.report_replaced(replaced);
+        }
+        Ok(())
+    }
+
+    fn report_replaced(&mut self, Replaced { error, moved_to }: Replaced) {
+        log::error!("store: {error}; the file was renamed to {}", moved_to.display());
+        self.reader.notify(Notification {
+            revision: self.reader.snapshot().revision(),
+            at: clock::now().wall,
+            plugin: Arc::from(""),
+            kind: NotificationKind::StoreReplaced {
+                moved_to: Arc::from(moved_to.display().to_string()),
+                reason: Arc::from(error.to_string()),
+            },
+        });
+        self.status.lock().replaced = Some(error);
+    }
+
+    /// Writes what waits. Returns whether that has succeeded; if not, it goes on waiting.
+    fn write(&mut self, is_end: bool) -> bool {
+        let result = self.try_begin().and_then(|()| self.try_write(is_end));
+        let is_written = result.is_ok();
+        self.status.set(result.err());
+        is_written
+    }
+
+    fn try_write(&mut self, is_end: bool) -> Result<(), StoreError> {
+        let (Some(connection), Some(feed)) = (&mut self.connection, &mut self.feed) else {
+            return Ok(());
+        };
+        let mut result = write(connection, feed, is_end);
+        if result.is_ok() {
+            feed.on_written();
+            self.writes += 1;
+            if self.writes >= WRITES_PER_SEAL {
+                result = seal(connection, &self.store.settings, feed.host.end.at_ms);
+                if result.is_ok() {
+                    self.writes = 0;
+                }
+            }
+        }
+        result.map_err(|error| self.on_error(error))
+    }
+
+    /// Damage is found by the check when the file is opened again. Then it is renamed.
+    fn on_error(&mut self, error: rusqlite::Error) -> StoreError {
+        if is_damage(&error) {
+            (self.connection, self.is_suspect) = (None, true);
+        }
+        StoreError::database(error)
+    }
+}

@@ -1,0 +1,225 @@
+//! The rollup of a minute or of an hour: what is kept of samples once they are too old.
+
+use super::codec::{Decoder, Encoder, RowCrc};
+use super::row::{Row, known};
+use super::sketch::Sketch;
+
+/// A minute in milliseconds.
+pub(super) const MINUTE_MS: i64 = 60_000;
+/// An hour in milliseconds.
+pub(super) const HOUR_MS: i64 = 60 * MINUTE_MS;
+
+/// The known values of one gauge.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct GaugeRollup {
+    pub count: u64,
+    pub min: u64,
+    pub max: u64,
+    pub sum: u64,
+    pub sketch: Sketch,
+}
+
+impl GaugeRollup {
+    fn add(&mut self, value: Option<u32>) {
+        let Some(value) = value.map(u64::from) else { return };
+        self.min = if self.count == 0 { value } else { self.min.min(value) };
+        self.max = self.max.max(value);
+        self.count += 1;
+        self.sum += value;
+        self.sketch.add(value);
+    }
+
+    fn merge(&mut self, other: &Self) {
+        if other.count == 0 {
+            return;
+        }
+        self.min = if self.count == 0 { other.min } else { self.min.min(other.min) };
+        self.max = self.max.max(other.max);
+        self.count = self.count.saturating_add(other.count);
+        self.sum = self.sum.saturating_add(other.sum);
+        self.sketch.merge(&other.sketch);
+    }
+}
+
+/// The samples of one plugin in one minute or hour.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Rollup {
+    pub samples: u64,
+    /// The time that the samples cover, in milliseconds: since the sample before each.
+    pub covered_ms: u64,
+    /// CPU time of the process trees, in nanoseconds: each sample's share of the time that it covers.
+    pub cpu_ns: u64,
+    pub events: u64,
+    pub crashes: u64,
+    pub cpu: GaugeRollup,
+    pub memory: GaugeRollup,
+    /// `None` where all values are those of the processes alone.
+    pub tree: Option<Box<TreeRollup>>,
+}
+
+/// Rollups of process trees.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct TreeRollup {
+    pub cpu: GaugeRollup,
+    pub memory: GaugeRollup,
+}
+
+impl Rollup {
+    /// Adds a sample that covers this time.
+    pub(super) fn add(&mut self, row: &Row, covered_ms: u64) {
+        let is_same = row.tree.cpu == row.cpu && row.tree.kib == row.kib;
+        if !is_same {
+            self.own_tree();
+        }
+        self.samples += 1;
+        self.covered_ms += covered_ms;
+        let share = known(row.tree.cpu).or(known(row.cpu)).unwrap_or(0);
+        // Thousandths of a percent of a millisecond are ten nanoseconds.
+        self.cpu_ns = self.cpu_ns.saturating_add(u64::from(share).saturating_mul(covered_ms) * 10);
+        self.events = self.events.saturating_add(row.events);
+        self.crashes = self.crashes.saturating_add(row.crashes);
+        self.cpu.add(known(row.cpu));
+        self.memory.add(known(row.kib));
+        if let Some(tree) = &mut self.tree {
+            tree.cpu.add(known(row.tree.cpu));
+            tree.memory.add(known(row.tree.kib));
+        }
+    }
+
+    /// From here on trees have values of their own.
+    fn own_tree(&mut self) -> &mut TreeRollup {
+        let Self { tree, cpu, memory, .. } = self;
+        tree.get_or_insert_with(|| {
+            Box::new(TreeRollup { cpu: cpu.clone(), memory: memory.clone() })
+        })
+    }
+
+    pub(super) fn merge(&mut self, other: &Self) {
+        if other.tree.is_some() || self.tree.is_some() {
+            let tree = self.own_tree();
+            tree.cpu.merge(other.tree_cpu());
+            tree.memory.merge(other.tree_memory());
+        }
+        self.samples = self.samples.saturating_add(other.samples);
+        self.covered_ms = self.covered_ms.saturating_add(other.covered_ms);
+        self.cpu_ns = self.cpu_ns.saturating_add(other.cpu_ns);
+        self.events = self.events.saturating_add(other.events);
+        self.crashes = self.crashes.saturating_add(other.crashes);
+        self.cpu.merge(&other.cpu);
+        self.memory.merge(&other.memory);
+    }
+
+    pub(super) fn tree_cpu(&self) -> &GaugeRollup {
+        self.tree.as_ref().map_or(&self.cpu, |tree| &tree.cpu)
+    }
+
+    pub(super) fn tree_memory(&self) -> &GaugeRollup {
+        self.tree.as_ref().map_or(&self.memory, |tree| &tree.memory)
+    }
+
+    fn gauges(&self) -> impl Iterator<Item = Option<&GaugeRollup>> {
+        let tree = self.tree.as_deref();
+        let (cpu, memory) = (tree.map(|tree| &tree.cpu), tree.map(|tree| &tree.memory));
+        [Some(&self.cpu), Some(&self.memory), cpu, memory].into_iter()
+    }
+
+    /// The values of the table's columns, between its key and its blob.
+    pub(super) fn columns(&self) -> Vec<Option<i64>> {
+        let int = |value: u64| Some(i64::try_from(value).unwrap_or(i64::MAX));
+        let mut columns = vec![
+            int(self.samples),
+            int(self.covered_ms),
+            int(self.cpu_ns),
+            int(self.events),
+            int(self.crashes),
+        ];
+        for gauge in self.gauges() {
+            let values = gauge.map(|gauge| [gauge.count, gauge.min, gauge.max, gauge.sum]);
+            match values {
+                Some(values) => columns.extend(values.map(int)),
+                None => columns.extend([None; 4]),
+            }
+        }
+        columns
+    }
+
+    /// The sketches.
+    pub(super) fn sketches(&self) -> Vec<u8> {
+        let mut out = Encoder::default();
+        self.gauges().flatten().for_each(|gauge| gauge.sketch.encode(&mut out));
+        out.finish()
+    }
+
+    /// The number of values in [`columns`](Self::columns).
+    pub(super) const COLUMNS: usize = 5 + 4 * 4;
+
+    /// The opposite of [`columns`](Self::columns) and [`sketches`](Self::sketches).
+    pub(super) fn decode(columns: &[Option<i64>], sketches: &[u8]) -> Option<Self> {
+        let int = |at: usize| u64::try_from((*columns.get(at)?)?).ok();
+        let mut input = Decoder::new(sketches)?;
+        let mut gauge = |at: usize| {
+            Some(GaugeRollup {
+                count: int(at)?,
+                min: int(at + 1)?,
+                max: int(at + 2)?,
+                sum: int(at + 3)?,
+                sketch: Sketch::decode(&mut input)?,
+            })
+        };
+        let (cpu, memory) = (gauge(5)?, gauge(9)?);
+        let tree = match columns.get(13)? {
+            Some(_) => Some(Box::new(TreeRollup { cpu: gauge(13)?, memory: gauge(17)? })),
+            None => None,
+        };
+        let rollup = Self {
+            samples: int(0)?,
+            covered_ms: int(1)?,
+            cpu_ns: int(2)?,
+            events: int(3)?,
+            crashes: int(4)?,
+            cpu,
+            memory,
+            tree,
+        };
+        input.end(rollup)
+    }
+}
+
+/// The CRC of a row of rollups.
+pub(super) fn rollup_crc(plugin: i64, at: i64, columns: &[Option<i64>], sketches: &[u8]) -> i64 {
+    let key = RowCrc::default().int(plugin).int(at);
+    columns.iter().fold(key, |crc, column| crc.option(*column)).bytes(sketches).finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::fixtures::rows;
+
+    fn rollup(rows: &[Row]) -> Rollup {
+        let mut rollup = Rollup::default();
+        rows.iter().for_each(|row| rollup.add(&Row { events: row.events % 100, ..*row }, 5_000));
+        rollup
+    }
+
+    #[test]
+    fn merged_rollups_are_the_rollup_of_all() {
+        for seed in 0..30 {
+            let (mut all, other) = (rows(seed, 20), rows(seed + 1, 30));
+            let mut merged = rollup(&all);
+            merged.merge(&rollup(&other));
+            all.extend(other);
+            assert_eq!(merged, rollup(&all), "seed {seed}");
+        }
+    }
+
+    #[test]
+    fn rollup_is_decoded_as_encoded() {
+        for seed in 0..30 {
+            let rollup = rollup(&rows(seed, seed as usize));
+            let (columns, sketches) = (rollup.columns(), rollup.sketches());
+            assert_eq!(columns.len(), Rollup::COLUMNS);
+            assert_eq!(Rollup::decode(&columns, &sketches).unwrap(), rollup);
+        }
+    }
+}

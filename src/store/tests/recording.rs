@@ -1,0 +1,247 @@
+//! What is recorded is what is read.
+
+use super::*;
+use crate::snapshot::aggregates::Summary;
+use crate::snapshot::run::RunEnd;
+use crate::store::values::{Quantile, Resolution, StoredSummary};
+
+fn config() -> Config {
+    Config::default().poll_interval(5 * SECOND).history_duration(4 * HOUR)
+}
+
+/// Three plugins for this many ticks, a write each minute and a seal each ten.
+fn record(path: &Path, ticks: u64) -> Host {
+    let mut host = Host::start(path, config());
+    let plugins = ["cat", "dice", "idle"].map(|name| host.sim.register(name).unwrap());
+    plugins[0].started(100, "1.0");
+    plugins[1].started(101, "");
+    for tick in 0..ticks {
+        plugins[0].events().add(tick % 5);
+        plugins[1].event_counter("command").unwrap().add(tick % 3);
+        if tick == 50 {
+            plugins[1].crashed();
+            plugins[1].started(103, "2.0");
+        }
+        host.tick(|pid| observed(tick, pid));
+        if tick % 12 == 11 {
+            host.write();
+        }
+        if tick % 120 == 119 {
+            host.seal();
+        }
+    }
+    host
+}
+
+fn assert_summary(stored: Option<StoredSummary>, summary: Option<Summary>) {
+    let (stored, summary) = match (stored, summary) {
+        (Some(stored), Some(summary)) => (stored, summary),
+        (None, None) => return,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(stored.count, summary.count as u64);
+    assert_eq!((stored.min, stored.max), (summary.min, summary.max));
+    assert!((stored.avg - summary.avg).abs() <= summary.avg.abs() * 1e-12);
+    match stored.p95 {
+        Quantile::Exact(p95) => assert_eq!(p95, summary.p95),
+        Quantile::Within { value, relative_error } => {
+            assert!((value - summary.p95).abs() <= relative_error * summary.p95 * (1.0 + 1e-9));
+        }
+    }
+}
+
+#[test]
+fn samples_are_read_as_recorded() {
+    let folder = Folder::new("samples");
+    // Sealed, written, and in between.
+    for ticks in [12, 131, 132, 840] {
+        let _: Result<(), _> = std::fs::remove_file(folder.file());
+        let host = record(&folder.file(), ticks);
+        let snapshot = host.sim.snapshot();
+        let written = (ticks - ticks % 12) as usize;
+        let reader = host.reader();
+        for view in snapshot.plugins() {
+            let points = reader.points(view.name(), all(), Resolution::Raw);
+            assert_eq!(points.len(), written, "{}: {:?}", view.name(), reader.error());
+            let mut events = 0;
+            for (point, sample) in points.iter().zip(view.history(Window::All)) {
+                assert_eq!(unix_ms(point.timestamp), unix_ms(sample.timestamp));
+                assert_eq!(point.cpu_percent.map(|cpu| cpu.avg), sample.cpu_percent);
+                let bytes = sample.memory_bytes.map(|bytes| bytes as f64);
+                assert_eq!(point.memory.map(|memory| memory.avg), bytes);
+                assert_eq!(point.tree_cpu_percent.map(|cpu| cpu.avg), sample.tree_cpu_percent);
+                let bytes = sample.tree_memory_bytes.map(|bytes| bytes as f64);
+                assert_eq!(point.tree_memory.map(|memory| memory.avg), bytes);
+                assert_eq!((point.state, point.sample_count), (Some(sample.state), 1));
+                events += point.events;
+                assert_eq!(events, sample.event_count);
+            }
+        }
+    }
+}
+
+#[test]
+fn aggregates_are_those_of_samples() {
+    let folder = Folder::new("aggregates");
+    let host = record(&folder.file(), 1_440);
+    let (snapshot, reader) = (host.sim.snapshot(), host.reader());
+    for view in snapshot.plugins() {
+        let stored = reader.aggregates(view.name(), all());
+        // Of hours, because "all" is longer than samples are kept.
+        assert_eq!(stored.resolution, Resolution::Hour, "{:?}", reader.error());
+        let exact =
+            reader.aggregates(view.name(), snapshot.started_at()..snapshot.started_at() + 3 * HOUR);
+        assert_eq!(exact.resolution, Resolution::Raw);
+        let week = snapshot.started_at()..snapshot.started_at() + 50 * HOUR;
+        let minutes = reader.aggregates(view.name(), week);
+        assert_eq!(minutes.resolution, Resolution::Minute);
+        let expected = view.aggregates(Window::All).unwrap();
+        for stored in [stored, minutes, exact] {
+            assert_eq!(stored.sample_count, expected.sample_count as u64);
+            assert_summary(stored.cpu, expected.cpu);
+            assert_summary(stored.memory, expected.memory);
+            assert_summary(stored.tree_cpu, expected.tree_cpu);
+            assert_summary(stored.tree_memory, expected.tree_memory);
+            assert_eq!(stored.events, view.event_count());
+            assert_eq!(stored.crashes, view.crash_count());
+            // The first sample counts too.
+            assert_eq!(stored.time_span, expected.time_span + 5 * SECOND);
+            let rate = stored.events as f64 / stored.time_span.as_secs_f64();
+            assert_eq!(stored.events_per_second, rate);
+        }
+    }
+}
+
+#[test]
+fn rollups_are_those_of_their_samples() {
+    let folder = Folder::new("rollups");
+    let host = record(&folder.file(), 1_500);
+    let reader = host.reader();
+    let raw = reader.points("cat", all(), Resolution::Raw);
+    for (resolution, length_ms) in [(Resolution::Minute, 60_000), (Resolution::Hour, 3_600_000)] {
+        let rollups = reader.points("cat", all(), resolution);
+        assert!(rollups.len() > 2);
+        let mut samples = 0;
+        for rollup in &rollups {
+            let begin = unix_ms(rollup.timestamp);
+            assert_eq!(begin % length_ms, 0);
+            let within: Vec<_> = raw
+                .iter()
+                .filter(|point| (begin..begin + length_ms).contains(&unix_ms(point.timestamp)))
+                .collect();
+            assert_eq!(rollup.sample_count, within.len() as u64);
+            assert_eq!(rollup.events, within.iter().map(|point| point.events).sum::<u64>());
+            let cpu = within.iter().filter_map(|point| point.cpu_percent);
+            let max = cpu.map(|cpu| cpu.max).fold(f64::MIN, f64::max);
+            assert_eq!(rollup.cpu_percent.unwrap().max, max);
+            samples += rollup.sample_count;
+        }
+        assert_eq!(samples, raw.len() as u64);
+    }
+}
+
+#[test]
+fn runs_counters_and_notifications_are_recorded() {
+    let folder = Folder::new("runs");
+    let host = record(&folder.file(), 120);
+    let (snapshot, reader) = (host.sim.snapshot(), host.reader());
+    let runs = reader.runs("dice");
+    let expected: Vec<_> = snapshot.plugin("dice").unwrap().runs().collect();
+    assert_eq!(runs.len(), 2);
+    for (run, expected) in runs.iter().zip(expected) {
+        assert_eq!(
+            (run.pid, run.end, &run.version),
+            (expected.pid, expected.end, &expected.version)
+        );
+        assert_eq!(run.cpu_time, expected.cpu_time);
+        assert_eq!(unix_ms(run.reported_at), unix_ms(expected.reported_at));
+    }
+    assert_eq!((runs[0].end, runs[1].end), (Some(RunEnd::Crashed), None));
+    for (plugin, view) in reader.plugins().iter().zip(snapshot.plugins()) {
+        assert_eq!(&*plugin.name, view.name());
+        assert_eq!(plugin.event_count, view.event_count());
+        assert_eq!(plugin.crash_count, view.crash_count());
+        assert_eq!(plugin.restart_count, view.restart_count());
+        assert_eq!(plugin.cpu_time, view.cpu_time());
+        assert_eq!(plugin.tree_cpu_time, view.tree_cpu_time());
+        let kinds = plugin.event_counts.iter().map(|(kind, count)| (&**kind, *count));
+        assert!(kinds.eq(view.event_counts()));
+    }
+    let texts: Vec<_> = reader.notifications(all()).into_iter().map(|n| n.text).collect();
+    let crash = texts.iter().filter(|text| text.starts_with("crash counted")).count();
+    let registered = texts.iter().filter(|text| *text == "registered").count();
+    assert_eq!((registered, crash), (3, 1), "{texts:?}");
+}
+
+/// The views have names, percent, MB and times.
+#[test]
+fn views_are_for_people() {
+    let folder = Folder::new("views");
+    let host = record(&folder.file(), 120);
+    let row = |sql: &str| {
+        let read = |row: &rusqlite::Row<'_>| {
+            Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?, row.get::<_, f64>(2)?))
+        };
+        host.connection.query_row(sql, [], read).unwrap()
+    };
+    let (name, at, mb) = row(
+        "SELECT plugin, at, memory_max_mb FROM minutes WHERE plugin = 'cat' ORDER BY at LIMIT 1",
+    );
+    assert_eq!((&*name, at.len(), &at[19..]), ("cat", 20, "Z"));
+    assert!((50.0..60.0).contains(&mb), "{mb}");
+    let (name, at, cpu) =
+        row("SELECT plugin, at, tree_cpu_percent FROM hours WHERE plugin = 'dice'");
+    assert_eq!((&*name, &at[14..]), ("dice", "00:00Z"));
+    assert!(cpu > 0.0);
+    for view in ["plugins", "runs", "notifications", "sessions", "event_kinds"] {
+        let sql = format!("SELECT count(*) FROM {view}");
+        let count: i64 = host.connection.query_row(&sql, [], |row| row.get(0)).unwrap();
+        assert!(count > 0, "{view}");
+    }
+}
+
+#[test]
+fn removed_plugin_and_its_successor_are_two() {
+    let folder = Folder::new("removed");
+    let mut host = Host::start(&folder.file(), config());
+    let plugin = host.sim.register("job").unwrap();
+    plugin.events().add(7);
+    host.tick(|_| None);
+    plugin.remove();
+    let next = host.sim.register("job").unwrap();
+    next.events().add(2);
+    host.tick(|_| None);
+    host.tick(|_| None);
+    host.write();
+    let plugins = host.reader().plugins();
+    assert_eq!(plugins.iter().map(|p| p.event_count).collect::<Vec<_>>(), [7, 2]);
+    assert!(plugins[0].removed_at.is_some() && plugins[1].removed_at.is_none());
+    let points = host.reader().points("job", all(), Resolution::Raw);
+    assert_eq!(points.iter().map(|point| point.events).collect::<Vec<_>>(), [7, 2, 0]);
+}
+
+/// A recorder that is late takes the ticks from the history.
+#[test]
+fn late_look_takes_all_ticks() {
+    let folder = Folder::new("late");
+    let mut host = Host::start(&folder.file(), config());
+    let plugin = host.sim.register("dice").unwrap();
+    for tick in 0..500_u64 {
+        plugin.events().add(tick);
+        host.sim.tick(|pid| observed(tick, pid));
+        if tick.is_multiple_of(37) {
+            host.look();
+        }
+        if tick.is_multiple_of(100) {
+            host.write();
+        }
+    }
+    host.look();
+    host.write();
+    let points = host.reader().points("dice", all(), Resolution::Raw);
+    assert!(points.iter().map(|point| point.events).eq(0..500));
+    let snapshot = host.sim.snapshot();
+    let view = snapshot.plugin("dice").unwrap();
+    let times = view.history(Window::All).map(|sample| unix_ms(sample.timestamp));
+    assert!(points.iter().map(|point| unix_ms(point.timestamp)).eq(times));
+}
