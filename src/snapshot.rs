@@ -76,10 +76,8 @@ impl Snapshot {
         self.0.sampled_at().wall
     }
 
-    /// The wall-clock time of the oldest tick of the history, which after
-    #[cfg_attr(feature = "store", doc = "[`Collector::resume`](crate::Collector::resume)")]
-    #[cfg_attr(not(feature = "store"), doc = "`Collector::resume` (feature `store`)")]
-    /// may be from before the collector's start; of the start, before the first tick.
+    /// The wall-clock time of the oldest tick of the history; of the start, before the first. After
+    /// `Collector::resume` (feature `store`) it may be from before the start.
     #[must_use]
     pub fn oldest_sampled_at(&self) -> SystemTime {
         let timeline = &self.0.timeline;

@@ -3,7 +3,10 @@
 use serde::ser::SerializeStruct;
 use serde::{Serialize, Serializer};
 
-use super::values::{Quantile, Resolution, StoredAggregates, StoredPoint, StoredSummary};
+use super::values::{
+    Quantile, Resolution, StoredAggregates, StoredNotification, StoredPlugin, StoredPoint,
+    StoredSummary,
+};
 use crate::format::number::{round2, rounded, timestamp};
 use crate::snapshot::downsample::ValueRange;
 
@@ -94,6 +97,37 @@ impl Serialize for StoredAggregates {
         out.serialize_field("events_per_second", &round2(self.events_per_second))?;
         out.serialize_field("cpu_ms_per_event", &per_event)?;
         out.serialize_field("crashes", &self.crashes)?;
+        out.end()
+    }
+}
+
+impl Serialize for StoredPlugin {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let kinds: std::collections::BTreeMap<&str, u64> =
+            self.event_counts.iter().map(|(kind, count)| (&**kind, *count)).collect();
+        let mut out = serializer.serialize_struct("StoredPlugin", 11)?;
+        out.serialize_field("plugin_name", &*self.name)?;
+        out.serialize_field("first_seen", &timestamp(self.first_seen))?;
+        out.serialize_field("removed_at", &self.removed_at.map(timestamp))?;
+        out.serialize_field("event_count", &self.event_count)?;
+        out.serialize_field("event_counts", &kinds)?;
+        out.serialize_field("crash_count", &self.crash_count)?;
+        out.serialize_field("restart_count", &self.restart_count)?;
+        out.serialize_field("unknown_end_count", &self.unknown_end_count)?;
+        out.serialize_field("last_crash", &self.last_crash.map(timestamp))?;
+        out.serialize_field("cpu_seconds", &rounded(self.cpu_time.as_secs_f64(), 3))?;
+        out.serialize_field("tree_cpu_seconds", &rounded(self.tree_cpu_time.as_secs_f64(), 3))?;
+        out.end()
+    }
+}
+
+impl Serialize for StoredNotification {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut out = serializer.serialize_struct("StoredNotification", 4)?;
+        out.serialize_field("at", &timestamp(self.at))?;
+        out.serialize_field("plugin", &*self.plugin)?;
+        out.serialize_field("kind", &self.kind)?;
+        out.serialize_field("text", &self.text)?;
         out.end()
     }
 }

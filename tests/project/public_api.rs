@@ -456,3 +456,71 @@ fn simulation_accepts_every_observation() {
         sim.tick(|_pid| last);
     }
 }
+
+/// Stores, and collectors that continue them.
+#[cfg(feature = "store")]
+#[test]
+fn stores_have_expected_signatures() {
+    use std::ops::Range;
+    use std::path::Path;
+
+    use plugmeter::{
+        Quantile, Recorder, Resolution, Saved, Store, StoreConfig, StoreConfigError, StoreError,
+        StoreReader, StoredAggregates, StoredNotification, StoredPlugin, StoredPoint,
+        StoredSummary,
+    };
+
+    value::<StoreConfig>();
+    value::<StoreReader>();
+    value::<StoredPlugin>();
+    value::<StoredPoint>();
+    value::<StoredAggregates>();
+    value::<StoredSummary>();
+    value::<StoredNotification>();
+    copy::<Quantile>();
+    copy::<Resolution>();
+    copy::<StoredSummary>();
+    json_both_ways::<StoreConfig>();
+    json::<StoredPlugin>();
+    json::<StoredPoint>();
+    json::<StoredAggregates>();
+    json::<StoredNotification>();
+    error::<StoreError>();
+    error::<StoreConfigError>();
+    handle::<StoreReader>();
+    threads::<Store>();
+    threads::<Recorder>();
+    threads::<Saved>();
+
+    let _: fn(&Path) -> StoreConfig = |path| StoreConfig::new(path);
+    let _: fn(StoreConfig, Duration) -> StoreConfig = StoreConfig::retention;
+    let _: fn(StoreConfig, Duration) -> StoreConfig = StoreConfig::minutes;
+    let _: fn(StoreConfig, Duration) -> StoreConfig = StoreConfig::hours;
+    let _: fn(StoreConfig, u64) -> StoreConfig = StoreConfig::max_bytes;
+    let _: fn(StoreConfig, Duration) -> StoreConfig = StoreConfig::write_interval;
+    let _: fn(StoreConfig) -> Result<Store, StoreError> = Store::open;
+    let _: fn(&Store) -> Saved = Store::saved;
+    let _: fn(Config, Saved) -> Result<Collector, StartError> = Collector::resume;
+    let _: fn(&Store, Reader) -> io::Result<Recorder> = Store::record;
+    let _: fn(&Recorder) = Recorder::stop;
+    let _: fn(&Recorder) -> Option<StoreError> = Recorder::error;
+    let _: fn(&Store) -> StoreReader = Store::reader;
+    let _: fn(&Path) -> Result<StoreReader, StoreError> = |path| StoreReader::open(path);
+    let _: fn(&StoreReader) -> Vec<StoredPlugin> = StoreReader::plugins;
+    let _: fn(&StoreReader, &str) -> Vec<Run> = StoreReader::runs;
+    let _: fn(&StoreReader, &str, Range<SystemTime>, Resolution) -> Vec<StoredPoint> =
+        StoreReader::points;
+    let _: fn(&StoreReader, &str, Range<SystemTime>) -> StoredAggregates = StoreReader::aggregates;
+    let _: fn(&StoreReader, Range<SystemTime>) -> Vec<StoredNotification> =
+        StoreReader::notifications;
+    let _: fn(Config, Saved) -> Result<Simulation, ConfigError> = Simulation::resume;
+    let of = |error: StoreError| match error {
+        StoreError::InUse { pid } => pid,
+        StoreError::Newer { version } => version,
+        StoreError::Config(StoreConfigError::NoPath) => 0,
+        StoreError::Io(error) => u32::from(error.raw_os_error().is_some()),
+        StoreError::Database(text) => text.len() as u32,
+        _ => 0,
+    };
+    assert_eq!(of(StoreError::InUse { pid: 7 }), 7);
+}

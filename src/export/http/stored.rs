@@ -201,6 +201,7 @@ mod tests {
     use crate::{Collector, Config, Store, StoreConfig};
 
     #[test]
+    #[cfg_attr(miri, ignore = "Miri runs no C")]
     fn merged_points_have_extremes_and_sums() {
         let folder = std::env::temp_dir().join(format!("plugmeter-merged-{}", std::process::id()));
         std::fs::create_dir_all(&folder).unwrap();
