@@ -1,13 +1,15 @@
 #!/usr/bin/env bash
-# Proves: clippy has no warning with any two features; the published package builds with the
-# oldest dependencies that its Cargo.toml allows, and with the oldest compiler that it names. The last
-# is skipped where that compiler is not available.
+# Proves: clippy has no warning with any feature, tests included, and none in the library with any two;
+# the published package builds with the oldest dependencies that its Cargo.toml allows, and with the
+# oldest compiler that it names. The last is skipped where that compiler is not available.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . ci/tools/need.sh
 
 need cargo-hack 0.6.46
 cargo hack clippy --locked --quiet -p plugmeter --all-targets \
+    --each-feature --exclude-features default --exclude-all-features -- -D warnings
+cargo hack clippy --locked --quiet -p plugmeter --lib \
     --feature-powerset --depth 2 --exclude-features default -- -D warnings
 
 oldest=$(sed -n 's/^rust-version = "\([0-9.]*\)".*/\1/p' Cargo.toml)
