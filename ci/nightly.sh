@@ -7,10 +7,11 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 export CARGO_TERM_COLOR=never
 
-checks=(benches coverage server stress rounds soak tsan miri fuzz mutants)
+checks=(benches pairs coverage server stress rounds soak tsan miri fuzz mutants)
 command_of() {
     case "$1" in
         benches) echo "cargo bench --locked -p plugmeter-benches --no-run" ;;
+        pairs) echo "PAIRS=1 ci/features.sh" ;;
         coverage) echo "ci/coverage.sh" ;;
         # Waits for the limits of ten and sixty seconds.
         server) echo "PLUGMETER_REAL_LIMITS=1 cargo test --locked -p plugmeter-http-tests --test limits" ;;
