@@ -1,5 +1,5 @@
 //! The cost of a store, beside bare inserts of as many bytes into SQLite: a write of ten and of a thousand
-//! plugins with twelve ticks each, a day read back, and the bytes on disk of a sample.
+//! plugins with twelve ticks each, an hour read back, and the bytes on disk of a sample.
 //!
 //! Prints a table. The CPU time is that of the recorder's thread, from `/proc/self/task/TID/schedstat`: the
 //! looks at twelve ticks, the write, and a tenth of a seal. Linux only.
@@ -102,13 +102,13 @@ fn writes(plugins: usize) {
     );
 }
 
-fn day() {
+fn hour() {
     let folder = Folder::new();
     let path = folder.0.join("plugmeter.db");
     let config = StoreConfig::new(&path).write_interval(WRITE_INTERVAL);
     let store = Store::open(config).expect("the file is new");
-    // The history holds the day, and the recorder takes it from there.
-    let full = Full::new(10, support::DAY);
+    // The history holds the hour, and the recorder takes it from there.
+    let full = Full::new(10, support::HOUR);
     let recorder = store.record(full.sim.reader()).expect("a thread starts");
     recorder.stop();
     let size = fs::metadata(&path).expect("it exists").len();
@@ -119,12 +119,12 @@ fn day() {
         plugins.iter().map(|p| reader.aggregates(&p.name, always.clone()).sample_count).sum()
     };
     println!(
-        "a day of 10 plugins, {samples} samples, {size} bytes: {:.2} a sample",
+        "an hour of 10 plugins, {samples} samples, {size} bytes: {:.2} a sample",
         size as f64 / samples as f64
     );
     let reader = store.reader();
     let (name, to) = (peers::name(3), full.sim.snapshot().sampled_at());
-    let range = to - Duration::from_secs(80_000)..to;
+    let range = to - Duration::from_secs(3_500)..to;
     for resolution in [Resolution::Raw, Resolution::Minute, Resolution::Hour] {
         let (start, mut points) = (Instant::now(), 0);
         for _ in 0..20 {
@@ -142,5 +142,5 @@ fn day() {
 fn main() {
     writes(10);
     writes(1_000);
-    day();
+    hour();
 }
