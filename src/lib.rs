@@ -178,6 +178,8 @@
 //! 9. **Reports are applied in order, before exits.** The exit of a process that the host has
 //!    announced is never counted as a crash.
 //! 10. **Its own cost is visible**: see [`SamplerStats`].
+//! 11. **A slow subscriber, exporter or store never delays the sampler.** What it loses is counted and
+//!     reported to it: [`NotificationKind::Lagged`] to a subscriber.
 //!
 //! # Platforms
 //!
