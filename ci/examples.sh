@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Proves: the README's first command reports six plugins, builds none of the libraries that only
 # tests, benches and other examples need; and all examples run, print what they should, and serve what
-# they should. The terminal program has tests of its own.
+# they should. The terminal program has tests of its own. All but the first are built without optimization,
+# as for the tests: a second build of all dependencies would take minutes.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -18,5 +19,5 @@ for library in axum criterion dhat proptest ratatui tokio tungstenite; do
 done
 $command -- --for 3
 
-cargo build --locked --release --workspace --all-features --examples --bins
-python3 ci/tools/check_examples.py "${CARGO_TARGET_DIR:-target}/release"
+cargo build --locked --workspace --all-features --examples --bins
+python3 ci/tools/check_examples.py "${CARGO_TARGET_DIR:-target}/debug"

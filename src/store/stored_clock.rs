@@ -9,6 +9,8 @@ const TOLERANCE_MS: i64 = 1_000;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct StoredClock {
     last: TickTime,
+    /// The earliest time of the next tick. The first may be in the millisecond of the start.
+    next_ms: i64,
     /// How far stored times are ahead of the wall clock.
     step_ms: i64,
 }
@@ -29,7 +31,7 @@ impl StoredClock {
             last.at_ms + if is_close { 1 } else { gap.max(1) }
         });
         let at_ms = wall_ms.max(earliest);
-        Self { last: TickTime { at_ms, boot_ms }, step_ms: at_ms - wall_ms }
+        Self { last: TickTime { at_ms, boot_ms }, next_ms: at_ms, step_ms: at_ms - wall_ms }
     }
 
     /// The newest time.
@@ -47,11 +49,12 @@ impl StoredClock {
         let boot_ms = boot_ms.max(self.last.boot_ms);
         let expected = self.last.at_ms + (boot_ms - self.last.boot_ms);
         let at_ms = if expected - wall_ms <= TOLERANCE_MS {
-            wall_ms.max(self.last.at_ms + 1)
+            wall_ms.max(self.next_ms)
         } else {
-            expected.max(self.last.at_ms + 1)
+            expected.max(self.next_ms)
         };
         self.last = TickTime { at_ms, boot_ms };
+        self.next_ms = at_ms + 1;
         self.step_ms = at_ms - wall_ms;
         self.last
     }
@@ -67,6 +70,16 @@ mod tests {
     use super::*;
 
     const HOUR: i64 = 3_600_000;
+
+    #[test]
+    fn first_tick_may_be_in_millisecond_of_start() {
+        let mut clock = StoredClock::begin(1_000_000, 500, None, false);
+        assert_eq!(clock.tick(1_000_000, 500).at_ms, 1_000_000);
+        assert_eq!(clock.tick(1_000_000, 500).at_ms, 1_000_001);
+        // After an earlier session that has ended in the same millisecond, it is the next one.
+        let mut clock = StoredClock::begin(1_000_000, 500, Some(clock.last()), true);
+        assert_eq!(clock.tick(1_000_000, 500).at_ms, 1_000_002);
+    }
 
     #[test]
     fn time_is_that_of_the_wall_clock() {
