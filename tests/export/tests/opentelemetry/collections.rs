@@ -51,19 +51,19 @@ fn values_of_a_collection_belong_to_one_tick() {
     beside_ticks(&ticks, |reader| {
         let pipeline = Pipeline::small(reader, &[Temporality::Cumulative]);
         wait_for("the first tick", || (ticks.load(Ordering::Relaxed) > 0).then_some(()));
-        let (mut collections, mut collided, mut torn) = (0, 0, 0);
+        let (mut collections, mut collided) = (0, 0);
         let start = std::time::Instant::now();
         while collections < COLLECTIONS || collided < COLLECTIONS / 10 {
-            assert!(start.elapsed() < HANG_TIMEOUT, "{collided} collisions in {collections}");
+            // A thousand collections take some seconds, and minutes on a busy machine.
+            assert!(start.elapsed() < 5 * HANG_TIMEOUT, "{collided} collisions in {collections}");
             let before = ticks.load(Ordering::Relaxed);
             let batch = pipeline.collect();
             // Two ticks, because one may have begun before the collection.
             collided += usize::from(ticks.load(Ordering::Relaxed) >= before + 2);
-            torn += usize::from(tick_of(&batch).is_none());
+            assert!(tick_of(&batch).is_some(), "torn after {collections}: {batch:?}");
             collections += 1;
             pipeline.clear();
         }
-        assert_eq!(torn, 0, "of {collections} collections");
     });
 }
 
