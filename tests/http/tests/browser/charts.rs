@@ -67,10 +67,10 @@ fn pointer_shows_values_in_all_charts() {
     let (_server, address) = serve(sim.reader());
     open(&mut browser, &address, &sim);
     assert_eq!(cursors(&mut browser), [""; 0]);
-    // The history of a hundred ticks begins at the collector's start, one interval before the first.
+    // The chart of a hundred ticks begins at the first of them.
     let [x, y] = position(&mut browser, 0.25);
     browser.point(x, y);
-    assert_eq!(cursors(&mut browser), ["25.0\u{a0}%", "45.0\u{a0}MB", "0"]);
+    assert_eq!(cursors(&mut browser), ["26.0\u{a0}%", "46.0\u{a0}MB", "0"]);
     let lines = "[...document.querySelectorAll('.has-cursor line')].map((e) => e.getBBox().x)";
     let lines: Vec<f64> = serde_json::from_value(browser.eval(lines)).unwrap();
     assert_eq!(lines.len(), 3);
