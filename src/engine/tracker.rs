@@ -72,8 +72,6 @@ pub(crate) struct PluginTracker<P> {
     has_tree_readings: bool,
     /// CPU time of the descendants of all runs, as of the newest tick that had their values.
     others_cpu: CpuTime,
-    /// Of that, what was used before the collector was started.
-    restored_others_cpu: CpuTime,
     details: Box<TrackerDetails<P>>,
 }
 
@@ -155,8 +153,7 @@ impl<P> PluginTracker<P> {
             name,
             slot,
             first_tick,
-            registered_tick: first_tick,
-            crashes_before: 0,
+            restored: None,
             state: PluginState::Stopped,
             state_since: now.wall,
             runs: Default::default(),
@@ -188,7 +185,6 @@ impl<P> PluginTracker<P> {
             awaits_status: false,
             has_tree_readings: false,
             others_cpu: CpuTime::default(),
-            restored_others_cpu: CpuTime::default(),
             details: Box::new(details),
         }
     }
@@ -206,15 +202,20 @@ impl<P> PluginTracker<P> {
         self.run_number = runs.last().map_or(0, |run| run.number);
         self.crash_count = saved.crashes;
         let others_cpu = CpuTime::from(saved.others_cpu);
-        (self.others_cpu, self.restored_others_cpu) = (others_cpu, others_cpu);
+        self.others_cpu = others_cpu;
         let kinds: Vec<_> = self.events.kinds().map(|kind| Arc::clone(&kind.name)).collect();
         let record = self.change();
         record.crash_count = saved.crashes;
-        record.crashes_before = saved.crashes.saturating_sub(crashes_in_history);
+        record.restored = Some(Arc::new(crate::history::plugin_record::RestoredRecord {
+            registered_tick: record.first_tick,
+            crashes_before: saved.crashes.saturating_sub(crashes_in_history),
+            others_cpu,
+        }));
         record.runs = runs;
         record.event_kinds = (!kinds.is_empty()).then(|| Arc::new(kinds));
-        record.unknown_end_count = saved.unknown_ends;
-        record.unknown_ends_detected = saved.unknown_ends_detected;
+        record.unknown_end_count = u32::try_from(saved.unknown_ends).unwrap_or(u32::MAX);
+        record.unknown_ends_detected =
+            u32::try_from(saved.unknown_ends_detected).unwrap_or(u32::MAX);
         record.last_crash = saved.last_crash;
         record.restart_count = saved.restarts;
         record.ended_cpu = saved.cpu_time;
@@ -224,7 +225,10 @@ impl<P> PluginTracker<P> {
     #[cfg(feature = "store")]
     pub(crate) fn register_restored(&mut self, next_tick: u64, now: &TimePoint) {
         let record = self.change();
-        (record.registered_tick, record.state_since) = (next_tick, now.wall);
+        record.state_since = now.wall;
+        if let Some(restored) = &mut record.restored {
+            Arc::make_mut(restored).registered_tick = next_tick;
+        }
     }
 
     /// The counters, as a tick records them.

@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use super::limit_row::LimitRecord;
 use super::run_log::{RunLog, RunRecord};
+use super::units::CpuTime;
 use crate::snapshot::read_error::ReadError;
 use crate::snapshot::state::PluginState;
 
@@ -17,10 +18,8 @@ pub(crate) struct PluginRecord {
     /// The first tick whose sample in `slot` belongs to this plugin; earlier samples belong to the
     /// slot's previous owner.
     pub first_tick: u64,
-    /// The first tick since the registration. Samples before it were restored.
-    pub registered_tick: u64,
-    /// Crashes before the first sample, of which no run is known: those of earlier collectors.
-    pub crashes_before: u64,
+    /// `None` unless it continues the plugin of an earlier collector.
+    pub restored: Option<Arc<RestoredRecord>>,
     pub state: PluginState,
     pub state_since: SystemTime,
     pub runs: RunLog,
@@ -28,9 +27,9 @@ pub(crate) struct PluginRecord {
     /// The names of its kinds of events, in the order of their creation; `None` without one.
     pub event_kinds: Option<Arc<Vec<Arc<str>>>>,
     /// Runs whose end is unknown.
-    pub unknown_end_count: u64,
+    pub unknown_end_count: u32,
     /// Runs whose end was unknown when it was detected: never decreases.
-    pub unknown_ends_detected: u64,
+    pub unknown_ends_detected: u32,
     pub last_crash: Option<SystemTime>,
     pub restart_count: u64,
     /// CPU time of the runs that have ended.
@@ -44,7 +43,28 @@ pub(crate) struct PluginRecord {
     pub limits: Option<Arc<Vec<LimitRecord>>>,
 }
 
+/// What a plugin continues of an earlier collector.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct RestoredRecord {
+    /// The first tick since the registration. Samples before it were restored.
+    pub registered_tick: u64,
+    /// Crashes before the first sample, of which no run is known.
+    pub crashes_before: u64,
+    /// CPU time of the descendants of all runs.
+    pub others_cpu: CpuTime,
+}
+
 impl PluginRecord {
+    /// The first tick since the registration.
+    pub(crate) fn registered_tick(&self) -> u64 {
+        self.restored.as_ref().map_or(self.first_tick, |restored| restored.registered_tick)
+    }
+
+    /// Crashes before the first sample, of which no run is known.
+    pub(crate) fn crashes_before(&self) -> u64 {
+        self.restored.as_ref().map_or(0, |restored| restored.crashes_before)
+    }
+
     /// The active run: only the newest run can be active.
     pub(crate) fn active_run(&self) -> Option<&RunRecord> {
         self.runs.last().filter(|record| record.ended().is_none())

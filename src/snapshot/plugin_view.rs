@@ -181,14 +181,14 @@ impl<'a> PluginView<'a> {
     /// takes it out of this number.
     #[must_use]
     pub fn unknown_end_count(&self) -> u64 {
-        self.record().unknown_end_count
+        u64::from(self.record().unknown_end_count)
     }
 
     /// Runs whose end was unknown when it was detected. Unlike
     /// [`unknown_end_count`](Self::unknown_end_count) this never decreases.
     #[must_use]
     pub fn unknown_ends_detected(&self) -> u64 {
-        self.record().unknown_ends_detected
+        u64::from(self.record().unknown_ends_detected)
     }
 
     /// When the newest run that counted as a crash ended; `None` if none did.

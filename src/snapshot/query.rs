@@ -154,7 +154,7 @@ impl<'a> PluginView<'a> {
     pub fn crashes(&self, window: impl Into<Window>) -> u64 {
         let first = self.window_start(window.into());
         if first == 1 || first < self.rows.record.first_tick {
-            self.rows.record.crash_count - self.rows.record.crashes_before
+            self.rows.record.crash_count - self.rows.record.crashes_before()
         } else {
             self.crashes_since(first)
         }

@@ -79,7 +79,7 @@ impl<'a> PluginRows<'a> {
     pub(super) fn newest_packed(&self) -> Option<PackedSample> {
         let newest = self.inner.timeline.newest;
         // A restored sample is not one of this collector.
-        (self.record.registered_tick <= newest).then(|| self.packed(newest))
+        (self.record.registered_tick() <= newest).then(|| self.packed(newest))
     }
 
     /// The increments of a tick, including those of the newest tick that did not fit into its sample.

@@ -329,8 +329,9 @@ impl<P> PluginTracker<P> {
         let (counts, is_crash_pending) = (record.counts_as_unknown, record.crash_pending);
         match (counted, counts) {
             (false, true) => {
-                self.details.record.unknown_end_count += 1;
-                self.details.record.unknown_ends_detected += 1;
+                let record = &mut self.details.record;
+                record.unknown_end_count = record.unknown_end_count.saturating_add(1);
+                record.unknown_ends_detected = record.unknown_ends_detected.saturating_add(1);
             }
             (true, false) => self.details.record.unknown_end_count -= 1,
             (false, false) | (true, true) => {}

@@ -218,7 +218,9 @@ impl<P> PluginTracker<P> {
     /// are others than those of the process, so that the processes are to be listed.
     pub(crate) fn record_tree(&mut self, tree: &TreeTick, recorder: &mut TickRecorder<'_>) -> bool {
         // Also kept for the ticks in which there is no tree.
-        let used = tree.others_cpu.0.saturating_add(self.restored_others_cpu.0);
+        let restored = self.details.record.restored.as_ref();
+        let restored = restored.map_or(0, |restored| restored.others_cpu.0);
+        let used = tree.others_cpu.0.saturating_add(restored);
         self.others_cpu = self.others_cpu.max(CpuTime(used));
         let tree = TreeTick { others_cpu: self.others_cpu, ..*tree };
         recorder.record_tree(self.details.record.slot, &tree)
