@@ -191,7 +191,7 @@ impl Snapshot {
         self.0.info.started_instant
     }
 
-    /// What is from before; `None` if the collector was started without saved values.
+    /// The counts that continue an earlier collector; `None` if this one was started without saved values.
     pub(crate) fn resumed(&self) -> Option<inner::Resumed> {
         self.0.info.resumed
     }

@@ -79,7 +79,7 @@ use crate::sync::publish::Reader;
 /// ```
 pub struct Store(Arc<StoreInner>);
 
-/// What a store and its recorder share.
+/// The state that a store and its recorder share.
 pub(crate) struct StoreInner {
     settings: StoreSettings,
     fork_guard: ForkGuard,

@@ -99,7 +99,7 @@ pub fn register(meter: &Meter, reader: Reader) {
     instruments::create(meter, reader);
 }
 
-/// What a caught panic was: for the log.
+/// The message of a caught panic: for the log.
 struct PanicMessage<'a>(&'a (dyn std::any::Any + Send));
 
 impl fmt::Display for PanicMessage<'_> {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde::ser::{SerializeSeq, SerializeStruct};
 use serde::{Serialize, Serializer};
 
-use super::number::{human_duration, megabytes, round2, rounded, timestamp};
+use super::number::{BYTES_PER_MB, human_duration, megabytes, round2, rounded, timestamp};
 use crate::snapshot::Snapshot;
 use crate::snapshot::aggregates::{Aggregates, Summary};
 use crate::snapshot::downsample::{Point, ValueRange};
@@ -18,8 +18,6 @@ use crate::snapshot::run::{Run, RunEnd};
 use crate::snapshot::sample::Sample;
 use crate::snapshot::system::{SamplerStats, SystemMetrics};
 use crate::snapshot::versions::VersionUsage;
-
-const BYTES_PER_MB: f64 = 1_048_576.0;
 
 fn seconds3(time: Duration) -> f64 {
     rounded(time.as_secs_f64(), 3)
@@ -31,10 +29,10 @@ fn millis3(time: Duration) -> f64 {
 }
 
 /// A summary or a range in another unit.
-struct Scaled<T> {
-    value: T,
+pub(crate) struct Scaled<T> {
+    pub value: T,
     /// The JSON unit in the value's unit.
-    unit: f64,
+    pub unit: f64,
 }
 
 impl Serialize for Scaled<Summary> {
@@ -59,7 +57,7 @@ impl Serialize for Scaled<ValueRange> {
     }
 }
 
-fn scaled<T>(value: Option<T>, unit: f64) -> Option<Scaled<T>> {
+pub(crate) fn scaled<T>(value: Option<T>, unit: f64) -> Option<Scaled<T>> {
     value.map(|value| Scaled { value, unit })
 }
 

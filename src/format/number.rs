@@ -2,10 +2,13 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+/// A megabyte in text and JSON has this many bytes.
+pub(crate) const BYTES_PER_MB: f64 = 1_048_576.0;
+
 /// MB of 1,048,576 bytes.
 #[allow(clippy::cast_precision_loss)] // exact up to 2^53 bytes, and rounded for display anyway
 pub(crate) fn mebibytes(bytes: u64) -> f64 {
-    bytes as f64 / 1_048_576.0
+    bytes as f64 / BYTES_PER_MB
 }
 
 /// `value` with this many decimals, rounded as `{:.N}` rounds.

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::{Duration, SystemTime};
 
-use super::number::{human_duration, mebibytes};
+use super::number::{BYTES_PER_MB, human_duration, mebibytes};
 use super::shown::Shown;
 use super::text::sanitize;
 use crate::snapshot::Snapshot;
@@ -12,8 +12,6 @@ use crate::snapshot::plugin_view::PluginView;
 use crate::snapshot::query::Window;
 use crate::snapshot::system::CollectorStatus;
 use crate::snapshot::versions::VersionUsage;
-
-const BYTES_PER_MB: f64 = 1_048_576.0;
 
 /// The names in one line of status; the number of others follows.
 const MAX_NAMES: usize = 5;

@@ -43,7 +43,7 @@ pub(crate) struct PluginRecord {
     pub limits: Option<Arc<Vec<LimitRecord>>>,
 }
 
-/// What a plugin continues of an earlier collector.
+/// The values of a plugin that continue those of an earlier collector.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct RestoredRecord {
     /// The first tick since the registration. Samples before it were restored.

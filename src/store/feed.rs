@@ -1,4 +1,4 @@
-//! What is to be written, collected from snapshots: each tick once, runs, notifications and counters.
+//! The rows to write, collected from snapshots: each tick once, runs, notifications and counters.
 //! No thread, no clock and no file.
 
 use std::collections::{BTreeMap, HashMap};

@@ -7,10 +7,8 @@ use super::values::{
     Quantile, Resolution, StoredAggregates, StoredNotification, StoredPlugin, StoredPoint,
     StoredSummary,
 };
-use crate::format::number::{round2, rounded, timestamp};
-use crate::snapshot::downsample::ValueRange;
-
-const BYTES_PER_MB: f64 = 1_048_576.0;
+use crate::format::json::{Scaled, scaled};
+use crate::format::number::{BYTES_PER_MB, round2, rounded, timestamp};
 
 impl Resolution {
     /// The name in JSON.
@@ -30,38 +28,20 @@ impl Serialize for Resolution {
     }
 }
 
-/// A value in another unit.
-struct Scaled<T>(T, f64);
-
 impl Serialize for Scaled<StoredSummary> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Self(StoredSummary { avg, min, max, p95, .. }, unit) = *self;
+        let StoredSummary { avg, min, max, p95, .. } = self.value;
         let error = match p95 {
             Quantile::Exact(_) => None,
             Quantile::Within { relative_error, .. } => Some(relative_error),
         };
         let mut out = serializer.serialize_struct("Summary", 5)?;
         for (key, value) in [("avg", avg), ("min", min), ("max", max), ("p95", p95.value())] {
-            out.serialize_field(key, &round2(value / unit))?;
+            out.serialize_field(key, &round2(value / self.unit))?;
         }
         out.serialize_field("p95_relative_error", &error)?;
         out.end()
     }
-}
-
-impl Serialize for Scaled<ValueRange> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Self(ValueRange { min, avg, max }, unit) = *self;
-        let mut out = serializer.serialize_struct("ValueRange", 3)?;
-        for (key, value) in [("min", min), ("avg", avg), ("max", max)] {
-            out.serialize_field(key, &round2(value / unit))?;
-        }
-        out.end()
-    }
-}
-
-fn scaled<T>(value: Option<T>, unit: f64) -> Option<Scaled<T>> {
-    value.map(|value| Scaled(value, unit))
 }
 
 impl Serialize for StoredPoint {

@@ -72,7 +72,7 @@ fn millis(time: Duration) -> i64 {
     i64::try_from(time.as_millis()).unwrap_or(i64::MAX)
 }
 
-/// What the thread and the host share.
+/// The status that the thread and the host share.
 #[derive(Debug, Default)]
 struct RecorderStatus(Mutex<Errors>);
 

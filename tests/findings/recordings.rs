@@ -1,4 +1,4 @@
-//! What is found of recordings of real programs, of which `data/README.md` states the truth.
+//! Findings of recordings of real programs, whose truth is in `data/README.md`.
 
 use std::time::Duration;
 

@@ -55,11 +55,25 @@ struct HistoryRow<'a> {
     crash_count: u64,
 }
 
+fn max(range: Option<ValueRange>) -> Option<f64> {
+    range.map(|range| round2(range.max))
+}
+
+fn avg(range: Option<ValueRange>) -> Option<f64> {
+    range.map(|range| round2(range.avg))
+}
+
+fn mb(range: Option<ValueRange>) -> Option<f64> {
+    range.map(|range| megabytes(range.max as u64))
+}
+
+/// A cell with a number; empty if it is unknown.
+fn number(value: Option<f64>) -> String {
+    value.map_or_else(String::new, |value| value.to_string())
+}
+
 impl<'a> HistoryRow<'a> {
     fn new(view: PluginView<'a>, point: &Point) -> Self {
-        let max = |range: Option<ValueRange>| range.map(|range| round2(range.max));
-        let avg = |range: Option<ValueRange>| range.map(|range| round2(range.avg));
-        let mb = |range: Option<ValueRange>| range.map(|range| megabytes(range.max as u64));
         let run = point.run.and_then(|id| view.runs().find(|run| run.id == id));
         Self {
             timestamp: timestamp(point.timestamp),
@@ -80,7 +94,6 @@ impl<'a> HistoryRow<'a> {
 
     /// A line of the CSV, in the order of [`COLUMNS`]. Unknown values are empty.
     fn write_csv(&self, out: &mut String) {
-        let number = |value: Option<f64>| value.map_or_else(String::new, |value| value.to_string());
         let run = serde_json::to_string(&self.run).unwrap_or_default();
         let cells = [
             self.timestamp.clone(),
@@ -179,10 +192,6 @@ const STORED_COLUMNS: [&str; 12] = [
 /// Points of a store as CSV, under a line with the columns' names. Unknown values are empty.
 #[cfg(feature = "store")]
 pub(super) fn stored_csv(name: &str, points: &[StoredPoint]) -> Bytes {
-    let text = |value: Option<f64>| value.map_or_else(String::new, |value| value.to_string());
-    let max = |range: Option<ValueRange>| text(range.map(|range| round2(range.max)));
-    let avg = |range: Option<ValueRange>| text(range.map(|range| round2(range.avg)));
-    let mb = |range: Option<ValueRange>| text(range.map(|range| megabytes(range.max as u64)));
     let mut out = STORED_COLUMNS.join(",") + "\r\n";
     for point in points {
         let cells = [
@@ -190,12 +199,12 @@ pub(super) fn stored_csv(name: &str, points: &[StoredPoint]) -> Bytes {
             text_cell(name),
             point.sample_count.to_string(),
             point.state.map_or_else(String::new, |state| state.to_string()),
-            max(point.cpu_percent),
-            avg(point.cpu_percent),
-            mb(point.memory),
-            max(point.tree_cpu_percent),
-            avg(point.tree_cpu_percent),
-            mb(point.tree_memory),
+            number(max(point.cpu_percent)),
+            number(avg(point.cpu_percent)),
+            number(mb(point.memory)),
+            number(max(point.tree_cpu_percent)),
+            number(avg(point.tree_cpu_percent)),
+            number(mb(point.tree_memory)),
             point.events.to_string(),
             point.crashes.to_string(),
         ];

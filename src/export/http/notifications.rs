@@ -148,7 +148,7 @@ mod tests {
         let recent = log.recent_at(start);
         assert_eq!((recent.items.len(), recent.dropped, recent.version), (1_000, 2, 1_002));
         assert_eq!((revisions(&recent)[0], revisions(&recent)[999]), (1_002, 3));
-        // What the queue lost is counted, and is no entry.
+        // Notifications that the queue has lost are counted, and are no entries.
         let lagged = Notification { kind: NotificationKind::Lagged { missed: 40 }, ..crash(1_003) };
         log.push(lagged, start);
         let recent = log.recent_at(start);

@@ -17,7 +17,7 @@ use crate::{
     StoredSummary, ValueRange, Window,
 };
 
-/// What is asked for windows beyond the memory.
+/// The source of windows beyond the memory.
 pub(super) type WindowStore = StoreReader;
 
 /// A range of one plugin.

@@ -15,7 +15,7 @@ const MAX_COUNTERS: usize = PLUGIN_FAMILIES.len();
 /// The threads whose collections are told apart. A host has one or two.
 const MAX_THREADS: usize = 16;
 
-/// What the callbacks of one collection read.
+/// The values that the callbacks of one collection share.
 pub(super) struct Collection {
     /// Increases with each collection, and so does the snapshot's revision.
     number: u64,

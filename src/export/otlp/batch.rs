@@ -25,7 +25,7 @@ const PLUGIN_BYTES: usize = 100_000;
 /// The tag of a repeated message, and its length below 2 MiB.
 const LENGTH_PREFIX_BYTES: usize = 4;
 
-/// What a metric is, without its points.
+/// The description of a metric, without its points.
 #[derive(Clone, Copy)]
 pub(super) struct Metadata {
     instrument: &'static str,

@@ -1,4 +1,4 @@
-//! What was acknowledged: ticks, and for each plugin its series and its totals.
+//! The acknowledged ticks, and for each plugin its acknowledged series and totals.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ pub(super) struct Series {
     pub labels: [Option<Bytes>; 2],
 }
 
-/// What was acknowledged of one plugin.
+/// The acknowledged series and totals of one plugin.
 #[derive(Clone, Debug)]
 pub(super) struct PluginProgress {
     /// The beginning of its totals.
@@ -33,7 +33,7 @@ pub(super) struct PluginProgress {
     pub live: Arc<Vec<Series>>,
 }
 
-/// What was acknowledged of a collector.
+/// The acknowledged ticks and plugins of a collector.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Progress {
     /// When the collector was started: another time is another collector.

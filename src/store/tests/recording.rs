@@ -1,4 +1,4 @@
-//! What is recorded is what is read.
+//! The reader returns the recorded values.
 
 use super::*;
 use crate::snapshot::aggregates::Summary;

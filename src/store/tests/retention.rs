@@ -1,4 +1,4 @@
-//! What is removed because it is too old or too much.
+//! Removal of values that are too old, or that exceed the size limit.
 
 use super::*;
 use crate::store::values::Resolution;
@@ -29,7 +29,7 @@ fn each_resolution_is_kept_as_long_as_configured() {
     assert!((1.9..3.1).contains(&hours_back(Resolution::Raw)), "{}", hours_back(Resolution::Raw));
     assert!((4.9..5.1).contains(&hours_back(Resolution::Minute)));
     assert!((7.9..9.1).contains(&hours_back(Resolution::Hour)));
-    // What is too old for samples is read from the rollups.
+    // Times older than the samples are read from the rollups.
     let range = |hours: u32| {
         let end = host.sim.snapshot().sampled_at();
         end - hours * HOUR..end - (hours - 1) * HOUR

@@ -288,7 +288,7 @@ fn plugin_that_is_registered_late_or_never_is_hidden_until_then() {
         );
         assert_eq!((sample.cpu_percent, sample.memory_bytes), (None, None));
     }
-    // What is never registered keeps no slot beyond the history, and its counters are not lost.
+    // A plugin that is never registered keeps no slot beyond the history, and its counters are not lost.
     ticks(&mut host, &late, 721);
     let snapshot = host.sim.snapshot();
     assert_eq!(snapshot.system().total_plugins, 2);

@@ -9,8 +9,9 @@ use super::finding_marks::{ChartKind, FindingMarks};
 use super::format::{self, NONE};
 use super::range_values::RangeValues;
 use super::row::Row;
-use super::threshold::{BYTES_PER_MB, thresholds};
+use super::threshold::thresholds;
 use crate::findings::Finding;
+use crate::format::number::BYTES_PER_MB;
 use crate::{LimitMetric, PluginView};
 
 /// The size in units of the SVG; the style sheet stretches it.

@@ -5,9 +5,8 @@ use serde::Serialize;
 use super::chart::{Trace, TracePoint};
 use super::display_time::DisplayTime;
 use super::format::{self, NONE};
-use super::threshold::BYTES_PER_MB;
 use crate::Snapshot;
-use crate::format::number::round2;
+use crate::format::number::{BYTES_PER_MB, round2};
 
 /// Milliseconds since 1970, CPU in percent, memory in MB, events per second, and what happened since
 /// the point before.

@@ -4,8 +4,9 @@ use serde::Serialize;
 
 use super::super::history_range::HistoryRange;
 use super::chart::{Scale, Trace, largest, smallest};
-use super::threshold::{BYTES_PER_MB, threshold, thresholds};
+use super::threshold::{threshold, thresholds};
 use super::time_range::time_range;
+use crate::format::number::BYTES_PER_MB;
 use crate::{LimitMetric, PluginView, Window};
 
 /// SVG paths over the whole history.

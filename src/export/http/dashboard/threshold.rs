@@ -2,8 +2,6 @@
 
 use crate::{LimitMetric, PluginView};
 
-pub(super) const BYTES_PER_MB: f64 = 1_048_576.0;
-
 /// The thresholds of the plugin's limits of this metric, each multiplied by `unit`.
 pub(super) fn thresholds(view: PluginView<'_>, metric: LimitMetric, unit: f64) -> Vec<f64> {
     let limits = view.limits().map(|status| status.limit);

@@ -50,7 +50,7 @@ fn limit() -> impl Strategy<Value = Limit> {
     })
 }
 
-/// What has happened, in seconds since the start.
+/// A change of a limit, in seconds since the start.
 #[derive(Clone, Copy, Debug)]
 enum Entry {
     Sample { at: u64, value: Option<u64>, is_evaluated: bool },
