@@ -7,17 +7,18 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 export CARGO_TERM_COLOR=never
 
-checks=(benches pairs coverage server stress rounds soak tsan miri fuzz mutants)
+checks=(benches pairs semver coverage server stress rounds soak tsan miri fuzz mutants)
 command_of() {
     case "$1" in
         benches) echo "cargo bench --locked -p plugmeter-benches --no-run" ;;
         pairs) echo "PAIRS=1 ci/features.sh" ;;
+        semver) echo "ci/semver.sh" ;;
         coverage) echo "ci/coverage.sh" ;;
         # Waits for the limits of ten and sixty seconds.
         server) echo "PLUGMETER_REAL_LIMITS=1 cargo test --locked -p plugmeter-http-tests --test limits" ;;
         stress) echo "PLUGMETER_STRESS_SECONDS=600 cargo test --locked --release -p plugmeter --all-features --test stress -- --nocapture" ;;
         rounds) echo "PLUGMETER_LONG=1 PLUGMETER_ROUNDS=1000 cargo test --locked -p plugmeter --all-features --test exit --test linux --test collector --test store" ;;
-        soak) echo "cargo run --locked --release --features http --example soak -- 1800" ;;
+        soak) echo "cargo run --locked --release --features http,otlp,store --example soak -- 3600" ;;
         tsan) echo "ci/tsan.sh" ;;
         miri) echo "ALL=1 ci/miri.sh" ;;
         fuzz) echo "ci/fuzz.sh 600" ;;

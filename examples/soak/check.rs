@@ -10,7 +10,7 @@ use crate::Violation;
 
 /// A plugin's values in the previous snapshot.
 struct PreviousValues {
-    counters: [u64; 4],
+    counters: [u64; 5],
     samples: usize,
 }
 
@@ -118,7 +118,10 @@ impl Checker {
             view.crash_count(),
             view.restart_count(),
             view.cpu_time().as_nanos() as u64,
+            view.tree_cpu_time().as_nanos() as u64,
         ];
+        let [.., main, tree] = counters;
+        holds!(main <= tree, "{name}: {main} ns of the process, {tree} ns of its tree");
         let samples = view.history(Window::All).len();
         if let Some(before) = self.plugins.get(name) {
             let has_decreased =

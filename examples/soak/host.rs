@@ -20,11 +20,13 @@ enum Lifecycle {
     Reloaded,
     /// They are killed after the state `Stopping` was set.
     Announced,
-    /// The plugin is removed after each child, and another one is registered.
+    /// The plugin is removed after some of its children, and another one is registered.
     Job,
+    /// They start processes of their own without pause, and are replaced while they run.
+    Wrapper,
 }
 
-const LIFECYCLES: [Lifecycle; 12] = [
+const LIFECYCLES: [Lifecycle; 14] = [
     Lifecycle::Reported,
     Lifecycle::Unreported,
     Lifecycle::Reloaded,
@@ -37,7 +39,17 @@ const LIFECYCLES: [Lifecycle; 12] = [
     Lifecycle::Reloaded,
     Lifecycle::Job,
     Lifecycle::Unreported,
+    Lifecycle::Wrapper,
+    Lifecycle::Wrapper,
 ];
+
+/// A worker that ends soon after its wrapper, and short jobs one after the other.
+const WRAPPER: &str = "
+    (n=0; while [ $n -lt 300 ] && kill -0 $$ 2>/dev/null; do n=$((n+1)); sleep 0.05; done) &
+    while :; do (i=0; while [ $i -lt 300 ]; do i=$((i+1)); done); sleep 0.02; done";
+
+/// A new plugin follows each time that so many children were started.
+const CHILDREN_OF_JOB: u64 = 16;
 
 /// The interval between two steps of the host.
 const STEP_INTERVAL: Duration = Duration::from_millis(4);
@@ -106,7 +118,8 @@ impl Host {
         let ready = lane.end(random)?;
         if ready {
             self.crashes += lane.crashes - crashes;
-            if let Lifecycle::Job = lane.lifecycle {
+            let is_new = self.children.is_multiple_of(CHILDREN_OF_JOB);
+            if let (Lifecycle::Job, true) = (lane.lifecycle, is_new) {
                 lane.plugin.remove();
                 lane.plugin = collector.register(&format!("Job {at} after {}", self.children))?;
                 (lane.starts, lane.crashes) = (0, 0);
@@ -179,6 +192,7 @@ impl Lane {
             Lifecycle::Reported | Lifecycle::Job => random % 3,
             Lifecycle::Unreported => 3,
             Lifecycle::Reloaded | Lifecycle::Announced => return "exec sleep 1000".to_owned(),
+            Lifecycle::Wrapper => return WRAPPER.to_owned(),
         };
         let milliseconds = random % 90;
         if random.is_multiple_of(4) {
@@ -236,7 +250,7 @@ impl Lane {
                 }
                 self.crashes += 1;
             }
-            Lifecycle::Reloaded => {
+            Lifecycle::Reloaded | Lifecycle::Wrapper => {
                 self.child = Some((child, run));
                 return Ok(random.is_multiple_of(5));
             }

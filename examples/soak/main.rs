@@ -1,22 +1,29 @@
-//! A soak test of all parts together: real children that start, crash and exit, ticks of 10 ms,
-//! events from two threads, readers that check the invariants of every snapshot, and every output.
+//! A soak test of all parts together: real children that start, fork, crash and exit, ticks of 10 ms,
+//! events from two threads, limits, subscribers of which one sleeps, readers that check the invariants of
+//! every snapshot, every output, a store, and a receiver of OTLP that is away now and then.
 //! Runs for a minute, or for the given number of seconds:
 //!
 //! ```sh
-//! cargo run --release --features http --example soak
-//! cargo run --release --features http --example soak -- 1800
+//! cargo run --release --features http,otlp,store --example soak
+//! cargo run --release --features http,otlp,store --example soak -- 3600
 //! ```
 //!
 //! It prints its progress and a summary. If an invariant is violated, it prints which, and exits
-//! with 1.
+//! with 1. Deadlines that were missed depend on the machine: those of a second collector, which samples
+//! one process and has no readers, are printed beside them.
 //!
 //! `host.rs` has the children and the expected counts, `check.rs` the invariants of a snapshot and
-//! of two consecutive ones, `views.rs` those of the outputs, `served.rs` those of the responses
-//! over HTTP, and `usage.rs` the memory, threads and descriptors of this process.
+//! of two consecutive ones, `views.rs` those of the outputs, `served.rs` and `streamed.rs` those of the
+//! responses over HTTP, `subscribers.rs` those of notifications, `stored.rs` those of the store,
+//! `pushed.rs` those of OTLP, and `usage.rs` the memory, threads and descriptors of this process.
 
 mod check;
 mod host;
+mod pushed;
 mod served;
+mod stored;
+mod streamed;
+mod subscribers;
 mod usage;
 mod views;
 
@@ -30,7 +37,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use plugmeter::http::{self, HttpConfig};
-use plugmeter::{Collector, Config, EventCounter, Reader};
+use plugmeter::{Collector, Config, EventCounter, Limit, LimitMetric, Limits, Reader};
 
 use crate::check::Checker;
 use crate::host::Host;
@@ -54,6 +61,14 @@ struct Tally {
     rendered: AtomicU64,
     events: AtomicU64,
     responses: AtomicU64,
+    /// Events of the stream.
+    streamed: AtomicU64,
+    /// Notifications that the subscriber received that does not sleep.
+    notifications: AtomicU64,
+    /// Looks into the store.
+    looks: AtomicU64,
+    /// Ticks in delivered requests.
+    pushed: AtomicU64,
 }
 
 fn main() -> ExitCode {
@@ -78,53 +93,103 @@ fn soak() -> Result<(), Box<dyn Error>> {
     drop(http::serve(disabled.reader(), HttpConfig::default().port(0))?);
     let before = usage::now();
     let config = Config::default().poll_interval(INTERVAL).history_duration(HISTORY);
-    let collector = Collector::start(config)?;
-    let server = http::serve(collector.reader(), HttpConfig::default().port(0))?;
+    let bare = Collector::start(config.clone().process_trees(false))?;
+    bare.register("this process")?.started(std::process::id(), "");
+    let folder = stored::Folder::new()?;
+    let store = folder.open()?;
+    let collector = Collector::start(config.limits(limits()))?;
+    let recorder = store.record(collector.reader())?;
+    let http = HttpConfig::default().port(0).store(store.reader());
+    let server = http::serve(collector.reader(), http)?;
     let address = server.local_addr().expect("it is enabled");
+    // Before anything can be notified.
+    let subscriptions = [collector.subscribe(), collector.subscribe()];
     let (mut host, tally) = (Host::new(&collector)?, Tally::default());
     let mut monitor = UsageMonitor::new(HISTORY + HISTORY / 3);
     let (begin, length) = (Instant::now(), Duration::from_secs(seconds));
 
-    let outcome = thread::scope(|scope| {
+    let children = thread::scope(|scope| {
+        let tally = &tally;
+        let subscribers = [(&subscriptions[0], false), (&subscriptions[1], true)].map(
+            |(subscription, sleeps)| {
+                scope.spawn(move || subscribers::receive(subscription, sleeps, tally))
+            },
+        );
         let mut threads = Vec::new();
         for counter in host.counters() {
-            threads.push(scope.spawn(|| count(counter, &tally)));
+            threads.push(scope.spawn(|| count(counter, tally)));
         }
         for _ in 0..2 {
-            threads.push(scope.spawn(|| read(&collector.reader(), &tally)));
+            threads.push(scope.spawn(|| read(&collector.reader(), tally)));
         }
-        threads.push(scope.spawn(|| render(&collector.reader(), &tally)));
-        threads.push(scope.spawn(|| request(address, &tally)));
+        threads.push(scope.spawn(|| render(&collector.reader(), tally)));
+        threads.push(scope.spawn(|| request(address, tally)));
+        threads.push(scope.spawn(|| streamed::read(address, tally)));
+        threads.push(scope.spawn(|| stored::look(&store.reader(), &collector.reader(), tally)));
+        let pusher = scope.spawn(|| pushed::push(&collector.reader(), tally));
 
         let mut result = Ok(());
         let mut reported = Instant::now();
         while result.is_ok() && begin.elapsed() < length {
             result = host.tend(&collector).map_err(|error| error.to_string());
             result = result.and_then(|()| monitor.check(begin.elapsed()));
-            if threads.iter().any(thread::ScopedJoinHandle::is_finished) {
+            let has_ended = threads.iter().any(thread::ScopedJoinHandle::is_finished)
+                || subscribers.iter().any(thread::ScopedJoinHandle::is_finished)
+                || pusher.is_finished();
+            if has_ended {
                 break; // a thread has found a violation
             }
             if reported.elapsed() >= PROGRESS_INTERVAL {
                 reported = Instant::now();
-                print_line(&progress(begin.elapsed(), &collector, &host, &tally));
+                print_line(&progress(begin.elapsed(), &[&collector, &bare], &host, tally));
             }
         }
         tally.done.store(true, Ordering::Relaxed);
-        threads.into_iter().fold(result, |result, thread| {
-            let outcome = thread.join().unwrap_or_else(|_| Err("a thread has panicked".into()));
-            result.and(outcome)
-        })
-    });
-    outcome?;
-    let children = host.children();
-    host.end()?;
-    collector.stop();
+        for thread in threads {
+            result = result.and(joined(thread));
+        }
+        let children = host.children();
+        // The others return when the collector has stopped.
+        let ended = host.end().map_err(|error| error.to_string());
+        collector.stop();
+        result = result.and(ended).and(joined(pusher));
+        let received = subscribers.map(joined);
+        result?;
+        let [eager, sleepy] = received;
+        let (eager, sleepy) = (eager?, sleepy?);
+        if eager.sent() != sleepy.sent() {
+            return Err(format!("subscribers: {eager:?}, but {sleepy:?}"));
+        }
+        print_line(&format!("subscribers: {eager:?}; with naps {sleepy:?}"));
+        Ok::<_, Violation>(children)
+    })?;
     host.check(&collector.snapshot())?;
-    print_line(&progress(begin.elapsed(), &collector, &host, &tally));
-    drop((host, collector, server));
+    recorder.stop();
+    if let Some(error) = recorder.error() {
+        return Err(format!("the recorder: {error}").into());
+    }
+    stored::check_end(&store.reader(), &collector.snapshot())?;
+    print_line(&format!("the store: {} bytes", stored::bytes(&folder.file())));
+    print_line(&progress(begin.elapsed(), &[&collector, &bare], &host, &tally));
+    drop((host, collector, bare, server, recorder, store, subscriptions));
     let usage = monitor.summary(&before, &usage::now())?;
     print_line(&format!("{usage}\n{children} children; no violation"));
     Ok(())
+}
+
+fn joined<T>(thread: thread::ScopedJoinHandle<'_, Result<T, Violation>>) -> Result<T, Violation> {
+    thread.join().unwrap_or_else(|_| Err("a thread has panicked".into()))
+}
+
+/// Limits that the children exceed and clear again and again.
+fn limits() -> Limits {
+    let moment = Duration::from_millis(100);
+    let lasting = |metric, above| Limit::new(metric, above).lasting(moment).grace(Duration::ZERO);
+    Limits::default()
+        .rule(lasting(LimitMetric::CpuPercent, 20.0))
+        .rule(lasting(LimitMetric::ProcessCount, 2.0))
+        .rule(lasting(LimitMetric::EventsPerSecond, 20.0))
+        .rule(Limit::new(LimitMetric::Crashes { within: Duration::from_secs(10) }, 60.0))
 }
 
 fn print_line(text: &str) {
@@ -132,19 +197,25 @@ fn print_line(text: &str) {
     let _ = writeln!(io::stdout(), "{text}");
 }
 
-fn progress(elapsed: Duration, collector: &Collector, host: &Host, tally: &Tally) -> String {
-    let stats = collector.snapshot().sampler();
-    let [checked, rendered, events, responses] =
-        [&tally.checked, &tally.rendered, &tally.events, &tally.responses]
+fn progress(elapsed: Duration, collectors: &[&Collector; 2], host: &Host, tally: &Tally) -> String {
+    let [stats, bare] = collectors.map(|collector| collector.snapshot().sampler());
+    let Tally {
+        checked, rendered, events, responses, streamed, notifications, looks, pushed, ..
+    } = tally;
+    let [checked, rendered, events, responses, streamed, notifications, looks, pushed] =
+        [checked, rendered, events, responses, streamed, notifications, looks, pushed]
             .map(|count| count.load(Ordering::Relaxed));
     format!(
-        "{:>5} s: {} ticks, {} missed, {} failed reads; {} children, {} crashes; {events} events; \
-         {checked} snapshots checked, {rendered} renderings of all outputs, \
-         {responses} responses; {}",
+        "{:>5} s: {} ticks, {} missed ({} of the bare collector), {} failed reads, {:.1} % of a core; {} children, \
+         {} crashes; {events} events; {checked} snapshots checked, {rendered} renderings of all \
+         outputs, {responses} responses, {streamed} streamed; {notifications} notifications, {looks} \
+         looks into the store, {pushed} ticks pushed; {}",
         elapsed.as_secs(),
         stats.ticks,
         stats.missed_ticks,
+        bare.missed_ticks,
         stats.failed_reads,
+        stats.overhead_percent.unwrap_or(0.0),
         host.children(),
         host.crashes(),
         usage::now(),
