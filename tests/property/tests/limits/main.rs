@@ -1,5 +1,5 @@
-//! Random ticks, gaps and restarts, applied to a simulation with a limit and to a naive oracle that
-//! keeps every sample and searches them all after each step.
+//! Random ticks, gaps and restarts, applied to a simulation with a limit of any metric of a run and to a
+//! naive oracle that keeps every sample and searches them all after each step.
 //!
 //! `PROPTEST_CASES` sets the number of cases.
 #![allow(clippy::unwrap_used)] // a test fails by panicking
@@ -8,16 +8,25 @@ use std::time::{Duration, SystemTime};
 
 use plugmeter::testing::{Observed, Simulation, Usage};
 use plugmeter::{
-    ClearReason, Config, Limit, LimitMetric, LimitState, Limits, NotificationKind, Subscription,
+    ClearReason, Config, Limit, LimitMetric, LimitState, Limits, NotificationKind, Sample,
+    Subscription,
 };
 use proptest::prelude::*;
 
 const POLL: u64 = 5;
-const ABOVE: f64 = 100.0;
+
+/// A limit's threshold, for the levels of [`step`].
+const fn above(metric: LimitMetric) -> f64 {
+    match metric {
+        // Between the second and the third tick without an event.
+        LimitMetric::SilentSeconds => 12.0,
+        _ => 100.0,
+    }
+}
 
 #[derive(Clone, Debug)]
 enum Step {
-    /// Memory in MB; `None` if it cannot be read.
+    /// A level, of which each metric makes its value; `None` if the process cannot be read.
     Tick(Option<u64>),
     /// Seconds without a tick.
     Advance(u64),
@@ -26,9 +35,9 @@ enum Step {
 }
 
 fn step() -> impl Strategy<Value = Step> {
-    let memory = prop_oneof![Just(101u64), Just(150), Just(100), Just(90), Just(50), Just(89)];
+    let level = prop_oneof![Just(101u64), Just(150), Just(100), Just(90), Just(50), Just(89)];
     prop_oneof![
-        12 => memory.prop_map(|memory| Step::Tick(Some(memory))),
+        12 => level.prop_map(|level| Step::Tick(Some(level))),
         8 => Just(Step::Tick(Some(120))),
         8 => Just(Step::Tick(Some(10))),
         4 => Just(Step::Tick(None)),
@@ -39,21 +48,30 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 fn limit() -> impl Strategy<Value = Limit> {
+    let metric = prop_oneof![
+        Just(LimitMetric::CpuPercent),
+        Just(LimitMetric::MemoryMb),
+        Just(LimitMetric::ProcessCount),
+        Just(LimitMetric::EventsPerSecond),
+        Just(LimitMetric::SilentSeconds),
+    ];
     let time = || prop_oneof![Just(0u64), Just(5), Just(10), Just(13), Just(20), Just(40)];
-    let clear_below = prop_oneof![Just(0.0), Just(50.0), Just(90.0), Just(100.0)];
-    (time(), clear_below, time(), 0..20u64).prop_map(|(lasting, below, clear_after, grace)| {
-        Limit::new(LimitMetric::MemoryMb, ABOVE)
-            .lasting(Duration::from_secs(lasting))
-            .clear_below(below)
-            .clear_after(Duration::from_secs(clear_after))
-            .grace(Duration::from_secs(grace))
-    })
+    let clear_below = prop_oneof![Just(0.0), Just(0.5), Just(0.9), Just(1.0)];
+    (metric, time(), clear_below, time(), 0..20u64).prop_map(
+        |(metric, lasting, below, clear_after, grace)| {
+            Limit::new(metric, above(metric))
+                .lasting(Duration::from_secs(lasting))
+                .clear_below(below * above(metric))
+                .clear_after(Duration::from_secs(clear_after))
+                .grace(Duration::from_secs(grace))
+        },
+    )
 }
 
 /// A change of a limit, in seconds since the start.
 #[derive(Clone, Copy, Debug)]
 enum Entry {
-    Sample { at: u64, value: Option<u64>, is_evaluated: bool },
+    Sample { at: u64, value: Option<f64>, is_evaluated: bool },
     RunEnd { at: u64 },
 }
 
@@ -74,7 +92,7 @@ fn row_since(entries: &[Entry], matches: impl Fn(f64) -> bool, time: Duration) -
         }
         later = Some(at);
         match value {
-            Some(value) if matches(value as f64) => {
+            Some(value) if matches(value) => {
                 (first, count, missing) = (Some(at), count + 1, 0);
                 newest = newest.or(Some(at));
             }
@@ -106,19 +124,23 @@ fn changes(limit: &Limit, entries: &[Entry]) -> Vec<Change> {
             }
             (None, Entry::RunEnd { .. }) => from = end,
             (None, Entry::Sample { at, .. }) => {
-                let row = row_since(&entries[from..end], |value| value > ABOVE, limit.lasting);
+                let row =
+                    row_since(&entries[from..end], |value| value > limit.above, limit.lasting);
                 if let Some(since) = row {
                     let values = entries[..end].iter().filter_map(|entry| match *entry {
                         Entry::Sample { at, value, .. } if at >= since => value,
                         _ => None,
                     });
-                    let peak = values.max().unwrap() as f64;
+                    let peak = values.fold(f64::NEG_INFINITY, f64::max);
                     changes.push(Change::Exceeded { at, since, peak });
                     (exceeded, from) = (Some(since), end);
                 }
             }
             (Some(since), Entry::Sample { at, .. }) => {
-                let is_below = |value: f64| value < limit.clear_below;
+                // Nothing is below 0: there, 0 clears.
+                let is_below = |value: f64| {
+                    value < limit.clear_below || value == 0.0 && limit.clear_below == 0.0
+                };
                 if row_since(&entries[from..end], is_below, limit.clear_after).is_some() {
                     let reason = ClearReason::Below;
                     changes.push(Change::Cleared { at, lasted: at - since, reason });
@@ -146,6 +168,39 @@ fn received(subscription: &Subscription, start: SystemTime, changes: &mut Vec<Ch
     }
 }
 
+/// What a process with this level is seen to use. Its CPU time grows by the level in percent.
+fn observed(level: Option<u64>, cpu_time: &mut Duration) -> Observed {
+    let Some(level) = level else { return Observed::Denied };
+    *cpu_time += Duration::from_secs(POLL) * level as u32 / 100;
+    let usage = Usage { cpu_time: *cpu_time, memory_bytes: level << 20 };
+    Observed::RunningTree { main: usage, tree: usage, processes: level as u32 }
+}
+
+/// The value of the newest tick. `ticks` are all ticks, with the events until then.
+fn value(
+    metric: LimitMetric,
+    sample: &Sample<'_>,
+    ticks: &[(u64, u64)],
+    run_since: u64,
+) -> Option<f64> {
+    let (&(now, events), before) = ticks.split_last().unwrap();
+    match metric {
+        LimitMetric::CpuPercent => sample.tree_cpu_percent,
+        LimitMetric::MemoryMb => sample.tree_memory_mb(),
+        LimitMetric::ProcessCount => sample.process_count.map(f64::from),
+        LimitMetric::EventsPerSecond => {
+            let &(time, previous) = before.last()?;
+            Some((events - previous) as f64 / (now - time) as f64)
+        }
+        LimitMetric::SilentSeconds => {
+            let has_counted = |pair: &&[(u64, u64)]| pair[1].1 > pair[0].1;
+            let newest = ticks.windows(2).filter(has_counted).map(|pair| pair[1].0).max();
+            Some((now - newest.unwrap_or(0).max(run_since)) as f64)
+        }
+        _ => unreachable!("it is not generated"),
+    }
+}
+
 fn check(limit: Limit, steps: &[Step]) -> Result<(), TestCaseError> {
     let config = Config::default().poll_interval(Duration::from_secs(POLL));
     let mut sim = Simulation::new(config.limits(Limits::default().rule(limit))).unwrap();
@@ -153,19 +208,25 @@ fn check(limit: Limit, steps: &[Step]) -> Result<(), TestCaseError> {
     let plugin = sim.register("dice").unwrap();
     let (mut now, mut pid, mut run_since) = (0, 0, None);
     let (mut entries, mut actual) = (Vec::new(), Vec::new());
+    let (mut ticks, mut cpu_time) = (Vec::new(), Duration::ZERO);
     for step in steps {
         match *step {
-            Step::Tick(value) => {
-                sim.tick(|_| match value {
-                    Some(mb) => {
-                        let cpu_time = Duration::ZERO;
-                        Observed::Running(Usage { cpu_time, memory_bytes: mb << 20 })
+            Step::Tick(level) => {
+                match limit.metric {
+                    LimitMetric::EventsPerSecond => plugin.events().add(level.unwrap_or(0) * POLL),
+                    LimitMetric::SilentSeconds if level.is_some_and(|level| level < 100) => {
+                        plugin.events().increment();
                     }
-                    None => Observed::Denied,
-                });
+                    _ => {}
+                }
+                sim.tick(|_| observed(level, &mut cpu_time));
                 now += POLL;
+                ticks.push((now, plugin.events().get()));
                 let grace = limit.grace.as_secs();
                 let is_evaluated = run_since.is_some_and(|since| now - since >= grace);
+                let snapshot = sim.snapshot();
+                let sample = snapshot.plugin("dice").unwrap().current().unwrap();
+                let value = value(limit.metric, &sample, &ticks, run_since.unwrap_or(0));
                 entries.push(Entry::Sample { at: now, value, is_evaluated });
             }
             Step::Advance(seconds) => {
@@ -179,7 +240,7 @@ fn check(limit: Limit, steps: &[Step]) -> Result<(), TestCaseError> {
                 if let Step::Start = step {
                     pid += 1;
                     plugin.started(pid, "");
-                    run_since = Some(now);
+                    (run_since, cpu_time) = (Some(now), Duration::ZERO);
                 } else {
                     plugin.stopped();
                 }

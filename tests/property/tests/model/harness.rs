@@ -5,7 +5,7 @@ use std::panic::resume_unwind;
 use std::time::{Duration, Instant};
 
 use plugmeter::testing::{Observed, Simulation, Usage};
-use plugmeter::{Config, ReadError, RegisterError, RunEnd, Snapshot, Window};
+use plugmeter::{Config, ReadError, RegisterError, RunEnd, Snapshot, Subscription, Window};
 use proptest::prelude::*;
 use proptest::test_runner::TestCaseError;
 
@@ -16,6 +16,7 @@ use crate::agreement::{
 };
 use crate::fields::{PluginFields, SampleFields, SnapshotFields};
 use crate::host::{Host, HostPlugin};
+use crate::notified::Notified;
 use crate::oracle::{Oracle, Reading, TreeReading};
 use crate::registration::CLEAN_EXIT_CODE;
 use crate::steps::{
@@ -40,6 +41,8 @@ pub(crate) struct Harness {
     revision: u64,
     published_at: Duration,
     held: Vec<Held>,
+    subscription: Subscription,
+    notified: Notified,
 }
 
 impl Harness {
@@ -51,6 +54,8 @@ impl Harness {
         let first = sim.snapshot();
         let oracle = Oracle::new(first.started_at(), poll_interval, history_duration);
         Self {
+            subscription: sim.subscribe(),
+            notified: Notified::default(),
             sim,
             host: Host::default(),
             start: first.sampled_at_instant(),
@@ -302,6 +307,7 @@ impl Harness {
             usage_agrees(view, plugin)?;
             sample_ages_agree(view, samples.len(), &self.oracle.sample_ages())?;
         }
+        self.notified.check(&self.subscription, self.revision, &expected.plugins)?;
         self.expected = expected;
 
         for &window in windows {

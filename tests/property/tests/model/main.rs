@@ -8,6 +8,7 @@ mod agreement;
 mod fields;
 mod harness;
 mod host;
+mod notified;
 mod oracle;
 mod registration;
 mod steps;
