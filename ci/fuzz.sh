@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Proves: no input that cargo-fuzz generates in the given time makes a parser panic or breaks an
-# invariant of a simulation. One target each for the files of procfs, the JSON of both configs, the
-# headers `Accept` and `Host`, queries, responses of receivers of OTLP, blobs of a store, and sequences of
+# invariant of a simulation. One target each for the files of procfs, the JSON of both configs and of
+# limits, the headers `Accept` and `Host`, queries, responses of receivers of OTLP, blobs of a store, and sequences of
 # commands.
 # Usage: ci/fuzz.sh [SECONDS for each target] [TARGET...].
 # Failing inputs are in fuzz/artifacts; the corpus stays in fuzz/corpus. Skipped without a nightly

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Proves: if one operator, value or branch of the model, the engine or the probes is changed, a test
-# fails. Lists the mutants that no test detects, and fails if there are any; those that break nothing
+# Proves: if one operator, value or branch of the model, the engine, the store or the probes is changed, a
+# test fails. Lists the mutants that no test detects, and fails if there are any; those that break nothing
 # documented are in .cargo/mutants.toml, each with its reason.
 # Usage: ci/mutants.sh [FILE...]. Without files: an hour or two, and longer for src/os.
 set -euo pipefail
@@ -8,11 +8,13 @@ cd "$(dirname "$0")/.."
 . ci/tools/need.sh
 
 need cargo-mutants 27.1.0
-[ "$#" != 0 ] || set -- src/{snapshot,history,engine,findings,sampler,os}.rs src/{snapshot,history,engine,findings,sampler,os}/'**'
-fast=() os=()
+[ "$#" != 0 ] ||
+    set -- src/{snapshot,history,engine,findings,store,sampler,os}.rs src/{snapshot,history,engine,findings,store,sampler,os}/'**'
+fast=() store=() os=()
 for file; do
     case "$file" in
         src/os* | src/sampler.rs) os+=(--file "$file") ;;
+        src/store*) store+=(--file "$file") ;;
         *) fast+=(--file "$file") ;;
     esac
 done
@@ -35,6 +37,9 @@ status=0
     mutate model --no-default-features --features testing --cargo-arg=--package=plugmeter{,-property-tests} \
         --cargo-arg=--test={simulation,model} "${fast[@]}" ||
     status=$?
+# On real files, which SQLite reads and writes.
+[ "${#store[@]}" = 0 ] ||
+    mutate store --no-default-features --features store,testing --cargo-arg=--test=store "${store[@]}" || status=$?
 [ "${#os[@]}" = 0 ] ||
     mutate os --features testing --cargo-arg=--test={linux,collector,faults} "${os[@]}" || status=$?
 exit "$status"
