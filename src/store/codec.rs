@@ -35,6 +35,12 @@ impl Encoder {
         self.0.extend_from_slice(text.as_bytes());
     }
 
+    /// Other bytes, which the reader may skip.
+    pub(super) fn section(&mut self, section: &Self) {
+        self.int(section.0.len() as u64);
+        self.0.extend_from_slice(&section.0);
+    }
+
     /// A column; the reader has to know the number of its values.
     pub(super) fn column(&mut self, values: impl Iterator<Item = u64> + Clone) {
         let (min, max) = values
@@ -61,6 +67,11 @@ impl Encoder {
         }
     }
 
+    /// The bytes alone, for a row with a CRC of its own.
+    pub(super) fn into_bytes(self) -> Vec<u8> {
+        self.0
+    }
+
     /// The bytes, followed by their CRC.
     pub(super) fn finish(mut self) -> Vec<u8> {
         let crc = crc32fast::hash(&self.0);
@@ -78,6 +89,11 @@ impl<'a> Decoder<'a> {
     pub(super) fn new(bytes: &'a [u8]) -> Option<Self> {
         let (bytes, crc) = bytes.split_last_chunk()?;
         (crc32fast::hash(bytes) == u32::from_le_bytes(*crc)).then_some(Self(bytes))
+    }
+
+    /// Of bytes whose CRC was checked with their row.
+    pub(super) const fn of_checked(bytes: &'a [u8]) -> Self {
+        Self(bytes)
     }
 
     pub(super) fn byte(&mut self) -> Option<u8> {
@@ -124,6 +140,12 @@ impl<'a> Decoder<'a> {
         let (bytes, rest) = self.0.split_at_checked(len)?;
         self.0 = rest;
         Some(bytes)
+    }
+
+    /// The bytes of a section.
+    pub(super) fn section(&mut self) -> Option<Self> {
+        let len = usize::try_from(self.int()?).ok()?;
+        self.bytes(len).map(Self)
     }
 
     pub(super) fn text(&mut self) -> Option<&'a str> {
