@@ -95,9 +95,10 @@ impl Batch {
         out.int(self.times.len() as u64);
         encode_times(&self.times, &mut out);
         out.int(self.plugins.len() as u64);
+        let mut section = Encoder::default();
         for PluginBatch { plugin, first, rows, counters } in &self.plugins {
             out.signed(*plugin);
-            let mut section = Encoder::default();
+            section.clear();
             counters.encode(&mut section);
             section.int(*first as u64);
             section.int(rows.len() as u64);

@@ -149,6 +149,7 @@ impl Rollup {
     /// The sketches. The CRC of the row covers them.
     pub(super) fn sketches(&self) -> Vec<u8> {
         let mut out = Encoder::default();
+        out.reserve(64);
         self.gauges().flatten().for_each(|gauge| gauge.sketch.encode(&mut out));
         out.into_bytes()
     }

@@ -41,12 +41,19 @@ impl Sketch {
         let key = key_of(value);
         match self.counts.binary_search_by_key(&key, |&(key, _)| key) {
             Ok(at) => self.counts[at].1 += 1,
-            Err(at) => self.counts.insert(at, (key, 1)),
+            Err(at) => {
+                if self.counts.is_empty() {
+                    // As many as a minute usually has samples.
+                    self.counts.reserve(12);
+                }
+                self.counts.insert(at, (key, 1));
+            }
         }
     }
 
     pub(super) fn merge(&mut self, other: &Self) {
-        let own = std::mem::take(&mut self.counts);
+        let merged = Vec::with_capacity(self.counts.len() + other.counts.len());
+        let own = std::mem::replace(&mut self.counts, merged);
         let (mut own, mut others) =
             (own.into_iter().peekable(), other.counts.iter().copied().peekable());
         let next_key = |next: Option<&(i16, u64)>| next.map_or(i32::MAX, |&(key, _)| key.into());
