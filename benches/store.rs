@@ -2,7 +2,8 @@
 //! plugins with twelve ticks each, an hour read back, and the bytes on disk of a sample.
 //!
 //! Prints a table. The CPU time is that of the recorder's thread, from `/proc/self/task/TID/schedstat`: the
-//! looks at twelve ticks, the write, and a tenth of a seal. Linux only.
+//! looks at twelve ticks, the write, a tenth of the rollups of ten minutes, and a sixtieth of an hour's seal.
+//! The bytes are those of the log and of the file, with the checkpoints between. Linux only.
 
 mod peers;
 mod support;
@@ -19,7 +20,8 @@ use support::Full;
 const WRITE_INTERVAL: Duration = Duration::from_millis(100);
 /// Ticks of a minute.
 const TICKS: usize = 12;
-const WRITES: u32 = 100;
+/// Two hours.
+const WRITES: u32 = 120;
 
 /// A folder that is removed at the end.
 struct Folder(PathBuf);
@@ -92,7 +94,9 @@ fn writes(plugins: usize) {
         .and_then(|file| file.query_row("SELECT sum(samples) FROM sample", [], |row| row.get(0)))
         .expect("samples are sealed");
     let per_write = written / u64::from(WRITES);
+    let size = fs::metadata(&path).expect("it exists").len();
     println!("{plugins} plugins, {TICKS} ticks a write, {recorded} samples:");
+    println!("  bytes on disk a sample       {:>10.2}", size as f64 / recorded as f64);
     println!("  recorder, CPU time a write   {:>10.3?}", cpu / WRITES);
     println!("  bytes written a write        {per_write:>10}");
     println!("  bytes written a day          {:>10}", per_write * 1_440);

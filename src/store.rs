@@ -1,9 +1,10 @@
 //! A history that survives the host: an SQLite file, which any tool can open.
 //!
-//! Path of a tick: the recorder's thread looks at each snapshot, `feed` turns what is new into rows,
-//! `writer` appends the rows of a minute of all plugins as one blob (`recent`), and every tenth write
-//! moves them to the tables by plugin (`sample`, `minute`, `hour`), because a write that touches a page of
-//! each plugin costs a hundred times more. `reader` reads both. The sampler is not involved, and the
+//! Path of a tick: the recorder's thread looks at each snapshot, `feed` turns what is new into rows, and
+//! `writer` appends the rows of a minute of all plugins as one blob (`recent`). `seal` adds them to the rollups
+//! of minutes each ten minutes, and moves them to blocks and rollups of an hour when it is over: rows of all
+//! plugins one after the other, each written once, because a write that touches a page of each plugin costs a
+//! hundred times more. `reader` reads both. The sampler is not involved, and the
 //! history in memory is the buffer for a file that cannot be written.
 
 mod batch;
@@ -16,13 +17,18 @@ mod feed;
 mod fixtures;
 mod json;
 mod lock;
+mod lookup;
+mod measures;
 mod reader;
 mod recorder;
+mod retention;
 mod rollup;
 mod row;
 mod saved;
+mod seal;
 mod sketch;
 mod stored_clock;
+mod summary;
 mod tables;
 #[cfg(test)]
 #[cfg(all(feature = "testing", not(miri)))] // Miri runs no C

@@ -92,6 +92,8 @@ pub(crate) struct SavedRun {
     /// Its session: an index; `None` if that is not known.
     pub session: Option<usize>,
     pub run: Run,
+    /// Whether it has counted as a crash, by the configuration at that time.
+    pub is_crash: bool,
 }
 
 /// One sample. Gauges are in the units of the history; the largest integers are unknown.
@@ -237,7 +239,7 @@ fn place_runs(
     }
     let (mut log, mut numbers) = (RunLog::default(), HashMap::new());
     let mut earliest = MonoNanos::default();
-    for (number, SavedRun { number: old, session, run }) in (1..).zip(&saved.runs) {
+    for (number, SavedRun { number: old, session, run, is_crash }) in (1..).zip(&saved.runs) {
         numbers.insert(*old, number);
         let began = placement.mono_of(*session, run.reported_at).max(earliest);
         // Runs end in order.
@@ -260,7 +262,7 @@ fn place_runs(
             last_tick: last_ticks.get(old).copied().unwrap_or(0),
             classified: true,
             crash_pending: false,
-            counts_as_crash: run.end.is_some_and(RunEnd::is_unclean),
+            counts_as_crash: *is_crash,
             counts_as_unknown: false,
             start_noticed: true,
             end_noticed: true,
@@ -309,7 +311,8 @@ impl<P, M> Engine<P, M> {
             history_duration,
             self.history.max_ticks(),
         );
-        self.info.resumed = Some(Resumed { ticks: times.len() as u64, first_run });
+        let has_plugins = !plugins.is_empty();
+        self.info.resumed = Some(Resumed { ticks: times.len() as u64, first_run, has_plugins });
         self.unregistered.last_tick = times.len() as u64;
         let mut columns = Vec::new();
         for plugin in plugins {

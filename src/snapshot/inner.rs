@@ -38,6 +38,9 @@ pub(crate) struct Resumed {
     /// The first run id of this collector: lower ones are of runs from before.
     #[cfg_attr(not(feature = "store"), expect(dead_code, reason = "read by the recorder"))]
     pub first_run: RunId,
+    /// Whether there were plugins to continue.
+    #[cfg_attr(not(feature = "store"), expect(dead_code, reason = "read by the recorder"))]
+    pub has_plugins: bool,
 }
 
 /// One publication. Nothing in it is atomic, locked or mutable: it is immutable by type.

@@ -142,6 +142,16 @@ impl<'a> PluginView<'a> {
     /// The history reaches back to its oldest sample, and at least its configured length.
     #[must_use = "iterators are lazy"]
     pub fn runs(&self) -> impl DoubleEndedIterator<Item = &'a Run> + Clone + use<'a> {
+        self.run_records().map(|record| &record.run)
+    }
+
+    /// The runs of [`runs`](Self::runs), each with whether it has counted as a crash.
+    #[cfg(feature = "store")]
+    pub(crate) fn judged_runs(&self) -> impl Iterator<Item = (&'a Run, bool)> + use<'a> {
+        self.run_records().map(|record| (&record.run, record.counts_as_crash))
+    }
+
+    fn run_records(&self) -> impl DoubleEndedIterator<Item = &'a RunRecord> + Clone + use<'a> {
         let start = self.rows.inner.history_start();
         let overlaps = |record: &&RunRecord| {
             record.ended().is_none_or(|ended| start.is_none_or(|start| ended >= start))
@@ -150,7 +160,7 @@ impl<'a> PluginView<'a> {
         let runs = &self.record().runs;
         let first = runs.iter().rev().take(MAX_SHOWN).take_while(overlaps).last();
         let first = first.map_or(u64::MAX, |record| record.number);
-        runs.iter().filter(move |record| record.number >= first).map(|record| &record.run)
+        runs.iter().filter(move |record| record.number >= first)
     }
 
     /// The event counter at the tick; 0 before the plugin's first sample.

@@ -1,7 +1,10 @@
 //! The blobs: a batch holds the ticks of all plugins since the write before, a block those of one plugin
 //! in an hour.
 
+use std::borrow::Cow;
+
 use super::codec::{Decoder, Encoder};
+use super::rollup::{HOUR_MS, begin_of};
 use super::row::{Row, TickTime, decode_rows, decode_times, encode_rows, encode_times};
 
 /// The version of the encoding.
@@ -50,17 +53,11 @@ pub(super) struct StoredCounters {
 impl StoredCounters {
     pub(super) fn encode(&self, out: &mut Encoder) {
         let Self { events, crashes, restarts, unknown_ends, unknown_ends_detected, .. } = *self;
-        for value in [
-            events,
-            crashes,
-            restarts,
-            unknown_ends,
-            unknown_ends_detected,
-            self.cpu_ns,
-            self.tree_cpu_ns,
-        ] {
+        for value in [events, crashes, restarts, unknown_ends, unknown_ends_detected, self.cpu_ns] {
             out.int(value);
         }
+        // Mostly the same.
+        out.signed(self.tree_cpu_ns.wrapping_sub(self.cpu_ns) as i64);
         out.option(self.last_crash_ms);
         out.int(self.kinds.len() as u64);
         for (name, count) in &self.kinds {
@@ -77,10 +74,10 @@ impl StoredCounters {
             unknown_ends: input.int()?,
             unknown_ends_detected: input.int()?,
             cpu_ns: input.int()?,
-            tree_cpu_ns: input.int()?,
-            last_crash_ms: input.option()?,
-            kinds: Vec::new(),
+            ..Self::default()
         };
+        counters.tree_cpu_ns = counters.cpu_ns.wrapping_add(input.signed()? as u64);
+        counters.last_crash_ms = input.option()?;
         for _ in 0..input.count()? {
             counters.kinds.push((input.text()?.to_owned(), input.int()?));
         }
@@ -98,51 +95,140 @@ impl Batch {
         out.int(self.times.len() as u64);
         encode_times(&self.times, &mut out);
         out.int(self.plugins.len() as u64);
+        let mut section = Encoder::default();
         for PluginBatch { plugin, first, rows, counters } in &self.plugins {
             out.signed(*plugin);
-            out.int(*first as u64);
-            out.int(rows.len() as u64);
-            encode_rows(rows, &mut out);
-            counters.encode(&mut out);
+            section.clear();
+            counters.encode(&mut section);
+            section.int(*first as u64);
+            section.int(rows.len() as u64);
+            encode_rows(rows, &mut section);
+            out.section(&section);
         }
         out.finish()
     }
 
     /// `None` for bytes that are damaged, or of another version.
+    #[cfg(any(test, fuzzing))]
     pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
+        let BatchView { host, poll_ms, previous_ms, times, sections } = BatchView::decode(bytes)?;
+        let plugins = sections.iter().map(|section| section.decode(times.len()));
+        let plugins = plugins.collect::<Option<_>>()?;
+        Some(Self { host, poll_ms, previous_ms, times, plugins })
+    }
+
+    /// Divides the batch where the hour changes, so that each part is of one hour.
+    pub(super) fn split_by_hour(&self) -> Vec<Cow<'_, Self>> {
+        let mut parts = Vec::new();
+        let (mut begin, mut previous_ms) = (0, self.previous_ms);
+        let hours =
+            self.times.chunk_by(|a, b| begin_of(a.at_ms, HOUR_MS) == begin_of(b.at_ms, HOUR_MS));
+        for times in hours {
+            if times.len() == self.times.len() {
+                return vec![Cow::Borrowed(self)];
+            }
+            let end = begin + times.len();
+            let part = |of: &PluginBatch| {
+                let within = |at: usize| at.clamp(begin, end);
+                let (from, to) = (within(of.first), within(of.first + of.rows.len()));
+                let rows = of.rows.get(from.saturating_sub(of.first)..to.saturating_sub(of.first));
+                PluginBatch {
+                    plugin: of.plugin,
+                    first: from - begin,
+                    rows: rows.unwrap_or_default().to_vec(),
+                    counters: of.counters.clone(),
+                }
+            };
+            parts.push(Cow::Owned(Self {
+                host: self.host,
+                poll_ms: self.poll_ms,
+                previous_ms,
+                times: times.to_vec(),
+                plugins: self.plugins.iter().map(part).collect(),
+            }));
+            previous_ms = times.last().map(|time| time.at_ms);
+            begin = end;
+        }
+        parts
+    }
+}
+
+/// A batch of which only the times are decoded. The rows of each plugin are when they are needed.
+#[derive(Clone, Debug)]
+pub(super) struct BatchView<'a> {
+    pub host: i64,
+    pub poll_ms: i64,
+    pub previous_ms: Option<i64>,
+    pub times: Vec<TickTime>,
+    pub sections: Vec<Section<'a>>,
+}
+
+/// The encoded rows and counters of one plugin.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Section<'a> {
+    pub plugin: i64,
+    input: Decoder<'a>,
+}
+
+impl<'a> BatchView<'a> {
+    /// `None` for bytes that are damaged, or of another version.
+    pub(super) fn decode(bytes: &'a [u8]) -> Option<Self> {
         let mut input = Decoder::new(bytes)?;
         if input.int()? != VERSION {
             return None;
         }
-        let mut batch = Self {
-            host: input.signed()?,
-            poll_ms: input.signed()?,
-            previous_ms: input.option()?,
-            ..Self::default()
-        };
+        let (host, poll_ms) = (input.signed()?, input.signed()?);
+        let previous_ms = input.option()?;
         let ticks = input.count()?;
-        batch.times = decode_times(ticks, &mut input)?;
+        let times = decode_times(ticks, &mut input)?;
+        let mut sections = Vec::new();
         for _ in 0..input.count()? {
-            let (plugin, first) = (input.signed()?, input.count()?);
-            let count = input.count()?;
-            if first + count > ticks {
-                return None;
-            }
-            let rows = decode_rows(count, &mut input)?;
-            let counters = StoredCounters::decode(&mut input)?;
-            batch.plugins.push(PluginBatch { plugin, first, rows, counters });
+            sections.push(Section { plugin: input.signed()?, input: input.section()? });
         }
-        input.end(batch)
+        input.end(Self { host, poll_ms, previous_ms, times, sections })
+    }
+
+    /// The time that each tick covers: since the tick before it.
+    pub(super) fn covered(&self) -> Vec<u64> {
+        let mut previous = self.previous_ms;
+        let cover = |time: &TickTime| {
+            let since =
+                previous.map_or(self.poll_ms, |previous| time.at_ms.saturating_sub(previous));
+            previous = Some(time.at_ms);
+            u64::try_from(since).unwrap_or(0)
+        };
+        self.times.iter().map(cover).collect()
+    }
+
+    /// The rows of a section with their times. A section that cannot be decoded has none.
+    pub(super) fn rows(
+        &self,
+        section: &Section<'_>,
+    ) -> impl Iterator<Item = (usize, TickTime, Row)> {
+        let plugin = section.decode(self.times.len());
+        let (first, rows) = plugin.map_or((0, Vec::new()), |plugin| (plugin.first, plugin.rows));
+        let times = self.times.iter().copied().enumerate().skip(first);
+        times.zip(rows).map(|((tick, time), row)| (tick, time, row))
     }
 }
 
-impl PluginBatch {
-    /// The rows with their times.
-    pub(super) fn timed<'a>(
-        &'a self,
-        batch: &'a Batch,
-    ) -> impl Iterator<Item = (TickTime, &'a Row)> + Clone {
-        batch.times.iter().skip(self.first).copied().zip(&self.rows)
+impl Section<'_> {
+    /// The counters at the end of the batch.
+    pub(super) fn counters(&self) -> Option<StoredCounters> {
+        let mut input = self.input;
+        StoredCounters::decode(&mut input)
+    }
+
+    /// `ticks` is the number of times of the batch.
+    pub(super) fn decode(&self, ticks: usize) -> Option<PluginBatch> {
+        let mut input = self.input;
+        let counters = StoredCounters::decode(&mut input)?;
+        let (first, count) = (input.count()?, input.count()?);
+        if first + count > ticks {
+            return None;
+        }
+        let rows = decode_rows(count, &mut input)?;
+        input.end(PluginBatch { plugin: self.plugin, first, rows, counters })
     }
 }
 

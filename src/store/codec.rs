@@ -35,6 +35,20 @@ impl Encoder {
         self.0.extend_from_slice(text.as_bytes());
     }
 
+    pub(super) fn clear(&mut self) {
+        self.0.clear();
+    }
+
+    pub(super) fn reserve(&mut self, bytes: usize) {
+        self.0.reserve(bytes);
+    }
+
+    /// Other bytes, which the reader may skip.
+    pub(super) fn section(&mut self, section: &Self) {
+        self.int(section.0.len() as u64);
+        self.0.extend_from_slice(&section.0);
+    }
+
     /// A column; the reader has to know the number of its values.
     pub(super) fn column(&mut self, values: impl Iterator<Item = u64> + Clone) {
         let (min, max) = values
@@ -61,6 +75,11 @@ impl Encoder {
         }
     }
 
+    /// The bytes alone, for a row with a CRC of its own.
+    pub(super) fn into_bytes(self) -> Vec<u8> {
+        self.0
+    }
+
     /// The bytes, followed by their CRC.
     pub(super) fn finish(mut self) -> Vec<u8> {
         let crc = crc32fast::hash(&self.0);
@@ -78,6 +97,11 @@ impl<'a> Decoder<'a> {
     pub(super) fn new(bytes: &'a [u8]) -> Option<Self> {
         let (bytes, crc) = bytes.split_last_chunk()?;
         (crc32fast::hash(bytes) == u32::from_le_bytes(*crc)).then_some(Self(bytes))
+    }
+
+    /// Of bytes whose CRC was checked with their row.
+    pub(super) const fn of_checked(bytes: &'a [u8]) -> Self {
+        Self(bytes)
     }
 
     pub(super) fn byte(&mut self) -> Option<u8> {
@@ -126,15 +150,21 @@ impl<'a> Decoder<'a> {
         Some(bytes)
     }
 
+    /// The bytes of a section.
+    pub(super) fn section(&mut self) -> Option<Self> {
+        let len = usize::try_from(self.int()?).ok()?;
+        self.bytes(len).map(Self)
+    }
+
     pub(super) fn text(&mut self) -> Option<&'a str> {
         let len = self.count()?;
         std::str::from_utf8(self.bytes(len)?).ok()
     }
 
     /// A column of this many values.
-    pub(super) fn column(&mut self, count: usize) -> Option<Vec<u64>> {
+    pub(super) fn column(&mut self, count: usize) -> Option<Column<'a>> {
         if count == 0 {
-            return Some(Vec::new());
+            return Some(Column::default());
         }
         let min = self.int()?;
         let bits = u32::from(self.byte()?);
@@ -142,24 +172,45 @@ impl<'a> Decoder<'a> {
             return None;
         }
         let packed = self.bytes((count * bits as usize).div_ceil(8))?;
-        let mask = (1_u128 << bits) - 1;
-        let (mut bytes, mut pending, mut filled) = (packed.iter(), 0_u128, 0);
-        let mut values = Vec::with_capacity(count);
-        for _ in 0..count {
-            while filled < bits {
-                pending |= u128::from(*bytes.next()?) << filled;
-                filled += 8;
-            }
-            values.push(min.checked_add((pending & mask) as u64)?);
-            pending >>= bits;
-            filled -= bits;
-        }
-        Some(values)
+        Some(Column { min, bits, packed, pending: 0, filled: 0 })
     }
 
     /// `value` if all bytes were read.
     pub(super) fn end<T>(self, value: T) -> Option<T> {
         self.0.is_empty().then_some(value)
+    }
+}
+
+/// The values of a column, unpacked one by one.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Column<'a> {
+    min: u64,
+    bits: u32,
+    /// The bytes from which no value was unpacked yet.
+    packed: &'a [u8],
+    pending: u128,
+    filled: u32,
+}
+
+impl Column<'_> {
+    /// The next value. `None` if none was encoded, or if it is larger than any integer.
+    pub(super) fn next(&mut self) -> Option<u64> {
+        while self.filled < self.bits {
+            let (&byte, rest) = self.packed.split_first()?;
+            self.pending |= u128::from(byte) << self.filled;
+            self.filled += 8;
+            self.packed = rest;
+        }
+        let mask = (1_u128 << self.bits) - 1;
+        let value = self.min.checked_add((self.pending & mask) as u64)?;
+        self.pending >>= self.bits;
+        self.filled -= self.bits;
+        Some(value)
+    }
+
+    /// The next value of a gauge: 0 is an unknown one.
+    pub(super) fn next_gauge(&mut self) -> Option<u32> {
+        Some(u32::try_from(self.next()?).ok()?.wrapping_sub(1))
     }
 }
 
@@ -246,7 +297,8 @@ mod tests {
                 encoder.int(77);
                 let bytes = encoder.finish();
                 let mut decoder = Decoder::new(&bytes).unwrap();
-                assert_eq!(decoder.column(count).unwrap(), column);
+                let mut decoded = decoder.column(count).unwrap();
+                assert!(column.iter().all(|&value| decoded.next() == Some(value)));
                 assert_eq!(decoder.int(), Some(77));
                 assert!(decoder.end(()).is_some());
             }

@@ -114,7 +114,8 @@ impl StoreConfig {
     }
 
     /// The time between two writes: 100 milliseconds to ten minutes. What came after the newest write
-    /// is lost if the host is killed. Every tenth write also updates the rollups.
+    /// is lost if the host is killed. The first write after each ten minutes also updates the file's view of
+    /// minutes, the first one after each hour that of hours; readers show all samples that were written.
     pub const fn write_interval(mut self, interval: Duration) -> Self {
         self.write_interval = interval;
         self

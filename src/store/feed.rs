@@ -94,6 +94,8 @@ struct LivePlugin {
     runs: Vec<(Run, RunRow)>,
     /// The index of its rows in the batch.
     entry: Option<usize>,
+    /// What it has counted before its first row is not known.
+    is_count_unknown: bool,
 }
 
 /// A session that is being recorded.
@@ -106,10 +108,15 @@ pub(super) struct Feed {
     next_plugin: i64,
     next_run: i64,
     resumed: Option<Resumed>,
+    /// The collector continues values that are not in the file: it has replaced another one.
+    is_replacement: bool,
+    is_first_look: bool,
     last_tick: u64,
     /// The tick before the batch.
     previous_ms: Option<i64>,
     pub changes: Changes,
+    /// The row of the session differs from that in the file in more than its end.
+    pub is_host_changed: bool,
     /// Ticks that were dropped because they could not be written for too long.
     pub dropped_ticks: u64,
 }
@@ -117,6 +124,7 @@ pub(super) struct Feed {
 impl Feed {
     pub(super) fn new(start: SessionStart) -> Self {
         let SessionStart { host, clock, known, next_plugin, next_run, resumed, last_tick } = start;
+        let is_replacement = resumed.is_some_and(|resumed| resumed.has_plugins) && known.is_empty();
         let mut feed = Self {
             host,
             clock,
@@ -125,9 +133,12 @@ impl Feed {
             next_plugin,
             next_run,
             resumed,
+            is_replacement,
+            is_first_look: true,
             last_tick,
             previous_ms: None,
             changes: Changes::default(),
+            is_host_changed: false,
             dropped_ticks: 0,
         };
         feed.begin_batch();
@@ -147,10 +158,19 @@ impl Feed {
         self.live.values_mut().for_each(|plugin| plugin.entry = None);
     }
 
-    /// The changes were written.
-    pub(super) fn on_written(&mut self) {
+    /// The changes were written. `is_end`: everything was sealed, and the session marked as ended.
+    pub(super) fn on_written(&mut self, is_end: bool) {
+        self.is_host_changed = is_end;
+        if is_end {
+            self.host.rolled_up_ms = self.host.end.at_ms + 1;
+        }
         self.previous_ms = self.changes.batch.times.last().map(|at| at.at_ms).or(self.previous_ms);
         self.begin_batch();
+    }
+
+    /// The newest tick that was taken.
+    pub(super) const fn last_tick(&self) -> u64 {
+        self.last_tick
     }
 
     /// Adds a notification.
@@ -178,11 +198,16 @@ impl Feed {
 
     /// Takes what is new in a snapshot. `boot` is the time of its tick on the boot clock.
     pub(super) fn look(&mut self, snapshot: &Snapshot, boot: Duration) {
+        if snapshot.tick() < self.last_tick {
+            return;
+        }
         let new_ticks = snapshot.tick().saturating_sub(self.last_tick);
         let new_ticks = usize::try_from(new_ticks).unwrap_or(usize::MAX);
         // Those that are in the history of a plugin; the others have no rows.
         let longest = snapshot.plugins().max_by_key(|view| view.history(Window::All).len());
-        let count = longest.map_or(0, |view| view.history(Window::All).len().min(new_ticks));
+        let longest_len = longest.map_or(0, |view| view.history(Window::All).len());
+        let count = longest_len.min(new_ticks);
+        let cut = Some(longest_len).filter(|&len| len as u64 != snapshot.tick());
         let first = self.changes.batch.times.len();
         if let Some(view) = longest {
             self.add_times(&view, count, boot);
@@ -193,10 +218,12 @@ impl Feed {
             gone.iter().for_each(|name| self.remove(name));
         }
         for view in snapshot.plugins() {
-            self.add_plugin(&view, first, count);
+            self.add_plugin(&view, first, count, cut);
         }
+        self.is_first_look = false;
         self.last_tick = snapshot.tick();
         self.host.end = self.clock.last();
+        self.is_host_changed |= self.host.step_ms != self.clock.step_ms();
         self.host.step_ms = self.clock.step_ms();
         self.drop_old();
     }
@@ -217,7 +244,15 @@ impl Feed {
         }
     }
 
-    fn add_plugin(&mut self, view: &PluginView<'_>, first: usize, count: usize) {
+    /// `count` is the number of new ticks, the first of them the batch's tick `first`; `cut` the length of a
+    /// history that has lost its oldest samples.
+    fn add_plugin(
+        &mut self,
+        view: &PluginView<'_>,
+        first: usize,
+        count: usize,
+        cut: Option<usize>,
+    ) {
         let (name, mut plugin) = match self.live.remove_entry(view.name()) {
             Some(entry) => entry,
             None => (Arc::from(view.name()), self.new_plugin(view.name())),
@@ -227,6 +262,18 @@ impl Feed {
         let samples = history.len().min(count);
         // The newest samples, oldest first.
         let skipped = history.len() - samples;
+        if plugin.is_count_unknown && samples > 0 {
+            plugin.is_count_unknown = false;
+            let before = match skipped.checked_sub(1) {
+                Some(newest) => history.clone().nth(newest),
+                // Its samples before are gone, or in another file.
+                None if self.is_replacement || Some(history.len()) == cut => history.clone().next(),
+                None => None,
+            };
+            if let Some(before) = before {
+                (plugin.events, plugin.crashes) = (before.event_count, before.crash_count);
+            }
+        }
         let mut rows = Vec::with_capacity(samples);
         for sample in history.skip(skipped) {
             let events = plugin.base.events.saturating_add(sample.event_count);
@@ -260,6 +307,7 @@ impl Feed {
 
     fn new_plugin(&mut self, name: &str) -> LivePlugin {
         let known = self.known.remove(name);
+        let is_new = known.is_none();
         let (id, base, last_run) = match known {
             Some(KnownPlugin { id, counters, last_run }) => (id, counters, last_run),
             None => {
@@ -273,18 +321,28 @@ impl Feed {
         let (events, crashes) = (base.events, base.crashes);
         // The counters of a collector that was resumed include those of the file.
         let base = if self.resumed.is_some() { StoredCounters::default() } else { base };
-        LivePlugin { id, base, events, crashes, last_run, runs: Vec::new(), entry: None }
+        LivePlugin {
+            id,
+            base,
+            events,
+            crashes,
+            last_run,
+            runs: Vec::new(),
+            entry: None,
+            is_count_unknown: is_new && self.is_first_look,
+        }
     }
 
     /// Adds the runs that are new, and those that have changed.
     fn add_runs(&mut self, view: &PluginView<'_>, plugin: &mut LivePlugin) {
-        let is_of_session =
-            |run: &&Run| self.resumed.is_none_or(|resumed| run.id >= resumed.first_run);
+        let is_of_session = |(run, _): &(&Run, bool)| {
+            self.resumed.is_none_or(|resumed| run.id >= resumed.first_run)
+        };
         let mut runs = Vec::with_capacity(plugin.runs.len());
-        for run in view.runs().filter(is_of_session) {
+        for (run, is_crash) in view.judged_runs().filter(is_of_session) {
             let known = plugin.runs.iter().find(|(known, _)| known.id == run.id);
             let row = match known {
-                Some((known, row)) if known == run => row.clone(),
+                Some((known, row)) if known == run && row.is_crash == is_crash => row.clone(),
                 _ => {
                     let (id, number) = match known {
                         Some((_, row)) => (row.id, row.number),
@@ -294,7 +352,10 @@ impl Feed {
                             (self.next_run - 1, plugin.last_run)
                         }
                     };
-                    let row = run_row(run, id, number, plugin.id, self.host.id, &self.clock);
+                    let row = RunRow {
+                        is_crash,
+                        ..run_row(run, id, number, plugin.id, self.host.id, &self.clock)
+                    };
                     self.changes.runs.insert(id, row.clone());
                     row
                 }
@@ -375,5 +436,6 @@ fn run_row(run: &Run, id: i64, number: u64, plugin: i64, host: i64, clock: &Stor
         cpu_ns: run.cpu_time.map(nanos),
         peak_bytes: run.peak_memory_bytes,
         oom_killed: run.oom_killed,
+        is_crash: false,
     }
 }

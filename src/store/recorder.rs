@@ -15,8 +15,9 @@ use super::error::StoreError;
 use super::feed::{Feed, unix_ms};
 use super::lock::StoreLock;
 use super::row::TickTime;
+use super::seal::{SealSchedule, seal};
 use super::tables::HostRow;
-use super::writer::{SessionOf, begin_session, seal, write};
+use super::writer::{SessionOf, begin_session, write};
 use crate::os::clock;
 use crate::os::files::file_identity;
 use crate::os::machine::boot_id;
@@ -27,8 +28,9 @@ use crate::sync::subscription::Subscription;
 use crate::sync::wakeup::{StopSignal, Woken};
 use crate::sync::worker::Worker;
 
-/// Every so many writes the rollups are updated.
-const WRITES_PER_SEAL: u32 = 10;
+/// Ticks that are left in the history until the recorder takes them. A look at a thousand plugins takes nearly
+/// a millisecond, however many ticks are new.
+const MAX_WAITING_TICKS: u128 = 12;
 
 /// Notifications that wait while the file cannot be opened. Later ones are dropped.
 const MAX_WAITING_NOTIFICATIONS: usize = 10_000;
@@ -123,7 +125,7 @@ pub(super) fn start(
         connection,
         store,
         waiting: Vec::new(),
-        writes: 0,
+        schedule: SealSchedule::default(),
         is_suspect: false,
     };
     if let Some(replaced) = replaced {
@@ -138,6 +140,11 @@ pub(super) fn start(
     Ok(Recorder { worker, status })
 }
 
+/// On the boot clock.
+fn boot_time_of(snapshot: &Snapshot) -> Duration {
+    clock::now().boot.saturating_sub(snapshot.age())
+}
+
 struct RecorderThread {
     store: Arc<StoreInner>,
     reader: Reader,
@@ -149,10 +156,9 @@ struct RecorderThread {
     identity: Option<(u64, u64)>,
     /// `None` until the session has begun.
     feed: Option<Feed>,
-    /// Notifications that came before that.
+    /// Notifications that were received, and are not taken yet.
     waiting: Vec<Notification>,
-    /// Writes since the newest seal.
-    writes: u32,
+    schedule: SealSchedule,
     /// The database has reported damage.
     is_suspect: bool,
 }
@@ -174,7 +180,7 @@ impl RecorderThread {
             match signal.wait(self.reader.changed(&snapshot), timeout) {
                 // Changes between two ticks are part of the next one.
                 Woken::Ready(Some(newer)) if newer.tick() == snapshot.tick() => snapshot = newer,
-                Woken::Ready(Some(_)) => snapshot = self.look(),
+                Woken::Ready(Some(_)) => snapshot = self.on_tick(&snapshot),
                 Woken::Ready(None) => {
                     // The collector has ended: what it has left is written, until that has succeeded.
                     snapshot = self.look();
@@ -198,16 +204,36 @@ impl RecorderThread {
         }
     }
 
+    /// A tick without notifications is taken with a later one, because taking several at a time costs as much
+    /// as taking one. The history must still hold it then, and a plugin that is removed is taken from the
+    /// snapshot before.
+    fn on_tick(&mut self, before: &Snapshot) -> Snapshot {
+        self.waiting.extend(std::iter::from_fn(|| self.subscription.try_recv().ok()));
+        let snapshot = self.reader.snapshot();
+        let Some(feed) = &mut self.feed else { return self.look() };
+        if !self.waiting.is_empty() {
+            feed.look(before, boot_time_of(before));
+            return self.look();
+        }
+        let history =
+            snapshot.history_duration().as_nanos() / snapshot.poll_interval().as_nanos().max(1);
+        if u128::from(snapshot.tick().saturating_sub(feed.last_tick()))
+            > MAX_WAITING_TICKS.min(history / 4)
+        {
+            return self.look();
+        }
+        snapshot
+    }
+
     /// Takes what is new. Notifications first: the snapshot shows at least their changes.
     fn look(&mut self) -> Snapshot {
         let mut notifications = std::mem::take(&mut self.waiting);
         notifications.extend(std::iter::from_fn(|| self.subscription.try_recv().ok()));
         let snapshot = self.reader.snapshot();
-        let boot = clock::now().boot.saturating_sub(snapshot.age());
         match &mut self.feed {
             Some(feed) => {
                 notifications.iter().for_each(|notification| feed.notify(notification));
-                feed.look(&snapshot, boot);
+                feed.look(&snapshot, boot_time_of(&snapshot));
             }
             None => {
                 notifications.truncate(MAX_WAITING_NOTIFICATIONS);
@@ -268,6 +294,7 @@ impl RecorderThread {
         let start = begin_session(connection, &self.store.settings, &of);
         let start = start.map_err(|error| self.on_error(error))?;
         self.feed = Some(Feed::new(start));
+        self.schedule = SealSchedule::default();
         self.look();
         Ok(())
     }
@@ -313,18 +340,21 @@ impl RecorderThread {
         let (Some(connection), Some(feed)) = (&mut self.connection, &mut self.feed) else {
             return Ok(());
         };
-        let mut result = write(connection, feed, is_end);
-        if result.is_ok() {
-            feed.on_written();
-            self.writes += 1;
-            if self.writes >= WRITES_PER_SEAL {
-                result = seal(connection, &self.store.settings, feed.host.end.at_ms);
-                if result.is_ok() {
-                    self.writes = 0;
-                }
-            }
+        let settings = &self.store.settings;
+        let mut result = write(connection, feed, is_end).map(|bytes| {
+            feed.on_written(is_end);
+            self.schedule.on_written(&feed.host, bytes, settings.max_bytes)
+        });
+        if let Ok(due) = result
+            && !is_end
+        {
+            result = seal(connection, settings, &feed.host, due).map(|host| {
+                feed.host = host;
+                self.schedule.on_done(due, &feed.host);
+                due
+            });
         }
-        result.map_err(|error| self.on_error(error))
+        result.map(drop).map_err(|error| self.on_error(error))
     }
 
     /// Damage is found by the check when the file is opened again. Then it is renamed.

@@ -9,6 +9,14 @@ pub(super) const MINUTE_MS: i64 = 60_000;
 /// An hour in milliseconds.
 pub(super) const HOUR_MS: i64 = 60 * MINUTE_MS;
 
+/// Ten minutes in milliseconds: the rollups of minutes are written when such a time is over.
+pub(super) const SLOT_MS: i64 = 10 * MINUTE_MS;
+
+/// The begin of the minute or hour.
+pub(super) const fn begin_of(at_ms: i64, length_ms: i64) -> i64 {
+    at_ms - at_ms.rem_euclid(length_ms)
+}
+
 /// The known values of one gauge.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct GaugeRollup {
@@ -124,30 +132,26 @@ impl Rollup {
     }
 
     /// The values of the table's columns, between its key and its blob.
-    pub(super) fn columns(&self) -> Vec<Option<i64>> {
-        let int = |value: u64| Some(i64::try_from(value).unwrap_or(i64::MAX));
-        let mut columns = vec![
-            int(self.samples),
-            int(self.covered_ms),
-            int(self.cpu_ns),
-            int(self.events),
-            int(self.crashes),
-        ];
-        for gauge in self.gauges() {
-            let values = gauge.map(|gauge| [gauge.count, gauge.min, gauge.max, gauge.sum]);
-            match values {
-                Some(values) => columns.extend(values.map(int)),
-                None => columns.extend([None; 4]),
-            }
+    pub(super) fn columns(&self) -> [Option<i64>; Self::COLUMNS] {
+        let gauges = self.gauges().flat_map(|gauge| {
+            let of = |get: fn(&GaugeRollup) -> u64| gauge.map(get);
+            [of(|g| g.count), of(|g| g.min), of(|g| g.max), of(|g| g.sum)]
+        });
+        let Self { samples, covered_ms, cpu_ns, events, crashes, .. } = *self;
+        let sums = [samples, covered_ms, cpu_ns, events, crashes].map(Some);
+        let mut columns = [None; Self::COLUMNS];
+        for (column, value) in columns.iter_mut().zip(sums.into_iter().chain(gauges)) {
+            *column = value.map(|value| i64::try_from(value).unwrap_or(i64::MAX));
         }
         columns
     }
 
-    /// The sketches.
+    /// The sketches. The CRC of the row covers them.
     pub(super) fn sketches(&self) -> Vec<u8> {
         let mut out = Encoder::default();
+        out.reserve(64);
         self.gauges().flatten().for_each(|gauge| gauge.sketch.encode(&mut out));
-        out.finish()
+        out.into_bytes()
     }
 
     /// The number of values in [`columns`](Self::columns).
@@ -156,7 +160,7 @@ impl Rollup {
     /// The opposite of [`columns`](Self::columns) and [`sketches`](Self::sketches).
     pub(super) fn decode(columns: &[Option<i64>], sketches: &[u8]) -> Option<Self> {
         let int = |at: usize| u64::try_from((*columns.get(at)?)?).ok();
-        let mut input = Decoder::new(sketches)?;
+        let mut input = Decoder::of_checked(sketches);
         let mut gauge = |at: usize| {
             Some(GaugeRollup {
                 count: int(at)?,

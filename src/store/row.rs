@@ -140,41 +140,40 @@ pub(super) fn encode_rows(rows: &[Row], out: &mut Encoder) {
 
 /// Decodes this many rows.
 pub(super) fn decode_rows(count: usize, input: &mut Decoder<'_>) -> Option<Vec<Row>> {
-    fn gauge(count: usize, input: &mut Decoder<'_>) -> Option<Vec<u32>> {
-        let column = input.column(count)?;
-        column.into_iter().map(|value| Some(u32::try_from(value).ok()?.wrapping_sub(1))).collect()
-    }
-    let (cpu, kib) = (gauge(count, input)?, gauge(count, input)?);
+    let (mut cpu, mut kib) = (input.column(count)?, input.column(count)?);
     let form = input.byte()?;
-    let trees = match form {
+    let mut trees = match form {
         OF_PROCESS | NO_TREES => None,
-        OWN_COLUMNS => Some([gauge(count, input)?, gauge(count, input)?, gauge(count, input)?]),
+        OWN_COLUMNS => Some([input.column(count)?, input.column(count)?, input.column(count)?]),
         _ => return None,
     };
-    let (events, crashes) = (input.column(count)?, input.column(count)?);
-    let (runs, states) = (input.column(count)?, input.column(count)?);
-    (0..count)
-        .map(|i| {
-            let unknown = TreeRow { cpu: UNKNOWN, kib: UNKNOWN, processes: UNKNOWN };
-            let mut row = Row {
-                cpu: cpu[i],
-                kib: kib[i],
-                tree: unknown,
-                events: events[i],
-                crashes: crashes[i],
-                run: runs[i],
-                state: state_of(states[i])?,
-            };
-            match &trees {
-                Some([cpu, kib, processes]) => {
-                    row.tree = TreeRow { cpu: cpu[i], kib: kib[i], processes: processes[i] };
-                }
-                None if form == OF_PROCESS => row.tree = row.tree_of_process(),
-                None => {}
+    let (mut events, mut crashes) = (input.column(count)?, input.column(count)?);
+    let (mut runs, mut states) = (input.column(count)?, input.column(count)?);
+    let mut rows = Vec::with_capacity(count);
+    for _ in 0..count {
+        let mut row = Row {
+            cpu: cpu.next_gauge()?,
+            kib: kib.next_gauge()?,
+            tree: TreeRow { cpu: UNKNOWN, kib: UNKNOWN, processes: UNKNOWN },
+            events: events.next()?,
+            crashes: crashes.next()?,
+            run: runs.next()?,
+            state: state_of(states.next()?)?,
+        };
+        match &mut trees {
+            Some([cpu, kib, processes]) => {
+                row.tree = TreeRow {
+                    cpu: cpu.next_gauge()?,
+                    kib: kib.next_gauge()?,
+                    processes: processes.next_gauge()?,
+                };
             }
-            Some(row)
-        })
-        .collect()
+            None if form == OF_PROCESS => row.tree = row.tree_of_process(),
+            None => {}
+        }
+        rows.push(row);
+    }
+    Some(rows)
 }
 
 /// When a tick was taken.
@@ -206,10 +205,12 @@ pub(super) fn encode_times(times: &[TickTime], out: &mut Encoder) {
 pub(super) fn decode_times(count: usize, input: &mut Decoder<'_>) -> Option<Vec<TickTime>> {
     let Some(steps) = count.checked_sub(1) else { return Some(Vec::new()) };
     let mut time = TickTime { at_ms: input.signed()?, boot_ms: input.signed()? };
-    let (at, drift) = (input.column(steps)?, input.column(steps)?);
-    let mut times = vec![time];
-    for (step, drift) in at.into_iter().zip(drift) {
-        let step = i64::try_from(step).ok()?;
+    let (mut at, mut drifts) = (input.column(steps)?, input.column(steps)?);
+    let mut times = Vec::with_capacity(count);
+    times.push(time);
+    for _ in 0..steps {
+        let step = i64::try_from(at.next()?).ok()?;
+        let drift = drifts.next()?;
         let drift = (drift >> 1) as i64 ^ -((drift & 1) as i64);
         time = TickTime {
             at_ms: time.at_ms.checked_add(step)?,

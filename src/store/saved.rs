@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use rusqlite::Connection;
 
-use super::batch::{Batch, Block, StoredCounters};
+use super::batch::{BatchView, Block, StoredCounters};
 use super::feed::from_unix_ms;
+use super::measures::{SampleRow, each_recent};
 use super::reader::run_of;
 use super::rollup::HOUR_MS;
 use super::row::{Row, TickTime};
-use super::tables::{HostRow, PluginRow, RunRow, SampleRow, recent_batches};
+use super::tables::{HostRow, PluginRow, RunRow};
 use super::writer::is_same_boot;
 use crate::collector::saved::{
     Saved, SavedCounters, SavedPlugin, SavedRun, SavedSample, SavedSession, SavedState, SavedTick,
@@ -32,7 +33,16 @@ type Ticks = BTreeMap<i64, (i64, TickTime, Vec<(i64, Row)>)>;
 
 /// The values as of the newest write. `boot_id` is that of the machine now.
 pub(super) fn load(connection: &Connection, boot_id: Option<&str>) -> Result<Saved> {
-    let hosts = HostRow::all(connection)?;
+    let mut hosts = HostRow::all(connection)?;
+    // Their rows are not written with each batch.
+    each_recent(connection, i64::MIN, i64::MAX, |batch| {
+        let host = hosts.iter_mut().rfind(|host| host.id == batch.host);
+        if let (Some(host), Some(&last)) = (host, batch.times.last())
+            && host.end.at_ms < last.at_ms
+        {
+            host.end = last;
+        }
+    })?;
     let mut plugins: Vec<_> = PluginRow::all(connection)?;
     plugins.retain(|plugin| plugin.removed_ms.is_none());
     // If the row of the newest session is damaged, there are no samples.
@@ -47,13 +57,12 @@ pub(super) fn load(connection: &Connection, boot_id: Option<&str>) -> Result<Sav
         }
     }
     let mut newest_counters = HashMap::new();
-    for (_, batch) in recent_batches(connection)? {
-        let Some(batch) = batch else { continue };
-        add_batch(&mut ticks, &batch, oldest_ms);
-        for plugin in batch.plugins {
-            newest_counters.insert(plugin.plugin, plugin.counters);
+    each_recent(connection, i64::MIN, i64::MAX, |batch| {
+        add_batch(&mut ticks, batch, oldest_ms);
+        for section in &batch.sections {
+            newest_counters.extend(section.counters().map(|counters| (section.plugin, counters)));
         }
-    }
+    })?;
 
     let session_of: HashMap<i64, usize> = hosts.iter().map(|host| host.id).zip(0..).collect();
     let session = |host: i64| session_of.get(&host).copied();
@@ -81,13 +90,14 @@ pub(super) fn load(connection: &Connection, boot_id: Option<&str>) -> Result<Sav
         runs.drain(..first);
         let saved_run = |run: RunRow| {
             let (number, session, host) = (run.number, session(run.host), run.host);
+            let is_crash = run.is_crash;
             let mut run = run_of(run);
             if run.ended_at.is_none() {
                 let end = hosts.iter().find(|row| row.id == host).map(|row| row.end.at_ms);
                 let end = end.map_or(run.reported_at, from_unix_ms);
                 (run.ended_at, run.end) = (Some(end.max(run.reported_at)), Some(RunEnd::HostGone));
             }
-            SavedRun { number, session, run }
+            SavedRun { number, session, run, is_crash }
         };
         saved.push(SavedPlugin {
             name: Arc::from(plugin.name),
@@ -115,11 +125,11 @@ fn add_block(ticks: &mut Ticks, plugin: i64, block: &Block, oldest_ms: i64) {
     }
 }
 
-fn add_batch(ticks: &mut Ticks, batch: &Batch, oldest_ms: i64) {
-    for plugin in &batch.plugins {
-        for (time, row) in plugin.timed(batch).filter(|(time, _)| time.at_ms >= oldest_ms) {
+fn add_batch(ticks: &mut Ticks, batch: &BatchView<'_>, oldest_ms: i64) {
+    for section in &batch.sections {
+        for (_, time, row) in batch.rows(section).filter(|(_, time, _)| time.at_ms >= oldest_ms) {
             let tick = ticks.entry(time.at_ms).or_insert_with(|| (batch.host, time, Vec::new()));
-            tick.2.push((plugin.plugin, *row));
+            tick.2.push((section.plugin, row));
         }
     }
 }

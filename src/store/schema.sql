@@ -1,9 +1,12 @@
 -- Layout 1. Times are milliseconds since 1970 (UTC), CPU is in thousandths of a percent of one core,
--- memory in KiB, CPU time in nanoseconds. `crc` is the CRC-32 of the values of its row; blobs end with one.
+-- memory in KiB, CPU time in nanoseconds. `crc` is the CRC-32 of the values of its row; the blobs `data` and
+-- `counters` end with one. A minute begins at (ten_minutes * 10 + minute) * 60 s, an hour at hour * 3600 s: rows
+-- of rollups are in the order in which they are written. `recent` has the samples of the hour that is not over;
+-- those before `rolled_up_ms` of the newest session are in `minute` too.
 CREATE TABLE host (
     id INTEGER PRIMARY KEY, boot_id TEXT, start_ms INTEGER NOT NULL, end_ms INTEGER NOT NULL,
     end_boot_ms INTEGER NOT NULL, clean INTEGER NOT NULL, poll_ms INTEGER NOT NULL,
-    clock_step_ms INTEGER NOT NULL, crc INTEGER NOT NULL
+    clock_step_ms INTEGER NOT NULL, rolled_up_ms INTEGER NOT NULL, crc INTEGER NOT NULL
 );
 CREATE TABLE plugin (
     id INTEGER PRIMARY KEY, name TEXT NOT NULL, first_seen_ms INTEGER NOT NULL, removed_ms INTEGER,
@@ -19,7 +22,7 @@ CREATE TABLE run (
     id INTEGER PRIMARY KEY, plugin INTEGER NOT NULL, number INTEGER NOT NULL, host INTEGER NOT NULL,
     pid INTEGER NOT NULL, version TEXT, started_ms INTEGER, reported_ms INTEGER NOT NULL,
     ended_ms INTEGER, end_kind TEXT, end_code INTEGER, cpu_ns INTEGER, peak_bytes INTEGER,
-    oom_killed INTEGER, crc INTEGER NOT NULL
+    oom_killed INTEGER, is_crash INTEGER NOT NULL, crc INTEGER NOT NULL
 );
 CREATE INDEX run_plugin ON run (plugin, number);
 CREATE INDEX run_active ON run (id) WHERE ended_ms IS NULL;
@@ -39,22 +42,22 @@ CREATE TABLE sample (
 CREATE UNIQUE INDEX sample_plugin ON sample (plugin, from_ms);
 CREATE INDEX sample_to ON sample (to_ms);
 CREATE TABLE minute (
-    plugin INTEGER NOT NULL, at_ms INTEGER NOT NULL, samples INTEGER, covered_ms INTEGER, cpu_ns INTEGER,
+    ten_minutes INTEGER NOT NULL, plugin INTEGER NOT NULL, minute INTEGER NOT NULL, samples INTEGER, covered_ms INTEGER, cpu_ns INTEGER,
     events INTEGER, crashes INTEGER,
     cpu_count INTEGER, cpu_min INTEGER, cpu_max INTEGER, cpu_sum INTEGER,
     memory_count INTEGER, memory_min INTEGER, memory_max INTEGER, memory_sum INTEGER,
     tree_cpu_count INTEGER, tree_cpu_min INTEGER, tree_cpu_max INTEGER, tree_cpu_sum INTEGER,
     tree_memory_count INTEGER, tree_memory_min INTEGER, tree_memory_max INTEGER, tree_memory_sum INTEGER,
-    sketches BLOB NOT NULL, crc INTEGER NOT NULL, PRIMARY KEY (plugin, at_ms)
+    sketches BLOB NOT NULL, crc INTEGER NOT NULL, PRIMARY KEY (ten_minutes, plugin, minute)
 ) WITHOUT ROWID;
 CREATE TABLE hour (
-    plugin INTEGER NOT NULL, at_ms INTEGER NOT NULL, samples INTEGER, covered_ms INTEGER, cpu_ns INTEGER,
+    hour INTEGER NOT NULL, plugin INTEGER NOT NULL, samples INTEGER, covered_ms INTEGER, cpu_ns INTEGER,
     events INTEGER, crashes INTEGER,
     cpu_count INTEGER, cpu_min INTEGER, cpu_max INTEGER, cpu_sum INTEGER,
     memory_count INTEGER, memory_min INTEGER, memory_max INTEGER, memory_sum INTEGER,
     tree_cpu_count INTEGER, tree_cpu_min INTEGER, tree_cpu_max INTEGER, tree_cpu_sum INTEGER,
     tree_memory_count INTEGER, tree_memory_min INTEGER, tree_memory_max INTEGER, tree_memory_sum INTEGER,
-    sketches BLOB NOT NULL, crc INTEGER NOT NULL, PRIMARY KEY (plugin, at_ms)
+    sketches BLOB NOT NULL, crc INTEGER NOT NULL, PRIMARY KEY (hour, plugin)
 ) WITHOUT ROWID;
 
 CREATE VIEW plugins AS SELECT
@@ -68,7 +71,9 @@ CREATE VIEW event_kinds AS SELECT p.name AS plugin, k.name AS kind, k.events
 FROM event_kind k JOIN plugin p ON p.id = k.plugin;
 CREATE VIEW sessions AS SELECT
     id, strftime('%Y-%m-%dT%H:%M:%fZ', start_ms / 1000.0, 'unixepoch') AS started,
-    strftime('%Y-%m-%dT%H:%M:%fZ', end_ms / 1000.0, 'unixepoch') AS newest_sample,
+    strftime('%Y-%m-%dT%H:%M:%fZ', max(
+        end_ms, coalesce((SELECT max(last_ms) FROM recent WHERE recent.host = host.id), end_ms)
+    ) / 1000.0, 'unixepoch') AS newest_sample,
     clean, poll_ms / 1000.0 AS poll_interval, clock_step_ms / 1000.0 AS clock_step, boot_id
 FROM host;
 CREATE VIEW runs AS SELECT
@@ -77,14 +82,14 @@ CREATE VIEW runs AS SELECT
     strftime('%Y-%m-%dT%H:%M:%fZ', r.reported_ms / 1000.0, 'unixepoch') AS reported,
     strftime('%Y-%m-%dT%H:%M:%fZ', r.ended_ms / 1000.0, 'unixepoch') AS ended,
     r.end_kind, r.end_code, r.cpu_ns / 1e9 AS cpu_seconds, r.peak_bytes / 1048576.0 AS peak_memory_mb,
-    r.oom_killed, r.host AS session
+    r.oom_killed, r.is_crash, r.host AS session
 FROM run r JOIN plugin p ON p.id = r.plugin;
 CREATE VIEW notifications AS SELECT
     strftime('%Y-%m-%dT%H:%M:%fZ', at_ms / 1000.0, 'unixepoch') AS at, plugin, kind, text, json
 FROM notification;
 CREATE VIEW minutes AS SELECT
-    p.name AS plugin, strftime('%Y-%m-%dT%H:%M:%SZ', m.at_ms / 1000, 'unixepoch') AS at,
-    m.at_ms / 1000 AS unix_time, m.samples,
+    p.name AS plugin, strftime('%Y-%m-%dT%H:%M:%SZ', m.ten_minutes * 600 + m.minute * 60, 'unixepoch') AS at,
+    m.ten_minutes * 600 + m.minute * 60 AS unix_time, m.samples,
     m.cpu_min / 1e3 AS cpu_min_percent, m.cpu_sum / 1e3 / nullif(m.cpu_count, 0) AS cpu_percent,
     m.cpu_max / 1e3 AS cpu_max_percent,
     m.memory_min / 1024.0 AS memory_min_mb, m.memory_sum / 1024.0 / nullif(m.memory_count, 0) AS memory_mb,
@@ -96,8 +101,8 @@ CREATE VIEW minutes AS SELECT
     m.cpu_ns / 1e9 AS cpu_seconds, m.events, m.crashes
 FROM minute m JOIN plugin p ON p.id = m.plugin;
 CREATE VIEW hours AS SELECT
-    p.name AS plugin, strftime('%Y-%m-%dT%H:%M:%SZ', m.at_ms / 1000, 'unixepoch') AS at,
-    m.at_ms / 1000 AS unix_time, m.samples,
+    p.name AS plugin, strftime('%Y-%m-%dT%H:%M:%SZ', m.hour * 3600, 'unixepoch') AS at,
+    m.hour * 3600 AS unix_time, m.samples,
     m.cpu_min / 1e3 AS cpu_min_percent, m.cpu_sum / 1e3 / nullif(m.cpu_count, 0) AS cpu_percent,
     m.cpu_max / 1e3 AS cpu_max_percent,
     m.memory_min / 1024.0 AS memory_min_mb, m.memory_sum / 1024.0 / nullif(m.memory_count, 0) AS memory_mb,

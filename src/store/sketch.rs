@@ -5,8 +5,6 @@
 //! is within [`RELATIVE_ERROR`] of each value in it. Two sketches are merged by adding their counts, which
 //! loses nothing. Ranks are counted by this crate's definition, which interpolates nothing.
 
-use std::collections::BTreeMap;
-
 use super::codec::{Decoder, Encoder};
 
 /// The largest error of a value that a sketch returns, as a part of it.
@@ -18,8 +16,8 @@ const GAMMA: f64 = (1.0 + RELATIVE_ERROR) / (1.0 - RELATIVE_ERROR);
 /// How often values occurred, by bucket.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Sketch {
-    /// By the bucket's key. Zero has a key of its own.
-    counts: BTreeMap<i16, u64>,
+    /// Each bucket's key and count, by key. Zero has a key of its own.
+    counts: Vec<(i16, u64)>,
 }
 
 /// The key of values that are zero.
@@ -40,18 +38,39 @@ fn value_of(key: i16) -> f64 {
 
 impl Sketch {
     pub(super) fn add(&mut self, value: u64) {
-        *self.counts.entry(key_of(value)).or_default() += 1;
+        let key = key_of(value);
+        match self.counts.binary_search_by_key(&key, |&(key, _)| key) {
+            Ok(at) => self.counts[at].1 += 1,
+            Err(at) => {
+                if self.counts.is_empty() {
+                    // As many as a minute usually has samples.
+                    self.counts.reserve(12);
+                }
+                self.counts.insert(at, (key, 1));
+            }
+        }
     }
 
     pub(super) fn merge(&mut self, other: &Self) {
-        for (&key, &count) in &other.counts {
-            let sum = self.counts.entry(key).or_default();
-            *sum = sum.saturating_add(count);
+        let merged = Vec::with_capacity(self.counts.len() + other.counts.len());
+        let own = std::mem::replace(&mut self.counts, merged);
+        let (mut own, mut others) =
+            (own.into_iter().peekable(), other.counts.iter().copied().peekable());
+        let next_key = |next: Option<&(i16, u64)>| next.map_or(i32::MAX, |&(key, _)| key.into());
+        loop {
+            let key = next_key(own.peek()).min(next_key(others.peek()));
+            let take = |from: Option<(i16, u64)>| from.map_or(0, |(_, count)| count);
+            let count = take(own.next_if(|&(own, _)| i32::from(own) == key))
+                .saturating_add(take(others.next_if(|&(other, _)| i32::from(other) == key)));
+            match i16::try_from(key) {
+                Ok(key) => self.counts.push((key, count)),
+                Err(_) => break,
+            }
         }
     }
 
     fn count(&self) -> u64 {
-        self.counts.values().fold(0, |sum, &count| sum.saturating_add(count))
+        self.counts.iter().fold(0, |sum, &(_, count)| sum.saturating_add(count))
     }
 
     /// The value at the rank of [`p95`](crate::Summary::p95); `None` without values.
@@ -59,34 +78,40 @@ impl Sketch {
         let count = self.count();
         let rank = (u128::from(count) * 95 / 100).min(u128::from(count.checked_sub(1)?));
         let mut before = 0_u128;
-        let at_rank = |(_, count): &(&i16, &u64)| {
-            before += u128::from(**count);
+        let at_rank = |(_, count): &&(i16, u64)| {
+            before += u128::from(*count);
             before > rank
         };
-        self.counts.iter().find(at_rank).map(|(&key, _)| value_of(key))
+        self.counts.iter().find(at_rank).map(|&(key, _)| value_of(key))
     }
 
+    /// Each bucket as the distance of its key to the one before, and its count unless that is 1.
     pub(super) fn encode(&self, out: &mut Encoder) {
         out.int(self.counts.len() as u64);
         let mut previous = i64::from(ZERO);
-        for (&key, &count) in &self.counts {
-            out.signed(i64::from(key) - previous);
-            out.int(count);
+        for &(key, count) in &self.counts {
+            let step = (i64::from(key) - previous) as u64;
+            out.int(step << 1 | u64::from(count != 1));
+            if count != 1 {
+                out.int(count);
+            }
             previous = key.into();
         }
     }
 
     pub(super) fn decode(input: &mut Decoder<'_>) -> Option<Self> {
-        let mut counts = BTreeMap::new();
+        let mut counts = Vec::new();
         let mut key = i64::from(ZERO);
         for nth in 0..input.count()? {
-            let step = input.signed()?;
+            let head = input.int()?;
+            let step = i64::try_from(head >> 1).ok()?;
             // Keys ascend.
             if step < i64::from(nth > 0) {
                 return None;
             }
             key = key.checked_add(step)?;
-            counts.insert(i16::try_from(key).ok()?, input.int()?);
+            let count = if head & 1 == 0 { 1 } else { input.int()? };
+            counts.push((i16::try_from(key).ok()?, count));
         }
         Some(Self { counts })
     }

@@ -1,10 +1,10 @@
-//! The rows of the tables, each with its CRC. A row whose CRC is another one is not used.
+//! The rows of what there is and what has happened: sessions, plugins, runs, notifications. Each has a CRC;
+//! a row whose CRC is another one is not used.
 
 use rusqlite::{Connection, OptionalExtension, Row as SqlRow, params};
 
-use super::batch::{Batch, StoredCounters};
+use super::batch::StoredCounters;
 use super::codec::{Decoder, Encoder, RowCrc};
-use super::rollup::{Rollup, rollup_crc};
 use super::row::TickTime;
 use crate::snapshot::run::RunEnd;
 
@@ -21,17 +21,19 @@ pub(super) struct HostRow {
     pub clean: bool,
     pub poll_ms: i64,
     pub step_ms: i64,
+    /// Samples before this time are in the rollups of minutes.
+    pub rolled_up_ms: i64,
 }
 
 impl HostRow {
     fn crc(&self) -> i64 {
         let crc = RowCrc::default().int(self.id).text(self.boot_id.as_deref()).int(self.start_ms);
         let crc = crc.int(self.end.at_ms).int(self.end.boot_ms).int(self.clean.into());
-        crc.int(self.poll_ms).int(self.step_ms).finish()
+        crc.int(self.poll_ms).int(self.step_ms).int(self.rolled_up_ms).finish()
     }
 
     pub(super) fn put(&self, connection: &Connection) -> Result<()> {
-        let sql = "INSERT OR REPLACE INTO host VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
+        let sql = "INSERT OR REPLACE INTO host VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
         connection.prepare_cached(sql)?.execute(params![
             self.id,
             self.boot_id,
@@ -41,6 +43,7 @@ impl HostRow {
             self.clean,
             self.poll_ms,
             self.step_ms,
+            self.rolled_up_ms,
             self.crc(),
         ])?;
         Ok(())
@@ -55,8 +58,9 @@ impl HostRow {
             clean: row.get(5)?,
             poll_ms: row.get(6)?,
             step_ms: row.get(7)?,
+            rolled_up_ms: row.get(8)?,
         };
-        Ok((row.get::<_, i64>(8)? == host.crc()).then_some(host))
+        Ok((row.get::<_, i64>(9)? == host.crc()).then_some(host))
     }
 
     pub(super) fn load(connection: &Connection, id: i64) -> Result<Option<Self>> {
@@ -66,6 +70,16 @@ impl HostRow {
     /// All sessions, oldest first.
     pub(super) fn all(connection: &Connection) -> Result<Vec<Self>> {
         read_all(connection, "SELECT * FROM host ORDER BY id", [], Self::read)
+    }
+
+    /// The time before which samples are in the rollups of minutes. If the row of the newest session is
+    /// damaged, that is not known: none is counted twice then.
+    pub(super) fn rolled_up_ms(connection: &Connection) -> Result<i64> {
+        let sql = "SELECT * FROM host ORDER BY id DESC LIMIT 1";
+        let newest = read_all(connection, sql, [], |row| Ok(Some(refuse(Self::read(row))?)))?;
+        let newest =
+            newest.first().map(|host| host.as_ref().map_or(i64::MAX, |row| row.rolled_up_ms));
+        Ok(newest.unwrap_or(i64::MIN))
     }
 }
 
@@ -78,7 +92,7 @@ fn refuse<T>(read: Result<Option<T>>) -> Result<Option<T>> {
 }
 
 /// Reads the rows that are not damaged.
-fn read_all<T>(
+pub(super) fn read_all<T>(
     connection: &Connection,
     sql: &str,
     parameters: impl rusqlite::Params,
@@ -90,7 +104,7 @@ fn read_all<T>(
 }
 
 /// Reads one row, if it exists and is not damaged.
-fn read_one<T>(
+pub(super) fn read_one<T>(
     connection: &Connection,
     sql: &str,
     parameters: impl rusqlite::Params,
@@ -108,7 +122,7 @@ pub(super) struct PluginRow {
     pub name: String,
     pub first_ms: i64,
     pub removed_ms: Option<i64>,
-    /// As of the newest seal.
+    /// As of the newest rollups.
     pub counters: StoredCounters,
 }
 
@@ -118,22 +132,41 @@ fn signed(value: u64) -> i64 {
 }
 
 impl PluginRow {
-    fn crc(&self, counters: &[u8]) -> i64 {
+    /// Of what does not change with the counters, which have a CRC of their own.
+    fn crc(&self) -> i64 {
         let crc = RowCrc::default().int(self.id).text(Some(&self.name)).int(self.first_ms);
-        crc.option(self.removed_ms).bytes(counters).finish()
+        crc.option(self.removed_ms).finish()
     }
 
+    /// Adds or changes everything but the counters of a row that exists.
     pub(super) fn put(&self, connection: &Connection) -> Result<()> {
-        let mut out = Encoder::default();
-        self.counters.encode(&mut out);
-        let (counters, blob) = (&self.counters, out.finish());
-        let sql = "INSERT OR REPLACE INTO plugin
-                   VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)";
+        let sql = "INSERT INTO plugin (id, name, first_seen_ms, removed_ms, events, crashes, restarts,
+                       unknown_ends, cpu_ns, tree_cpu_ns, counters, crc)
+                   VALUES (?1, ?2, ?3, ?4, 0, 0, 0, 0, 0, 0, x'', ?5)
+                   ON CONFLICT DO UPDATE SET name = ?2, first_seen_ms = ?3, removed_ms = ?4, crc = ?5";
         connection.prepare_cached(sql)?.execute(params![
             self.id,
             self.name,
             self.first_ms,
             self.removed_ms,
+            self.crc(),
+        ])?;
+        Ok(())
+    }
+
+    /// Changes the counters of a plugin that exists.
+    pub(super) fn put_counters(
+        connection: &Connection,
+        id: i64,
+        counters: &StoredCounters,
+    ) -> Result<()> {
+        let mut out = Encoder::default();
+        counters.encode(&mut out);
+        let sql = "UPDATE plugin SET events = ?2, crashes = ?3, restarts = ?4, unknown_ends = ?5,
+                       last_crash_ms = ?6, cpu_ns = ?7, tree_cpu_ns = ?8, counters = ?9
+                   WHERE id = ?1";
+        connection.prepare_cached(sql)?.execute(params![
+            id,
             signed(counters.events),
             signed(counters.crashes),
             signed(counters.restarts),
@@ -141,14 +174,13 @@ impl PluginRow {
             counters.last_crash_ms,
             signed(counters.cpu_ns),
             signed(counters.tree_cpu_ns),
-            blob,
-            self.crc(&blob),
+            out.finish(),
         ])?;
         if !counters.kinds.is_empty() {
             let sql = "INSERT OR REPLACE INTO event_kind VALUES (?1, ?2, ?3)";
             let mut statement = connection.prepare_cached(sql)?;
             for (name, count) in &counters.kinds {
-                statement.execute(params![self.id, name, signed(*count)])?;
+                statement.execute(params![id, name, signed(*count)])?;
             }
         }
         Ok(())
@@ -163,14 +195,18 @@ impl PluginRow {
             removed_ms: row.get(3)?,
             counters: StoredCounters::default(),
         };
-        let counters = Decoder::new(&blob).and_then(|mut input| {
-            let counters = StoredCounters::decode(&mut input)?;
-            input.end(counters)
-        });
-        let Some(counters) = counters.filter(|_| row.get(12) == Ok(plugin.crc(&blob))) else {
+        if row.get::<_, i64>(12)? != plugin.crc() {
             return Ok(None);
-        };
-        plugin.counters = counters;
+        }
+        // None were written yet.
+        if !blob.is_empty() {
+            let counters = Decoder::new(&blob).and_then(|mut input| {
+                let counters = StoredCounters::decode(&mut input)?;
+                input.end(counters)
+            });
+            let Some(counters) = counters else { return Ok(None) };
+            plugin.counters = counters;
+        }
         Ok(Some(plugin))
     }
 
@@ -206,6 +242,8 @@ pub(super) struct RunRow {
     pub cpu_ns: Option<u64>,
     pub peak_bytes: Option<u64>,
     pub oom_killed: Option<bool>,
+    /// Whether it has counted as a crash: that depends on the configuration, and on the host's reports.
+    pub is_crash: bool,
 }
 
 fn end_of(kind: &str, code: Option<i32>) -> Option<RunEnd> {
@@ -241,12 +279,12 @@ impl RunRow {
         let crc = crc.text(self.end.map(RunEnd::as_str));
         let crc = crc.option(self.end.and_then(code_of).map(i64::from));
         let crc = crc.option(option(self.cpu_ns)).option(option(self.peak_bytes));
-        crc.option(self.oom_killed.map(i64::from)).finish()
+        crc.option(self.oom_killed.map(i64::from)).int(self.is_crash.into()).finish()
     }
 
     pub(super) fn put(&self, connection: &Connection) -> Result<()> {
         let sql = "INSERT OR REPLACE INTO run
-                   VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)";
+                   VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)";
         connection.prepare_cached(sql)?.execute(params![
             self.id,
             self.plugin,
@@ -262,6 +300,7 @@ impl RunRow {
             self.cpu_ns.map(signed),
             self.peak_bytes.map(signed),
             self.oom_killed,
+            self.is_crash,
             self.crc(),
         ])?;
         Ok(())
@@ -285,8 +324,9 @@ impl RunRow {
             cpu_ns: unsigned(row.get(11)?),
             peak_bytes: unsigned(row.get(12)?),
             oom_killed: row.get(13)?,
+            is_crash: row.get(14)?,
         };
-        Ok((row.get::<_, i64>(14)? == run.crc()).then_some(run))
+        Ok((row.get::<_, i64>(15)? == run.crc()).then_some(run))
     }
 
     /// The runs of a plugin, oldest first.
@@ -349,156 +389,4 @@ impl NotificationRow {
             Ok((row.1 == row.0.crc()).then_some(row.0))
         })
     }
-}
-
-/// A table of rollups.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum RollupTable {
-    Minute,
-    Hour,
-}
-
-impl RollupTable {
-    pub(super) const fn name(self) -> &'static str {
-        match self {
-            Self::Minute => "minute",
-            Self::Hour => "hour",
-        }
-    }
-
-    pub(super) fn put(
-        self,
-        connection: &Connection,
-        plugin: i64,
-        at_ms: i64,
-        rollup: &Rollup,
-    ) -> Result<()> {
-        let (columns, sketches) = (rollup.columns(), rollup.sketches());
-        let crc = rollup_crc(plugin, at_ms, &columns, &sketches);
-        let places = ["?"; Rollup::COLUMNS + 4].join(",");
-        let sql = format!("INSERT OR REPLACE INTO {} VALUES ({places})", self.name());
-        let mut statement = connection.prepare_cached(&sql)?;
-        let key = [Some(plugin), Some(at_ms)];
-        let mut at = 0;
-        for value in key.iter().chain(&columns) {
-            at += 1;
-            statement.raw_bind_parameter(at, value)?;
-        }
-        statement.raw_bind_parameter(at + 1, sketches)?;
-        statement.raw_bind_parameter(at + 2, crc)?;
-        statement.raw_execute()?;
-        Ok(())
-    }
-
-    fn read(row: &SqlRow<'_>) -> Result<Option<(i64, Rollup)>> {
-        let (plugin, at_ms): (i64, i64) = (row.get(0)?, row.get(1)?);
-        let columns: Vec<Option<i64>> =
-            (0..Rollup::COLUMNS).map(|i| row.get(i + 2)).collect::<Result<_>>()?;
-        let sketches: Vec<u8> = row.get(Rollup::COLUMNS + 2)?;
-        let crc: i64 = row.get(Rollup::COLUMNS + 3)?;
-        if crc != rollup_crc(plugin, at_ms, &columns, &sketches) {
-            return Ok(None);
-        }
-        Ok(Rollup::decode(&columns, &sketches).map(|rollup| (at_ms, rollup)))
-    }
-
-    pub(super) fn load(
-        self,
-        connection: &Connection,
-        plugin: i64,
-        at_ms: i64,
-    ) -> Result<Option<Rollup>> {
-        let sql = format!("SELECT * FROM {} WHERE plugin = ?1 AND at_ms = ?2", self.name());
-        let row = read_one(connection, &sql, [plugin, at_ms], Self::read)?;
-        Ok(row.map(|(_, rollup)| rollup))
-    }
-
-    /// Those of a plugin that begin in a range of time, oldest first.
-    pub(super) fn between(
-        self,
-        connection: &Connection,
-        plugin: i64,
-        from_ms: i64,
-        to_ms: i64,
-    ) -> Result<Vec<(i64, Rollup)>> {
-        let sql = format!(
-            "SELECT * FROM {} WHERE plugin = ?1 AND at_ms >= ?2 AND at_ms < ?3 ORDER BY at_ms",
-            self.name()
-        );
-        read_all(connection, &sql, [plugin, from_ms, to_ms], Self::read)
-    }
-}
-
-/// The samples of one plugin in an hour.
-#[derive(Clone, Debug)]
-pub(super) struct SampleRow {
-    pub plugin: i64,
-    pub from_ms: i64,
-    pub to_ms: i64,
-    pub samples: i64,
-    pub data: Vec<u8>,
-}
-
-impl SampleRow {
-    fn crc(&self) -> i64 {
-        let crc = RowCrc::default().int(self.plugin).int(self.from_ms).int(self.to_ms);
-        crc.int(self.samples).bytes(&self.data).finish()
-    }
-
-    pub(super) fn put(&self, connection: &Connection) -> Result<()> {
-        let sql = "INSERT INTO sample (plugin, from_ms, to_ms, samples, data, crc)
-                   VALUES (?1, ?2, ?3, ?4, ?5, ?6)
-                   ON CONFLICT (plugin, from_ms)
-                   DO UPDATE SET to_ms = ?3, samples = ?4, data = ?5, crc = ?6";
-        connection.prepare_cached(sql)?.execute(params![
-            self.plugin,
-            self.from_ms,
-            self.to_ms,
-            self.samples,
-            self.data,
-            self.crc(),
-        ])?;
-        Ok(())
-    }
-
-    /// Those of a plugin that overlap a range of time, oldest first.
-    pub(super) fn between(
-        connection: &Connection,
-        plugin: i64,
-        from_ms: i64,
-        to_ms: i64,
-    ) -> Result<Vec<Self>> {
-        let sql = "SELECT plugin, from_ms, to_ms, samples, data, crc FROM sample
-                   WHERE plugin = ?1 AND from_ms >= ?2 - 3600000 AND from_ms < ?3 AND to_ms >= ?2
-                   ORDER BY from_ms";
-        read_all(connection, sql, [plugin, from_ms, to_ms], |row| {
-            let (row, crc) = (
-                Self {
-                    plugin: row.get(0)?,
-                    from_ms: row.get(1)?,
-                    to_ms: row.get(2)?,
-                    samples: row.get(3)?,
-                    data: row.get(4)?,
-                },
-                row.get::<_, i64>(5)?,
-            );
-            Ok((crc == row.crc()).then_some(row))
-        })
-    }
-}
-
-/// The batches that are not sealed, oldest first: each with its id, `None` if it is damaged.
-pub(super) fn recent_batches(connection: &Connection) -> Result<Vec<(i64, Option<Batch>)>> {
-    read_all(connection, "SELECT id, data FROM recent ORDER BY id", [], |row| {
-        let id: i64 = row.get(0)?;
-        let data: Option<Vec<u8>> = row.get(1).ok();
-        Ok(Some((id, data.as_deref().and_then(Batch::decode))))
-    })
-}
-
-/// The newest time of a sample.
-pub(super) fn newest_sample(connection: &Connection) -> Result<Option<i64>> {
-    let sql = "SELECT max(at) FROM (SELECT max(to_ms) AS at FROM sample
-               UNION ALL SELECT max(last_ms) FROM recent)";
-    read_one(connection, sql, [], |row| row.get::<_, Option<i64>>(0))
 }

@@ -15,7 +15,8 @@ use super::feed::{Feed, unix_ms};
 use super::reader::StoreReader;
 
 use super::row::TickTime;
-use super::writer::{SessionOf, begin_session, seal, write};
+use super::seal::{Due, SealSchedule, seal};
+use super::writer::{SessionOf, begin_session, write};
 use crate::config::Config;
 use crate::snapshot::Snapshot;
 use crate::snapshot::query::Window;
@@ -63,6 +64,7 @@ struct Host {
     connection: Connection,
     feed: Feed,
     settings: StoreSettings,
+    schedule: SealSchedule,
     /// The boot clock at the start.
     boot: Duration,
     started: std::time::Instant,
@@ -95,6 +97,7 @@ impl Host {
             connection,
             feed: Feed::new(start),
             settings,
+            schedule: SealSchedule::default(),
             boot,
         }
     }
@@ -114,13 +117,19 @@ impl Host {
         self.look();
     }
 
-    fn write(&mut self) {
-        write(&mut self.connection, &self.feed, false).unwrap();
-        self.feed.on_written();
+    /// A write, and what is due after it.
+    fn write(&mut self) -> Due {
+        let bytes = write(&mut self.connection, &self.feed, false).unwrap();
+        self.feed.on_written(false);
+        let due = self.schedule.on_written(&self.feed.host, bytes, self.settings.max_bytes);
+        self.seal(due);
+        due
     }
 
-    fn seal(&mut self) {
-        seal(&mut self.connection, &self.settings, self.feed.host.end.at_ms).unwrap();
+    fn seal(&mut self, due: Due) {
+        let host = seal(&mut self.connection, &self.settings, &self.feed.host, due).unwrap();
+        self.feed.host = host;
+        self.schedule.on_done(due, &self.feed.host);
     }
 
     /// The end of a host that stops its recorder.

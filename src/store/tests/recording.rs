@@ -9,7 +9,7 @@ fn config() -> Config {
     Config::default().poll_interval(5 * SECOND).history_duration(4 * HOUR)
 }
 
-/// Three plugins for this many ticks, a write each minute and a seal each ten.
+/// Three plugins for this many ticks, and a write each minute.
 fn record(path: &Path, ticks: u64) -> Host {
     let mut host = Host::start(path, config());
     let plugins = ["cat", "dice", "idle"].map(|name| host.sim.register(name).unwrap());
@@ -25,9 +25,6 @@ fn record(path: &Path, ticks: u64) -> Host {
         host.tick(|pid| observed(tick, pid));
         if tick % 12 == 11 {
             host.write();
-        }
-        if tick % 120 == 119 {
-            host.seal();
         }
     }
     host
@@ -177,7 +174,7 @@ fn runs_counters_and_notifications_are_recorded() {
 #[test]
 fn views_are_for_people() {
     let folder = Folder::new("views");
-    let host = record(&folder.file(), 120);
+    let host = record(&folder.file(), 1_440);
     let row = |sql: &str| {
         let read = |row: &rusqlite::Row<'_>| {
             Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?, row.get::<_, f64>(2)?))

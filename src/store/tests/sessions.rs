@@ -143,7 +143,7 @@ fn last_hour_is_in_history_before_the_first_tick() {
         ticks(&mut host, &plugin, 100);
         host.write();
     }
-    host.seal();
+    host.seal(Due::SealAll);
     ticks(&mut host, &plugin, 100);
     host.write();
     let old = host.sim.snapshot();
@@ -363,6 +363,91 @@ fn clean_end_and_plain_start_add_to_the_counters() {
         statement.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
     };
     assert_eq!(clean, [true, false]);
+}
+
+/// How an end was judged is part of it: the next collector may have other clean exit codes.
+#[cfg(unix)]
+#[test]
+fn restored_runs_are_judged_as_before() {
+    use std::os::unix::process::ExitStatusExt;
+    use std::process::ExitStatus;
+
+    let folder = Folder::new("judged");
+    let mut host = Host::start(&folder.file(), config().clean_exit_codes(&[3]));
+    let plugin = host.sim.register("dice").unwrap();
+    for (pid, code) in [(100, 3), (101, 4)] {
+        let run = plugin.started(pid, "1.0");
+        ticks(&mut host, &plugin, 2);
+        plugin.exited(run, ExitStatus::from_raw(code << 8));
+        ticks(&mut host, &plugin, 2);
+    }
+    host.write();
+    let crashes = |host: &Host| {
+        let snapshot = host.sim.snapshot();
+        let view = snapshot.plugin("dice").unwrap();
+        (view.crash_count(), view.versions(Window::All)[0].crashes)
+    };
+    assert_eq!(crashes(&host), (1, 1));
+    let mut host = restart(&kill(host), config(), PLAIN);
+    host.sim.register("dice").unwrap();
+    host.tick(|_| None);
+    assert_eq!(crashes(&host), (1, 1));
+}
+
+/// A file that takes the place of another one while a resumed host runs begins with the events of its own
+/// ticks.
+#[test]
+fn replaced_file_begins_with_differences() {
+    let folder = Folder::new("replaced");
+    let mut host = Host::start(&folder.file(), config());
+    let plugin = host.sim.register("dice").unwrap();
+    ticks(&mut host, &plugin, 24);
+    host.write();
+    // Restored with samples, and without.
+    for (name, gap) in [("near", PLAIN.gap), ("far", 2 * HOUR)] {
+        let snapshot = host.sim.snapshot();
+        let at = snapshot.0.timeline.at(snapshot.tick()).unwrap();
+        let boot = Duration::from_millis(host.feed.host.end.boot_ms as u64);
+        let killed = Killed { at: TimePoint { boot, ..at }, path: folder.file() };
+        let mut resumed = restart(&killed, config(), Start { gap, ..PLAIN });
+        let plugin = resumed.sim.register("dice").unwrap();
+        ticks(&mut resumed, &plugin, 5);
+        let Host { sim, boot, .. } = resumed;
+        let mut replaced = Host::start_at(&folder.0.join(name), sim, boot, Some("boot"));
+        replaced.look();
+        replaced.write();
+        let points = replaced.reader().points("dice", all(), Resolution::Raw);
+        let events: Vec<_> = points.iter().map(|point| point.events).collect();
+        // Of the first tick only if the sample before it is in the history.
+        assert_eq!(events, [u64::from(name == "near"), 1, 1, 1, 1], "{name}");
+        assert_eq!(replaced.reader().plugins()[0].event_count, 29, "{name}");
+    }
+}
+
+/// A recorder that begins when the history has lost its oldest samples.
+#[test]
+fn late_recorder_begins_with_differences() {
+    let folder = Folder::new("begun-late");
+    let mut sim = Simulation::new(config().history_duration(100 * SECOND)).unwrap();
+    let dice = sim.register("dice").unwrap();
+    for _ in 0..200 {
+        dice.events().increment();
+        sim.tick(|_| None);
+    }
+    let late = sim.register("late").unwrap();
+    late.events().add(7);
+    sim.tick(|_| None);
+    let mut host = Host::start_at(&folder.file(), sim, 2_000 * SECOND, Some("boot"));
+    host.look();
+    host.write();
+    let events = |name: &str| -> Vec<_> {
+        let points = host.reader().points(name, all(), Resolution::Raw);
+        points.iter().map(|point| point.events).collect()
+    };
+    let dice = events("dice");
+    assert!(dice.len() >= 20 && dice[0] == 0, "{dice:?}");
+    assert!(dice[1..dice.len() - 1].iter().all(|&events| events == 1), "{dice:?}");
+    assert_eq!(events("late"), [7]);
 }
 
 /// Ten sessions within a minute: all of their samples are in the history.

@@ -1,0 +1,269 @@
+//! Moves batches to the other tables. When ten minutes are over, their samples are added to the rollups of
+//! minutes; when an hour is over, they become blocks and the rollup of the hour, and the batches are deleted.
+//! Thus each row is written once, beside those of the other plugins.
+
+use std::collections::BTreeMap;
+
+use rusqlite::{Connection, TransactionBehavior};
+
+use super::batch::{BatchView, Block, Section};
+use super::config::StoreSettings;
+use super::measures::{RollupTable, RollupWriter, SampleRow, recent_blobs};
+use super::retention::{limit_size, remove_old};
+use super::rollup::{HOUR_MS, MINUTE_MS, Rollup, SLOT_MS, begin_of};
+use super::tables::{HostRow, PluginRow};
+
+type Result<T> = rusqlite::Result<T>;
+
+/// The largest number of batches that a reader has to look through.
+const MAX_BATCHES: u32 = 150;
+
+/// What is to be done after a write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Due {
+    Nothing,
+    /// Ten minutes are over.
+    RollUp,
+    /// An hour is over.
+    Seal,
+    /// There are many batches, or large ones.
+    SealAll,
+}
+
+/// Counts the batches that are not sealed.
+#[derive(Debug, Default)]
+pub(super) struct SealSchedule {
+    /// In which the newest batch was written; `None` before the first.
+    hour_ms: Option<i64>,
+    batches: u32,
+    bytes: u64,
+}
+
+impl SealSchedule {
+    /// What is due after a batch of so many bytes was written.
+    pub(super) fn on_written(&mut self, host: &HostRow, bytes: u64, max_bytes: u64) -> Due {
+        self.batches += 1;
+        self.bytes += bytes;
+        self.due(host, max_bytes)
+    }
+
+    fn due(&self, host: &HostRow, max_bytes: u64) -> Due {
+        let now_ms = host.end.at_ms;
+        if self.batches >= MAX_BATCHES || self.bytes > max_bytes / 8 {
+            Due::SealAll
+        } else if self.hour_ms.is_none_or(|hour_ms| hour_ms < begin_of(now_ms, HOUR_MS)) {
+            Due::Seal
+        } else if host.rolled_up_ms < begin_of(now_ms, SLOT_MS) {
+            Due::RollUp
+        } else {
+            Due::Nothing
+        }
+    }
+
+    /// It was done.
+    pub(super) fn on_done(&mut self, due: Due, host: &HostRow) {
+        if matches!(due, Due::Seal | Due::SealAll) {
+            let hour_ms = Some(begin_of(host.end.at_ms, HOUR_MS));
+            *self = Self { hour_ms, ..Self::default() };
+        }
+    }
+}
+
+/// Does what is due, in one transaction, and then holds the file to its size. Returns the new row of the
+/// session.
+pub(super) fn seal(
+    connection: &mut Connection,
+    settings: &StoreSettings,
+    host: &HostRow,
+    due: Due,
+) -> Result<HostRow> {
+    let now_ms = host.end.at_ms;
+    let (rolled_up_ms, sealed_ms) = match due {
+        Due::Nothing => return Ok(host.clone()),
+        Due::RollUp => (begin_of(now_ms, SLOT_MS), None),
+        Due::Seal => (begin_of(now_ms, SLOT_MS), Some(begin_of(now_ms, HOUR_MS))),
+        Due::SealAll => (now_ms + 1, Some(i64::MAX)),
+    };
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    // After a session has begun, it may be in the middle of the ten minutes.
+    let rolled_up_ms = rolled_up_ms.max(host.rolled_up_ms);
+    roll_up(&transaction, host.rolled_up_ms, rolled_up_ms)?;
+    let host = HostRow { rolled_up_ms, ..host.clone() };
+    host.put(&transaction)?;
+    if let Some(sealed_ms) = sealed_ms {
+        seal_before(&transaction, sealed_ms)?;
+        remove_old(&transaction, settings, now_ms)?;
+    }
+    transaction.commit()?;
+    limit_size(connection, settings.max_bytes)?;
+    Ok(host)
+}
+
+/// Seals all batches.
+pub(super) fn seal_all(connection: &Connection) -> Result<()> {
+    roll_up(connection, HostRow::rolled_up_ms(connection)?, i64::MAX)?;
+    seal_before(connection, i64::MAX)
+}
+
+/// A batch, with the time that each of its ticks covers.
+struct Covered<'a> {
+    batch: BatchView<'a>,
+    covered: Vec<u64>,
+}
+
+fn decode(blobs: &[(i64, Vec<u8>)]) -> Vec<Covered<'_>> {
+    let mut batches = Vec::with_capacity(blobs.len());
+    for (id, data) in blobs {
+        match BatchView::decode(data) {
+            Some(batch) => batches.push(Covered { covered: batch.covered(), batch }),
+            None => log::error!("store: batch {id} is damaged: its samples are lost"),
+        }
+    }
+    batches
+}
+
+/// The sections of each plugin, oldest first, each with its batch.
+fn by_plugin<'b, 'a>(batches: &'b [Covered<'a>]) -> Vec<(&'b Covered<'a>, Section<'a>)> {
+    let count = batches.iter().map(|batch| batch.batch.sections.len()).sum();
+    let mut sections = Vec::with_capacity(count);
+    for batch in batches {
+        sections.extend(batch.batch.sections.iter().map(|section| (batch, *section)));
+    }
+    sections.sort_by_key(|(_, section)| section.plugin);
+    sections
+}
+
+/// Adds the samples in a range of time to the rollups of minutes, and updates the counters of plugins.
+fn roll_up(connection: &Connection, from_ms: i64, until_ms: i64) -> Result<()> {
+    let blobs = recent_blobs(connection, from_ms)?;
+    let batches = decode(&blobs);
+    let mut writer = RollupWriter::new(connection, RollupTable::Minute)?;
+    for sections in by_plugin(&batches).chunk_by(|(_, a), (_, b)| a.plugin == b.plugin) {
+        let mut minute: Option<(i64, Rollup)> = None;
+        for (Covered { batch, covered }, section) in sections {
+            for (tick, time, row) in batch.rows(section) {
+                if !(from_ms..until_ms).contains(&time.at_ms) {
+                    continue;
+                }
+                let begin = begin_of(time.at_ms, MINUTE_MS);
+                if let Some((at_ms, rollup)) = minute.take_if(|(at_ms, _)| *at_ms != begin) {
+                    writer.add(section.plugin, at_ms, &rollup)?;
+                }
+                let (_, rollup) = minute.get_or_insert_with(|| (begin, Rollup::default()));
+                rollup.add(&row, covered[tick]);
+            }
+        }
+        let Some((_, newest)) = sections.last() else { continue };
+        if let Some((at_ms, rollup)) = minute {
+            writer.add(newest.plugin, at_ms, &rollup)?;
+        }
+        if let Some(counters) = newest.counters() {
+            PluginRow::put_counters(connection, newest.plugin, &counters)?;
+        }
+    }
+    Ok(())
+}
+
+/// Seals the batches before a time. Each batch is of one hour.
+fn seal_before(connection: &Connection, until_ms: i64) -> Result<()> {
+    let mut blobs = recent_blobs(connection, i64::MIN)?;
+    let last_ms = |data: &[u8]| BatchView::decode(data)?.times.last().map(|last| last.at_ms);
+    let count = blobs.iter().take_while(|(_, data)| last_ms(data).is_none_or(|at| at < until_ms));
+    let count = count.count();
+    blobs.truncate(count);
+    let Some(&(last, _)) = blobs.last() else { return Ok(()) };
+    let batches = decode(&blobs);
+    update_sessions(connection, &batches)?;
+    let hour_of =
+        |batch: &Covered<'_>| batch.batch.times.first().map(|first| begin_of(first.at_ms, HOUR_MS));
+    let mut writer = RollupWriter::new(connection, RollupTable::Hour)?;
+    for hour in batches.chunk_by(|a, b| hour_of(a) == hour_of(b)) {
+        let Some(hour_ms) = hour.first().and_then(hour_of) else { continue };
+        for sections in by_plugin(hour).chunk_by(|(_, a), (_, b)| a.plugin == b.plugin) {
+            seal_plugin(connection, &mut writer, sections, hour_ms)?;
+        }
+    }
+    connection.execute("DELETE FROM recent WHERE id <= ?1", [last])?;
+    Ok(())
+}
+
+/// The rows of sessions are not written with each batch.
+fn update_sessions(connection: &Connection, batches: &[Covered<'_>]) -> Result<()> {
+    for of_session in batches.chunk_by(|a, b| a.batch.host == b.batch.host) {
+        let Some(Covered { batch, .. }) = of_session.last() else { continue };
+        let Some(&end) = batch.times.last() else { continue };
+        if let Some(mut host) = HostRow::load(connection, batch.host)?
+            && host.end.at_ms < end.at_ms
+        {
+            host.end = end;
+            host.put(connection)?;
+        }
+    }
+    Ok(())
+}
+
+/// Writes the samples of a plugin in one hour: a block for each session, and the rollup.
+fn seal_plugin(
+    connection: &Connection,
+    writer: &mut RollupWriter<'_>,
+    sections: &[(&Covered<'_>, Section<'_>)],
+    hour_ms: i64,
+) -> Result<()> {
+    let Some(&(_, Section { plugin, .. })) = sections.first() else { return Ok(()) };
+    let mut rollup = Rollup::default();
+    let mut blocks = BTreeMap::<i64, Block>::new();
+    for (Covered { batch, covered }, section) in sections {
+        let block = blocks.entry(batch.host).or_default();
+        (block.host, block.poll_ms) = (batch.host, batch.poll_ms);
+        for (tick, time, row) in batch.rows(section) {
+            rollup.add(&row, covered[tick]);
+            block.times.push(time);
+            block.rows.push(row);
+        }
+    }
+    if rollup.samples > 0 {
+        writer.add(plugin, hour_ms, &rollup)?;
+    }
+    for (host, block) in blocks {
+        put_block(connection, plugin, hour_ms, host, block)?;
+    }
+    Ok(())
+}
+
+/// Appends to the block of the hour, if there is one of the same session.
+fn put_block(
+    connection: &Connection,
+    plugin: i64,
+    hour: i64,
+    host: i64,
+    block: Block,
+) -> Result<()> {
+    let earlier = SampleRow::between(connection, plugin, hour, hour + HOUR_MS)?;
+    let earlier = earlier.into_iter().rfind(|row| row.from_ms >= hour);
+    let is_before = |earlier: &Block| {
+        let times = (earlier.times.last(), block.times.first());
+        matches!(times, (Some(last), Some(first)) if last.at_ms < first.at_ms)
+    };
+    let earlier = earlier
+        .and_then(|row| Block::decode(&row.data))
+        .filter(|earlier| earlier.host == host && is_before(earlier));
+    let block = match earlier {
+        Some(mut all) => {
+            all.times.extend(&block.times);
+            all.rows.extend(&block.rows);
+            all
+        }
+        None => block,
+    };
+    let (Some(first), Some(last)) = (block.times.first(), block.times.last()) else {
+        return Ok(());
+    };
+    let row = SampleRow {
+        plugin,
+        from_ms: first.at_ms,
+        to_ms: last.at_ms,
+        samples: i64::try_from(block.times.len()).unwrap_or(i64::MAX),
+        data: block.encode(),
+    };
+    row.put(connection)
+}

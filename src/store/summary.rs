@@ -1,0 +1,143 @@
+//! Points and aggregates of samples and of rollups, in public units.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::feed::from_unix_ms;
+use super::lookup::RawSample;
+use super::rollup::{GaugeRollup, Rollup};
+use super::row::{Row, known};
+use super::sketch::RELATIVE_ERROR;
+use super::values::{Quantile, Resolution, StoredAggregates, StoredPoint, StoredSummary};
+use crate::snapshot::downsample::ValueRange;
+
+/// A stored unit in a public one, as a fraction: the division comes last, so that results are rounded
+/// once.
+#[derive(Clone, Copy)]
+pub(super) struct Unit {
+    numerator: f64,
+    denominator: f64,
+}
+
+/// Percent, of thousandths.
+const PERCENT: Unit = Unit { numerator: 1.0, denominator: 1_000.0 };
+/// Bytes, of KiB.
+const BYTES: Unit = Unit { numerator: 1_024.0, denominator: 1.0 };
+
+impl Unit {
+    fn of(self, value: u64) -> f64 {
+        value as f64 * self.numerator / self.denominator
+    }
+
+    /// Arithmetic mean; `None` without values.
+    fn avg(self, gauge: &GaugeRollup) -> Option<f64> {
+        let count = gauge.count as f64;
+        (gauge.count > 0).then(|| gauge.sum as f64 * self.numerator / (self.denominator * count))
+    }
+}
+
+pub(super) fn raw_point(sample: &RawSample) -> StoredPoint {
+    let row = &sample.row;
+    let range = |value: u32, unit: Unit| {
+        let value = unit.of(known(value)?.into());
+        Some(ValueRange { min: value, avg: value, max: value })
+    };
+    StoredPoint {
+        timestamp: from_unix_ms(sample.at_ms),
+        resolution: Resolution::Raw,
+        sample_count: 1,
+        cpu_percent: range(row.cpu, PERCENT),
+        memory: range(row.kib, BYTES),
+        tree_cpu_percent: range(row.tree.cpu, PERCENT),
+        tree_memory: range(row.tree.kib, BYTES),
+        events: row.events,
+        crashes: row.crashes,
+        state: Some(row.state),
+    }
+}
+
+pub(super) fn point(at_ms: i64, rollup: &Rollup, resolution: Resolution) -> StoredPoint {
+    let range = |gauge: &GaugeRollup, unit: Unit| {
+        let avg = unit.avg(gauge)?;
+        Some(ValueRange { min: unit.of(gauge.min), avg, max: unit.of(gauge.max) })
+    };
+    StoredPoint {
+        timestamp: from_unix_ms(at_ms),
+        resolution,
+        sample_count: rollup.samples,
+        cpu_percent: range(&rollup.cpu, PERCENT),
+        memory: range(&rollup.memory, BYTES),
+        tree_cpu_percent: range(rollup.tree_cpu(), PERCENT),
+        tree_memory: range(rollup.tree_memory(), BYTES),
+        events: rollup.events,
+        crashes: rollup.crashes,
+        state: None,
+    }
+}
+
+pub(super) fn aggregates(
+    name: &str,
+    resolution: Resolution,
+    all: &Rollup,
+    p95: impl Fn(&GaugeRollup, Unit) -> Option<Quantile>,
+) -> StoredAggregates {
+    let summary = |gauge: &GaugeRollup, unit: Unit| {
+        Some(StoredSummary {
+            count: gauge.count,
+            avg: unit.avg(gauge)?,
+            min: unit.of(gauge.min),
+            max: unit.of(gauge.max),
+            p95: p95(gauge, unit)?,
+        })
+    };
+    let time_span = Duration::from_millis(all.covered_ms);
+    let cpu_time = Duration::from_nanos(all.cpu_ns);
+    let per_second = all.events as f64 / time_span.as_secs_f64();
+    let per_event = cpu_time.as_nanos().checked_div(u128::from(all.events));
+    StoredAggregates {
+        plugin_name: Arc::from(name),
+        resolution,
+        sample_count: all.samples,
+        time_span,
+        cpu: summary(&all.cpu, PERCENT),
+        memory: summary(&all.memory, BYTES),
+        tree_cpu: summary(all.tree_cpu(), PERCENT),
+        tree_memory: summary(all.tree_memory(), BYTES),
+        cpu_time,
+        events: all.events,
+        events_per_second: if per_second.is_finite() { per_second } else { 0.0 },
+        cpu_per_event: per_event
+            .map(|nanos| Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))),
+        crashes: all.crashes,
+    }
+}
+
+/// The percentile of a rollup.
+pub(super) fn within(gauge: &GaugeRollup, unit: Unit) -> Option<Quantile> {
+    let value = gauge.sketch.p95()?.max(gauge.min as f64).min(gauge.max as f64);
+    let value = value * unit.numerator / unit.denominator;
+    Some(Quantile::Within { value, relative_error: RELATIVE_ERROR })
+}
+
+/// Aggregates whose percentiles are those of the samples.
+pub(super) fn exact_aggregates(name: &str, samples: &[RawSample]) -> StoredAggregates {
+    let mut all = Rollup::default();
+    samples.iter().for_each(|sample| all.add(&sample.row, sample.covered_ms));
+    let exact = |get: fn(&Row) -> u32, unit: Unit| {
+        let mut values: Vec<u32> = samples.iter().filter_map(|s| known(get(&s.row))).collect();
+        let rank = (values.len() * 95 / 100).min(values.len().checked_sub(1)?);
+        let (_, value, _) = values.select_nth_unstable(rank);
+        Some(Quantile::Exact(unit.of(u64::from(*value))))
+    };
+    let found = aggregates(name, Resolution::Raw, &all, |_, _| Some(Quantile::Exact(0.0)));
+    let with = |summary: Option<StoredSummary>, p95: Option<Quantile>| {
+        summary.zip(p95).map(|(summary, p95)| StoredSummary { p95, ..summary })
+    };
+    StoredAggregates {
+        cpu: with(found.cpu, exact(|row| row.cpu, PERCENT)),
+        memory: with(found.memory, exact(|row| row.kib, BYTES)),
+        tree_cpu: with(found.tree_cpu, exact(|row| row.tree.cpu, PERCENT)),
+        tree_memory: with(found.tree_memory, exact(|row| row.tree.kib, BYTES)),
+        ..found
+    }
+}
