@@ -75,6 +75,8 @@ pub(crate) struct SavedPlugin {
 pub(crate) struct SavedCounters {
     pub events: u64,
     pub crashes: u64,
+    /// Those of them that were counted after the newest sample.
+    pub unsampled_crashes: u64,
     pub restarts: u64,
     pub unknown_ends: u64,
     pub unknown_ends_detected: u64,

@@ -198,7 +198,8 @@ impl<P> PluginTracker<P> {
         crashes_in_history: u64,
         runs: crate::history::run_log::RunLog,
     ) {
-        self.recorded = Recorded { events: saved.events, crashes: saved.crashes };
+        let sampled_crashes = saved.crashes.saturating_sub(saved.unsampled_crashes);
+        self.recorded = Recorded { events: saved.events, crashes: sampled_crashes };
         self.run_number = runs.last().map_or(0, |run| run.number);
         self.crash_count = saved.crashes;
         let others_cpu = CpuTime::from(saved.others_cpu);
@@ -208,7 +209,7 @@ impl<P> PluginTracker<P> {
         record.crash_count = saved.crashes;
         record.restored = Some(Arc::new(crate::history::plugin_record::RestoredRecord {
             registered_tick: record.first_tick,
-            crashes_before: saved.crashes.saturating_sub(crashes_in_history),
+            crashes_before: sampled_crashes.saturating_sub(crashes_in_history),
             others_cpu,
         }));
         record.runs = runs;
@@ -237,7 +238,7 @@ impl<P> PluginTracker<P> {
         crate::history::frame::TickTotals {
             events: self.recorded.events,
             unrecorded_events: 0,
-            crashes: self.crash_count,
+            crashes: self.recorded.crashes,
             run_cpu: CpuTime(0),
             others_cpu: self.others_cpu,
         }

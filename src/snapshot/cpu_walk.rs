@@ -62,6 +62,38 @@ pub(super) fn walk_parts(rows: PluginRows<'_>, from: u64, mut each: impl FnMut(P
     });
 }
 
+/// Calls `each` with the time that the share of each sample from tick `first` on covers, oldest first;
+/// `None` for a sample without a share. `oldest` is the tick of the plugin's oldest sample.
+#[cfg(feature = "store")]
+pub(super) fn covered_times(
+    rows: PluginRows<'_>,
+    oldest: u64,
+    first: u64,
+    mut each: impl FnMut(Option<Duration>),
+) {
+    // Without these samples it would not be known where the first share begins.
+    const BEFORE: u64 = 3;
+    let newest = rows.inner.timeline.newest;
+    let from = first.saturating_sub(BEFORE).max(oldest);
+    let mut walk = Walk { rows, tick: from, newest, previous: None, covered: MonoNanos(0) };
+    let with_trees = rows.inner.info.process_trees;
+    let mut is_cut = from > oldest;
+    rows.inner.timeline.pieces(rows.record.slot, from, with_trees, |piece| {
+        for ((&at, &run), &share) in piece.at.iter().zip(piece.runs).zip(piece.cpu) {
+            let has_share = share < FIRST_MISSING;
+            let nanos = has_share.then(|| walk.covered_nanos(at, run_key_of(run) != 0));
+            if has_share || is_cut {
+                walk.covered = at;
+            }
+            is_cut = false;
+            walk.tick += 1;
+            if walk.tick > first {
+                each(nanos.map(Duration::from_nanos));
+            }
+        }
+    });
+}
+
 /// The state between two samples.
 struct Walk<'a> {
     rows: PluginRows<'a>,

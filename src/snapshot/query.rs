@@ -60,6 +60,15 @@ impl<'a> PluginView<'a> {
         History::new(self.rows, from, newest, self.rows.counters().unwrap_or_default())
     }
 
+    /// Calls `each` with the time that the CPU share of each of the newest `count` samples covers, oldest
+    /// first; `None` for a sample without a share.
+    #[cfg(feature = "store")]
+    pub(crate) fn covered_times(&self, count: usize, each: impl FnMut(Option<Duration>)) {
+        let oldest = self.first_tick(Window::All);
+        let first = (self.rows.inner.timeline.newest + 1).saturating_sub(count as u64);
+        super::cpu_walk::covered_times(self.rows, oldest, first.max(oldest), each);
+    }
+
     /// The samples of `window` in at most `max` buckets, oldest first: what a chart needs.
     ///
     /// Buckets cover a power of two of ticks and begin at multiples of it, so that later queries

@@ -41,6 +41,8 @@ pub(super) struct StoredCounters {
     pub restarts: u64,
     pub unknown_ends: u64,
     pub unknown_ends_detected: u64,
+    /// Crashes that were counted after the newest row: those of no row.
+    pub unsampled_crashes: u64,
     pub last_crash_ms: Option<i64>,
     /// Nanoseconds, of the reported processes.
     pub cpu_ns: u64,
@@ -53,7 +55,8 @@ pub(super) struct StoredCounters {
 impl StoredCounters {
     pub(super) fn encode(&self, out: &mut Encoder) {
         let Self { events, crashes, restarts, unknown_ends, unknown_ends_detected, .. } = *self;
-        for value in [events, crashes, restarts, unknown_ends, unknown_ends_detected, self.cpu_ns] {
+        let rare = [restarts, unknown_ends, unknown_ends_detected, self.unsampled_crashes];
+        for value in [events, crashes].into_iter().chain(rare).chain([self.cpu_ns]) {
             out.int(value);
         }
         // Mostly the same.
@@ -73,6 +76,7 @@ impl StoredCounters {
             restarts: input.int()?,
             unknown_ends: input.int()?,
             unknown_ends_detected: input.int()?,
+            unsampled_crashes: input.int()?,
             cpu_ns: input.int()?,
             ..Self::default()
         };
@@ -115,6 +119,17 @@ impl Batch {
         let plugins = sections.iter().map(|section| section.decode(times.len()));
         let plugins = plugins.collect::<Option<_>>()?;
         Some(Self { host, poll_ms, previous_ms, times, plugins })
+    }
+
+    /// The time since the tick before a tick.
+    pub(super) fn covered_ms(&self, tick: usize) -> u64 {
+        let before = match tick.checked_sub(1) {
+            Some(before) => self.times.get(before).map(|time| time.at_ms),
+            None => self.previous_ms,
+        };
+        let at = self.times.get(tick).map_or(0, |time| time.at_ms);
+        let since = before.map_or(self.poll_ms, |before| at.saturating_sub(before));
+        u64::try_from(since).unwrap_or(0)
     }
 
     /// Divides the batch where the hour changes, so that each part is of one hour.

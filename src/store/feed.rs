@@ -291,6 +291,12 @@ impl Feed {
         let counters = plugin.counters(view, &self.clock);
         let first = first + count - samples;
         let batch = &mut self.changes.batch;
+        let mut row = rows.iter_mut().zip(first..);
+        view.covered_times(samples, |covered| {
+            if let (Some(covered), Some((row, tick))) = (covered, row.next()) {
+                row.covered_us = unusual_us(covered, batch.covered_ms(tick));
+            }
+        });
         let entry = plugin.entry.and_then(|entry| batch.plugins.get_mut(entry));
         match entry {
             Some(entry) if rows.is_empty() || entry.first + entry.rows.len() == first => {
@@ -318,7 +324,7 @@ impl Feed {
                 (id, StoredCounters::default(), 0)
             }
         };
-        let (events, crashes) = (base.events, base.crashes);
+        let (events, crashes) = (base.events, base.crashes.saturating_sub(base.unsampled_crashes));
         // The counters of a collector that was resumed include those of the file.
         let base = if self.resumed.is_some() { StoredCounters::default() } else { base };
         LivePlugin {
@@ -386,6 +392,14 @@ impl Feed {
     }
 }
 
+/// What a share covers in microseconds, if that is not the time since the tick before. The times of ticks
+/// are in milliseconds.
+fn unusual_us(covered: Duration, usual_ms: u64) -> Option<u32> {
+    let us = u64::try_from(covered.as_micros()).unwrap_or(u64::MAX);
+    let is_usual = us.abs_diff(usual_ms.saturating_mul(1_000)) <= 2_000;
+    if is_usual { None } else { u32::try_from(us).ok() }
+}
+
 impl LivePlugin {
     fn run_number(&self, id: RunId) -> u64 {
         let run = self.runs.iter().rev().find(|(run, _)| run.id == id);
@@ -398,6 +412,7 @@ impl LivePlugin {
             events: base.events.saturating_add(view.event_count()),
             crashes: base.crashes.saturating_add(view.crash_count()),
             restarts: base.restarts.saturating_add(view.restart_count()),
+            unsampled_crashes: 0,
             unknown_ends: base.unknown_ends.saturating_add(view.unknown_end_count()),
             unknown_ends_detected: base
                 .unknown_ends_detected
@@ -410,6 +425,7 @@ impl LivePlugin {
             tree_cpu_ns: base.tree_cpu_ns.saturating_add(nanos(view.tree_cpu_time())),
             kinds: base.kinds.clone(),
         };
+        counters.unsampled_crashes = counters.crashes.saturating_sub(self.crashes);
         for (name, count) in view.event_counts() {
             match counters.kinds.iter_mut().find(|(known, _)| known == name) {
                 Some((_, sum)) => *sum = sum.saturating_add(count),

@@ -20,6 +20,9 @@ pub(super) struct Row {
     /// The number of the plugin's run; 0 for none.
     pub run: u64,
     pub state: PluginState,
+    /// What the shares cover, in microseconds, if that is not the time since the tick before: the CPU of a
+    /// run that has begun or ended in between.
+    pub covered_us: Option<u32>,
 }
 
 /// The values of the process tree.
@@ -85,6 +88,7 @@ impl Row {
             crashes,
             run,
             state: sample.state,
+            covered_us: None,
         }
     }
 
@@ -136,6 +140,7 @@ pub(super) fn encode_rows(rows: &[Row], out: &mut Encoder) {
     out.column(rows.iter().map(|row| row.crashes));
     out.column(rows.iter().map(|row| row.run));
     out.column(rows.iter().map(|row| state_code(row.state)));
+    out.column(rows.iter().map(|row| row.covered_us.map_or(0, |us| u64::from(us) + 1)));
 }
 
 /// Decodes this many rows.
@@ -149,6 +154,7 @@ pub(super) fn decode_rows(count: usize, input: &mut Decoder<'_>) -> Option<Vec<R
     };
     let (mut events, mut crashes) = (input.column(count)?, input.column(count)?);
     let (mut runs, mut states) = (input.column(count)?, input.column(count)?);
+    let mut covered = input.column(count)?;
     let mut rows = Vec::with_capacity(count);
     for _ in 0..count {
         let mut row = Row {
@@ -159,6 +165,7 @@ pub(super) fn decode_rows(count: usize, input: &mut Decoder<'_>) -> Option<Vec<R
             crashes: crashes.next()?,
             run: runs.next()?,
             state: state_of(states.next()?)?,
+            covered_us: covered.next()?.checked_sub(1).and_then(|us| u32::try_from(us).ok()),
         };
         match &mut trees {
             Some([cpu, kib, processes]) => {

@@ -152,6 +152,7 @@ fn saved_counters(counters: &StoredCounters) -> SavedCounters {
     SavedCounters {
         events: counters.events,
         crashes: counters.crashes,
+        unsampled_crashes: counters.unsampled_crashes,
         restarts: counters.restarts,
         unknown_ends: counters.unknown_ends,
         unknown_ends_detected: counters.unknown_ends_detected,

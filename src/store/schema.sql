@@ -90,26 +90,34 @@ FROM notification;
 CREATE VIEW minutes AS SELECT
     p.name AS plugin, strftime('%Y-%m-%dT%H:%M:%SZ', m.ten_minutes * 600 + m.minute * 60, 'unixepoch') AS at,
     m.ten_minutes * 600 + m.minute * 60 AS unix_time, m.samples,
-    m.cpu_min / 1e3 AS cpu_min_percent, m.cpu_sum / 1e3 / nullif(m.cpu_count, 0) AS cpu_percent,
-    m.cpu_max / 1e3 AS cpu_max_percent,
-    m.memory_min / 1024.0 AS memory_min_mb, m.memory_sum / 1024.0 / nullif(m.memory_count, 0) AS memory_mb,
-    m.memory_max / 1024.0 AS memory_max_mb,
+    iif(m.cpu_count > 0, m.cpu_min / 1e3, NULL) AS cpu_min_percent, m.cpu_sum / 1e3 / nullif(m.cpu_count, 0) AS cpu_percent,
+    iif(m.cpu_count > 0, m.cpu_max / 1e3, NULL) AS cpu_max_percent,
+    iif(m.memory_count > 0, m.memory_min / 1024.0, NULL) AS memory_min_mb, m.memory_sum / 1024.0 / nullif(m.memory_count, 0) AS memory_mb,
+    iif(m.memory_count > 0, m.memory_max / 1024.0, NULL) AS memory_max_mb,
     coalesce(m.tree_cpu_sum, m.cpu_sum) / 1e3 / nullif(coalesce(m.tree_cpu_count, m.cpu_count), 0)
         AS tree_cpu_percent,
+    iif(coalesce(m.tree_cpu_count, m.cpu_count) > 0, coalesce(m.tree_cpu_max, m.cpu_max) / 1e3, NULL)
+        AS tree_cpu_max_percent,
     coalesce(m.tree_memory_sum, m.memory_sum) / 1024.0
         / nullif(coalesce(m.tree_memory_count, m.memory_count), 0) AS tree_memory_mb,
+    iif(coalesce(m.tree_memory_count, m.memory_count) > 0, coalesce(m.tree_memory_max, m.memory_max) / 1024.0, NULL)
+        AS tree_memory_max_mb,
     m.cpu_ns / 1e9 AS cpu_seconds, m.events, m.crashes
 FROM minute m JOIN plugin p ON p.id = m.plugin;
 CREATE VIEW hours AS SELECT
     p.name AS plugin, strftime('%Y-%m-%dT%H:%M:%SZ', m.hour * 3600, 'unixepoch') AS at,
     m.hour * 3600 AS unix_time, m.samples,
-    m.cpu_min / 1e3 AS cpu_min_percent, m.cpu_sum / 1e3 / nullif(m.cpu_count, 0) AS cpu_percent,
-    m.cpu_max / 1e3 AS cpu_max_percent,
-    m.memory_min / 1024.0 AS memory_min_mb, m.memory_sum / 1024.0 / nullif(m.memory_count, 0) AS memory_mb,
-    m.memory_max / 1024.0 AS memory_max_mb,
+    iif(m.cpu_count > 0, m.cpu_min / 1e3, NULL) AS cpu_min_percent, m.cpu_sum / 1e3 / nullif(m.cpu_count, 0) AS cpu_percent,
+    iif(m.cpu_count > 0, m.cpu_max / 1e3, NULL) AS cpu_max_percent,
+    iif(m.memory_count > 0, m.memory_min / 1024.0, NULL) AS memory_min_mb, m.memory_sum / 1024.0 / nullif(m.memory_count, 0) AS memory_mb,
+    iif(m.memory_count > 0, m.memory_max / 1024.0, NULL) AS memory_max_mb,
     coalesce(m.tree_cpu_sum, m.cpu_sum) / 1e3 / nullif(coalesce(m.tree_cpu_count, m.cpu_count), 0)
         AS tree_cpu_percent,
+    iif(coalesce(m.tree_cpu_count, m.cpu_count) > 0, coalesce(m.tree_cpu_max, m.cpu_max) / 1e3, NULL)
+        AS tree_cpu_max_percent,
     coalesce(m.tree_memory_sum, m.memory_sum) / 1024.0
         / nullif(coalesce(m.tree_memory_count, m.memory_count), 0) AS tree_memory_mb,
+    iif(coalesce(m.tree_memory_count, m.memory_count) > 0, coalesce(m.tree_memory_max, m.memory_max) / 1024.0, NULL)
+        AS tree_memory_max_mb,
     m.cpu_ns / 1e9 AS cpu_seconds, m.events, m.crashes
 FROM hour m JOIN plugin p ON p.id = m.plugin;

@@ -109,6 +109,41 @@ fn aggregates_are_those_of_samples() {
     }
 }
 
+/// Shares of runs that begin between two ticks cover less than the time since the tick before.
+#[test]
+fn cpu_time_is_that_of_the_counter() {
+    let folder = Folder::new("recorded-cpu-time");
+    let mut host = Host::start(&folder.file(), config());
+    let plugin = host.sim.register("dice").unwrap();
+    for run in 1..40 {
+        host.sim.advance(Duration::from_millis(700 * u64::from(run % 7)));
+        plugin.started(run, "1.0");
+        let mut cpu_time = Duration::ZERO;
+        for _ in 0..1 + run % 3 {
+            cpu_time += Duration::from_millis(130);
+            let main = Usage { cpu_time, memory_bytes: 1 << 20 };
+            let tree = Usage { cpu_time: 2 * cpu_time, ..main };
+            host.tick(|_| Observed::RunningTree { main, tree, processes: 2 });
+        }
+        plugin.stopped();
+        host.sim.advance(Duration::ZERO);
+        if run % 4 == 0 {
+            host.write();
+        }
+    }
+    host.write();
+    let counter = host.sim.snapshot().plugin("dice").unwrap().tree_cpu_time();
+    let start = host.sim.snapshot().started_at();
+    let stored = host.reader().aggregates("dice", start..start + HOUR);
+    assert_eq!(stored.resolution, Resolution::Raw);
+    let difference = stored.cpu_time.abs_diff(counter);
+    assert!(difference < Duration::from_millis(5), "{:?}, not {counter:?}", stored.cpu_time);
+    host.stop();
+    let reader = StoreReader::open(folder.file()).unwrap();
+    let hours = reader.aggregates("dice", all()).cpu_time;
+    assert!(hours.abs_diff(counter) < Duration::from_millis(5), "{hours:?}, not {counter:?}");
+}
+
 #[test]
 fn rollups_are_those_of_their_samples() {
     let folder = Folder::new("rollups");
@@ -190,6 +225,20 @@ fn views_are_for_people() {
         row("SELECT plugin, at, tree_cpu_percent FROM hours WHERE plugin = 'dice'");
     assert_eq!((&*name, &at[14..]), ("dice", "00:00Z"));
     assert!(cpu > 0.0);
+    // A plugin without a process has samples without values.
+    let mut idle = Host::start(&folder.0.join("idle.db"), config());
+    idle.sim.register("idle").unwrap();
+    idle.tick(|_| None);
+    let idle_path = idle.settings.path.clone();
+    idle.stop();
+    let gauges = "coalesce(cpu_min_percent, cpu_percent, cpu_max_percent, memory_min_mb, memory_mb, memory_max_mb,
+        tree_cpu_percent, tree_cpu_max_percent, tree_memory_mb, tree_memory_max_mb)";
+    for view in ["minutes", "hours"] {
+        let sql = format!("SELECT samples, {gauges} FROM {view}");
+        let connection = Connection::open(&idle_path).unwrap();
+        let row = connection.query_row(&sql, [], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
+        assert_eq!(row, (1, None::<f64>), "{view}");
+    }
     for view in ["plugins", "runs", "notifications", "sessions", "event_kinds"] {
         let sql = format!("SELECT count(*) FROM {view}");
         let count: i64 = host.connection.query_row(&sql, [], |row| row.get(0)).unwrap();

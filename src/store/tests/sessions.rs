@@ -340,6 +340,59 @@ fn windows_have_only_their_own_crashes() {
     }
 }
 
+/// A crash between the newest sample and the end of the host is in the counter of the file, so it is in a
+/// sample of the next session.
+#[test]
+fn crash_after_newest_sample_is_in_next_one() {
+    for is_resumed in [true, false] {
+        let folder = Folder::new("late-crash");
+        let mut host = Host::start(&folder.file(), config());
+        let plugin = host.sim.register("dice").unwrap();
+        plugin.started(100, "");
+        ticks(&mut host, &plugin, 1);
+        plugin.crashed();
+        host.sim.advance(SECOND);
+        host.look();
+        host.write();
+        assert_eq!(host.reader().plugins()[0].crash_count, 1);
+        assert_eq!(host.reader().aggregates("dice", all()).crashes, 0);
+        let killed = kill(host);
+        let mut host = if is_resumed {
+            restart(&killed, config(), PLAIN)
+        } else {
+            Host::start_at(
+                &killed.path,
+                Simulation::new(config()).unwrap(),
+                2_000 * SECOND,
+                Some("boot"),
+            )
+        };
+        let plugin = host.sim.register("dice").unwrap();
+        host.sim.advance(Duration::ZERO);
+        if is_resumed {
+            let snapshot = host.sim.snapshot();
+            assert_eq!(snapshot.plugin("dice").unwrap().crashes(Window::All), 1);
+        }
+        ticks(&mut host, &plugin, 2);
+        if is_resumed {
+            let snapshot = host.sim.snapshot();
+            let view = snapshot.plugin("dice").unwrap();
+            assert_eq!((view.crash_count(), view.crashes(Window::All)), (1, 1));
+            assert_eq!(view.aggregates(Window::All).unwrap().crashes, 1);
+            let counts: Vec<_> =
+                view.history(Window::All).map(|sample| sample.crash_count).collect();
+            assert_eq!(counts.last(), Some(&1), "{counts:?}");
+            assert_eq!(counts.first(), Some(&0), "{counts:?}");
+        }
+        host.write();
+        assert_eq!(host.reader().plugins()[0].crash_count, 1);
+        assert_eq!(host.reader().aggregates("dice", all()).crashes, 1, "resumed: {is_resumed}");
+        host.stop();
+        let reader = StoreReader::open(folder.file()).unwrap();
+        assert_eq!(reader.aggregates("dice", all()).crashes, 1);
+    }
+}
+
 #[test]
 fn clean_end_and_plain_start_add_to_the_counters() {
     let folder = Folder::new("plain-start");
