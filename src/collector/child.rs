@@ -6,7 +6,7 @@ use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, ExitSta
 use std::time::{Duration, Instant};
 
 use super::plugin::Plugin;
-use crate::os::child::{self, ChildState};
+use crate::os::child::{self, ChildState, ProcessGroup};
 use crate::snapshot::run::RunId;
 use crate::snapshot::state::PluginState;
 use crate::sync::command::ChildReading;
@@ -62,8 +62,9 @@ impl Plugin {
     /// [process tree](crate::Config::process_trees), as long as the plugin's process lives.
     ///
     /// The child is then not in the host's group: Ctrl+C on the terminal does not reach it, and it must
-    /// not read from the terminal. [`PluginChild::stop`] and [`PluginChild::kill`] send signals to the
-    /// process alone, as without a group.
+    /// not read from the terminal. [`PluginChild::stop_group`] ends all of its processes;
+    /// [`PluginChild::stop`] and [`PluginChild::kill`] send signals to the process alone, as without a
+    /// group.
     ///
     /// It calls `process_group(0)` of the command, which stays set. On platforms other than Unix it is
     /// the same as `spawn`.
@@ -342,6 +343,9 @@ impl PluginChild {
     /// Stops the child: [terminates](Self::terminate) it, closes its standard input, waits for
     /// `grace`, kills it if it still runs, and waits for its exit.
     ///
+    /// Its descendants are not sent a signal: those of a wrapper may go on, in the plugin's process tree.
+    /// [`stop_group`](Self::stop_group) ends them too.
+    ///
     /// Not a crash: see [`terminate`](Self::terminate).
     ///
     /// ```
@@ -368,14 +372,82 @@ impl PluginChild {
             if let Some(status) = self.try_wait()? {
                 return Ok(status);
             }
-            let left =
-                deadline.map_or(Duration::MAX, |at| at.saturating_duration_since(Instant::now()));
+            let left = time_left(deadline);
             if left.is_zero() {
                 break;
             }
             child::sleep_until_exit(self.id(), left);
         }
         self.kill()?;
+        self.wait()
+    }
+
+    /// Stops all processes of the group that the child leads, as one of [`Plugin::spawn_in_group`] does:
+    /// sends SIGTERM to each of them, closes the child's standard input, waits up to `grace` for the child
+    /// to exit, kills what is left of the group, and returns the child's status.
+    ///
+    /// The other processes have as much time as the child. A descendant that has left the group, for
+    /// example by `setsid`, is not sent a signal. On platforms without process groups this is
+    /// [`stop`](Self::stop).
+    ///
+    /// Not a crash: see [`terminate`](Self::terminate). If the child has exited by itself, its status is
+    /// reported as it is, and the rest of the group is killed. If it was waited for before, nothing is
+    /// sent, because the number of its group may be that of another one.
+    ///
+    /// ```
+    /// # use plugmeter::{Collector, Config};
+    /// # use std::process::Command;
+    /// # use std::time::Duration;
+    /// # let collector = Collector::start(Config::default())?;
+    /// # let plugin = collector.register("wrapper")?;
+    /// # #[cfg(unix)] {
+    /// let mut wrapper = Command::new("sh");
+    /// wrapper.args(["-c", "sleep 1000 & wait"]);
+    /// let mut child = plugin.spawn_in_group(&mut wrapper, "")?;
+    /// child.stop_group(Duration::from_secs(2))?; // `sleep` has ended, too
+    /// # }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidInput`](io::ErrorKind::InvalidInput) if the child does not lead a group: then nothing is
+    /// done. If the group may not be sent a signal: the state stays `Stopping`. Those of
+    /// [`wait`](Self::wait).
+    pub fn stop_group(&mut self, grace: Duration) -> io::Result<ExitStatus> {
+        if self.reports.has_exited {
+            return self.wait();
+        }
+        let group = match ProcessGroup::led_by(self.id()) {
+            Err(error) if error.kind() == io::ErrorKind::Unsupported => return self.stop(grace),
+            group => group?,
+        };
+        if !matches!(self.reports.check(self.id()), ChildState::Exited(_)) {
+            self.reports.stopping();
+            group.terminate()?;
+        }
+        drop(self.stdin.take());
+        let deadline = Instant::now().checked_add(grace);
+        loop {
+            match self.reports.check(self.id()) {
+                ChildState::Exited(_) => break,
+                ChildState::Running => {}
+                // It cannot be waited for without reaping it.
+                ChildState::Unknown => {
+                    if let Some(status) = self.try_wait()? {
+                        group.kill()?;
+                        return Ok(status);
+                    }
+                }
+            }
+            let left = time_left(deadline);
+            if left.is_zero() {
+                break;
+            }
+            child::sleep_until_exit(self.id(), left);
+        }
+        // Before the child is reaped: until then no other group has this number.
+        group.kill()?;
         self.wait()
     }
 
@@ -401,6 +473,11 @@ impl PluginChild {
         (child.stdin, child.stdout, child.stderr) = (stdin, stdout, stderr);
         child
     }
+}
+
+/// Without a deadline: for ever.
+fn time_left(deadline: Option<Instant>) -> Duration {
+    deadline.map_or(Duration::MAX, |at| at.saturating_duration_since(Instant::now()))
 }
 
 impl fmt::Debug for PluginChild {

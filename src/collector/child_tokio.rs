@@ -33,7 +33,7 @@ use ::tokio::time;
 
 use super::child::{ChildReports, first_reading};
 use super::plugin::Plugin;
-use crate::os::child::{self, ChildState, ExitSignal};
+use crate::os::child::{self, ChildState, ExitSignal, ProcessGroup};
 use crate::snapshot::run::RunId;
 use crate::snapshot::state::PluginState;
 use crate::sync::command::ChildReading;
@@ -321,6 +321,68 @@ impl PluginChild {
                 self.kill().await?;
                 self.wait().await
             }
+        }
+    }
+
+    /// Stops all processes of the group that the child leads, as
+    /// [`PluginChild::stop_group`](crate::PluginChild::stop_group) does: for a child of
+    /// [`spawn_in_group`].
+    ///
+    /// ```
+    /// # let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    /// # runtime.block_on(async {
+    /// # use plugmeter::{Collector, Config};
+    /// # use std::time::Duration;
+    /// # use tokio::process::Command;
+    /// # let collector = Collector::start(Config::default())?;
+    /// # let plugin = collector.register("wrapper")?;
+    /// # #[cfg(unix)] {
+    /// let mut wrapper = Command::new("sh");
+    /// wrapper.args(["-c", "sleep 1000 & wait"]);
+    /// let mut child = plugmeter::tokio::spawn_in_group(&plugin, &mut wrapper, "")?;
+    /// child.stop_group(Duration::from_secs(2)).await?; // `sleep` has ended, too
+    /// # }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidInput`](io::ErrorKind::InvalidInput) if the child does not lead a group: then nothing is
+    /// done. If the group may not be sent a signal. Those of [`wait`](Self::wait).
+    ///
+    /// # Panics
+    ///
+    /// If the runtime has no timer.
+    pub async fn stop_group(&mut self, grace: Duration) -> io::Result<ExitStatus> {
+        let Some(pid) = self.child.id() else { return self.wait().await };
+        let group = match ProcessGroup::led_by(pid) {
+            Err(error) if error.kind() == io::ErrorKind::Unsupported => {
+                return self.stop(grace).await;
+            }
+            group => group?,
+        };
+        if !matches!(self.on_drop.reports.check(pid), ChildState::Exited(_)) {
+            self.on_drop.reports.stopping();
+            group.terminate()?;
+        }
+        drop(self.stdin.take());
+        if self.exit_signal.is_none() {
+            self.exit_signal = ExitSignal::new(pid);
+        }
+        let status = match &self.exit_signal {
+            // Before the child is reaped: until then no other group has its number.
+            Some(signal) => {
+                let _: Result<(), _> = time::timeout(grace, signal.exited()).await;
+                None
+            }
+            None => time::timeout(grace, self.wait()).await.ok(),
+        };
+        group.kill()?;
+        match status {
+            Some(status) => status,
+            None => self.wait().await,
         }
     }
 

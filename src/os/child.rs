@@ -51,6 +51,65 @@ pub(crate) fn set_own_group(command: &mut Command) {
 #[cfg(not(unix))]
 pub(crate) fn set_own_group(_command: &mut Command) {}
 
+/// A process group that a child leads. No other group has its number until the child is reaped.
+#[derive(Clone, Copy, Debug)]
+#[cfg(unix)]
+pub(crate) struct ProcessGroup(nix::unistd::Pid);
+
+#[cfg(unix)]
+impl ProcessGroup {
+    /// The group that the child leads; an error if it leads none.
+    pub(crate) fn led_by(pid: u32) -> io::Result<Self> {
+        use nix::unistd::{Pid, getpgid};
+
+        let pid = i32::try_from(pid).ok().filter(|pid| *pid > 0);
+        let pid = Pid::from_raw(pid.ok_or(io::ErrorKind::InvalidInput)?);
+        if getpgid(Some(pid))? == pid {
+            return Ok(Self(pid));
+        }
+        let text = "the process does not lead a process group: see `Plugin::spawn_in_group`";
+        Err(io::Error::new(io::ErrorKind::InvalidInput, text))
+    }
+
+    /// Sends SIGTERM to all processes of the group.
+    pub(crate) fn terminate(self) -> io::Result<()> {
+        self.send(nix::sys::signal::Signal::SIGTERM)
+    }
+
+    /// Sends SIGKILL to all processes of the group.
+    pub(crate) fn kill(self) -> io::Result<()> {
+        self.send(nix::sys::signal::Signal::SIGKILL)
+    }
+
+    fn send(self, signal: nix::sys::signal::Signal) -> io::Result<()> {
+        match nix::sys::signal::killpg(self.0, signal) {
+            // It has no process any more.
+            Err(nix::errno::Errno::ESRCH) => Ok(()),
+            result => Ok(result?),
+        }
+    }
+}
+
+/// There are no process groups.
+#[derive(Clone, Copy, Debug)]
+#[cfg(not(unix))]
+pub(crate) enum ProcessGroup {}
+
+#[cfg(not(unix))]
+impl ProcessGroup {
+    pub(crate) fn led_by(_pid: u32) -> io::Result<Self> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    pub(crate) const fn terminate(self) -> io::Result<()> {
+        match self {}
+    }
+
+    pub(crate) const fn kill(self) -> io::Result<()> {
+        match self {}
+    }
+}
+
 /// The reading of a process that starts now.
 pub(crate) fn before_start() -> ChildReading {
     let zero = CpuTime::default();

@@ -13,6 +13,7 @@ mod crash_loops;
 mod descriptors;
 mod exit_table;
 mod exits;
+mod groups;
 mod interruptions;
 mod no_pidfds;
 mod oom_kills;

@@ -247,3 +247,31 @@ async fn orphan_counts_if_its_group_is_the_plugins() {
     assert!(view.processes().any(|process| process.pid == orphan));
     child.wait().await.unwrap();
 }
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn stop_group_ends_wrapper_and_worker() {
+    with_plugin(async |collector, plugin| {
+        // The worker does not end by SIGTERM, the wrapper does.
+        let mut wrapper = shell("(trap '' TERM; exec sleep 1000) & echo $!; wait");
+        let mut child = plugmeter::tokio::spawn_in_group(plugin, &mut wrapper, "1.0").unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).await.unwrap();
+        let status = child.stop_group(HANG_TIMEOUT).await.unwrap();
+        wait_for("the end of the worker", || {
+            let stat = std::fs::read_to_string(format!("/proc/{}/stat", line.trim()));
+            let stat = stat.unwrap_or_default();
+            stat.rsplit_once(") ")
+                .is_none_or(|(_, rest)| rest.starts_with(['Z', 'X']))
+                .then_some(())
+        });
+        assert_eq!(child.stop_group(Duration::ZERO).await.unwrap(), status);
+        assert_plugin(collector, PluginState::Stopped, Some(RunEnd::Signaled(15)), 0);
+
+        let mut child = spawn(plugin, "read line");
+        let error = child.stop_group(Duration::ZERO).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
+        child.kill().await.unwrap();
+    })
+    .await;
+}
