@@ -50,6 +50,7 @@ use crate::sync::worker::Worker;
 /// println!("{aggregates}");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+#[must_use = "dropping it ends the sampling"]
 pub struct Collector {
     sender: Arc<CommandSender>,
     reader: Reader,

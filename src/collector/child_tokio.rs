@@ -3,6 +3,9 @@
 //! The functions and methods are those of [`Plugin::spawn`], [`Plugin::spawn_in_group`],
 //! [`Plugin::attach`] and [`PluginChild`](crate::PluginChild). None waits for the sampler.
 //!
+//! Call them by their full path. `use plugmeter::*` would import this module as `tokio`, in place of the
+//! crate of that name.
+//!
 //! ```
 //! # let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
 //! # runtime.block_on(async {

@@ -257,6 +257,9 @@ impl<'a> PluginView<'a> {
     /// The processes of the tree at the tick: the reported process first, at most 64 of them, those
     /// with the most CPU. [`CurrentUsage::process_count`] is the number of all.
     ///
+    /// The CPU of children that have ended is in no entry: what
+    /// [`tree_cpu_percent`](crate::Sample::tree_cpu_percent) has more than all entries together is theirs.
+    ///
     /// Empty where that number is `None`: the tick's sample belongs to another run, or it has no
     /// values of trees.
     #[must_use = "iterators are lazy"]

@@ -58,6 +58,11 @@ pub struct Sample<'a> {
     /// four busy threads read 400. In steps of 0.001. `None` until a process was read twice, if it
     /// could not be read, and if too little time has passed.
     ///
+    /// Both times are those of the processes: from the first reading since that sample to the last one. A
+    /// process that has begun or ended between two ticks counts for the time that it has lived, so one
+    /// that was busy for a tenth of the interval reads 100. The CPU time of
+    /// [`Aggregates`](crate::Aggregates::cpu_time) is exact either way.
+    ///
     /// On Linux the kernel accounts a process that does not sleep at the scheduler's tick, every 1
     /// to 10 ms: a busy thread may read slightly over or under 100, the more so the shorter the
     /// interval.

@@ -236,8 +236,9 @@ struct Parts {
 /// Receives notifications, from its creation on: see [`Collector::subscribe`].
 ///
 /// Each subscription receives every notification, in the engine's order. Up to 1,024 wait for a slow
-/// subscriber, and so many fit between two publications, which are at least 10 ms apart; those that follow are dropped, and the next one that fits is preceded by
-/// [`NotificationKind::Lagged`] with their number. The sampler never waits. After
+/// subscriber, and so many fit between two publications, which are at least 10 ms apart; those that
+/// follow are dropped, and the next one that fits is preceded by [`NotificationKind::Lagged`] with their
+/// number. The sampler never waits. After
 /// [`Collector::stop`], the waiting ones are received, then [`RecvError::Closed`]. Dropping the
 /// subscription ends it.
 ///
@@ -344,7 +345,7 @@ impl Subscription {
     }
 
     /// Waits for the next notification, in any async runtime; `None` at the end. Dropping the future
-    /// loses nothing.
+    /// loses nothing. A thread waits by [`recv`](Self::recv) or in a `for` loop.
     ///
     /// ```
     /// # async fn watch(collector: plugmeter::Collector) {

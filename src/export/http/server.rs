@@ -41,6 +41,7 @@ use crate::sync::worker::Worker;
 /// server.stop();
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+#[must_use = "dropping it ends the server"]
 pub struct HttpServer {
     /// `None` if the server is not enabled.
     running: Option<Running>,
