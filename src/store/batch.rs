@@ -301,6 +301,37 @@ mod tests {
         }
     }
 
+    #[test]
+    fn parts_of_an_hour_are_the_batch() {
+        for seed in 0..60 {
+            let mut batch = batch(seed);
+            // Twenty minutes from one tick to the next.
+            for (time, minutes) in batch.times.iter_mut().zip((0..).step_by(20)) {
+                time.at_ms = 3 * HOUR_MS + seed as i64 * 60_000 + minutes * 60_000;
+            }
+            let parts = batch.split_by_hour();
+            let (mut times, mut previous_ms) = (Vec::<TickTime>::new(), batch.previous_ms);
+            for part in &parts {
+                let hours = part.times.iter().map(|time| begin_of(time.at_ms, HOUR_MS));
+                assert!(
+                    hours.clone().eq(hours.clone().next().into_iter().cycle().take(hours.len()))
+                );
+                assert_eq!(part.previous_ms, previous_ms);
+                previous_ms = part.times.last().map(|time| time.at_ms);
+                times.extend(&part.times);
+            }
+            assert_eq!(times, batch.times);
+            for (at, plugin) in batch.plugins.iter().enumerate() {
+                let of = |batch: &Batch| -> Vec<_> {
+                    let plugin = &batch.plugins[at];
+                    plugin.rows.iter().copied().zip(batch.times[plugin.first..].to_vec()).collect()
+                };
+                let rows: Vec<_> = parts.iter().flat_map(|part| of(part)).collect();
+                assert_eq!(rows, of(&batch), "plugin {} of seed {seed}", plugin.plugin);
+            }
+        }
+    }
+
     /// Each byte in turn takes three other values, also with a CRC that fits.
     #[test]
     #[cfg_attr(all(miri, not(plugmeter_slow)), ignore = "takes minutes in Miri")]

@@ -39,6 +39,11 @@ pub(super) fn nanos(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
+/// The number of ticks that the history of a snapshot can hold.
+pub(super) fn capacity(snapshot: &Snapshot) -> u128 {
+    snapshot.history_duration().as_nanos() / snapshot.poll_interval().as_nanos().max(1)
+}
+
 /// A plugin of an earlier session.
 #[derive(Clone, Debug)]
 pub(super) struct KnownPlugin {
@@ -207,7 +212,9 @@ impl Feed {
         let longest = snapshot.plugins().max_by_key(|view| view.history(Window::All).len());
         let longest_len = longest.map_or(0, |view| view.history(Window::All).len());
         let count = longest_len.min(new_ticks);
-        let cut = Some(longest_len).filter(|&len| len as u64 != snapshot.tick());
+        let is_cut =
+            longest_len as u64 != snapshot.tick() && longest_len as u128 >= capacity(snapshot);
+        let cut = Some(longest_len).filter(|_| is_cut);
         let first = self.changes.batch.times.len();
         if let Some(view) = longest {
             self.add_times(&view, count, boot);

@@ -12,7 +12,7 @@ use rusqlite::Connection;
 use super::StoreInner;
 use super::database::{Replaced, is_damage, open_or_replace};
 use super::error::StoreError;
-use super::feed::{Feed, unix_ms};
+use super::feed::{Feed, capacity, unix_ms};
 use super::lock::StoreLock;
 use super::row::TickTime;
 use super::seal::{SealSchedule, seal};
@@ -215,11 +215,8 @@ impl RecorderThread {
             feed.look(before, boot_time_of(before));
             return self.look();
         }
-        let history =
-            snapshot.history_duration().as_nanos() / snapshot.poll_interval().as_nanos().max(1);
-        if u128::from(snapshot.tick().saturating_sub(feed.last_tick()))
-            > MAX_WAITING_TICKS.min(history / 4)
-        {
+        let waiting = snapshot.tick().saturating_sub(feed.last_tick());
+        if u128::from(waiting) > MAX_WAITING_TICKS.min(capacity(&snapshot) / 4) {
             return self.look();
         }
         snapshot

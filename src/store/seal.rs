@@ -267,3 +267,44 @@ fn put_block(
     };
     row.put(connection)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::row::TickTime;
+
+    #[test]
+    fn seals_are_due_when_time_is_over_or_batches_are_many() {
+        const MAX_BYTES: u64 = 1 << 20;
+        let minutes = |at: i64| at * MINUTE_MS;
+        let host = |at_ms, rolled_up_ms| HostRow {
+            id: 1,
+            boot_id: None,
+            start_ms: 0,
+            end: TickTime { at_ms, boot_ms: 0 },
+            clean: false,
+            poll_ms: 5_000,
+            step_ms: 0,
+            rolled_up_ms,
+        };
+        let mut schedule = SealSchedule::default();
+        let mut due = |at: i64, rolled_up: i64, bytes: u64| {
+            let host = host(minutes(at), minutes(rolled_up));
+            let due = schedule.on_written(&host, bytes, MAX_BYTES);
+            schedule.on_done(due, &host);
+            due
+        };
+        // The first write may follow hours that were not sealed.
+        assert_eq!(due(65, 65, 1), Due::Seal);
+        assert_eq!(due(69, 65, 1), Due::Nothing);
+        assert_eq!(due(70, 65, 1), Due::RollUp);
+        assert_eq!(due(71, 70, 1), Due::Nothing);
+        assert_eq!(due(120, 70, 1), Due::Seal);
+        assert_eq!(due(121, 120, MAX_BYTES / 8), Due::Nothing);
+        assert_eq!(due(121, 120, 1), Due::SealAll);
+        for _ in 1..MAX_BATCHES {
+            assert_eq!(due(121, 121, 1), Due::Nothing);
+        }
+        assert_eq!(due(121, 121, 1), Due::SealAll);
+    }
+}

@@ -531,6 +531,14 @@ fn host_restarted_ten_times_within_a_minute() {
     assert!((0.9..=1.0).contains(&rate), "{rate}");
     let counts: Vec<_> = view.history(Window::All).map(|sample| sample.event_count).collect();
     assert!(counts.iter().copied().eq((1..=40).chain([40])));
+    // Each session has added to the rollups of the same minutes and hours.
+    for resolution in [Resolution::Minute, Resolution::Hour] {
+        let points = host.reader().points("dice", all(), resolution);
+        assert!(points.len() <= 3, "{resolution:?}");
+        let sums = points.iter().map(|point| (point.sample_count, point.events));
+        let sums = sums.fold((0, 0), |sum, point| (sum.0 + point.0, sum.1 + point.1));
+        assert_eq!(sums, (40, 40), "{resolution:?}");
+    }
 }
 
 #[test]
