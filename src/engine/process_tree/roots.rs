@@ -296,6 +296,10 @@ impl<M> ProcessTrees<M> {
                 && let Some(member) = self.members.get(at)
             {
                 is_listed &= source.children(member.pid, &mut found);
+                is_gone |= match &member.hold {
+                    Hold::Trees(held) => !matches!(source.read(held), MemberReading::Alive { .. }),
+                    Hold::Tracker | Hold::Lost(_) => true,
+                };
             }
         }
         if !is_listed {

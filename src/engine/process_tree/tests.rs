@@ -5,4 +5,6 @@ mod driver;
 mod edges;
 mod kernel;
 mod last_times;
+mod moves;
 mod oracle;
+mod registration;
