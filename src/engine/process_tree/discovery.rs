@@ -462,7 +462,6 @@ impl<M> ProcessTrees<M> {
             member.seen = Seen::Unread;
         }
         let at = self.members.insert(member);
-        self.has_unproven = true;
         if let Some(tree) = self.trees[place.tree].as_mut() {
             tree.members.push(at);
         }

@@ -239,7 +239,7 @@ impl<M> ProcessTrees<M> {
             member.leads_group = stat.group == pid;
             member.set_children_baseline(stat.children_cpu);
         } else {
-            (member.is_unplaced, member.owes_stat) = (true, true);
+            (member.is_unplaced, self.owes_full) = (true, true);
         }
         let mut counts_from = root.cpu_time;
         if root.counts_from_start {

@@ -3,6 +3,7 @@
 mod cases;
 mod driver;
 mod edges;
+mod identity;
 mod kernel;
 mod last_times;
 mod moves;

@@ -49,7 +49,7 @@ pub(super) fn wait_for(driver: &mut Driver, child: usize) {
 }
 
 /// A process that was waited for is gone.
-fn bury(driver: &mut Driver, process: usize) {
+pub(super) fn bury(driver: &mut Driver, process: usize) {
     let who = driver.kernel.present().iter().position(|&at| at == process).unwrap();
     driver.kernel.happen(Event { kind: EventKind::Run, who: who as u16, amount: 0 });
     assert_eq!(driver.kernel.processes[process].state, State::Gone);
@@ -200,6 +200,9 @@ fn same_process_in_two_plugins_is_reported() {
     let new = NewRoot { pid, cpu_time: None, counts_from_start: false };
     let added = driver.trees.add_root(TreeId(1), new, MonoNanos(1), &mut driver.kernel);
     assert_eq!(added, AddedRoot::RootOf(TreeId(0)));
+    assert_eq!(driver.trees.root_pid(TreeId(0)), Some(pid));
+    driver.stop(0);
+    assert_eq!(driver.trees.root_pid(TreeId(0)), None);
 }
 
 #[test]
@@ -209,6 +212,7 @@ fn removed_tree_is_forgotten() {
     driver.tick();
     driver.trees.remove_tree(TreeId(0));
     assert_eq!(driver.trees.usage(TreeId(0)), None);
+    assert!(driver.trees.trees.iter().all(Option::is_none));
     driver.kernel.counts = Counts::default();
     driver.trees.begin_pass(&mut driver.kernel);
     driver.trees.finish_pass();

@@ -114,6 +114,7 @@ pub(super) struct Kernel {
     pub panics_at_read: bool,
     pub can_open: bool,
     pub can_stat: bool,
+    pub can_read: bool,
     /// Processes that could not be opened once.
     unreadable: Vec<usize>,
     pub max_processes: usize,
@@ -167,6 +168,7 @@ impl Kernel {
             panics_at_read: false,
             can_open: true,
             can_stat: true,
+            can_read: true,
             unreadable: Vec::new(),
             max_processes: MAX_PROCESSES.min(settings.last_pid_of_lap as usize * 2 / 5),
             calls: 0,
@@ -544,7 +546,7 @@ impl TreeSource for Kernel {
         let clock = self.find(self.processes[member].pid).map(|at| self.processes[at].cpu());
         self.meanwhile();
         let at = MonoNanos(1_000 * u64::from(self.calls));
-        if self.fails() {
+        if !self.can_read || self.fails() {
             return MemberReading::Failed;
         }
         match (self.processes[member].state, clock) {

@@ -115,3 +115,58 @@ fn last_times_of_reaped_root_do_not_show_nested_root() {
     assert_eq!(others_ms(&driver), 0);
     driver.check().unwrap();
 }
+
+/// New members that were not proven, because the root was reaped in their first pass: what they had used
+/// before is in its last times.
+#[test]
+fn last_times_do_not_show_unproven_members() {
+    let mut driver = Driver::new(Kernel::new(SETTINGS));
+    let root = driver.kernel.spawn(true).unwrap();
+    driver.kernel.processes[root].is_subreaper = true;
+    let middle = child(&mut driver, root);
+    let leaf = child(&mut driver, middle);
+    driver.kernel.run(leaf, 500 * MS);
+    driver.add(0, root, false);
+    driver.trees.begin_pass(&mut driver.kernel);
+    for member in [middle, leaf] {
+        driver.kernel.exit(member);
+        wait_for(&mut driver, member);
+    }
+    driver.kernel.exit(root);
+    let children_cpu = Some(driver.kernel.children_cpu(root));
+    driver.kernel.wait_for(root);
+    driver.trees.set_root_reading(TreeId(0), RootReading::Reaped);
+    driver.trees.finish_pass();
+    let last = FinalRoot { cpu_time: CpuTime(2), children_cpu };
+    driver.trees.exit_pass(TreeId(0), &mut driver.kernel, Some(last));
+    assert_eq!((others_ms(&driver), usage(&driver).processes), (0, 0));
+}
+
+/// What a root hides of a child that it did not create shows up with a later child.
+#[test]
+fn hidden_time_of_waited_for_orphan_counts_once() {
+    let (mut driver, root) = one_plugin();
+    driver.kernel.processes[root].is_subreaper = true;
+    let middle = child(&mut driver, root);
+    let leaf = child(&mut driver, middle);
+    driver.tick();
+    // 8 ms and 16 ms: the root shows 10 ms of them.
+    driver.kernel.run(leaf, 24 * MS);
+    driver.tick();
+    for member in [middle, leaf] {
+        driver.kernel.exit(member);
+        wait_for(&mut driver, member);
+    }
+    for _ in 0..3 {
+        driver.tick();
+    }
+    assert_eq!((others_ms(&driver), usage(&driver).processes), (24, 0));
+    // 2 ms and 4 ms: it shows 30 ms.
+    let job = child(&mut driver, root);
+    driver.kernel.run(job, 6 * MS);
+    driver.kernel.exit(job);
+    wait_for(&mut driver, job);
+    driver.tick();
+    assert_eq!(others_ms(&driver), 30);
+    driver.check().unwrap();
+}

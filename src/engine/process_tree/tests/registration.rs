@@ -3,6 +3,7 @@
 use super::driver::Driver;
 use super::edges::{MS, SETTINGS, child, others_ms, usage, wait_for};
 use super::kernel::{Event, EventKind, Kernel};
+use crate::engine::process_tree::{RootReading, TreeId};
 
 /// More than a registration needs.
 pub(super) const CALLS: u8 = 30;
@@ -44,18 +45,37 @@ fn orphan_missed_by_registration_is_no_newborn() {
     }
 }
 
+/// A pass that neither finds an orphan, nor what its new parent has waited for.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Incomplete {
+    None,
+    /// Before the parent waits.
+    Exit,
+    /// After the parent has waited.
+    WithoutStat,
+}
+
 /// Whatever a descendant has used before the registration is in no `children_cpu` that counts.
 #[test]
 fn orphan_waited_for_after_registration_does_not_count() {
-    for calls in 0..CALLS {
+    let passes = [Incomplete::None, Incomplete::Exit, Incomplete::WithoutStat];
+    for (calls, pass) in (0..CALLS).flat_map(|calls| passes.map(|pass| (calls, pass))) {
         let (mut driver, _, worker) = orphaned_during_registration(calls);
+        if pass == Incomplete::Exit {
+            driver.trees.begin_exit_pass(TreeId(0), &mut driver.kernel, None);
+            driver.trees.set_root_reading(TreeId(0), RootReading::Alive { cpu_time: None });
+            driver.trees.finish_pass();
+        }
         driver.kernel.exit(worker);
         wait_for(&mut driver, worker);
+        driver.kernel.can_stat = pass != Incomplete::WithoutStat;
+        driver.tick();
+        driver.kernel.can_stat = true;
         for _ in 0..3 {
             driver.tick();
             driver.check().unwrap();
         }
-        assert_eq!(others_ms(&driver), 0, "{calls}");
+        assert_eq!(others_ms(&driver), 0, "{calls} {pass:?}");
     }
 }
 
