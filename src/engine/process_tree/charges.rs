@@ -134,8 +134,7 @@ impl<M> ProcessTrees<M> {
     fn share_charges_of_ended(&mut self) {
         for at in 0..self.members.slots() {
             let Some(member) = self.members.get(at) else { continue };
-            let has_charge = member.old_charge > 0 || member.young_charge > 0;
-            if has_charge && !member.is_alive {
+            if !member.is_alive {
                 self.share_own_charges(at);
             }
         }
@@ -276,27 +275,14 @@ impl<M> ProcessTrees<M> {
                 continue;
             }
             member.set_stat(&stat);
-            let (tree, parent, is_orphan) = (member.tree, member.parent, member.is_orphan);
+            let (tree, parent) = (member.tree, member.parent);
             let found = self.members.with_pid(stat.parent).filter(|&up| up != at);
-            if found == parent && found.is_some() && !is_orphan {
-                continue;
-            }
-            match found.and_then(|up| self.members.get(up)) {
-                // Reaped in this pass: an ancestor of it takes the orphan.
-                Some(up) if up.is_leaving => {}
-                Some(up) => {
-                    let is_unsure = !up.seen.is_proof();
-                    self.members.link(at, found, is_unsure);
-                }
-                None => {
-                    let tree = self.trees[tree].as_ref();
-                    if tree.is_some_and(|tree| tree.above.contains(&stat.parent)) {
-                        self.members.link(at, None, false);
-                    } else {
-                        // An unknown process, so one of those above may take it.
-                        self.members.link(at, parent, parent.is_some());
-                    }
-                }
+            let tree = self.trees[tree].as_ref();
+            if found.is_some() || tree.is_some_and(|tree| tree.above.contains(&stat.parent)) {
+                self.members.link(at, found, false);
+            } else {
+                // An unknown process, so one of those above may take it.
+                self.members.link(at, parent, parent.is_some());
             }
         }
     }

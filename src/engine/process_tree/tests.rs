@@ -1,6 +1,8 @@
 //! The rule on a made-up kernel.
 
 mod cases;
+mod charges;
+mod cost;
 mod driver;
 mod edges;
 mod identity;

@@ -48,6 +48,34 @@ pub(super) fn wait_for(driver: &mut Driver, child: usize) {
     driver.kernel.wait_for(child);
 }
 
+/// A child that no pass sees uses this time, and is waited for.
+pub(super) fn end_job(driver: &mut Driver, of: usize, ms: u64) {
+    let job = child(driver, of);
+    driver.kernel.run(job, ms * MS);
+    driver.kernel.exit(job);
+    wait_for(driver, job);
+    bury(driver, job);
+}
+
+/// Uses up the pids of the lap: the next process has the lowest free pid.
+pub(super) fn start_lap(driver: &mut Driver) {
+    let stranger = child(driver, HOST);
+    driver.kernel.settings.last_pid_of_lap = driver.kernel.processes[stranger].pid + 4;
+    driver.kernel.forks_left = 4;
+    for _ in 0..4 {
+        end_stranger(driver);
+    }
+    driver.kernel.forks_left = 4;
+}
+
+/// A process outside of all trees is born and ends: the next pass reads all `children_cpu`.
+pub(super) fn end_stranger(driver: &mut Driver) {
+    let stranger = child(driver, HOST);
+    driver.kernel.exit(stranger);
+    wait_for(driver, stranger);
+    bury(driver, stranger);
+}
+
 /// A process that was waited for is gone.
 pub(super) fn bury(driver: &mut Driver, process: usize) {
     let who = driver.kernel.present().iter().position(|&at| at == process).unwrap();
@@ -148,6 +176,7 @@ fn orphan_in_roots_session_is_taken_in() {
     let (mut driver, root) = one_plugin();
     let middle = child(&mut driver, root);
     let daemon = child(&mut driver, middle);
+    driver.kernel.processes[daemon].group = 0;
     driver.kernel.exit(middle);
     driver.kernel.run(daemon, 40 * MS);
     driver.tick();
