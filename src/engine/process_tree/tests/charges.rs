@@ -205,3 +205,20 @@ fn exit_of_unrelated_root_does_not_end_passes() {
     driver.tick();
     assert_eq!(nested_ms(&driver), 100);
 }
+
+#[test]
+fn charges_of_moved_members_are_added() {
+    let mut charges = SharedCharges::default();
+    charges.post(100 * MS, 1);
+    let mut other = SharedCharges::default();
+    other.post(300 * MS, 2);
+    other.end_pass(true, 3);
+    other.post(200 * MS, 1);
+    charges.add(&other);
+    assert_eq!(unpaid(&mut charges.clone(), 1_000 * MS), 400 * MS);
+    // The depth is the other one's.
+    for expected in [400, 400, 680] {
+        charges.end_pass(true, 1);
+        assert_eq!(unpaid(&mut charges.clone(), 1_000 * MS), expected * MS);
+    }
+}

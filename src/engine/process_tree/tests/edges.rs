@@ -256,7 +256,8 @@ fn shares_are_summed_by_member_and_interval() {
     let trees = &mut driver.trees;
     let first_at = trees.members.iter().find_map(|(_, member)| member.reading).unwrap().at;
     assert_eq!(trees.take_share(TreeId(0), MonoNanos(500), 500), None);
-    let share = trees.take_share(TreeId(0), first_at, 0);
+    // Exactly as long as it must be.
+    let share = trees.take_share(TreeId(0), first_at, first_at.0 - 1);
     assert_eq!(share, Some(CpuShare(0)));
     driver.kernel.run(worker, 1_000);
     driver.tick();

@@ -114,8 +114,10 @@ pub(super) struct Kernel {
     pub panics_at_read: bool,
     pub can_open: bool,
     pub can_stat: bool,
-    /// These can be neither read, nor opened, nor asked for their children.
+    /// These can be neither read nor opened.
     pub unavailable: Vec<usize>,
+    /// The children of these cannot be listed.
+    pub unlisted: Vec<usize>,
     /// Processes that could not be opened once.
     unreadable: Vec<usize>,
     pub max_processes: usize,
@@ -170,6 +172,7 @@ impl Kernel {
             can_open: true,
             can_stat: true,
             unavailable: Vec::new(),
+            unlisted: Vec::new(),
             unreadable: Vec::new(),
             max_processes: MAX_PROCESSES.min(settings.last_pid_of_lap as usize * 2 / 5),
             calls: 0,
@@ -492,7 +495,7 @@ impl TreeSource for Kernel {
             return false;
         }
         let at = self.find(pid);
-        if at.is_some_and(|at| self.unavailable.contains(&at)) {
+        if at.is_some_and(|at| self.unlisted.contains(&at)) {
             return false;
         }
         if self.settings.lists_children

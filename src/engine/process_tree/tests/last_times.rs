@@ -260,3 +260,20 @@ fn survivor_waits_beside_reaped_root() {
     driver.tick();
     assert!((580..=600).contains(&others_ms(&driver)), "{:?}", usage(&driver));
 }
+
+/// The host waits for the process by itself.
+#[test]
+fn last_times_of_forgotten_root_do_not_count() {
+    let (mut driver, root) = one_plugin();
+    end_job(&mut driver, root, 300);
+    driver.kernel.exit(root);
+    let children_cpu = Some(driver.kernel.children_cpu(root));
+    driver.kernel.wait_for(root);
+    driver.trees.begin_exit_pass(TreeId(0), &mut driver.kernel, None);
+    driver.trees.set_root_reading(TreeId(0), RootReading::Reaped);
+    driver.trees.finish_pass();
+    driver.trees.forget_reaped_root(TreeId(0));
+    let last = FinalRoot { cpu_time: CpuTime(1), children_cpu };
+    driver.trees.exit_pass(TreeId(0), &mut driver.kernel, Some(last));
+    assert_eq!(others_ms(&driver), 0);
+}
