@@ -382,7 +382,7 @@ impl<M> ProcessTrees<M> {
             Some((leader, member.tree))
         };
         let by_session = leader_of(stat.session, |member| member.leads_session);
-        let by_group = leader_of(stat.group, |member| member.is_root() && member.leads_group);
+        let by_group = leader_of(stat.group, |member| member.leads_group);
         if let Some(parent) = self.members.with_pid(stat.parent) {
             let tree = self.members.get(parent)?.tree;
             let leader = by_session.filter(|&(_, other)| other == tree).map(|(leader, _)| leader);
@@ -444,7 +444,6 @@ impl<M> ProcessTrees<M> {
                 self.discovery.has_skipped = true;
                 return;
             }
-            member.is_alive = !matches!(reading, MemberReading::Zombie { .. });
             member.set_reading(reading);
             if let Some(LastReading { at, cpu_time, .. }) = member.reading {
                 (member.taken_at, member.counted) = (at, Some(cpu_time));

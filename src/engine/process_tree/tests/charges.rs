@@ -55,6 +55,7 @@ fn unread_member_of_nested_tree_makes_outer_tree_uncertain() {
         driver.kernel.exit(process);
         wait_for(&mut driver, process);
     }
+    end_stranger(&mut driver);
     driver.kernel.unavailable.push(worker);
     driver.tick();
     driver.check().unwrap();

@@ -156,3 +156,33 @@ fn job_counts_right_after_registration() {
     driver.tick();
     assert!((380..=400).contains(&others_ms(&driver)), "{:?}", usage(&driver));
 }
+
+#[test]
+fn process_that_cannot_be_opened_is_not_listed_in_each_pass() {
+    let mut driver = Driver::new(Kernel::new(SETTINGS));
+    let root = driver.kernel.spawn(true).unwrap();
+    let worker = child(&mut driver, root);
+    driver.kernel.unavailable.push(worker);
+    driver.add(0, root, false);
+    driver.tick();
+    driver.tick();
+    driver.kernel.counts = Counts::default();
+    driver.tick();
+    assert_eq!((driver.kernel.counts.lists, driver.kernel.counts.opens), (0, 0));
+}
+
+/// A newborn process that cannot be opened is missing, but no other one is taken for an older one.
+#[test]
+fn newborn_that_cannot_be_opened_makes_no_other_old() {
+    let (mut driver, root) = one_plugin();
+    let worker = child(&mut driver, root);
+    driver.kernel.unavailable.push(worker);
+    driver.tick();
+    driver.kernel.unavailable.clear();
+    driver.kernel.settings.reports_last_pid = false;
+    driver.tick();
+    let other = child(&mut driver, root);
+    driver.kernel.run(other, 100 * MS);
+    driver.tick();
+    assert_eq!((others_ms(&driver), usage(&driver).processes), (100, 2));
+}

@@ -170,3 +170,17 @@ fn removal_of_a_tree_keeps_others() {
     driver.trees.finish_pass();
     assert_eq!(nested_ms(&driver), 100);
 }
+
+/// Its parent is not known yet when it is registered.
+#[test]
+fn nested_root_is_linked_to_newborn_parent() {
+    let (mut driver, root) = one_plugin();
+    let middle = child(&mut driver, root);
+    let inner = child(&mut driver, middle);
+    driver.add(1, inner, true);
+    driver.tick();
+    let at = |process: usize| {
+        driver.trees.members.with_pid(driver.kernel.processes[process].pid).unwrap()
+    };
+    assert_eq!(driver.trees.members.get(at(inner)).unwrap().parent, Some(at(middle)));
+}
