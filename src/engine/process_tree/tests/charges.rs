@@ -223,3 +223,16 @@ fn charges_of_moved_members_are_added() {
         assert_eq!(unpaid(&mut charges.clone(), 1_000 * MS), expected * MS);
     }
 }
+
+/// The parent has not received the time, as is known after a reading that began later.
+#[test]
+fn charge_of_unfollowed_process_is_forgiven_by_next_pass() {
+    let (mut driver, root) = one_plugin();
+    let parent = driver.kernel.processes[root].pid;
+    let last = FinalRoot { cpu_time: CpuTime(500 * MS), children_cpu: None };
+    driver.trees.count_unfollowed(TreeId(1), last, parent, MonoNanos(1));
+    driver.tick();
+    end_job(&mut driver, root, 300);
+    driver.tick();
+    assert!((260..=300).contains(&others_ms(&driver)), "{:?}", usage(&driver));
+}

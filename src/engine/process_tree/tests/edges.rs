@@ -4,7 +4,7 @@ use super::driver::Driver;
 use super::kernel::{Counts, Event, EventKind, HOST, Kernel, KernelSettings, State};
 use crate::engine::process_tree::roots::NewRoot;
 use crate::engine::process_tree::{AddedRoot, RootReading, TreeId};
-use crate::engine::process_tree::{MAX_TREE_MEMBERS, ProcessTrees, TreeUsage};
+use crate::engine::process_tree::{MAX_MEMBERS, MAX_TREE_MEMBERS, ProcessTrees, TreeUsage};
 use crate::history::units::{CpuShare, CpuTime};
 use crate::os::tree::TreeSource;
 use crate::time::MonoNanos;
@@ -292,6 +292,50 @@ fn limit_of_members_is_reported_once() {
     driver.tick();
     assert_eq!(others_ms(&driver), 50, "all are followed");
     driver.check().unwrap();
+}
+
+/// The sum of shares of which each fits.
+#[test]
+fn largest_share_fits_into_a_sample() {
+    let (mut driver, root) = one_plugin();
+    let workers = [child(&mut driver, root), child(&mut driver, root)];
+    driver.tick();
+    let newest = |driver: &Driver| {
+        let readings = driver.trees.members.iter().filter_map(|(_, member)| member.reading);
+        readings.map(|reading| reading.at).max().unwrap()
+    };
+    let mut tick = |cpu: u64| {
+        let before = newest(&driver);
+        workers.iter().for_each(|&worker| driver.kernel.run(worker, cpu));
+        driver.tick();
+        let at = newest(&driver);
+        (at.0 - before.0, driver.trees.take_share(TreeId(0), at, 0))
+    };
+    // The time between two readings of a quiet tick.
+    tick(0);
+    let (wall, _) = tick(0);
+    let cores = 30_000;
+    assert_eq!(tick(wall * cores), (wall, Some(CpuShare(u32::MAX - 2))));
+    let one = CpuShare::from_times(CpuTime(wall * 20), wall).unwrap();
+    assert_eq!(tick(wall * 10), (wall, Some(one)));
+}
+
+#[test]
+#[cfg_attr(miri, ignore = "takes minutes")]
+fn limit_of_all_members_is_reported() {
+    let mut driver = Driver::new(Kernel::new(SETTINGS));
+    driver.kernel.max_processes = 2 * MAX_MEMBERS;
+    driver.kernel.forks_left = 2 * MAX_MEMBERS as u32;
+    for slot in 0..5 {
+        let root = driver.kernel.spawn(true).unwrap();
+        driver.add(slot, root, true);
+        for _ in 0..900 {
+            driver.kernel.fork(root).unwrap();
+        }
+    }
+    driver.tick();
+    assert_eq!(driver.trees.members.len(), MAX_MEMBERS);
+    assert!(driver.trees.take_limit_warning());
 }
 
 #[test]

@@ -184,3 +184,55 @@ fn nested_root_is_linked_to_newborn_parent() {
     };
     assert_eq!(driver.trees.members.get(at(inner)).unwrap().parent, Some(at(middle)));
 }
+
+/// Although another tree is nested in a third one.
+#[test]
+fn tree_that_is_not_enclosed_is_removed_at_once() {
+    let (mut driver, _) = one_plugin();
+    let outer = driver.kernel.spawn(true).unwrap();
+    driver.add(1, outer, true);
+    let inner = child(&mut driver, outer);
+    driver.add(2, inner, true);
+    driver.tick();
+    driver.trees.remove_tree(TreeId(0));
+    assert_eq!(driver.trees.trees.iter().flatten().count(), 2);
+}
+
+fn parent_of(driver: &Driver, process: usize) -> Option<u32> {
+    let members = &driver.trees.members;
+    let member = members.with_pid(driver.kernel.processes[process].pid).unwrap();
+    let parent = members.get(member).unwrap().parent?;
+    Some(members.get(parent).unwrap().pid)
+}
+
+/// The charges of an orphan of a nested tree are shared by both trees, as long as nothing tells its parent.
+#[test]
+fn orphan_of_nested_tree_stays_linked_in_it() {
+    let (mut driver, root) = one_plugin();
+    let inner = child(&mut driver, root);
+    let middle = child(&mut driver, inner);
+    let worker = child(&mut driver, middle);
+    driver.add(1, inner, true);
+    driver.tick();
+    driver.kernel.can_stat = false;
+    driver.kernel.exit(middle);
+    wait_for(&mut driver, middle);
+    driver.tick();
+    child(&mut driver, root);
+    driver.tick();
+    assert_eq!(usage(&driver).processes, 1);
+    assert_eq!(parent_of(&driver, worker), Some(driver.kernel.processes[inner].pid));
+}
+
+#[test]
+fn orphan_is_linked_to_ancestor_that_is_registered_later() {
+    let (mut driver, root) = one_plugin();
+    let middle = child(&mut driver, root);
+    let daemon = child(&mut driver, middle);
+    driver.kernel.exit(middle);
+    driver.tick();
+    assert_eq!(parent_of(&driver, daemon), None);
+    driver.add(1, super::kernel::HOST, false);
+    assert_eq!(parent_of(&driver, daemon), Some(2));
+    assert_eq!(parent_of(&driver, root), Some(2));
+}

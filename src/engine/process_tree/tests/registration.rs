@@ -83,8 +83,11 @@ enum Incomplete {
 #[test]
 fn orphan_waited_for_after_registration_does_not_count() {
     let passes = [Incomplete::None, Incomplete::Exit, Incomplete::WithoutStat];
-    for (calls, pass) in (0..CALLS).flat_map(|calls| passes.map(|pass| (calls, pass))) {
-        let (mut driver, _, worker) = orphaned_during_registration(calls);
+    let cases = (0..CALLS).flat_map(|calls| passes.map(|pass| (calls, pass)));
+    for ((calls, pass), lists_children) in cases.flat_map(|case| [(case, true), (case, false)]) {
+        let mut driver = Driver::new(Kernel::new(SETTINGS));
+        driver.kernel.settings.lists_children = lists_children;
+        let (mut driver, _, worker) = orphaned(driver, calls);
         if pass == Incomplete::Exit {
             driver.trees.begin_exit_pass(TreeId(0), &mut driver.kernel, None);
             driver.trees.set_root_reading(TreeId(0), RootReading::Alive { cpu_time: None });
