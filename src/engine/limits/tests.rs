@@ -367,7 +367,7 @@ fn peak_is_largest_value_since_first_violation() {
 fn records_change_with_states_and_crashes() {
     let crashes = crash_limit(0.0).lasting(seconds(5)).clear_below(0.0).clear_after(seconds(5));
     let mut plugin = Plugin::new(&[cpu_limit(5), crashes]);
-    let mut changed = |plugin: &mut Plugin, act: &dyn Fn(&mut Plugin)| {
+    let changed = |plugin: &mut Plugin, act: &dyn Fn(&mut Plugin)| {
         act(plugin);
         let is_changed = plugin.set.is_changed();
         assert_eq!(plugin.set.take_changed(), is_changed);
