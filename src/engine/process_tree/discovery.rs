@@ -477,7 +477,7 @@ impl<M> ProcessTrees<M> {
             let is_above = |up: MemberIndex| self.members.chain(found).any(|above| above == up);
             // Marked as an orphan, until `stat` confirms it.
             let is_better = own.is_some() || parent.is_none_or(is_above);
-            if found.is_some() && found != parent && is_better {
+            if found != parent && is_better {
                 self.members.link(at, found, true);
             }
         }

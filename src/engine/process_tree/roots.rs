@@ -305,7 +305,8 @@ impl<M> ProcessTrees<M> {
         if !is_listed {
             match source.list(&mut found) {
                 Ok(()) => {
-                    is_gone |= self.adopt(source, &mut found, age, true);
+                    // The children of one that has ended are in the list as well.
+                    self.adopt(source, &mut found, age, true);
                 }
                 Err(_) => self.discovery.set_failed(),
             }
