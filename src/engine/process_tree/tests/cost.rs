@@ -110,6 +110,7 @@ fn process_born_after_pass_is_found_by_next_one() {
 
 /// Too many new pids to open them before a list is read, and there is none.
 #[test]
+#[cfg_attr(all(miri, not(plugmeter_slow)), ignore = "takes minutes in Miri")]
 fn newborns_are_found_without_a_list() {
     let (mut driver, root) = one_plugin();
     driver.kernel.forks_left = 1_200;

@@ -271,6 +271,7 @@ fn shares_are_summed_by_member_and_interval() {
 }
 
 #[test]
+#[cfg_attr(all(miri, not(plugmeter_slow)), ignore = "takes minutes in Miri")]
 fn limit_of_members_is_reported_once() {
     let (mut driver, root) = one_plugin();
     driver.kernel.max_processes = 2 * MAX_TREE_MEMBERS;
@@ -321,7 +322,7 @@ fn largest_share_fits_into_a_sample() {
 }
 
 #[test]
-#[cfg_attr(miri, ignore = "takes minutes")]
+#[cfg_attr(all(miri, not(plugmeter_slow)), ignore = "takes minutes in Miri")]
 fn limit_of_all_members_is_reported() {
     let mut driver = Driver::new(Kernel::new(SETTINGS));
     driver.kernel.max_processes = 2 * MAX_MEMBERS;
