@@ -4,7 +4,7 @@ use super::cases::Case;
 use super::driver::Driver;
 use crate::engine::process_tree::tree::HIDDEN_NANOS;
 
-const MIRI_CASES: u64 = 10;
+const MIRI_CASES: u64 = 3;
 
 /// Cases of each property; more by `PLUGMETER_TREE_CASES`, few in Miri.
 fn seeds(usual: u64) -> std::ops::Range<u64> {
