@@ -374,7 +374,8 @@ pub enum CgroupError {
         /// The rejected path.
         path: PathBuf,
     },
-    /// The cgroup has no file `cpu.stat`: the kernel does not count its CPU time (before Linux 4.15).
+    /// The cgroup has no file `cpu.stat`: the kernel does not count its CPU time (before Linux 4.15),
+    /// or the cgroup was removed while it was opened.
     NoCpuStat {
         /// The folder of the cgroup.
         path: PathBuf,

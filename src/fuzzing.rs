@@ -3,25 +3,95 @@
 
 use crate::os::procfs;
 
-/// Runs every parser of the kernel's files on the same bytes, and returns the numbers that are
-/// copied from the bytes.
+/// The fields of `/proc/PID/stat`.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Stat {
+    /// The command's name, with escaped newlines.
+    pub name: Vec<u8>,
+    /// The letter of the state.
+    pub state: u8,
+    /// The pid of the parent.
+    pub parent: u32,
+    /// The id of the process group; 0 for -1.
+    pub group: u32,
+    /// The id of the session; 0 for -1.
+    pub session: u32,
+    /// The sum of two numbers.
+    pub cpu_ticks: u64,
+    /// The sum of two numbers.
+    pub children_ticks: u64,
+    /// The number of threads.
+    pub threads: u32,
+    /// When it has started.
+    pub start_ticks: u64,
+}
+
+/// What the parsers of the kernel's files find in the same bytes.
+#[derive(Debug)]
+pub struct Procfs {
+    /// `/proc/PID/stat`.
+    pub stat: Option<Stat>,
+    /// The second number of `/proc/PID/statm`.
+    pub resident_pages: Option<u64>,
+    /// The fifth field of `/proc/loadavg`.
+    pub last_pid: Option<u32>,
+    /// A file of one number.
+    pub number: Option<u32>,
+    /// `/proc/PID/task/TID/children`.
+    pub children: Vec<u32>,
+    /// `Tgid` of `/proc/PID/status`.
+    pub thread_group: Option<u32>,
+    /// `VmHWM` of `/proc/PID/status`, in bytes.
+    pub peak_resident: Option<u64>,
+    /// `MemTotal` of `/proc/meminfo`, in bytes.
+    pub total_memory: Option<u64>,
+    /// `usage_usec` of `cpu.stat`.
+    pub cgroup_cpu_micros: Option<u64>,
+    /// `oom_kill` of `memory.events`.
+    pub oom_kills: Option<u64>,
+    /// The first two numbers of `/proc/sys/kernel/osrelease`.
+    pub kernel_release: Option<(u32, u32)>,
+    /// The memory cgroups of versions 1 and 2 in `/proc/PID/cgroup`.
+    pub memory_cgroups: (Option<String>, Option<String>),
+}
+
+/// Runs every parser of the kernel's files on the same bytes.
 #[must_use]
-pub fn procfs(bytes: &[u8]) -> Vec<u64> {
-    let mut numbers: Vec<u64> = procfs::pids(bytes).map(u64::from).collect();
-    numbers.extend(procfs::resident_pages(bytes));
-    numbers.extend(procfs::cgroup_cpu_micros(bytes));
-    let pids = [procfs::thread_group(bytes), procfs::last_pid(bytes), procfs::number(bytes)];
-    numbers.extend(pids.into_iter().flatten().map(u64::from));
-    if let Some((major, minor)) = procfs::kernel_release(bytes) {
-        numbers.extend([major, minor].map(u64::from));
+pub fn procfs(bytes: &[u8]) -> Procfs {
+    let stat = procfs::process_stat(bytes).map(|stat| Stat {
+        name: stat.name.to_vec(),
+        state: stat.state,
+        parent: stat.parent,
+        group: stat.group,
+        session: stat.session,
+        cpu_ticks: stat.cpu_ticks,
+        children_ticks: stat.children_ticks,
+        threads: stat.threads,
+        start_ticks: stat.start_ticks,
+    });
+    let text = String::from_utf8_lossy(bytes);
+    let (v1, v2) = procfs::memory_cgroups(&text);
+    Procfs {
+        stat,
+        resident_pages: procfs::resident_pages(bytes),
+        last_pid: procfs::last_pid(bytes),
+        number: procfs::number(bytes),
+        children: procfs::pids(bytes).collect(),
+        thread_group: procfs::thread_group(bytes),
+        peak_resident: procfs::peak_resident(bytes),
+        total_memory: procfs::total_memory(bytes),
+        cgroup_cpu_micros: procfs::cgroup_cpu_micros(bytes),
+        oom_kills: procfs::oom_kills(bytes),
+        kernel_release: procfs::kernel_release(bytes),
+        memory_cgroups: (v1.map(str::to_owned), v2.map(str::to_owned)),
     }
-    if let Some(stat) = procfs::process_stat(bytes) {
-        numbers.extend([stat.parent, stat.threads].map(u64::from));
-        numbers.push(stat.start_ticks);
-        // Zero stands for -1 as well.
-        numbers.extend([stat.group, stat.session].into_iter().filter(|id| *id != 0).map(u64::from));
-    }
-    numbers
+}
+
+/// The name of a process as the list of a tree's processes has it.
+#[must_use]
+pub fn command_name(name: &[u8]) -> (Vec<u8>, String) {
+    let name = crate::history::command_name::CommandName::new(name);
+    (name.as_bytes().to_vec(), name.text().into_owned())
 }
 
 /// Decodes bytes as each kind of blob of a store.

@@ -134,13 +134,12 @@ pub(crate) struct ProcessTrees<M> {
     discovery: Discovery,
     /// This pass reads the `children_cpu` of all members.
     is_full: bool,
-    /// The next pass of a tick does, because one that did was not finished.
+    /// The next pass of a tick does, because the last one that did was not finished, or could not read
+    /// all of them.
     owes_full: bool,
     /// A limit was reached and is not reported yet.
     is_limit_unreported: bool,
     reaped: Vec<MemberIndex>,
-    /// There may be members without a proof.
-    has_unproven: bool,
 }
 
 impl<M> ProcessTrees<M> {
@@ -154,7 +153,6 @@ impl<M> ProcessTrees<M> {
             owes_full: false,
             is_limit_unreported: false,
             reaped: Vec::new(),
-            has_unproven: false,
         }
     }
 
@@ -171,12 +169,12 @@ impl<M> ProcessTrees<M> {
             self.discovery.reset();
             return;
         }
-        let left = self.clear_pass();
+        let has_young = self.clear_pass();
         for tree in self.trees.iter_mut().flatten() {
             tree.is_in_pass = true;
         }
         let is_gone = self.discover(source);
-        self.read_pass(source, left, is_gone);
+        self.read_pass(source, has_young, is_gone);
     }
 
     /// Begins a pass after the exit of a root, of which `stat` can be read as long as it is a zombie.

@@ -190,9 +190,9 @@ fn pack(values: &[u32], data: &mut Vec<u8>) -> (u32, Width) {
         (rank.min(min), rank.max(max))
     });
     let (base, width) = (min.wrapping_add(FIRST_MISSING), Width::of(max.wrapping_sub(min)));
-    let start = data.len();
-    reserve(data, width.bytes() * values.len());
-    data.resize(start + width.bytes() * values.len(), 0);
+    let (start, bytes) = (data.len(), width.bytes() * values.len());
+    reserve(data, bytes);
+    data.resize(start + bytes, 0);
     let (codes, values) = (&mut data[start..], values.iter().map(|value| value.wrapping_sub(base)));
     match width {
         Width::Zero => {}

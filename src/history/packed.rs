@@ -166,6 +166,17 @@ mod tests {
     }
 
     #[test]
+    fn memory_of_exited_process_differs_from_any_size() {
+        let packed = |memory| PackedSample::pack(None, memory, 0, 0, 1, PluginState::Running);
+        assert!(packed(Memory::Exited).is_exited());
+        assert_eq!(packed(Memory::Exited).resident(), None);
+        for kib in [1, u32::MAX - 2, u32::MAX - 1, u32::MAX] {
+            assert!(!packed(resident(1_024 * u64::from(kib))).is_exited());
+        }
+        assert!(!packed(Memory::Unknown).is_exited());
+    }
+
+    #[test]
     fn memory_is_rounded_down_to_kib() {
         let stored = |bytes| {
             PackedSample::pack(None, resident(bytes), 0, 0, 1, PluginState::Running).resident()

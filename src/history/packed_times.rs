@@ -52,8 +52,9 @@ impl Offsets {
             (len + 1, value.min(min), value.max(max))
         });
         let width = if len == 0 { 0 } else { width_of(max.wrapping_sub(base) as u128) };
-        reserve(data, width * len);
-        data.resize(start + width * len, 0);
+        let bytes = width * len;
+        reserve(data, bytes);
+        data.resize(start + bytes, 0);
         let codes = &mut data[start..];
         let values = buffer[..len].iter().map(|value| value.wrapping_sub(base) as u128);
         match width {

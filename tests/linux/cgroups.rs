@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, ErrorKind, Write as _};
+use std::os::fd::AsRawFd as _;
 use std::path::{Path, PathBuf};
 use std::process::{ChildStdin, ChildStdout, Command, Stdio};
 use std::time::Duration;
@@ -229,6 +230,27 @@ fn folder_that_is_no_cgroup_is_refused() {
     collector.stop();
     // As every report after that, also with a cgroup.
     open("/no such folder").unwrap();
+}
+
+/// The path refers to a removed cgroup, in which no file can be found.
+#[test]
+fn cgroup_without_cpu_stat_is_refused() {
+    let Some(cgroup) =
+        Cgroup::new(cgroup_without_cpu_stat_is_refused, "cgroup_without_cpu_stat_is_refused")
+    else {
+        return;
+    };
+    let shell = Shell::start();
+    let folder = fs::File::open(&cgroup.0).unwrap();
+    fs::remove_dir(&cgroup.0).unwrap();
+    let path = format!("/proc/self/fd/{}", folder.as_raw_fd());
+    let collector = manual_collector(ProbeKind::Native);
+    let plugin = collector.register("dice").unwrap();
+    let error = plugin.started_in_cgroup(shell.child.pid(), "", Path::new(&path)).unwrap_err();
+    assert!(matches!(error, CgroupError::NoCpuStat { .. }), "{error:?}");
+    assert_eq!(error.to_string(), format!("the cgroup {path} has no file cpu.stat"));
+    let snapshot = collector.sample_now().unwrap();
+    assert_eq!(snapshot.plugin("dice").unwrap().runs().count(), 0);
 }
 
 #[test]

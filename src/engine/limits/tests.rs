@@ -361,3 +361,47 @@ fn peak_is_largest_value_since_first_violation() {
     plugin.ticks([500.0, 1.0, 81.0, 90.0, 85.0]);
     assert_eq!(plugin.set.rows(0).next().unwrap().peak, Some(90.0));
 }
+
+/// Records are built when a state has changed, or the value of a limit of crashes.
+#[test]
+fn records_change_with_states_and_crashes() {
+    let crashes = crash_limit(0.0).lasting(seconds(5)).clear_below(0.0).clear_after(seconds(5));
+    let mut plugin = Plugin::new(&[cpu_limit(5), crashes]);
+    let changed = |plugin: &mut Plugin, act: &dyn Fn(&mut Plugin)| {
+        act(plugin);
+        let is_changed = plugin.set.is_changed();
+        assert_eq!(plugin.set.take_changed(), is_changed);
+        assert!(!plugin.set.is_changed() && !plugin.set.take_changed());
+        is_changed
+    };
+    assert!(changed(&mut plugin, &|_| ()), "at first");
+    let tick = |cpu: f64| move |plugin: &mut Plugin| plugin.tick(Some(cpu));
+    // The crashes of a plugin without any: zero.
+    changed(&mut plugin, &tick(1.0));
+    for (cpu, is_changed) in
+        [(1.0, false), (81.0, true), (82.0, true), (83.0, false), (1.0, false), (1.0, true)]
+    {
+        assert_eq!(changed(&mut plugin, &tick(cpu)), is_changed, "{cpu}");
+    }
+    assert!(!changed(&mut plugin, &|plugin| plugin.end_run()), "no limit is pending");
+    plugin.set.start_run(&point(plugin.now));
+    assert!(changed(&mut plugin, &tick(81.0)));
+    assert!(changed(&mut plugin, &|plugin| plugin.end_run()), "one was");
+    // Pending; then exceeded, although the value is the same.
+    assert!(changed(&mut plugin, &|plugin| plugin.crash(1)));
+    assert!(changed(&mut plugin, &tick(1.0)));
+    assert!(!changed(&mut plugin, &tick(1.0)));
+    assert!(changed(&mut plugin, &|plugin| plugin.crash(1)), "one more");
+    assert!(changed(&mut plugin, &|plugin| plugin.replace(&[])));
+    assert!(!changed(&mut plugin, &tick(1.0)));
+}
+
+#[test]
+fn event_rate_of_no_time_is_unknown() {
+    let limit = Limit::new(LimitMetric::EventsPerSecond, 1.0).grace(Duration::ZERO);
+    let mut plugin = Plugin::new(&[limit]);
+    plugin.tick(None);
+    plugin.events += 1;
+    plugin.tick_after(0, TickValues::default());
+    assert_eq!(plugin.set.rows(0).next().unwrap().value, None);
+}

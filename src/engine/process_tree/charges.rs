@@ -1,7 +1,7 @@
 //! The end of a pass: what was read is counted, and the members that were reaped leave charges.
 
 use super::ProcessTrees;
-use super::members::{Member, MemberIndex, Seen, pay};
+use super::members::{MemberIndex, Seen, pay};
 use super::tree::{HIDDEN_NANOS, ReapedRoot, TreeIndex};
 
 /// What a pass has found. A quiet pass has found none of these.
@@ -18,9 +18,7 @@ impl<M> ProcessTrees<M> {
         for tree in self.trees.iter_mut().flatten() {
             tree.has_reaped = false;
         }
-        if self.has_unproven {
-            self.check_proofs();
-        }
+        self.check_proofs();
         let found = self.count_own();
         if found.has_unread {
             self.mark_uncertain();
@@ -49,35 +47,20 @@ impl<M> ProcessTrees<M> {
         }
     }
 
-    fn is_in_pass(&self, member: &Member<M>) -> bool {
-        self.trees[member.tree].as_ref().is_some_and(|tree| tree.is_in_pass)
-    }
-
-    /// New members belong to the tree if a proof was seen; not if all of them are reaped.
+    /// New members belong to the tree if a proof was seen.
     fn check_proofs(&mut self) {
         loop {
             let mut is_changed = false;
             for at in 0..self.members.slots() {
-                let Some(member) = self.members.get(at) else { continue };
-                if member.is_proven() || member.is_leaving || !self.is_in_pass(member) {
+                let Some(member) = self.members.get(at).filter(|member| !member.is_proven()) else {
                     continue;
-                }
+                };
                 let proofs = member.proofs.into_iter().flatten();
-                let mut proofs = proofs.map(|proof| self.members.get(proof));
-                let is_proven = proofs
-                    .clone()
-                    .flatten()
-                    .any(|proof| proof.is_proven() && proof.seen.is_proof() && !proof.is_leaving);
-                let is_disproven = proofs.all(|proof| {
-                    proof.is_none_or(|proof| proof.is_leaving || proof.seen == Seen::Reaped)
-                });
-                let is_reaped = member.seen == Seen::Reaped;
-                let Some(member) = self.members.get_mut(at) else { continue };
-                if is_proven {
+                let mut proofs = proofs.filter_map(|proof| self.members.get(proof));
+                if proofs.any(|proof| proof.is_proven() && proof.seen.is_proof())
+                    && let Some(member) = self.members.get_mut(at)
+                {
                     member.proofs = [None, None];
-                    is_changed = true;
-                } else if is_disproven && !is_reaped {
-                    member.is_leaving = true;
                     is_changed = true;
                 }
             }
@@ -85,8 +68,6 @@ impl<M> ProcessTrees<M> {
                 break;
             }
         }
-        self.remove_leaving();
-        self.has_unproven = self.members.iter().any(|(_, member)| !member.is_proven());
     }
 
     /// Counts the CPU clocks, and marks the members that were reaped.
@@ -97,8 +78,7 @@ impl<M> ProcessTrees<M> {
             let Some(member) = self.members.get_mut(at) else { continue };
             let tree = self.trees[member.tree].as_mut();
             let Some(tree) = tree.filter(|tree| tree.is_in_pass) else { continue };
-            let has_stat = member.stat.is_some();
-            found.has_stat |= has_stat;
+            found.has_stat |= member.stat.is_some();
             match member.seen {
                 Seen::Unread => found.has_unread = true,
                 Seen::Alive => member.is_alive = true,
@@ -117,10 +97,9 @@ impl<M> ProcessTrees<M> {
                 (member.stat, member.clock_at_stat) = (None, None);
                 continue;
             }
-            if member.is_root() {
-                let has_moved = member.counted != member.clock_at_stat;
-                member.owes_stat |= self.is_full && !has_stat && has_moved;
-            } else if let Some(reading) = member.reading {
+            if !member.is_root()
+                && let Some(reading) = member.reading
+            {
                 let growth = member.count_own(reading.cpu_time);
                 member.busy += growth;
                 tree.count(growth);
@@ -133,7 +112,7 @@ impl<M> ProcessTrees<M> {
     fn mark_uncertain(&mut self) {
         for at in 0..self.members.slots() {
             let Some(member) = self.members.get(at) else { continue };
-            if member.seen != Seen::Unread || !self.is_in_pass(member) {
+            if member.seen != Seen::Unread {
                 continue;
             }
             let charge = member.charge();
@@ -155,8 +134,7 @@ impl<M> ProcessTrees<M> {
     fn share_charges_of_ended(&mut self) {
         for at in 0..self.members.slots() {
             let Some(member) = self.members.get(at) else { continue };
-            let has_charge = member.old_charge > 0 || member.young_charge > 0;
-            if has_charge && !member.is_alive && self.is_in_pass(member) {
+            if !member.is_alive {
                 self.share_own_charges(at);
             }
         }
@@ -297,38 +275,24 @@ impl<M> ProcessTrees<M> {
                 continue;
             }
             member.set_stat(&stat);
-            let (tree, parent, is_orphan) = (member.tree, member.parent, member.is_orphan);
+            let (tree, parent) = (member.tree, member.parent);
             let found = self.members.with_pid(stat.parent).filter(|&up| up != at);
-            if found == parent && found.is_some() && !is_orphan {
-                continue;
-            }
-            match found.and_then(|up| self.members.get(up)) {
-                // Reaped in this pass: an ancestor of it takes the orphan.
-                Some(up) if up.is_leaving => {}
-                Some(up) => {
-                    let is_unsure = !up.seen.is_proof();
-                    self.members.link(at, found, is_unsure);
-                }
-                None => {
-                    let tree = self.trees[tree].as_ref();
-                    if tree.is_some_and(|tree| tree.above.contains(&stat.parent)) {
-                        self.members.link(at, None, false);
-                    } else {
-                        // An unknown process, so one of those above may take it.
-                        self.members.link(at, parent, parent.is_some());
-                    }
-                }
+            let tree = self.trees[tree].as_ref();
+            if found.is_some() || tree.is_some_and(|tree| tree.above.contains(&stat.parent)) {
+                self.members.link(at, found, false);
+            } else {
+                // An unknown process, so one of those above may take it.
+                self.members.link(at, parent, parent.is_some());
             }
         }
     }
 
-    /// Removes the marked members.
+    /// Removes the marked members, and those that nothing can prove any more.
     pub(super) fn remove_leaving(&mut self) {
         if !self.members.iter().any(|(_, member)| member.is_leaving) {
             return;
         }
         self.members.drop_proofs();
-        self.members.lift_children();
         for at in 0..self.members.slots() {
             let Some(member) = self.members.get(at).filter(|member| member.is_leaving) else {
                 continue;
@@ -344,7 +308,12 @@ impl<M> ProcessTrees<M> {
                 }
                 Seen::Unread | Seen::Alive | Seen::Zombie => {}
             }
-            self.remove_member(at);
+        }
+        self.members.lift_children();
+        for at in 0..self.members.slots() {
+            if self.members.get(at).is_some_and(|member| member.is_leaving) {
+                self.remove_member(at);
+            }
         }
     }
 

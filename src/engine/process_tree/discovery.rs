@@ -108,7 +108,7 @@ impl Discovery {
 
     pub(super) fn finish_root(&mut self, cursor: Cursor) {
         self.cursor = if self.has_failed { Cursor::Unknown } else { cursor };
-        self.is_partial |= std::mem::take(&mut self.has_skipped);
+        self.has_skipped = false;
     }
 
     /// Holds a process that has lost its holder, if it still has its pid.
@@ -147,7 +147,7 @@ impl Discovery {
 
     /// A reaped member's pid may have been assigned again in the window, and was not opened then.
     pub(super) fn retry_if_assigned(&mut self, pid: u32) {
-        if self.window.contains(pid) && !self.retries.contains(&pid) {
+        if self.window.contains(pid) {
             self.retries.push(pid);
         }
     }
@@ -168,10 +168,6 @@ impl Discovery {
             Cursor::Unset | Cursor::Unknown => {
                 self.cursor = Cursor::At(last);
                 None
-            }
-            Cursor::At(before) if before == last => {
-                self.cursor = Cursor::At(last);
-                Some(Window { before, last, ..self.window })
             }
             Cursor::At(before) => {
                 let (first_of_lap, last_of_lap) = source.pid_range();
@@ -197,9 +193,7 @@ impl<M> ProcessTrees<M> {
         let window = self.discovery.advance(source);
         // If the source panics, the next pass lists all processes.
         let cursor = std::mem::replace(&mut self.discovery.cursor, Cursor::Unknown);
-        if window.is_none_or(|window| window.len() > 0) {
-            self.check_lost(window.as_ref());
-        }
+        self.check_lost(window.as_ref());
         // Their descendants are not known either, and older than this window. The same holds for what a
         // tree had no room for.
         let has_lacked_room = self.has_room_again();
@@ -209,7 +203,8 @@ impl<M> ProcessTrees<M> {
         let mut retries = std::mem::replace(&mut self.discovery.retries, spare);
         pids.clear();
         std::mem::swap(&mut pids, &mut self.discovery.orphans);
-        let mut is_gone = self.adopt(source, &mut pids, Age::Existing, false);
+        self.adopt(source, &mut pids, Age::Existing, false);
+        let mut is_gone = true;
         let mut is_listed = true;
         if let Some(window) = window
             && window.len() <= MAX_OPENED_PIDS
@@ -217,10 +212,9 @@ impl<M> ProcessTrees<M> {
             self.discovery.window = window;
             self.forget_assigned_ancestors(window);
             pids.extend(window.pids());
-            is_gone |= self.adopt(source, &mut retries, Age::Newborn, false);
+            is_gone = self.adopt(source, &mut retries, Age::Newborn, false);
             is_gone |= self.adopt(source, &mut pids, Age::Newborn, true);
         } else {
-            is_gone = true;
             self.discovery.window = Window::default();
             is_listed = source.list(&mut pids).is_ok();
             if let Some(window) = window {
@@ -236,7 +230,6 @@ impl<M> ProcessTrees<M> {
                 let skipped = window.len().saturating_sub(RETRIED_PIDS) as usize;
                 self.discovery.retries.extend(window.pids().skip(skipped));
             }
-            pids.sort_unstable_by_key(|&pid| self.discovery.window.position(pid));
             let age = if window.is_some() { Age::Newborn } else { Age::Unlisted };
             for tree in self.trees.iter_mut().flatten() {
                 tree.has_overflowed = false;
@@ -283,10 +276,8 @@ impl<M> ProcessTrees<M> {
 
     /// An ancestor of a root that was reaped, and whose pid was assigned again, takes no orphans.
     fn forget_assigned_ancestors(&mut self, window: Window) {
-        if window.len() > 0 {
-            for tree in self.trees.iter_mut().flatten() {
-                tree.above.retain(|&pid| !window.contains(pid));
-            }
+        for tree in self.trees.iter_mut().flatten() {
+            tree.above.retain(|&pid| !window.contains(pid));
         }
     }
 
@@ -391,7 +382,7 @@ impl<M> ProcessTrees<M> {
             Some((leader, member.tree))
         };
         let by_session = leader_of(stat.session, |member| member.leads_session);
-        let by_group = leader_of(stat.group, |member| member.is_root() && member.leads_group);
+        let by_group = leader_of(stat.group, |member| member.leads_group);
         if let Some(parent) = self.members.with_pid(stat.parent) {
             let tree = self.members.get(parent)?.tree;
             let leader = by_session.filter(|&(_, other)| other == tree).map(|(leader, _)| leader);
@@ -453,7 +444,6 @@ impl<M> ProcessTrees<M> {
                 self.discovery.has_skipped = true;
                 return;
             }
-            member.is_alive = !matches!(reading, MemberReading::Zombie { .. });
             member.set_reading(reading);
             if let Some(LastReading { at, cpu_time, .. }) = member.reading {
                 (member.taken_at, member.counted) = (at, Some(cpu_time));
@@ -463,7 +453,6 @@ impl<M> ProcessTrees<M> {
             member.seen = Seen::Unread;
         }
         let at = self.members.insert(member);
-        self.has_unproven = true;
         if let Some(tree) = self.trees[place.tree].as_mut() {
             tree.members.push(at);
         }
@@ -488,7 +477,7 @@ impl<M> ProcessTrees<M> {
             let is_above = |up: MemberIndex| self.members.chain(found).any(|above| above == up);
             // Marked as an orphan, until `stat` confirms it.
             let is_better = own.is_some() || parent.is_none_or(is_above);
-            if found.is_some() && found != parent && is_better {
+            if found != parent && is_better {
                 self.members.link(at, found, true);
             }
         }

@@ -91,10 +91,9 @@ pub(super) struct Member<M> {
     pub old_charge: u64,
     /// Charges of children of which the end is known only since the last such reading.
     pub young_charge: u64,
-    /// Its CPU clock just before `children_cpu` was read: whoever has not run since has not waited.
+    /// Of a member that is no root: its CPU clock just before `children_cpu` was read. It has not waited if
+    /// it has not run since.
     pub clock_at_stat: Option<CpuTime>,
-    /// A root that has run, although its `stat` was left out of a full pass for not having run.
-    pub owes_stat: bool,
     /// Of a root that was added since the last pass of a tick: the pid that was assigned last then.
     pub known_since: Option<u32>,
     /// It was taken in since the last pass, and is older.
@@ -138,7 +137,6 @@ impl<M> Member<M> {
             old_charge: 0,
             young_charge: 0,
             clock_at_stat: None,
-            owes_stat: false,
             known_since: None,
             is_old_find: false,
             stat: None,

@@ -14,9 +14,10 @@ pub(super) struct Window {
 }
 
 impl Window {
-    /// The position of a pid, from 1 on. Pids beyond the end of a lap come last.
+    /// The position of a pid, from 1 on; 0 is the last pid before them. Pids beyond the end of a lap come
+    /// last.
     pub(super) fn position(&self, pid: u32) -> u32 {
-        if pid > self.before {
+        if pid >= self.before {
             pid - self.before
         } else {
             let rest = self.last_of_lap.saturating_sub(self.before);
@@ -29,7 +30,7 @@ impl Window {
     }
 
     pub(super) fn contains(&self, pid: u32) -> bool {
-        pid != self.before && self.position(pid) <= self.len()
+        (1..=self.len()).contains(&self.position(pid))
     }
 
     pub(super) fn pids(&self) -> impl Iterator<Item = u32> + use<> {

@@ -5,23 +5,6 @@ use super::members::{Hold, LastReading, Member, Seen};
 use super::tree::TreeIndex;
 use crate::os::tree::{MemberReading, TreeSource};
 
-/// Which `children_cpu` a pass reads.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stats {
-    /// Those that a full pass could not read, of roots that had run.
-    Owed,
-    /// Those of all roots, which may have run since the tracker's last reading, and of the members that
-    /// have run since their last such reading.
-    OfMovedAndRoots,
-}
-
-/// Readings that the last pass has left to the next one.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Left {
-    has_young: bool,
-    owes_stat: bool,
-}
-
 impl<M> Member<M> {
     pub(super) fn set_reading(&mut self, reading: MemberReading) {
         (self.seen, self.reading) = match reading {
@@ -50,9 +33,9 @@ impl<M> Member<M> {
 }
 
 impl<M> ProcessTrees<M> {
-    /// Removes what the last pass has read, and returns which readings it has left to this one.
-    pub(super) fn clear_pass(&mut self) -> Left {
-        let mut left = Left::default();
+    /// Removes what the last pass has read. Returns whether there are young charges.
+    pub(super) fn clear_pass(&mut self) -> bool {
+        let mut has_young = false;
         // The last pass was not finished, because the source has panicked.
         self.owes_full |= std::mem::take(&mut self.is_full);
         for (_, member) in self.members.iter_mut() {
@@ -63,8 +46,7 @@ impl<M> ProcessTrees<M> {
             }
             member.final_children = None;
             member.is_old_find = false;
-            left.has_young |= member.young_charge > 0;
-            left.owes_stat |= member.owes_stat;
+            has_young |= member.young_charge > 0;
         }
         for tree in self.trees.iter_mut().flatten() {
             tree.is_in_pass = false;
@@ -73,7 +55,7 @@ impl<M> ProcessTrees<M> {
             tree.is_uncertain = false;
             tree.uncertain_charge = 0;
         }
-        left
+        has_young
     }
 
     /// Marks a tree and all those that are nested in it or around it.
@@ -111,14 +93,12 @@ impl<M> ProcessTrees<M> {
     pub(super) fn read_pass<S: TreeSource<Member = M>>(
         &mut self,
         source: &mut S,
-        Left { has_young, owes_stat }: Left,
+        has_young: bool,
         is_gone: bool,
     ) {
-        if owes_stat {
-            self.read_children_cpu(source, Stats::Owed);
-        }
         // Only a reading of `children_cpu` tells whether the young charges are paid.
-        self.is_full = is_gone || has_young || std::mem::take(&mut self.owes_full);
+        let owes_full = std::mem::take(&mut self.owes_full);
+        self.is_full = is_gone || has_young || owes_full;
         if !self.is_full {
             self.is_full = self.read_members(source);
             if !self.is_full {
@@ -131,18 +111,20 @@ impl<M> ProcessTrees<M> {
         }
         // A root that has slept through the last pass may have waited since: without its `stat` the time
         // of the children that have ended would be counted one pass late.
-        self.read_children_cpu(source, Stats::OfMovedAndRoots);
+        self.read_children_cpu(source);
         self.read_members(source);
     }
 
     /// The readings of a pass after the exit of a root.
     pub(super) fn read_exit_pass<S: TreeSource<Member = M>>(&mut self, source: &mut S) {
         self.is_full = true;
-        self.read_children_cpu(source, Stats::OfMovedAndRoots);
+        self.read_children_cpu(source);
         self.read_members(source);
     }
 
-    fn read_children_cpu<S: TreeSource<Member = M>>(&mut self, source: &mut S, which: Stats) {
+    /// Those of all roots, which may have run since the tracker's last reading, and of the members that
+    /// have run since their last such reading.
+    fn read_children_cpu<S: TreeSource<Member = M>>(&mut self, source: &mut S) {
         let trees = &mut self.trees;
         for (_, member) in self.members.iter_mut() {
             let Some(tree) = trees[member.tree].as_mut().filter(|tree| tree.is_in_pass) else {
@@ -152,25 +134,11 @@ impl<M> ProcessTrees<M> {
                 // The host has waited for it.
                 Hold::Tracker if member.seen == Seen::Final => continue,
                 Hold::Lost(_) => {
-                    tree.has_unread |= which != Stats::Owed;
+                    tree.has_unread = true;
                     continue;
                 }
-                Hold::Tracker => {
-                    let clock = member.counted;
-                    let should_read = match which {
-                        Stats::Owed => member.owes_stat,
-                        Stats::OfMovedAndRoots => true,
-                    };
-                    if !should_read {
-                        continue;
-                    }
-                    member.owes_stat = false;
-                    (clock, source.stat_of(member.pid))
-                }
+                Hold::Tracker => (None, source.stat_of(member.pid)),
                 Hold::Trees(held) => {
-                    if which == Stats::Owed {
-                        continue;
-                    }
                     let clock = source.cpu_clock(held);
                     let is_quiet = clock.is_some() && clock == member.clock_at_stat;
                     if is_quiet && member.young_charge == 0 {
@@ -182,8 +150,8 @@ impl<M> ProcessTrees<M> {
             let Some(stat) = stat else {
                 // The young charge stays young: no reading could pay it.
                 member.clock_at_stat = None;
-                member.owes_stat |= member.is_unplaced;
                 tree.has_unread = true;
+                self.owes_full = true;
                 continue;
             };
             let young = std::mem::take(&mut member.young_charge);

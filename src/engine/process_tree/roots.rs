@@ -239,7 +239,7 @@ impl<M> ProcessTrees<M> {
             member.leads_group = stat.group == pid;
             member.set_children_baseline(stat.children_cpu);
         } else {
-            (member.is_unplaced, member.owes_stat) = (true, true);
+            (member.is_unplaced, self.owes_full) = (true, true);
         }
         let mut counts_from = root.cpu_time;
         if root.counts_from_start {
@@ -296,12 +296,17 @@ impl<M> ProcessTrees<M> {
                 && let Some(member) = self.members.get(at)
             {
                 is_listed &= source.children(member.pid, &mut found);
+                is_gone |= match &member.hold {
+                    Hold::Trees(held) => !matches!(source.read(held), MemberReading::Alive { .. }),
+                    Hold::Tracker | Hold::Lost(_) => true,
+                };
             }
         }
         if !is_listed {
             match source.list(&mut found) {
                 Ok(()) => {
-                    is_gone |= self.adopt(source, &mut found, age, true);
+                    // The children of one that has ended are in the list as well.
+                    self.adopt(source, &mut found, age, true);
                 }
                 Err(_) => self.discovery.set_failed(),
             }

@@ -41,10 +41,7 @@ impl<M> ProcessTrees<M> {
         if wall == 0 || wall < min_nanos {
             return None;
         }
-        let mut sum = 0;
-        if tree.loose_busy > 0 {
-            sum = CpuShare::from_times(CpuTime(tree.loose_busy), wall)?.0;
-        }
+        let mut sum = CpuShare::from_times(CpuTime(tree.loose_busy), wall)?.0;
         for &at in &tree.members {
             let Some(member) = self.members.get_mut(at) else { continue };
             member.share = member.take_share();
@@ -74,7 +71,7 @@ impl<M> Member<M> {
     /// The share since the last one. `None` without a later reading: then the interval continues.
     fn take_share(&mut self) -> Option<CpuShare> {
         let at = self.reading?.at;
-        let wall = at.0.checked_sub(self.taken_at.0).filter(|&wall| wall > 0)?;
+        let wall = at.0.checked_sub(self.taken_at.0)?;
         let share = CpuShare::from_times(CpuTime(self.busy), wall);
         (self.busy, self.taken_at) = (0, at);
         share

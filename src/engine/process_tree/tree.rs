@@ -143,7 +143,7 @@ impl SharedCharges {
         self.hidden
     }
 
-    fn pay(&mut self, growth: &mut u64) {
+    pub(super) fn pay(&mut self, growth: &mut u64) {
         for waiting in &mut self.waiting {
             pay(growth, &mut waiting.amount);
         }
@@ -174,13 +174,14 @@ impl SharedCharges {
             if is_forgiven {
                 *hidden = hidden.saturating_add(waiting.amount);
             }
-            !is_forgiven && waiting.amount > 0
+            !is_forgiven
         });
         self.hidden = self.hidden.min(HIDDEN_NANOS.saturating_mul(members as u64));
-        if self.posted > 0 {
-            self.waiting
-                .push(WaitingCharge { amount: std::mem::take(&mut self.posted), passes: 0 });
-        } else if self.waiting.is_empty() {
+        let amount = std::mem::take(&mut self.posted);
+        if amount > 0 {
+            self.waiting.push(WaitingCharge { amount, passes: 0 });
+        }
+        if self.waiting.is_empty() {
             self.depth = 0;
         }
     }

@@ -72,6 +72,7 @@ impl CgroupReader for CgroupCpu {
 
 #[cfg(test)]
 mod tests {
+    use std::os::fd::AsRawFd as _;
     use std::path::PathBuf;
     use std::process::{Command, Stdio};
 
@@ -143,5 +144,18 @@ mod tests {
         let file = cgroup.0.join("cgroup.procs");
         let opened = CgroupCpu::open(&file);
         assert!(matches!(opened, Err(CgroupError::NotCgroup2 { .. })), "{opened:?}");
+    }
+    /// From Linux 4.15 on, only a removed cgroup has no such file.
+    #[test]
+    fn cgroup_without_cpu_stat_is_refused() {
+        let Some(cgroup) = Cgroup::new("cgroup_without_cpu_stat_is_refused") else { return };
+        let folder = File::open(&cgroup.0).unwrap();
+        std::fs::remove_dir(&cgroup.0).unwrap();
+        let path = PathBuf::from(format!("/proc/self/fd/{}", folder.as_raw_fd()));
+        let opened = CgroupCpu::open(&path);
+        assert!(
+            matches!(&opened, Err(CgroupError::NoCpuStat { path: found }) if *found == path),
+            "{opened:?}"
+        );
     }
 }

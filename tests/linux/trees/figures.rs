@@ -15,7 +15,7 @@ use super::cgroup::Cgroup;
 use super::run::{NAME, TreeRun};
 
 /// Scripts that run until they are killed.
-const SHAPES: [(&str, &str); 13] = [
+const SHAPES: [(&str, &str); 14] = [
     ("sh -c and a child", "(share 3000 7000); :"),
     ("exec", "share 3000 7000"),
     ("pool of 8", "for worker in 1 2 3 4 5 6 7 8; do (share 2000 38000) & done; wait"),
@@ -40,6 +40,11 @@ const SHAPES: [(&str, &str); 13] = [
     ),
     ("children of 0.3 ms", "while :; do (:); (:); (:); sleep 0.01; done"),
     ("SIGCHLD ignored, 5 to 50 ms", "exec python3 -c \"$IGNORING\" 3<&-"),
+    // More than the limit of a tree: the others count when they are waited for.
+    (
+        "bomb of 2,000",
+        "while :; do i=0; while [ $i -lt 2000 ]; do sleep 2 & i=$((i + 1)); done; wait; done",
+    ),
     ("node that spawns tools", "exec node -e \"$NODE_SCRIPT\" >/dev/null"),
 ];
 

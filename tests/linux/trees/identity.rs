@@ -19,8 +19,10 @@ const ROOT: &str = "
         read line <&3; { kill -KILL $!; wait $!; } 2>/dev/null; report gone
     done; hold";
 
-/// Uses all CPU time that it gets, with two children.
-const STRANGER: &str = "(while :; do :; done) & (while :; do :; done) & while :; do :; done";
+/// Uses all CPU time that it gets, with two children and an orphan.
+const STRANGER: &str = "
+    ((while :; do :; done) & )
+    (while :; do :; done) & (while :; do :; done) & while :; do :; done";
 
 const REUSED_PIDS: usize = 40;
 
@@ -75,6 +77,60 @@ fn reused_pid_of_member_brings_no_strangers() {
         for _ in 0..3 {
             let tick = run.tick();
             assert_eq!(tick.sample().process_count, Some(1), "{number}");
+            let view = tick.snapshot.plugin(NAME).unwrap();
+            assert!(view.processes().all(|process| process.pid == run.root.pid()));
+        }
+    }
+}
+
+/// The pids of the processes in a session whose parent is this process.
+fn orphans_in(session: u32) -> Vec<u32> {
+    let pids = std::fs::read_dir("/proc").unwrap();
+    let pids = pids.filter_map(|entry| entry.unwrap().file_name().to_str()?.parse().ok());
+    let is_orphan = |&pid: &u32| {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        let fields = stat.rsplit(')').next().unwrap().split(' ');
+        let fields: Vec<&str> = fields.collect();
+        let [parent, found] = [2, 4].map(|at| fields.get(at).and_then(|id| id.parse().ok()));
+        pid != session && (parent, found) == (Some(std::process::id()), Some(session))
+    };
+    pids.filter(is_orphan).collect()
+}
+
+/// An orphan belongs to the tree whose member leads its session, but the member's pid, and with it the
+/// session's number, is a stranger's by then.
+#[test]
+fn reused_session_of_member_brings_no_strangers() {
+    if lacks_root("control over PIDs")
+        || !enter_isolated(reused_session_of_member_brings_no_strangers, OWN_PID_NAMESPACE)
+    {
+        return;
+    }
+    let text = ROOT.replace("sleep", "setsid sleep");
+    let Some(mut run) = TreeRun::start("reused session", &text) else { return };
+    run.go();
+    for number in 0..REUSED_PIDS / 4 {
+        run.go();
+        // Without a tick before the member leads its session.
+        let member: u32 = run.reports().recv().unwrap().parse().unwrap();
+        wait_for("a session", || {
+            let stat = std::fs::read_to_string(format!("/proc/{member}/stat")).unwrap();
+            stat.contains(&format!("(sleep) S {} {member} {member} ", run.root.pid())).then_some(())
+        });
+        run.tick_until("the member", |tick| tick.sample().process_count == Some(2));
+        run.go();
+        // Without a tick before the pid is reused.
+        let gone = run.reports().recv().unwrap();
+        assert_eq!(gone, "gone");
+        let strangers = strangers_with(member, true);
+        wait_until_busy(strangers.0.id());
+        let orphan = wait_for("a busy orphan in the session", || {
+            let orphans = orphans_in(member);
+            orphans.into_iter().find(|&pid| cpu_time(pid) > Duration::from_millis(5))
+        });
+        for _ in 0..3 {
+            let tick = run.tick();
+            assert_eq!(tick.sample().process_count, Some(1), "{number}: {orphan}");
             let view = tick.snapshot.plugin(NAME).unwrap();
             assert!(view.processes().all(|process| process.pid == run.root.pid()));
         }

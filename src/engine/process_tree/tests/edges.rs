@@ -4,7 +4,7 @@ use super::driver::Driver;
 use super::kernel::{Counts, Event, EventKind, HOST, Kernel, KernelSettings, State};
 use crate::engine::process_tree::roots::NewRoot;
 use crate::engine::process_tree::{AddedRoot, RootReading, TreeId};
-use crate::engine::process_tree::{MAX_TREE_MEMBERS, ProcessTrees, TreeUsage};
+use crate::engine::process_tree::{MAX_MEMBERS, MAX_TREE_MEMBERS, ProcessTrees, TreeUsage};
 use crate::history::units::{CpuShare, CpuTime};
 use crate::os::tree::TreeSource;
 use crate::time::MonoNanos;
@@ -48,8 +48,36 @@ pub(super) fn wait_for(driver: &mut Driver, child: usize) {
     driver.kernel.wait_for(child);
 }
 
+/// A child that no pass sees uses this time, and is waited for.
+pub(super) fn end_job(driver: &mut Driver, of: usize, ms: u64) {
+    let job = child(driver, of);
+    driver.kernel.run(job, ms * MS);
+    driver.kernel.exit(job);
+    wait_for(driver, job);
+    bury(driver, job);
+}
+
+/// Uses up the pids of the lap: the next process has the lowest free pid.
+pub(super) fn start_lap(driver: &mut Driver) {
+    let stranger = child(driver, HOST);
+    driver.kernel.settings.last_pid_of_lap = driver.kernel.processes[stranger].pid + 4;
+    driver.kernel.forks_left = 4;
+    for _ in 0..4 {
+        end_stranger(driver);
+    }
+    driver.kernel.forks_left = 4;
+}
+
+/// A process outside of all trees is born and ends: the next pass reads all `children_cpu`.
+pub(super) fn end_stranger(driver: &mut Driver) {
+    let stranger = child(driver, HOST);
+    driver.kernel.exit(stranger);
+    wait_for(driver, stranger);
+    bury(driver, stranger);
+}
+
 /// A process that was waited for is gone.
-fn bury(driver: &mut Driver, process: usize) {
+pub(super) fn bury(driver: &mut Driver, process: usize) {
     let who = driver.kernel.present().iter().position(|&at| at == process).unwrap();
     driver.kernel.happen(Event { kind: EventKind::Run, who: who as u16, amount: 0 });
     assert_eq!(driver.kernel.processes[process].state, State::Gone);
@@ -148,6 +176,7 @@ fn orphan_in_roots_session_is_taken_in() {
     let (mut driver, root) = one_plugin();
     let middle = child(&mut driver, root);
     let daemon = child(&mut driver, middle);
+    driver.kernel.processes[daemon].group = 0;
     driver.kernel.exit(middle);
     driver.kernel.run(daemon, 40 * MS);
     driver.tick();
@@ -200,6 +229,9 @@ fn same_process_in_two_plugins_is_reported() {
     let new = NewRoot { pid, cpu_time: None, counts_from_start: false };
     let added = driver.trees.add_root(TreeId(1), new, MonoNanos(1), &mut driver.kernel);
     assert_eq!(added, AddedRoot::RootOf(TreeId(0)));
+    assert_eq!(driver.trees.root_pid(TreeId(0)), Some(pid));
+    driver.stop(0);
+    assert_eq!(driver.trees.root_pid(TreeId(0)), None);
 }
 
 #[test]
@@ -209,6 +241,7 @@ fn removed_tree_is_forgotten() {
     driver.tick();
     driver.trees.remove_tree(TreeId(0));
     assert_eq!(driver.trees.usage(TreeId(0)), None);
+    assert!(driver.trees.trees.iter().all(Option::is_none));
     driver.kernel.counts = Counts::default();
     driver.trees.begin_pass(&mut driver.kernel);
     driver.trees.finish_pass();
@@ -223,7 +256,8 @@ fn shares_are_summed_by_member_and_interval() {
     let trees = &mut driver.trees;
     let first_at = trees.members.iter().find_map(|(_, member)| member.reading).unwrap().at;
     assert_eq!(trees.take_share(TreeId(0), MonoNanos(500), 500), None);
-    let share = trees.take_share(TreeId(0), first_at, 0);
+    // Exactly as long as it must be.
+    let share = trees.take_share(TreeId(0), first_at, first_at.0 - 1);
     assert_eq!(share, Some(CpuShare(0)));
     driver.kernel.run(worker, 1_000);
     driver.tick();
@@ -237,6 +271,7 @@ fn shares_are_summed_by_member_and_interval() {
 }
 
 #[test]
+#[cfg_attr(all(miri, not(plugmeter_slow)), ignore = "takes minutes in Miri")]
 fn limit_of_members_is_reported_once() {
     let (mut driver, root) = one_plugin();
     driver.kernel.max_processes = 2 * MAX_TREE_MEMBERS;
@@ -258,6 +293,50 @@ fn limit_of_members_is_reported_once() {
     driver.tick();
     assert_eq!(others_ms(&driver), 50, "all are followed");
     driver.check().unwrap();
+}
+
+/// The sum of shares of which each fits.
+#[test]
+fn largest_share_fits_into_a_sample() {
+    let (mut driver, root) = one_plugin();
+    let workers = [child(&mut driver, root), child(&mut driver, root)];
+    driver.tick();
+    let newest = |driver: &Driver| {
+        let readings = driver.trees.members.iter().filter_map(|(_, member)| member.reading);
+        readings.map(|reading| reading.at).max().unwrap()
+    };
+    let mut tick = |cpu: u64| {
+        let before = newest(&driver);
+        workers.iter().for_each(|&worker| driver.kernel.run(worker, cpu));
+        driver.tick();
+        let at = newest(&driver);
+        (at.0 - before.0, driver.trees.take_share(TreeId(0), at, 0))
+    };
+    // The time between two readings of a quiet tick.
+    tick(0);
+    let (wall, _) = tick(0);
+    let cores = 30_000;
+    assert_eq!(tick(wall * cores), (wall, Some(CpuShare(u32::MAX - 2))));
+    let one = CpuShare::from_times(CpuTime(wall * 20), wall).unwrap();
+    assert_eq!(tick(wall * 10), (wall, Some(one)));
+}
+
+#[test]
+#[cfg_attr(all(miri, not(plugmeter_slow)), ignore = "takes minutes in Miri")]
+fn limit_of_all_members_is_reported() {
+    let mut driver = Driver::new(Kernel::new(SETTINGS));
+    driver.kernel.max_processes = 2 * MAX_MEMBERS;
+    driver.kernel.forks_left = 2 * MAX_MEMBERS as u32;
+    for slot in 0..5 {
+        let root = driver.kernel.spawn(true).unwrap();
+        driver.add(slot, root, true);
+        for _ in 0..900 {
+            driver.kernel.fork(root).unwrap();
+        }
+    }
+    driver.tick();
+    assert_eq!(driver.trees.members.len(), MAX_MEMBERS);
+    assert!(driver.trees.take_limit_warning());
 }
 
 #[test]

@@ -114,6 +114,10 @@ pub(super) struct Kernel {
     pub panics_at_read: bool,
     pub can_open: bool,
     pub can_stat: bool,
+    /// These can be neither read nor opened.
+    pub unavailable: Vec<usize>,
+    /// The children of these cannot be listed.
+    pub unlisted: Vec<usize>,
     /// Processes that could not be opened once.
     unreadable: Vec<usize>,
     pub max_processes: usize,
@@ -167,6 +171,8 @@ impl Kernel {
             panics_at_read: false,
             can_open: true,
             can_stat: true,
+            unavailable: Vec::new(),
+            unlisted: Vec::new(),
             unreadable: Vec::new(),
             max_processes: MAX_PROCESSES.min(settings.last_pid_of_lap as usize * 2 / 5),
             calls: 0,
@@ -477,7 +483,9 @@ impl TreeSource for Kernel {
         }
         let visible = self.present.iter().map(|&at| &self.processes[at]);
         let visible = visible.filter(|process| process.state != State::Unborn);
+        let start = pids.len();
         pids.extend(visible.map(|process| process.pid));
+        pids[start..].sort_unstable();
         Ok(())
     }
 
@@ -486,8 +494,12 @@ impl TreeSource for Kernel {
         if self.fails() {
             return false;
         }
+        let at = self.find(pid);
+        if at.is_some_and(|at| self.unlisted.contains(&at)) {
+            return false;
+        }
         if self.settings.lists_children
-            && let Some(at) = self.find(pid)
+            && let Some(at) = at
         {
             let children = self.children_of(at);
             pids.extend(children.into_iter().map(|child| self.processes[child].pid));
@@ -501,7 +513,7 @@ impl TreeSource for Kernel {
         assert!(!self.panics_at_open, "as required by the test");
         let Some(at) = self.find(pid) else { return Open::Gone };
         // Otherwise it is a process of which nothing is ever known.
-        if !self.can_open {
+        if !self.can_open || self.unavailable.contains(&at) {
             return Open::Unreadable;
         }
         if self.fails() && !self.unreadable.contains(&at) {
@@ -544,7 +556,7 @@ impl TreeSource for Kernel {
         let clock = self.find(self.processes[member].pid).map(|at| self.processes[at].cpu());
         self.meanwhile();
         let at = MonoNanos(1_000 * u64::from(self.calls));
-        if self.fails() {
+        if self.unavailable.contains(&member) || self.fails() {
             return MemberReading::Failed;
         }
         match (self.processes[member].state, clock) {

@@ -4,13 +4,15 @@ use super::cases::Case;
 use super::driver::Driver;
 use crate::engine::process_tree::tree::HIDDEN_NANOS;
 
-/// Cases of each property; more by `PLUGMETER_TREE_CASES`.
+const MIRI_CASES: u64 = 3;
+
+/// Cases of each property; more by `PLUGMETER_TREE_CASES`, few in Miri.
 fn seeds(usual: u64) -> std::ops::Range<u64> {
     let number = |name| std::env::var(name).ok().and_then(|cases: String| cases.parse().ok());
     if let Some(seed) = number("PLUGMETER_TREE_SEED") {
         return seed..seed + 1;
     }
-    0..number("PLUGMETER_TREE_CASES").unwrap_or(usual)
+    0..number("PLUGMETER_TREE_CASES").unwrap_or(if cfg!(miri) { MIRI_CASES } else { usual })
 }
 
 fn check(seeds: std::ops::Range<u64>, new: fn(u64) -> Case, run: fn(&Case) -> Result<(), String>) {
