@@ -181,10 +181,6 @@ pub(crate) struct FindingsBuilder {
 
 /// The judgements of all plugins of a snapshot, for a later one of the same tick: in a tick of many
 /// publications, most plugins have not changed.
-#[cfg_attr(
-    not(any(test, feature = "http")),
-    expect(dead_code, reason = "only the server keeps judgements")
-)]
 #[derive(Debug)]
 pub(crate) struct Judgements {
     /// Without its history.
