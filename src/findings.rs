@@ -109,6 +109,7 @@ struct Scratch {
 }
 
 /// The findings of one plugin.
+#[derive(Clone, Debug)]
 struct Judgement {
     /// Ranked.
     findings: Vec<Finding>,
@@ -172,29 +173,65 @@ impl Snapshot {
 /// Judges plugin by plugin, so that other work can be done in between.
 #[derive(Debug, Default)]
 pub(crate) struct FindingsBuilder {
-    items: Vec<Finding>,
-    judged: usize,
+    judgements: Vec<Judgement>,
     too_young: Vec<Arc<str>>,
-    over: Duration,
+    /// Of an earlier snapshot, and the position in it.
+    earlier: Option<(Arc<Judgements>, usize)>,
+}
+
+/// The judgements of all plugins of a snapshot, for a later one of the same tick: in a tick of many
+/// publications, most plugins have not changed.
+#[derive(Debug)]
+pub(crate) struct Judgements {
+    /// Without its history.
+    snapshot: Snapshot,
+    /// In the order of its plugins.
+    of_plugins: Vec<Judgement>,
 }
 
 impl FindingsBuilder {
-    /// Adds the findings of a plugin.
+    /// Judges only what differs from an earlier snapshot.
+    #[cfg(any(feature = "http", test))]
+    pub(crate) fn since(earlier: Option<Arc<Judgements>>) -> Self {
+        Self { earlier: earlier.map(|earlier| (earlier, 0)), ..Self::default() }
+    }
+
+    /// Adds the findings of a plugin: of the snapshot's plugins, in their order.
     pub(crate) fn judge(&mut self, view: PluginView<'_>) {
-        let judgement = judge(view);
-        self.items.extend(judgement.findings);
-        self.judged += 1;
+        let judgement = self.judged_earlier(view).unwrap_or_else(|| judge(view));
         if judgement.is_too_young {
             self.too_young.push(Arc::from(view.name()));
         }
-        self.over = self.over.max(judgement.over);
+        self.judgements.push(judgement);
+    }
+
+    fn judged_earlier(&mut self, view: PluginView<'_>) -> Option<Judgement> {
+        let (earlier, at) = self.earlier.as_mut()?;
+        while let Some(known) = earlier.snapshot.plugin_at(*at)
+            && known.name() < view.name()
+        {
+            *at += 1;
+        }
+        let known = earlier.snapshot.plugin_at(*at)?;
+        known.is_same_plugin(view).then(|| earlier.of_plugins[*at].clone())
     }
 
     /// Ranks the findings of all plugins.
     pub(crate) fn finish(self) -> Findings {
-        let Self { mut items, judged, too_young, over } = self;
+        let Self { judgements, too_young, .. } = self;
+        let judged = judgements.len();
+        let over = judgements.iter().map(|judgement| judgement.over).max().unwrap_or_default();
+        let findings = judgements.into_iter().flat_map(|judgement| judgement.findings);
+        let mut items: Vec<_> = findings.collect();
         items.sort_by(Finding::by_rank);
         Findings { items, judged, too_young, over }
+    }
+
+    /// The same, with the judgements for a later snapshot.
+    #[cfg(any(feature = "http", test))]
+    pub(crate) fn finish_with_judgements(self, snapshot: &Snapshot) -> (Findings, Judgements) {
+        let of_plugins = self.judgements.clone();
+        (self.finish(), Judgements { snapshot: snapshot.without_history(), of_plugins })
     }
 }
 

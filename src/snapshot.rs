@@ -28,6 +28,8 @@ use std::time::{Duration, Instant, SystemTime};
 use self::inner::SnapshotInner;
 use self::plugin_view::PluginView;
 use self::system::{CollectorStatus, SamplerStats, SystemMetrics};
+#[cfg(any(feature = "http", test))]
+use crate::history::timeline::Timeline;
 
 /// The history up to a tick, and the state of every plugin at a revision.
 ///
@@ -169,6 +171,29 @@ impl Snapshot {
         let table = &self.0.table;
         let record = table.records.get(table.names.position(name)?)?;
         Some(PluginView::new(self, record))
+    }
+
+    /// The plugin at this position of [`plugins`](Self::plugins).
+    pub(crate) fn plugin_at(&self, position: usize) -> Option<PluginView<'_>> {
+        Some(PluginView::new(self, self.0.table.records.get(position)?))
+    }
+
+    /// The plugins and the number of the tick, without the values of ticks: they occupy most of the
+    /// memory of a snapshot.
+    #[cfg(any(feature = "http", test))]
+    pub(crate) fn without_history(&self) -> Self {
+        let SnapshotInner { info, revision, status, system, sampler, .. } = *self.0;
+        let newest = self.0.timeline.newest;
+        Self(Arc::new(SnapshotInner {
+            info,
+            revision,
+            status,
+            timeline: Timeline { newest, ..Timeline::empty() },
+            newest: Arc::default(),
+            table: Arc::clone(&self.0.table),
+            system,
+            sampler,
+        }))
     }
 
     /// Totals over all plugins.

@@ -310,6 +310,37 @@ impl Series {
     }
 }
 
+/// Appends the numbers in a range whose samples have numbers that are multiples of the stride; `first`
+/// is the number of the first sample, and `at` are the samples of the numbers.
+fn extend_by_stride(
+    numbers: &[f32],
+    at: &[u32],
+    first: u64,
+    stride: u64,
+    range: Range<usize>,
+    out: &mut Vec<f32>,
+) {
+    if range.is_empty() {
+        return;
+    }
+    if stride == 1 {
+        out.extend_from_slice(&numbers[range]);
+        return;
+    }
+    let mut index = range.start;
+    while index < range.end {
+        let past = (first + u64::from(at[index])) % stride;
+        let ahead = if past == 0 { 0 } else { stride - past };
+        // Mostly every sample has a number, so that the next one is as many numbers ahead.
+        let next = index + ahead as usize;
+        if next < range.end && u64::from(at[next] - at[index]) == ahead {
+            out.push(numbers[next]);
+            index = next;
+        }
+        index += 1;
+    }
+}
+
 impl Reference {
     /// Of the values before `end`.
     fn of(
@@ -324,10 +355,8 @@ impl Reference {
         let stride = (rung.level.width() / 3).max(1) as u64;
         let begin = rung.level.width() - 1;
         let take = |level: Level, stride: u64, begin: usize, buffer: &mut Vec<f32>| {
-            let level = &ladder[level];
-            let is_taken = |value: &usize| (first + u64::from(at[*value])).is_multiple_of(stride);
             buffer.clear();
-            buffer.extend((begin..end).filter(is_taken).map(|value| level[value]));
+            extend_by_stride(&ladder[level], at, first, stride, begin..end, buffer);
         };
         take(rung.level, stride, begin, buffer);
         let n = buffer.len();
@@ -373,5 +402,30 @@ impl Reference {
             }
         }
         Self { middle, spread: spread * for_few, single, mean, minute }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stride_selects_multiples_of_sample_numbers() {
+        let numbers: Vec<f32> = (0..200u8).map(f32::from).collect();
+        let whole: Vec<u32> = (0..200).collect();
+        // Without some of the samples.
+        let gaps: Vec<u32> = (0..400).filter(|sample| sample % 7 > 2 || sample / 50 == 3).collect();
+        for (at, first) in [(&whole, 0), (&whole, 1_000_001), (&gaps, 4), (&gaps, 1 << 40)] {
+            for stride in [1, 3, 9, 27] {
+                for range in [0..200, 26..199, 80..80, 150..151] {
+                    let is_taken = |&i: &usize| (first + u64::from(at[i])).is_multiple_of(stride);
+                    let expected: Vec<f32> =
+                        range.clone().filter(is_taken).map(|i| numbers[i]).collect();
+                    let mut taken = Vec::new();
+                    extend_by_stride(&numbers, at, first, stride, range, &mut taken);
+                    assert_eq!(taken, expected, "from {first} by {stride}");
+                }
+            }
+        }
     }
 }

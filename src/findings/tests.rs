@@ -1,10 +1,11 @@
 #![allow(clippy::unwrap_used)] // a panic fails the test
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Finding, FindingKind, Onset, RegressionMetric, Severity};
+use super::{Finding, FindingKind, FindingsBuilder, Onset, RegressionMetric, Severity};
 use crate::testing::{Observed, Simulation, Usage};
-use crate::{Config, Limit, LimitMetric, Limits, Plugin, Snapshot, Window};
+use crate::{Config, Limit, LimitMetric, Limits, Plugin, PluginState, Snapshot, Window};
 
 const INTERVAL: Duration = Duration::from_secs(10);
 const MB: u64 = 1 << 20;
@@ -426,4 +427,51 @@ fn finding_json_has_evidence_with_units() {
     assert_eq!(item["evidence"], serde_json::json!([]));
     assert!(item["details"]["percent"].as_f64().unwrap() > 99.0, "{item}");
     assert!(item["message"].as_str().unwrap().starts_with("a whole core (100 %) since "));
+}
+
+/// A snapshot whose plugins have changed in part since an earlier one, in the same tick or by a tick, is
+/// judged as if there were no earlier one.
+#[test]
+fn judgements_of_earlier_snapshot_change_nothing() {
+    let mut sim = Simulation::new(Config::default()).unwrap();
+    let mut plugins: Vec<_> =
+        (0..20).map(|i| sim.register(&format!("plugin-{i}")).unwrap()).collect();
+    let mut pid = 0;
+    let mut start = |plugin: &Plugin| {
+        pid += 1;
+        plugin.started(pid, "1.0");
+    };
+    plugins.iter().for_each(&mut start);
+    let mut earlier = None;
+    let mut kept = 0;
+    for step in 0..400usize {
+        let plugin = &plugins[step * 7 % plugins.len()];
+        match step % 11 {
+            0 => plugin.crashed(),
+            3 => start(plugin),
+            5 => plugin.set_state(PluginState::Unhealthy),
+            6 => plugin.set_state(PluginState::Failed),
+            8 => {
+                let name = plugin.name().to_owned();
+                plugin.remove();
+                plugins[step * 7 % 20] = sim.register(&name).unwrap();
+            }
+            2 | 9 => sim.tick(|_| Usage {
+                cpu_time: Duration::from_secs(step as u64),
+                memory_bytes: (step as u64 * 7_919 % 100 + 1) * MB,
+            }),
+            _ => {}
+        }
+        sim.advance(Duration::from_millis(300));
+        let snapshot = sim.snapshot();
+        let mut builder = FindingsBuilder::since(earlier.take());
+        for view in snapshot.plugins() {
+            kept += usize::from(builder.judged_earlier(view).is_some());
+            builder.judge(view);
+        }
+        let (findings, judgements) = builder.finish_with_judgements(&snapshot);
+        assert_eq!(findings, snapshot.findings(), "step {step}");
+        earlier = Some(Arc::new(judgements));
+    }
+    assert!((2_000..8_000).contains(&kept), "{kept} of 8,000 judgements were kept");
 }

@@ -24,10 +24,13 @@ impl Frame {
 
     /// The tree values of `slot`.
     pub(crate) fn tree(&self, slot: u32) -> TreeValues {
-        match find_row(&self.trees, slot) {
-            Some(row) => row.values,
-            None => TreeValues::of_root(self.sample(slot)),
-        }
+        self.tree_beside(slot, self.sample(slot))
+    }
+
+    /// The tree values of `slot`; `sample` is its sample.
+    #[inline]
+    pub(crate) fn tree_beside(&self, slot: u32, sample: PackedSample) -> TreeValues {
+        find_row(&self.trees, slot).map_or_else(|| TreeValues::of_root(sample), |row| row.values)
     }
 }
 

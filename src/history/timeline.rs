@@ -131,14 +131,19 @@ impl Timeline {
         }
     }
 
-    /// The tree values of `slot` at `tick`; `sample` is its sample.
-    pub(crate) fn tree(&self, tick: u64, slot: u32, sample: PackedSample) -> TreeValues {
-        match self.locate(tick) {
-            Some(Location::Packed(block, k)) => block.tree(slot, k, sample),
-            Some(Location::Block(block, k)) => block.tree(slot, k, sample),
-            Some(Location::Frame(frame)) => frame.tree(slot),
-            None => TreeValues::of_root(PackedSample::MISSING),
-        }
+    /// The time of `tick`, and the tree values of `slot` at it, if it is stored; `sample` is its sample.
+    #[inline]
+    pub(crate) fn at_with_tree(
+        &self,
+        tick: u64,
+        slot: u32,
+        sample: PackedSample,
+    ) -> Option<(TimePoint, TreeValues)> {
+        self.locate(tick).map(|location| match location {
+            Location::Packed(block, k) => (block.at(k), block.tree(slot, k, sample)),
+            Location::Block(block, k) => (block.at[k], block.tree(slot, k, sample)),
+            Location::Frame(frame) => (frame.at, frame.tree_beside(slot, sample)),
+        })
     }
 
     /// Whether the tree of `slot` may have other values than its root at a tick from `from` on. If
@@ -213,7 +218,7 @@ impl Timeline {
         for frame in self.frames_since(from) {
             let sample = frame.sample(slot);
             let cpu = if with_trees {
-                frame.tree(slot).get(TreeMetric::Cpu)
+                frame.tree_beside(slot, sample).get(TreeMetric::Cpu)
             } else {
                 sample.get(Metric::Cpu)
             };
@@ -401,9 +406,10 @@ mod tests {
             for tick in timeline.oldest..=timeline.newest {
                 assert_eq!(timeline.sample(tick, 0), sample_at(tick));
                 let tree = if tick.is_multiple_of(3) { 2 * tick } else { tick };
-                let stored = timeline.tree(tick, 0, sample_at(tick));
-                assert_eq!(stored.get(TreeMetric::Cpu), tree as u32);
                 let at = timeline.at(tick).unwrap();
+                let (at_again, stored) = timeline.at_with_tree(tick, 0, sample_at(tick)).unwrap();
+                assert_eq!(stored.get(TreeMetric::Cpu), tree as u32);
+                assert_eq!(at_again, at);
                 assert_eq!(at.mono, MonoNanos(tick * 1_000_000_000));
                 assert_eq!(at.boot, Duration::from_secs(tick));
                 assert_eq!(at.wall, SystemTime::UNIX_EPOCH + Duration::from_secs(tick));
@@ -417,8 +423,7 @@ mod tests {
                     "tick {tick}"
                 );
                 assert_eq!(timeline.sample(tick, 0), PackedSample::MISSING);
-                let tree = timeline.tree(tick, 0, PackedSample::MISSING);
-                assert_eq!(tree, TreeValues::of_root(PackedSample::MISSING));
+                assert_eq!(timeline.at_with_tree(tick, 0, PackedSample::MISSING), None);
             }
         }
     }
@@ -464,7 +469,7 @@ mod tests {
                     for (i, &at) in piece.at.iter().enumerate() {
                         assert_eq!(at, timeline.mono(tick).unwrap());
                         let sample = sample_at(tick);
-                        let tree = timeline.tree(tick, 0, sample);
+                        let (_, tree) = timeline.at_with_tree(tick, 0, sample).unwrap();
                         assert_eq!(piece.cpu[i], tree.get(TreeMetric::Cpu));
                         assert_eq!(piece.events[i], sample.get(Metric::Events));
                         assert_eq!(piece.runs[i], sample.get(Metric::RunAndState));

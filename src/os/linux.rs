@@ -35,7 +35,7 @@ use std::time::Duration;
 pub(super) use self::cgroup_cpu::CgroupCpu;
 pub(super) use self::cpu_source::cpu_time;
 
-use self::check_budget::CheckBudget;
+use self::check_budget::{CheckBudget, CheckedRound};
 use self::cpu_source::CpuSource;
 use self::epoll::Epoll;
 use self::fds::{FdBudget, OpenError, ProcessFds, exit_status, has_exited};
@@ -81,6 +81,10 @@ pub(crate) struct AttachedProcess {
     start_ticks: Option<u64>,
     /// At the last reading.
     cpu_time: CpuTime,
+    suspension_checked: CheckedRound,
+    peak_checked: CheckedRound,
+    /// Its CPU time when the high-water mark of its memory was last read.
+    cpu_time_at_peak: Option<CpuTime>,
     /// `None` if its cgroup does not count OOM kills.
     oom: Option<OomCounter>,
 }
@@ -209,6 +213,17 @@ impl NativeProbe {
         })
     }
 
+    /// Reads the kernel's high-water mark of the resident size, unless its clock proves that the process
+    /// has not run since that was last read.
+    fn check_peak(&mut self, process: &mut AttachedProcess, reading: &mut Reading) {
+        let is_unmoved = reading.cpu_time.is_some() && reading.cpu_time == process.cpu_time_at_peak;
+        let has_run = !(is_unmoved && matches!(process.cpu, CpuSource::Clock(_)));
+        if has_run && self.peak_checks.take(reading.at, &mut process.peak_checked) {
+            reading.peak = self.read_peak(process.pid, process.fds.as_ref());
+            process.cpu_time_at_peak = reading.cpu_time;
+        }
+    }
+
     /// The kernel's high-water mark of the resident size.
     fn read_peak(&mut self, pid: u32, fds: Option<&ProcessFds>) -> Option<ResidentBytes> {
         read_status(&mut self.budget, pid, &mut self.status).ok()?;
@@ -220,13 +235,13 @@ impl NativeProbe {
     /// Checks whether the process is suspended, after a tick in which it used no CPU time.
     fn check_suspension(
         &mut self,
-        process: &AttachedProcess,
+        process: &mut AttachedProcess,
         reading: &mut Reading,
         before: CpuTime,
     ) {
         if reading.cpu_time.is_some_and(|cpu_time| cpu_time != before) {
             reading.is_suspended = Some(false);
-        } else if self.suspension_checks.take(reading.at) {
+        } else if self.suspension_checks.take(reading.at, &mut process.suspension_checked) {
             let stat = StatText::read_with(&mut self.budget, process.pid).ok();
             let is_stopped =
                 stat.and_then(|stat| Some(procfs::process_stat(stat.as_ref())?.is_stopped()));
@@ -336,7 +351,18 @@ impl Probe for NativeProbe {
             self.epoll.watch(&fds.pidfd, token);
         }
         let cpu_time = CpuTime::default();
-        let mut process = AttachedProcess { pid, token, cpu, fds, start_ticks, cpu_time, oom };
+        let mut process = AttachedProcess {
+            pid,
+            token,
+            cpu,
+            fds,
+            start_ticks,
+            cpu_time,
+            suspension_checked: CheckedRound::default(),
+            peak_checked: CheckedRound::default(),
+            cpu_time_at_peak: None,
+            oom,
+        };
         let reading = match self.read_process(&mut process) {
             Ok(reading) => Ok(reading),
             Err(ReadFailure::Exited(exit, _)) => return Attach::Exited(exit),
@@ -351,15 +377,16 @@ impl Probe for NativeProbe {
         Attach::Found(FoundProcess { process, process_start, min_interval, name, reading })
     }
 
-    fn begin_tick<'p>(&mut self, _processes: impl Iterator<Item = &'p AttachedProcess>) {}
+    fn begin_tick<'p>(&mut self, _processes: impl Iterator<Item = &'p AttachedProcess>) {
+        self.suspension_checks.begin_tick();
+        self.peak_checks.begin_tick();
+    }
 
     fn read(&mut self, process: &mut AttachedProcess) -> Result<Reading, ReadFailure> {
         let before = process.cpu_time;
         let mut reading = self.read_process(process)?;
         self.check_suspension(process, &mut reading, before);
-        if self.peak_checks.take(reading.at) {
-            reading.peak = self.read_peak(process.pid, process.fds.as_ref());
-        }
+        self.check_peak(process, &mut reading);
         Ok(reading)
     }
 

@@ -101,6 +101,16 @@ impl<'a> PluginView<'a> {
         self.snapshot
     }
 
+    /// Whether both views show the same tick, and the plugin has not changed between their revisions:
+    /// then all queries of a plugin have the same results.
+    pub(crate) fn is_same_plugin(&self, other: PluginView<'_>) -> bool {
+        let (inner, others) = (self.rows.inner, other.rows.inner);
+        // The records are immutable, and the snapshots keep them: one address is one record.
+        std::ptr::eq(self.record(), other.record())
+            && inner.timeline.newest == others.timeline.newest
+            && inner.info.started_instant == others.info.started_instant
+    }
+
     /// The registered name.
     #[must_use]
     pub fn name(&self) -> &'a str {

@@ -161,10 +161,9 @@ impl<'a> PluginRows<'a> {
         last_run: &mut Option<&'a RunRecord>,
     ) -> Option<Sample<'a>> {
         let timeline = &self.inner.timeline;
-        let at = timeline.at(tick)?;
+        let (at, tree) = timeline.at_with_tree(tick, self.record.slot, packed)?;
         let state = packed.state()?;
-        let has_trees = self.inner.info.process_trees;
-        let tree = has_trees.then(|| timeline.tree(tick, self.record.slot, packed));
+        let tree = self.inner.info.process_trees.then_some(tree);
         let run = packed.run().and_then(|key| match last_run {
             Some(record) if run_key(record.number) == key => Some(*record),
             _ => {

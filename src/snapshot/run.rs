@@ -236,9 +236,9 @@ pub struct Run {
     pub cpu_time: Option<Duration>,
     /// The largest resident size that is known of the run, in bytes, once the run has ended: of its
     /// readings, and on Linux also the kernel's high-water mark (`VmHWM`, proc_pid_status(5)), which
-    /// includes peaks between ticks, as of the newest reading of it. It is read in every tick of up to
-    /// fifty processes at a poll interval of 5 s, and at most ten times a second. `None` without a
-    /// reading of memory.
+    /// includes peaks between ticks, as of the newest reading of it. It is read of the processes that
+    /// have used CPU time since: in every tick of up to fifty at a poll interval of 5 s, of more in
+    /// turns, and at most ten times a second. `None` without a reading of memory.
     ///
     /// A process that has exited has no memory to read, also if it was not reaped: a peak between the
     /// newest reading and the exit is missing, and a run that ends before its second reading may have

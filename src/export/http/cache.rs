@@ -10,6 +10,7 @@ use tokio::sync::OnceCell;
 use super::content::Content;
 use super::plugin_findings::PluginFindings;
 use crate::Snapshot;
+use crate::findings::Judgements;
 
 /// A cached body.
 #[derive(Clone, Copy, Debug)]
@@ -34,6 +35,16 @@ struct Revision {
     bodies: [OnceCell<Content>; KEYS],
     /// Most bodies contain some of them.
     findings: OnceCell<Arc<PluginFindings>>,
+    /// Those of an earlier revision.
+    earlier: Option<Arc<Judgements>>,
+}
+
+impl Revision {
+    /// The newest judgements.
+    fn judgements(&self) -> Option<Arc<Judgements>> {
+        let findings = self.findings.get();
+        findings.map(|findings| Arc::clone(&findings.judgements)).or_else(|| self.earlier.clone())
+    }
 }
 
 /// The revision, and the version of what else the bodies show.
@@ -57,10 +68,12 @@ impl Cache {
         revision.bodies[key as usize].get_or_init(make).await.clone()
     }
 
-    /// Returns the findings of the snapshot, judged unless they were before.
+    /// Returns the findings of the snapshot, judged unless they were before: of a plugin that has not
+    /// changed since an earlier revision of the same tick, that judgement is returned.
     pub(super) async fn findings(&self, snapshot: &Snapshot) -> Arc<PluginFindings> {
         let revision = self.revision((snapshot.revision(), 0));
-        let judge = async || Arc::new(PluginFindings::of(snapshot).await);
+        let earlier = || revision.earlier.clone();
+        let judge = async || Arc::new(PluginFindings::of(snapshot, earlier()).await);
         Arc::clone(revision.findings.get_or_init(judge).await)
     }
 
@@ -71,8 +84,12 @@ impl Cache {
             Some(cached) if cached.number == number => return Arc::clone(cached),
             _ => {}
         }
-        let revision =
-            Arc::new(Revision { number, bodies: Default::default(), findings: OnceCell::new() });
+        let revision = Arc::new(Revision {
+            number,
+            bodies: Default::default(),
+            findings: OnceCell::new(),
+            earlier: newest.as_ref().and_then(|cached| cached.judgements()),
+        });
         // The router may run on several threads, and one may have an older snapshot than another:
         // the newer revision stays.
         if newest.as_ref().is_none_or(|cached| cached.number < number) {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tokio::task::yield_now;
 
 use crate::Snapshot;
-use crate::findings::{Finding, Findings, FindingsBuilder};
+use crate::findings::{Finding, Findings, FindingsBuilder, Judgements};
 
 /// Plugins that are judged before other tasks of the thread can run.
 const PLUGINS_PER_YIELD: usize = 64;
@@ -17,23 +17,25 @@ pub(super) struct PluginFindings {
     pub all: Findings,
     /// Indexes of items.
     of_plugin: HashMap<Arc<str>, Vec<usize>>,
+    pub judgements: Arc<Judgements>,
 }
 
 impl PluginFindings {
-    pub(super) async fn of(snapshot: &Snapshot) -> Self {
-        let mut builder = FindingsBuilder::default();
+    /// `earlier`: the judgements of an earlier snapshot, if there are some.
+    pub(super) async fn of(snapshot: &Snapshot, earlier: Option<Arc<Judgements>>) -> Self {
+        let mut builder = FindingsBuilder::since(earlier);
         for (index, view) in snapshot.plugins().enumerate() {
             if index % PLUGINS_PER_YIELD == PLUGINS_PER_YIELD - 1 {
                 yield_now().await;
             }
             builder.judge(view);
         }
-        let all = builder.finish();
+        let (all, judgements) = builder.finish_with_judgements(snapshot);
         let mut of_plugin: HashMap<Arc<str>, Vec<usize>> = HashMap::new();
         for (index, finding) in all.items.iter().enumerate() {
             of_plugin.entry(Arc::clone(&finding.plugin)).or_default().push(index);
         }
-        Self { all, of_plugin }
+        Self { all, of_plugin, judgements: Arc::new(judgements) }
     }
 
     /// Those of one plugin, the most urgent first.

@@ -4,10 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use prost::bytes::Bytes;
-
-use super::batch::{self, Batch, Point};
-use super::message::attribute;
+use super::batch::{self, Batch, Point, unix_nanos};
+use super::message::{POINT_ATTRIBUTES, append_attribute};
 use super::progress::Progress;
 use super::source::{Labels, PluginSource, add_ends};
 use crate::Snapshot;
@@ -40,7 +38,8 @@ const MILLISECOND: Duration = Duration::from_millis(1);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct Encoder {
-    resource: Vec<Bytes>,
+    /// Encoded attributes.
+    resource: Vec<u8>,
     labels: Labels,
     progress: Progress,
     /// The number of the newest request, and of the newest one that was acknowledged.
@@ -103,9 +102,9 @@ impl Encoder {
         if ticks == 0 && batch.points() == 0 {
             return None;
         }
+        let (points, body) = (batch.points(), batch.encode());
         self.requests += 1;
-        let points = batch.points();
-        Some(Request { body: batch.encode(), points, ticks, number: self.requests, progress })
+        Some(Request { body, points, ticks, number: self.requests, progress })
     }
 
     /// Records that the receiver has the request, or that it will never accept it: its ticks are in
@@ -163,7 +162,12 @@ impl Encoder {
     }
 
     /// Adds ticks to the batch, and returns how many were begun.
-    fn add_ticks(&self, snapshot: &Snapshot, progress: &mut Progress, batch: &mut Batch) -> u64 {
+    fn add_ticks(
+        &self,
+        snapshot: &Snapshot,
+        progress: &mut Progress,
+        batch: &mut Batch<'_>,
+    ) -> u64 {
         let newest = snapshot.tick();
         let mut sources = self.sources(snapshot, progress);
         progress.lost_ticks += sources.iter().map(|source| source.lost).max().unwrap_or(0);
@@ -196,7 +200,7 @@ impl Encoder {
 }
 
 /// Ends the series of removed plugins. Returns whether there was room for all of them.
-fn end_removed(snapshot: &Snapshot, progress: &mut Progress, batch: &mut Batch) -> bool {
+fn end_removed(snapshot: &Snapshot, progress: &mut Progress, batch: &mut Batch<'_>) -> bool {
     let is_removed = |name: &str| snapshot.is_stopped() || snapshot.plugin(name).is_none();
     let removed: Vec<_> =
         progress.plugins.keys().filter(|name| is_removed(name)).cloned().collect();
@@ -214,18 +218,20 @@ fn end_removed(snapshot: &Snapshot, progress: &mut Progress, batch: &mut Batch) 
 }
 
 /// The series of the sampler, at the newest tick.
-fn add_sampler(snapshot: &Snapshot, batch: &mut Batch) {
+fn add_sampler(snapshot: &Snapshot, batch: &mut Batch<'_>) {
     for (i, family) in SAMPLER_FAMILIES.iter().enumerate() {
-        let (attributes, value) = match family.series {
-            SamplerSeries::Value(value) => (Vec::new(), value(snapshot)),
+        let mut version = Vec::new();
+        let value = match family.series {
+            SamplerSeries::Value(value) => value(snapshot),
             SamplerSeries::Version => {
-                (vec![attribute("version", catalog::VERSION)], Some(Number::Integer(1)))
+                append_attribute(POINT_ATTRIBUTES, "version", catalog::VERSION, &mut version);
+                Some(Number::Integer(1))
             }
         };
         if value.is_some() {
             let family = PLUGIN_FAMILIES.len() + i;
-            let (start, time) = (snapshot.started_at(), snapshot.sampled_at());
-            batch.add(Point { family, attributes, start, time, value });
+            let [start, time] = [snapshot.started_at(), snapshot.sampled_at()].map(unix_nanos);
+            batch.add(&Point { family, attributes: [&version, &[]], start, time, value });
         }
     }
 }

@@ -1,37 +1,57 @@
 //! The messages of OTLP 1.x, as far as they are written and read here: a subset of
 //! `opentelemetry/proto/metrics/v1/metrics.proto` and of its imports. Fields that are missing here are
-//! optional.
+//! optional, or have a constant.
+//!
+//! The messages from the request down to the attributes of a point are written around their parts,
+//! which are encoded already: a tree of messages would be measured once for each level of it.
 
-use prost::bytes::Bytes;
+use prost::Message;
 
-/// `ExportMetricsServiceRequest`.
-#[derive(Clone, PartialEq, prost::Message)]
-pub(super) struct ExportRequest {
-    #[prost(message, repeated, tag = "1")]
-    pub resource_metrics: Vec<ResourceMetrics>,
+// The numbers of the fields whose messages are encoded before the message that contains them.
+/// `ExportMetricsServiceRequest.resource_metrics`.
+pub(super) const RESOURCE_METRICS: u8 = 1;
+/// `ResourceMetrics.resource`.
+pub(super) const RESOURCE: u8 = 1;
+/// `Resource.attributes`.
+pub(super) const RESOURCE_ATTRIBUTES: u8 = 1;
+/// `ResourceMetrics.scope_metrics`.
+pub(super) const SCOPE_METRICS: u8 = 2;
+/// `ScopeMetrics.scope`.
+pub(super) const SCOPE: u8 = 1;
+/// `ScopeMetrics.metrics`.
+pub(super) const METRICS: u8 = 2;
+/// `Metric.gauge`.
+pub(super) const GAUGE: u8 = 5;
+/// `Metric.sum`.
+pub(super) const SUM: u8 = 7;
+/// `Gauge.data_points` and `Sum.data_points`.
+pub(super) const DATA_POINTS: u8 = 1;
+/// `NumberDataPoint.attributes`.
+pub(super) const POINT_ATTRIBUTES: u8 = 7;
+
+/// The wire type of messages and strings.
+const LENGTH_DELIMITED: u8 = 2;
+
+/// Appends the tag of a field, and the length of the message that follows. The field is below 16.
+pub(super) fn begin_field(field: u8, length: usize, out: &mut Vec<u8>) {
+    out.push((field << 3) | LENGTH_DELIMITED);
+    prost::encode_length_delimiter(length, out).expect("a vector grows");
 }
 
-#[derive(Clone, PartialEq, prost::Message)]
-pub(super) struct ResourceMetrics {
-    #[prost(message, optional, tag = "1")]
-    pub resource: Option<Resource>,
-    #[prost(message, repeated, tag = "2")]
-    pub scope_metrics: Vec<ScopeMetrics>,
+/// Appends a message as this field, which is below 16.
+pub(super) fn append_field(field: u8, message: &impl Message, out: &mut Vec<u8>) {
+    begin_field(field, message.encoded_len(), out);
+    append(message, out);
 }
 
-#[derive(Clone, PartialEq, prost::Message)]
-pub(super) struct Resource {
-    /// Encoded messages of the type [`KeyValue`], as in [`NumberDataPoint`].
-    #[prost(bytes = "bytes", repeated, tag = "1")]
-    pub attributes: Vec<Bytes>,
+/// Appends the fields of a message.
+pub(super) fn append(message: &impl Message, out: &mut Vec<u8>) {
+    message.encode(out).expect("a vector grows");
 }
 
-#[derive(Clone, PartialEq, prost::Message)]
-pub(super) struct ScopeMetrics {
-    #[prost(message, optional, tag = "1")]
-    pub scope: Option<Scope>,
-    #[prost(message, repeated, tag = "2")]
-    pub metrics: Vec<Metric>,
+/// The size of a field that is a message of this length, and below 16.
+pub(super) fn field_len(length: usize) -> usize {
+    1 + prost::length_delimiter_len(length) + length
 }
 
 /// `InstrumentationScope`.
@@ -51,22 +71,6 @@ pub(super) struct Metric {
     pub description: String,
     #[prost(string, tag = "3")]
     pub unit: String,
-    #[prost(oneof = "Data", tags = "5, 7")]
-    pub data: Option<Data>,
-}
-
-#[derive(Clone, PartialEq, prost::Oneof)]
-pub(super) enum Data {
-    #[prost(message, tag = "5")]
-    Gauge(Gauge),
-    #[prost(message, tag = "7")]
-    Sum(Sum),
-}
-
-#[derive(Clone, PartialEq, prost::Message)]
-pub(super) struct Gauge {
-    #[prost(message, repeated, tag = "1")]
-    pub data_points: Vec<NumberDataPoint>,
 }
 
 /// `AGGREGATION_TEMPORALITY_CUMULATIVE`.
@@ -74,8 +78,6 @@ pub(super) const CUMULATIVE: i32 = 2;
 
 #[derive(Clone, PartialEq, prost::Message)]
 pub(super) struct Sum {
-    #[prost(message, repeated, tag = "1")]
-    pub data_points: Vec<NumberDataPoint>,
     #[prost(int32, tag = "2")]
     pub aggregation_temporality: i32,
     #[prost(bool, tag = "3")]
@@ -87,10 +89,6 @@ pub(super) const NO_RECORDED_VALUE: u32 = 1;
 
 #[derive(Clone, PartialEq, prost::Message)]
 pub(super) struct NumberDataPoint {
-    /// Encoded messages of the type [`KeyValue`]: the same bytes on the wire, and encoded once for all
-    /// points of a plugin.
-    #[prost(bytes = "bytes", repeated, tag = "7")]
-    pub attributes: Vec<Bytes>,
     #[prost(fixed64, tag = "2")]
     pub start_time_unix_nano: u64,
     #[prost(fixed64, tag = "3")]
@@ -130,11 +128,11 @@ pub(super) enum Any {
     String(String),
 }
 
-/// An attribute, encoded.
-pub(super) fn attribute(key: &str, value: &str) -> Bytes {
+/// Appends an attribute as this field.
+pub(super) fn append_attribute(field: u8, key: &str, value: &str, out: &mut Vec<u8>) {
     let value = Some(AnyValue { value: Some(Any::String(value.to_owned())) });
     let pair = KeyValue { key: key.to_owned(), value };
-    Bytes::from(prost::Message::encode_to_vec(&pair))
+    append_field(field, &pair, out);
 }
 
 /// `ExportMetricsServiceResponse`.

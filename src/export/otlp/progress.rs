@@ -4,16 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use prost::bytes::Bytes;
-
 use crate::export::registration;
 use crate::{PluginView, Sample, Snapshot};
 
-/// One series of a plugin: the family, and the labels besides the plugin's name.
+/// One series of a plugin: the family, and the labels besides the plugin's name, encoded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Series {
     pub family: usize,
-    pub labels: [Option<Bytes>; 2],
+    pub labels: Arc<[u8]>,
 }
 
 /// The acknowledged series and totals of one plugin.
@@ -43,6 +41,8 @@ pub(super) struct Progress {
     pub plugins: BTreeMap<Arc<str>, Arc<PluginProgress>>,
     /// Ticks that the history did not contain any more.
     pub lost_ticks: u64,
+    /// The series of the plugin that was added last: usually another plugin has the same.
+    pub usual_series: Arc<Vec<Series>>,
 }
 
 impl Progress {

@@ -4,11 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use prost::bytes::Bytes;
-
-use super::batch::{Batch, Point};
+use super::batch::{Batch, Point, unix_nanos};
 use super::cpu_totals::CpuTotals;
-use super::message::attribute;
+use super::message::{POINT_ATTRIBUTES, append_attribute};
 use super::progress::{PluginProgress, Progress, Series};
 use crate::export::catalog::{
     self, Number, PLUGIN_FAMILIES, PluginRow, PluginSeries, Source, TickRow,
@@ -19,8 +17,8 @@ use crate::{History, PluginState, PluginView, RunId, Sample, Severity, Window};
 pub(super) struct PluginSource<'a> {
     pub view: PluginView<'a>,
     pub name: Arc<str>,
-    /// The plugin's name as an attribute.
-    attribute: Bytes,
+    /// The plugin's name as an attribute, encoded.
+    attribute: Vec<u8>,
     /// The first and the newest tick of the history that were not acknowledged.
     pub first: u64,
     pub newest: u64,
@@ -101,7 +99,7 @@ impl<'a> PluginSource<'a> {
         labels: &Labels,
         findings: Option<&FindingCounts<'_>>,
         progress: &mut Progress,
-        batch: &mut Batch,
+        batch: &mut Batch<'_>,
     ) {
         let Some(skipped) = tick.checked_sub(self.next).and_then(|n| usize::try_from(n).ok())
         else {
@@ -117,45 +115,55 @@ impl<'a> PluginSource<'a> {
             sample,
             started_at,
         };
-        let progress = progress.plugins.entry(Arc::clone(&self.name));
+        let Progress { plugins, usual_series, .. } = progress;
+        let progress = plugins.entry(Arc::clone(&self.name));
         let progress = Arc::make_mut(progress.or_insert_with(|| Arc::new(self.initial.clone())));
         if std::mem::take(&mut self.is_restarted) {
             progress.restart();
         }
-        let (start, time) = (progress.start, row.sample.timestamp);
-        // Usually the series are those of the tick before: only a difference is a new list.
-        let before = Arc::clone(&progress.live);
+        let [start, time] = [progress.start, row.sample.timestamp].map(unix_nanos);
+        // Usually the series are those of the tick before, at first those of other plugins: only a
+        // difference is a new list.
+        let is_new = progress.live.is_empty();
+        let before = Arc::clone(if is_new { usual_series } else { &progress.live });
         let (mut equal, mut changed) = (0, None::<Vec<Series>>);
-        let mut series = |family, labels, number| {
-            let series = Series { family, labels };
-            batch.add(point(&self.attribute, &series, start, time, Some(number)));
+        let mut series = |family, labels: &[u8], number| {
+            let attributes = [&self.attribute, labels];
+            batch.add(&Point { family, attributes, start, time, value: Some(number) });
+            let is_equal = |known: &Series| known.family == family && *known.labels == *labels;
             match &mut changed {
-                None if before.get(equal) == Some(&series) => equal += 1,
-                None => changed = Some(before[..equal].iter().cloned().chain([series]).collect()),
-                Some(live) => live.push(series),
+                None if before.get(equal).is_some_and(is_equal) => equal += 1,
+                changed => changed
+                    .get_or_insert_with(|| before[..equal].to_vec())
+                    .push(Series { family, labels: labels.into() }),
             }
         };
         self.recorded_series(&row, labels, &mut series);
         if let Some(findings) = findings {
             self.current_series(findings, &mut series);
         }
-        if equal < before.len() {
+        let missing = if is_new { &[] } else { &before[equal..] };
+        // The other families are known at the newest tick only.
+        let is_known =
+            |series: &Series| findings.is_some() || is_recorded(series.family, &series.labels);
+        let is_equal = changed.is_none() && equal + missing.len() == before.len();
+        if is_equal && !missing.iter().any(is_known) {
+            progress.live = before;
+        } else {
             let mut live = changed.unwrap_or_else(|| before[..equal].to_vec());
-            for ended in before.iter() {
-                // The other families are known at the newest tick only.
-                let is_known = findings.is_some() || is_recorded(ended.family, &ended.labels);
-                if !live.contains(ended) {
-                    if is_known {
-                        batch.add(point(&self.attribute, ended, start, time, None));
-                    } else {
-                        live.push(ended.clone());
-                    }
+            for series in missing {
+                if live.contains(series) {
+                    continue;
+                }
+                if is_known(series) {
+                    batch.add(&end_of(series, &self.attribute, start, time));
+                } else {
+                    live.push(series.clone());
                 }
             }
             progress.live = Arc::new(live);
-        } else if let Some(live) = changed {
-            progress.live = Arc::new(live);
         }
+        usual_series.clone_from(&progress.live);
         progress.tick = tick;
         progress.time = row.sample.timestamp;
         progress.cpu_time = row.cpu_time;
@@ -172,13 +180,13 @@ impl<'a> PluginSource<'a> {
                     if let Source { at_tick: Some(at_tick), .. } = source
                         && let Some(number) = at_tick(row)
                     {
-                        series(family, [None, None], number);
+                        series(family, &[], number);
                     }
                 }
                 PluginSeries::States => {
                     for (state, label) in PluginState::ALL.into_iter().zip(&labels.states) {
                         let is = u64::from(state == row.sample.state);
-                        series(family, [Some(label.clone()), None], Number::Integer(is));
+                        series(family, label, Number::Integer(is));
                     }
                 }
                 PluginSeries::Limits | PluginSeries::Version | PluginSeries::Findings => {}
@@ -189,18 +197,20 @@ impl<'a> PluginSource<'a> {
     /// The series whose values only the newest snapshot has.
     fn current_series(&self, findings: &FindingCounts<'_>, series: &mut AddSeries<'_>) {
         let row = PluginRow::new(self.view);
+        let mut labels = Vec::new();
         for (family, metadata) in PLUGIN_FAMILIES.iter().enumerate() {
             match metadata.series {
                 PluginSeries::Value(source) => {
                     if source.at_tick.is_none()
                         && let Some(number) = (source.now)(&row)
                     {
-                        series(family, [None, None], number);
+                        series(family, &[], number);
                     }
                 }
                 PluginSeries::Parts { label, parts, .. } => {
                     let mut each = |part: &str, number| {
-                        series(family, [Some(attribute(label, part)), None], number);
+                        set_labels([(label, part)], &mut labels);
+                        series(family, &labels, number);
                         Ok(())
                     };
                     // The visitor does not fail.
@@ -211,13 +221,14 @@ impl<'a> PluginSource<'a> {
                     catalog::exceeded_limits(self.view, &mut limits);
                     for (metric, is_exceeded) in limits {
                         let number = Number::Integer(u64::from(is_exceeded));
-                        series(family, [Some(attribute("metric", metric)), None], number);
+                        set_labels([("metric", metric)], &mut labels);
+                        series(family, &labels, number);
                     }
                 }
                 PluginSeries::Version => {
                     if let Some(version) = self.view.version().filter(|text| !text.is_empty()) {
-                        let label = attribute("version", version);
-                        series(family, [Some(label), None], Number::Integer(1));
+                        set_labels([("version", version)], &mut labels);
+                        series(family, &labels, Number::Integer(1));
                     }
                 }
                 PluginSeries::Findings => {
@@ -226,9 +237,9 @@ impl<'a> PluginSource<'a> {
                     let of_plugin = findings.range((name, "", Severity::Notice)..);
                     let of_plugin = of_plugin.take_while(|((plugin, ..), _)| *plugin == name);
                     for ((_, kind, severity), &count) in of_plugin {
-                        let label = attribute("kind", kind);
-                        let severity = attribute("severity", &severity.to_string());
-                        series(family, [Some(label), Some(severity)], Number::Integer(count));
+                        let severity = severity.to_string();
+                        set_labels([("kind", kind), ("severity", &severity)], &mut labels);
+                        series(family, &labels, Number::Integer(count));
                     }
                 }
                 PluginSeries::States => {}
@@ -240,44 +251,59 @@ impl<'a> PluginSource<'a> {
 /// The number of findings by plugin, kind and severity.
 pub(super) type FindingCounts<'a> = BTreeMap<(&'a str, &'static str, Severity), u64>;
 
-/// Adds a series: family, labels, value.
-type AddSeries<'a> = dyn FnMut(usize, [Option<Bytes>; 2], Number) + 'a;
+/// Adds a series: family, encoded labels, value.
+type AddSeries<'a> = dyn FnMut(usize, &[u8], Number) + 'a;
 
 /// Whether the history contains the values of a series.
-fn is_recorded(family: usize, labels: &[Option<Bytes>; 2]) -> bool {
+fn is_recorded(family: usize, labels: &[u8]) -> bool {
     match PLUGIN_FAMILIES[family].series {
         PluginSeries::Value(source) => source.at_tick.is_some(),
         // Of the total, not of its parts.
-        PluginSeries::Parts { total, .. } => total.at_tick.is_some() && labels[0].is_none(),
+        PluginSeries::Parts { total, .. } => total.at_tick.is_some() && labels.is_empty(),
         PluginSeries::States => true,
         PluginSeries::Limits | PluginSeries::Version | PluginSeries::Findings => false,
     }
 }
 
-fn point(
-    plugin: &Bytes,
-    series: &Series,
-    start: SystemTime,
-    time: SystemTime,
-    value: Option<Number>,
-) -> Point {
-    let mut attributes = Vec::with_capacity(3);
-    attributes.push(plugin.clone());
-    attributes.extend(series.labels.iter().flatten().cloned());
-    Point { family: series.family, attributes, start, time, value }
+/// The end of a series.
+fn end_of<'a>(series: &'a Series, plugin: &'a [u8], start: u64, time: u64) -> Point<'a> {
+    let attributes = [plugin, &series.labels];
+    Point { family: series.family, attributes, start, time, value: None }
+}
+
+/// One encoded attribute of a point.
+fn attribute(key: &str, value: &str) -> Vec<u8> {
+    let mut encoded = Vec::new();
+    append_attribute(POINT_ATTRIBUTES, key, value, &mut encoded);
+    encoded
+}
+
+/// Replaces the encoded attributes in `out` by these.
+fn set_labels<const N: usize>(labels: [(&str, &str); N], out: &mut Vec<u8>) {
+    out.clear();
+    for (key, value) in labels {
+        append_attribute(POINT_ATTRIBUTES, key, value, out);
+    }
 }
 
 /// Ends all series of a plugin.
-pub(super) fn add_ends(name: &str, progress: &PluginProgress, time: SystemTime, batch: &mut Batch) {
+pub(super) fn add_ends(
+    name: &str,
+    progress: &PluginProgress,
+    time: SystemTime,
+    batch: &mut Batch<'_>,
+) {
     let plugin = attribute("plugin", name);
+    let [start, time] = [progress.start, time].map(unix_nanos);
     for series in progress.live.iter() {
-        batch.add(point(&plugin, series, progress.start, time, None));
+        batch.add(&end_of(series, &plugin, start, time));
     }
 }
 
 /// Labels that many plugins have.
 pub(super) struct Labels {
-    states: [Bytes; PluginState::ALL.len()],
+    /// Encoded.
+    states: [Vec<u8>; PluginState::ALL.len()],
 }
 
 impl Labels {

@@ -16,15 +16,34 @@ impl Number {
             }
             Self::Seconds { negative, size } => {
                 let mut line = ReverseBuffer::ending_with("\n");
-                line.fraction(size.subsec_nanos());
+                line.fraction(size.subsec_nanos(), 9);
                 line.digits(size.as_secs());
                 line.text(if negative { b"} -" } else { b"} " });
                 out.write_str(line.as_str())
             }
             // The shortest text that parses to the same value; `Display` has no exponents.
-            Self::Float(value) => writeln!(out, "}} {value}"),
+            Self::Float(value) => match thousandths(value) {
+                Some(thousandths) => {
+                    let mut line = ReverseBuffer::ending_with("\n");
+                    line.fraction((thousandths % 1_000) as u32, 3);
+                    line.digits(thousandths / 1_000);
+                    line.text(b"} ");
+                    out.write_str(line.as_str())
+                }
+                None => writeln!(out, "}} {value}"),
+            },
         }
     }
+}
+
+/// The value in thousandths, if it is the number closest to so many of them, as a percentage of CPU is.
+///
+/// Then these decimals are also its shortest text: no two numbers of at most fifteen digits are
+/// closest to the same value.
+fn thousandths(value: f64) -> Option<u64> {
+    let thousandths = (value * 1_000.0).round();
+    let is_exact = (0.0..1e15).contains(&thousandths) && thousandths / 1_000.0 == value;
+    (is_exact && value.is_sign_positive()).then_some(thousandths as u64)
 }
 
 impl fmt::Display for Number {
@@ -35,7 +54,7 @@ impl fmt::Display for Number {
             Self::Float(value) => return value.fmt(f),
         };
         let mut text = ReverseBuffer::ending_with("");
-        text.fraction(fraction);
+        text.fraction(fraction, 9);
         text.digits(whole);
         text.text(if negative { b"-" } else { b"" });
         f.write_str(text.as_str())
@@ -79,12 +98,12 @@ impl ReverseBuffer {
         }
     }
 
-    /// The point and the decimals; nothing for a whole number.
-    fn fraction(&mut self, nanos: u32) {
-        if nanos == 0 {
+    /// The point and so many decimals, without the zeros at their end; nothing for a whole number.
+    fn fraction(&mut self, decimals: u32, places: u32) {
+        if decimals == 0 {
             return;
         }
-        let (mut rest, mut places) = (nanos, 9);
+        let (mut rest, mut places) = (decimals, places);
         while rest.is_multiple_of(10) {
             rest /= 10;
             places -= 1;
@@ -136,6 +155,18 @@ mod tests {
             let text = Number::Float(value).to_string();
             assert_eq!(text.parse(), Ok(value));
             assert!(!text.contains(['e', 'E']), "{text}");
+        }
+    }
+
+    #[test]
+    fn float_is_written_as_by_display() {
+        let percentages = (0..200_000u32).step_by(7).chain([u32::MAX - 2, 99_999, 100_000]);
+        let percentages = percentages.map(|thousandths| f64::from(thousandths) / 1_000.0);
+        let others = [0.1 + 0.2, 1e-7, 1e15, 1e21, -0.0, -12.5, 0.0004, 0.0005, 1.0005, f64::MAX];
+        for value in percentages.chain(others) {
+            let mut line = String::new();
+            Number::Float(value).end_line(&mut line).unwrap();
+            assert_eq!(line, format!("}} {value}\n"));
         }
     }
 

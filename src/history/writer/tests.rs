@@ -90,7 +90,7 @@ fn assert_holds(snapshot: &Snapshot, samples: u64) {
     for tick in timeline.oldest..=timeline.newest {
         assert_eq!(timeline.sample(tick, 0).get(Metric::Cpu), tick as u32, "{timeline:?}");
         let more = u32::from(tick % 2 == 0);
-        let tree = timeline.tree(tick, 0, timeline.sample(tick, 0));
+        let (_, tree) = timeline.at_with_tree(tick, 0, timeline.sample(tick, 0)).unwrap();
         assert_eq!(tree.cpu(), Some(CpuShare(tick as u32 + more)));
     }
     let mut column = Vec::new();

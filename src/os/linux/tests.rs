@@ -61,6 +61,9 @@ fn late_status_is_of_the_exited_process() {
         fds: Some(opened),
         start_ticks: None,
         cpu_time: CpuTime::default(),
+        suspension_checked: CheckedRound::default(),
+        peak_checked: CheckedRound::default(),
+        cpu_time_at_peak: None,
         oom: None,
     };
     let pidfd = &process.fds.as_ref().unwrap().pidfd;
