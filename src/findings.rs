@@ -191,7 +191,7 @@ pub(crate) struct Judgements {
 
 impl FindingsBuilder {
     /// Judges only what differs from an earlier snapshot.
-    #[cfg(any(feature = "http", test))]
+    #[cfg(any(feature = "http", all(test, feature = "testing")))]
     pub(crate) fn since(earlier: Option<Arc<Judgements>>) -> Self {
         Self { earlier: earlier.map(|earlier| (earlier, 0)), ..Self::default() }
     }
@@ -228,7 +228,7 @@ impl FindingsBuilder {
     }
 
     /// The same, with the judgements for a later snapshot.
-    #[cfg(any(feature = "http", test))]
+    #[cfg(any(feature = "http", all(test, feature = "testing")))]
     pub(crate) fn finish_with_judgements(self, snapshot: &Snapshot) -> (Findings, Judgements) {
         let of_plugins = self.judgements.clone();
         (self.finish(), Judgements { snapshot: snapshot.without_history(), of_plugins })

@@ -28,7 +28,7 @@ use std::time::{Duration, Instant, SystemTime};
 use self::inner::SnapshotInner;
 use self::plugin_view::PluginView;
 use self::system::{CollectorStatus, SamplerStats, SystemMetrics};
-#[cfg(any(feature = "http", test))]
+#[cfg(any(feature = "http", all(test, feature = "testing")))]
 use crate::history::timeline::Timeline;
 
 /// The history up to a tick, and the state of every plugin at a revision.
@@ -180,7 +180,7 @@ impl Snapshot {
 
     /// The plugins and the number of the tick, without the values of ticks: they occupy most of the
     /// memory of a snapshot.
-    #[cfg(any(feature = "http", test))]
+    #[cfg(any(feature = "http", all(test, feature = "testing")))]
     pub(crate) fn without_history(&self) -> Self {
         let SnapshotInner { info, revision, status, system, sampler, .. } = *self.0;
         let newest = self.0.timeline.newest;
