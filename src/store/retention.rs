@@ -83,7 +83,7 @@ const HOUR: (&str, &str, i64) =
     (RollupTable::Hour.name(), RollupTable::Hour.slot(), RollupTable::Hour.slot_ms());
 
 /// The tables in the order in which they are shortened.
-const SHORTENED: [Shortened; 10] = [
+const SHORTENED: [Shortened; 14] = [
     shortened(SAMPLE, 2 * HOUR_MS),
     shortened(MINUTE, 24 * HOUR_MS),
     shortened(NOTIFICATION, 24 * HOUR_MS),
@@ -93,7 +93,12 @@ const SHORTENED: [Shortened; 10] = [
     shortened(NOTIFICATION, HOUR_MS),
     shortened(RUN, HOUR_MS),
     shortened(HOUR, 24 * HOUR_MS),
+    // A crash loop may have more in an hour than there is room for.
+    shortened(NOTIFICATION, 0),
+    shortened(RUN, 0),
     shortened(SAMPLE, 0),
+    shortened(MINUTE, 0),
+    shortened(HOUR, 0),
 ];
 
 /// Free pages are released when they are more than a quarter of the file and this. Those of batches that

@@ -12,7 +12,7 @@ use super::retention::remove_old;
 use super::row::TickTime;
 use super::seal::seal_all;
 use super::stored_clock::StoredClock;
-use super::tables::{HostRow, PluginRow, RunRow};
+use super::tables::{HostRow, NotificationRow, PluginRow, RunRow};
 use crate::snapshot::inner::Resumed;
 use crate::snapshot::run::RunEnd;
 
@@ -111,8 +111,11 @@ pub(super) fn begin_session(
     Ok(start)
 }
 
-/// Writes the changes in one transaction, and seals everything at the end of the session. Returns the number
-/// of bytes of samples. The changes stay in the feed if that fails.
+/// About as many bytes has the row of a run.
+const RUN_BYTES: u64 = 150;
+
+/// Writes the changes in one transaction, and seals everything at the end of the session. Returns about the
+/// number of bytes by which the file grows. The changes stay in the feed if that fails.
 pub(super) fn write(connection: &mut Connection, feed: &Feed, is_end: bool) -> Result<u64> {
     let changes = &feed.changes;
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
@@ -138,7 +141,10 @@ pub(super) fn write(connection: &mut Connection, feed: &Feed, is_end: bool) -> R
     for notification in &changes.notifications {
         notification.insert(&transaction)?;
     }
-    let mut bytes = 0;
+    let mut bytes = changes.runs.len() as u64 * RUN_BYTES;
+    for NotificationRow { plugin, text, json, .. } in &changes.notifications {
+        bytes += (plugin.len() + text.len() + json.len()) as u64;
+    }
     for batch in changes.batch.split_by_hour() {
         bytes += append_batch(&transaction, &batch)?;
     }

@@ -66,6 +66,32 @@ fn file_stays_below_its_size() {
     assert_eq!(unix_ms(newest), unix_ms(host.sim.snapshot().sampled_at()));
 }
 
+/// Also if notifications and runs of an hour alone are too large.
+#[test]
+fn file_of_crash_loop_stays_below_its_size() {
+    let folder = Folder::new("crash-loop-size");
+    let config = Config::default().poll_interval(5 * SECOND).history_duration(HOUR);
+    let mut host = Host::start(&folder.file(), config);
+    host.settings = StoreConfig::new(folder.file()).max_bytes(1 << 20).validate().unwrap();
+    let plugin = host.sim.register("crashy").unwrap();
+    let mut largest = 0;
+    for minute in 0..30 {
+        for run in 0..150 {
+            plugin.started(1 + minute * 150 + run, "1.0");
+            plugin.crashed();
+        }
+        host.tick(|_| None);
+        host.write();
+        let bytes = file_bytes(&host.connection).unwrap();
+        assert!(bytes <= 1 << 20, "{bytes} bytes after {minute} minutes");
+        largest = largest.max(bytes);
+    }
+    assert!(largest > 900 << 10, "the limit was not reached: {largest}");
+    let counted = host.reader().plugins()[0].crash_count;
+    assert_eq!(counted, 30 * 150);
+    assert!(!host.reader().runs("crashy").is_empty());
+}
+
 /// Ticks that cannot be written are kept for an hour.
 #[test]
 fn ticks_wait_for_an_hour() {
