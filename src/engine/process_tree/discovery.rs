@@ -230,6 +230,9 @@ impl<M> ProcessTrees<M> {
                 let skipped = window.len().saturating_sub(RETRIED_PIDS) as usize;
                 self.discovery.retries.extend(window.pids().skip(skipped));
             }
+            // In the order of their assignment, also where a lap of pids ends: a tree without room for all
+            // of them takes the oldest.
+            pids.sort_unstable_by_key(|&pid| self.discovery.window.position(pid));
             let age = if window.is_some() { Age::Newborn } else { Age::Unlisted };
             for tree in self.trees.iter_mut().flatten() {
                 tree.has_overflowed = false;
