@@ -422,7 +422,15 @@ impl PluginChild {
             Err(error) if error.kind() == io::ErrorKind::Unsupported => return self.stop(grace),
             group => group?,
         };
-        if !matches!(self.reports.check(self.id()), ChildState::Exited(_)) {
+        let state = self.reports.check(self.id());
+        // An error if somebody else has reaped it: then its number may be another group's.
+        if let ChildState::Unknown = state
+            && let Some(status) = self.try_wait()?
+        {
+            group.kill()?;
+            return Ok(status);
+        }
+        if !matches!(state, ChildState::Exited(_)) {
             self.reports.stopping();
             group.terminate()?;
         }

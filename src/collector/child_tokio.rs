@@ -366,7 +366,15 @@ impl PluginChild {
             }
             group => group?,
         };
-        if !matches!(self.on_drop.reports.check(pid), ChildState::Exited(_)) {
+        let state = self.on_drop.reports.check(pid);
+        // An error if somebody else has reaped it: then its number may be another group's.
+        if let ChildState::Unknown = state
+            && let Some(status) = self.try_wait()?
+        {
+            group.kill()?;
+            return Ok(status);
+        }
+        if !matches!(state, ChildState::Exited(_)) {
             self.on_drop.reports.stopping();
             group.terminate()?;
         }

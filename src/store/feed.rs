@@ -399,8 +399,8 @@ impl Feed {
     }
 }
 
-/// What a share covers in microseconds, if that is not the time since the tick before. The times of ticks
-/// are in milliseconds.
+/// The time that a share covers, in microseconds; `None` if it is the time since the tick before. The times
+/// of ticks are in milliseconds.
 fn unusual_us(covered: Duration, usual_ms: u64) -> Option<u32> {
     let us = u64::try_from(covered.as_micros()).unwrap_or(u64::MAX);
     let is_usual = us.abs_diff(usual_ms.saturating_mul(1_000)) <= 2_000;

@@ -53,7 +53,7 @@ impl<'a> Lookup<'a> {
         let raw = with_recent(oldest_sample(self.connection)?);
         let minute = with_recent(RollupTable::Minute.oldest_ms(self.connection)?);
         let hour = with_recent(RollupTable::Hour.oldest_ms(self.connection)?);
-        // What is older was removed, from all plugins.
+        // Older values were removed, from all plugins.
         let reaches = |own: Option<i64>, coarser: Option<i64>, length_ms: i64| match (own, coarser)
         {
             (_, None) => true,

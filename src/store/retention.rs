@@ -1,4 +1,4 @@
-//! What is removed: values that are older than they are to be kept, and the oldest of a file that is too large.
+//! Removal of values that are older than their retention, and of the oldest of a file that is too large.
 
 use rusqlite::{Connection, TransactionBehavior};
 

@@ -20,8 +20,8 @@ pub(super) struct Row {
     /// The number of the plugin's run; 0 for none.
     pub run: u64,
     pub state: PluginState,
-    /// What the shares cover, in microseconds, if that is not the time since the tick before: the CPU of a
-    /// run that has begun or ended in between.
+    /// The time that the shares cover, in microseconds; `None` if it is the time since the tick before. It
+    /// is shorter where a run has begun or ended in between.
     pub covered_us: Option<u32>,
 }
 

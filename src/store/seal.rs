@@ -18,7 +18,7 @@ type Result<T> = rusqlite::Result<T>;
 /// The largest number of batches that a reader has to look through.
 const MAX_BATCHES: u32 = 150;
 
-/// What is to be done after a write.
+/// The work after a write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Due {
     Nothing,
@@ -40,7 +40,7 @@ pub(super) struct SealSchedule {
 }
 
 impl SealSchedule {
-    /// What is due after a batch of so many bytes was written.
+    /// The work that is due after a batch of so many bytes was written.
     pub(super) fn on_written(&mut self, host: &HostRow, bytes: u64, max_bytes: u64) -> Due {
         self.batches += 1;
         self.bytes += bytes;

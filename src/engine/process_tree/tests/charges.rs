@@ -1,4 +1,4 @@
-//! Who is charged for members that were reaped, and for how long.
+//! The charges of reaped members: the members that they are posted to, and the pass in which they end.
 
 use super::driver::Driver;
 use super::edges::{MS, child, end_job, end_stranger, one_plugin, others_ms, usage, wait_for};

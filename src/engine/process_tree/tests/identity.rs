@@ -47,7 +47,7 @@ fn descendants_of_successor_are_not_taken_in() {
     }
 }
 
-/// What is read by pid may be the successor's if nothing proves that the member still has it.
+/// A reading by pid may be that of a successor, unless something proves that the member still has the pid.
 #[test]
 fn stat_of_unread_member_changes_nothing() {
     let (mut driver, worker, _) = successor_of_worker(Some(HOST));

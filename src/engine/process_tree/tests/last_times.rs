@@ -213,7 +213,7 @@ fn last_times_of_nested_root_count_in_enclosing_tree() {
     assert!((280..=300).contains(&others_ms(&driver)), "{:?}", usage(&driver));
 }
 
-/// What was missed when the root was added may be in its last times.
+/// The last times of a root may contain processes that were missed when it was added.
 #[test]
 fn last_times_of_incomplete_tree_do_not_count() {
     for is_found_reaped in [false, true] {
