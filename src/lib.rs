@@ -146,7 +146,8 @@
 //!   process of a nested plugin, its time may be in the outer tree, too.
 //! - After the plugin of a nested tree was removed, the processes of that tree count nowhere.
 //! - A tree has at most 1,024 descendants, and all trees together 4,096. Beyond that, and where
-//!   processes cannot be listed, memory and number of processes are unknown.
+//!   processes cannot be listed, memory and number of processes are unknown. The CPU time of the others
+//!   counts as soon as there is room for them, or once they are waited for.
 //!
 //! [`Config::process_trees`] switches them off, and on for the portable probe, which finds descendants
 //! by a list of all processes and counts nothing that they have used after their last tick. Trees

@@ -73,6 +73,19 @@ pub(crate) const MAX_TREE_MEMBERS: usize = 1_024;
 /// Members of all trees.
 pub(crate) const MAX_MEMBERS: usize = 4_096;
 
+/// How many members there may be.
+#[derive(Clone, Copy, Debug)]
+struct MemberLimits {
+    of_tree: usize,
+    of_all: usize,
+}
+
+impl Default for MemberLimits {
+    fn default() -> Self {
+        Self { of_tree: MAX_TREE_MEMBERS, of_all: MAX_MEMBERS }
+    }
+}
+
 /// Identifies the tree of a plugin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct TreeId(pub u32);
@@ -131,6 +144,7 @@ pub(crate) struct ProcessTrees<M> {
     members: Members<M>,
     trees: Vec<Option<Tree>>,
     by_id: Vec<Option<TreeIndex>>,
+    limits: MemberLimits,
     discovery: Discovery,
     /// This pass reads the `children_cpu` of all members.
     is_full: bool,
@@ -148,6 +162,7 @@ impl<M> ProcessTrees<M> {
             members: Members::new(),
             trees: Vec::new(),
             by_id: Vec::new(),
+            limits: MemberLimits::default(),
             discovery: Discovery::default(),
             is_full: false,
             owes_full: false,
@@ -297,6 +312,7 @@ impl<M> ProcessTrees<M> {
         let is_done = |tree: &Tree| tree.id.is_none() && tree.is_empty();
         if self.trees[at].as_ref().is_some_and(is_done) {
             self.trees[at] = None;
+            self.discovery.forget_tree(at);
         }
     }
 

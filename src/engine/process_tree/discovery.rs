@@ -1,9 +1,11 @@
 //! New members: the processes of the pids that were assigned since the last pass.
 
+use std::collections::HashMap;
+
+use super::ProcessTrees;
 use super::members::{Hold, LastReading, Member, MemberIndex, PidReuse, Seen};
 use super::pid_window::Window;
 use super::tree::{AddedAfter, TreeIndex};
-use super::{MAX_MEMBERS, MAX_TREE_MEMBERS, ProcessTrees};
 use crate::history::units::CpuTime;
 use crate::os::tree::{MemberReading, Open, ProcessStat, TreeSource};
 
@@ -15,6 +17,9 @@ const MAX_NEW_PIDS: u32 = 16_384;
 
 /// The pids that may not be a process yet, if so many were assigned that the list was read.
 const RETRIED_PIDS: u32 = 64;
+
+/// Processes that had no room, of which it is remembered that they were born in their trees.
+const MAX_WITHOUT_ROOM: usize = 16_384;
 
 /// The pid that was assigned last.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -32,8 +37,8 @@ pub(super) enum Cursor {
 pub(super) enum Age {
     /// It was born since the last pass.
     Newborn,
-    /// It was not known, although all processes were listed in the last pass. If its parent was, it
-    /// is a newborn one.
+    /// All processes were listed. Those are newborn of which the pid was assigned since the last pass, those
+    /// that had no room then, and if nothing was missed in the last pass, those of which the parent was known.
     Unlisted,
     /// It existed when the root was added.
     Existing,
@@ -59,6 +64,9 @@ pub(super) struct Discovery {
     is_partial: bool,
     /// The same, in the current pass or since it.
     has_skipped: bool,
+    /// Pids of processes that were born in a tree that had no room for them. Once there is room, all of
+    /// their time counts. A process that has such a pid later, and is in that tree, was born in it as well.
+    without_room: HashMap<u32, TreeIndex, foldhash::fast::FixedState>,
     pids: Vec<u32>,
     unplaced: Vec<(u32, ProcessStat)>,
 }
@@ -70,6 +78,7 @@ impl Discovery {
         self.window = Window::default();
         self.retries.clear();
         self.orphans.clear();
+        self.without_room.clear();
         (self.has_failed, self.is_partial) = (false, false);
     }
 
@@ -160,6 +169,22 @@ impl Discovery {
         }
     }
 
+    /// The pids of a removed tree.
+    pub(super) fn forget_tree(&mut self, tree: TreeIndex) {
+        self.without_room.retain(|_, &mut other| other != tree);
+    }
+
+    /// The process of this pid is a member, or has ended.
+    pub(super) fn forget_without_room(&mut self, pid: u32) {
+        self.without_room.remove(&pid);
+    }
+
+    fn remember_without_room(&mut self, pid: u32, tree: TreeIndex) {
+        if self.without_room.len() < MAX_WITHOUT_ROOM {
+            self.without_room.insert(pid, tree);
+        }
+    }
+
     /// The pids that were assigned since the last pass. `None` if that is not known.
     fn advance<S: TreeSource>(&mut self, source: &mut S) -> Option<Window> {
         let before = std::mem::replace(&mut self.cursor, Cursor::Unknown);
@@ -196,33 +221,33 @@ impl<M> ProcessTrees<M> {
         self.check_lost(window.as_ref());
         // Their descendants are not known either, and older than this window. The same holds for what a
         // tree had no room for.
-        let has_lacked_room = self.has_room_again();
-        let window = window.filter(|_| self.discovery.orphans.is_empty() && !has_lacked_room);
+        let must_list = self.has_room_again() || !self.discovery.orphans.is_empty();
         let mut pids = std::mem::take(&mut self.discovery.pids);
         let spare = std::mem::take(&mut self.discovery.spare_retries);
         let mut retries = std::mem::replace(&mut self.discovery.retries, spare);
         pids.clear();
         std::mem::swap(&mut pids, &mut self.discovery.orphans);
         self.adopt(source, &mut pids, Age::Existing, false);
-        let mut is_gone = true;
+        self.discovery.window = window.unwrap_or_default();
+        if let Some(window) = window {
+            self.forget_assigned_ancestors(window);
+        }
+        let mut is_gone = self.adopt(source, &mut retries, Age::Newborn, false);
         let mut is_listed = true;
         if let Some(window) = window
             && window.len() <= MAX_OPENED_PIDS
+            && !must_list
         {
-            self.discovery.window = window;
-            self.forget_assigned_ancestors(window);
             pids.extend(window.pids());
-            is_gone = self.adopt(source, &mut retries, Age::Newborn, false);
             is_gone |= self.adopt(source, &mut pids, Age::Newborn, true);
         } else {
-            self.discovery.window = Window::default();
+            is_gone = true;
             is_listed = source.list(&mut pids).is_ok();
+            let age = if window.is_some() && !must_list { Age::Newborn } else { Age::Unlisted };
             if let Some(window) = window {
-                self.discovery.window = window;
-                self.forget_assigned_ancestors(window);
-                if is_listed {
-                    pids.retain(|&pid| window.contains(pid) || retries.contains(&pid));
-                } else if window.len() <= MAX_NEW_PIDS {
+                if age == Age::Newborn && is_listed {
+                    pids.retain(|&pid| window.contains(pid));
+                } else if age == Age::Newborn && window.len() <= MAX_NEW_PIDS {
                     pids.clear();
                     pids.extend(window.pids());
                     is_listed = true;
@@ -230,10 +255,14 @@ impl<M> ProcessTrees<M> {
                 let skipped = window.len().saturating_sub(RETRIED_PIDS) as usize;
                 self.discovery.retries.extend(window.pids().skip(skipped));
             }
-            // In the order of their assignment, also where a lap of pids ends: a tree without room for all
-            // of them takes the oldest.
-            pids.sort_unstable_by_key(|&pid| self.discovery.window.position(pid));
-            let age = if window.is_some() { Age::Newborn } else { Age::Unlisted };
+            let window = self.discovery.window;
+            // A tree without room for all of them takes the oldest.
+            pids.sort_unstable_by_key(|&pid| window.order(pid));
+            if age == Age::Unlisted && is_listed {
+                let find =
+                    |pid| pids.binary_search_by_key(&window.order(pid), |&pid| window.order(pid));
+                self.discovery.without_room.retain(|&pid, _| find(pid).is_ok());
+            }
             for tree in self.trees.iter_mut().flatten() {
                 tree.has_overflowed = false;
             }
@@ -301,7 +330,7 @@ impl<M> ProcessTrees<M> {
             if self.members.with_pid(pid).is_some() {
                 continue;
             }
-            match self.open(source, pid) {
+            match self.open(source, pid, age) {
                 Open::Held(stat, held) => self.take_in(source, pid, stat, held, age),
                 Open::NotWanted(stat) => unplaced.push((pid, stat)),
                 Open::Gone => {
@@ -326,13 +355,19 @@ impl<M> ProcessTrees<M> {
                 if self.members.with_pid(pid).is_some() || self.place(pid, &stat).is_none() {
                     return self.members.with_pid(pid).is_none();
                 }
-                if let Open::Held(stat, held) = self.open(source, pid) {
+                if let Open::Held(stat, held) = self.open(source, pid, age) {
                     self.take_in(source, pid, stat, held, age);
                 }
                 false
             });
             if unplaced.len() == before || unplaced.is_empty() {
                 break;
+            }
+        }
+        for &(pid, stat) in &unplaced {
+            let tree = self.discovery.without_room.get(&stat.parent).copied();
+            if let Some(tree) = tree.filter(|&tree| self.is_newborn(age, tree, pid, None)) {
+                self.discovery.remember_without_room(pid, tree);
             }
         }
         self.discovery.unplaced = unplaced;
@@ -342,16 +377,18 @@ impl<M> ProcessTrees<M> {
         is_gone
     }
 
-    fn open<S: TreeSource<Member = M>>(&mut self, source: &mut S, pid: u32) -> Open<M> {
-        let mut full_tree = None;
+    fn open<S: TreeSource<Member = M>>(&mut self, source: &mut S, pid: u32, age: Age) -> Open<M> {
+        let mut without_room = None;
         let opened = source.open(pid, &mut |stat| {
             let place = self.place(pid, stat);
-            full_tree = place.map(|place| place.tree).filter(|&tree| !self.has_room(tree));
-            place.is_some() && full_tree.is_none()
+            without_room = place.filter(|place| !self.has_room(place.tree));
+            place.is_some() && without_room.is_none()
         });
-        if let Some(tree) = full_tree
-            && let Some(tree) = self.trees[tree].as_mut()
-        {
+        if let Some(Place { tree, parent, .. }) = without_room {
+            if self.is_newborn(age, tree, pid, parent) {
+                self.discovery.remember_without_room(pid, tree);
+            }
+            let Some(tree) = self.trees[tree].as_mut() else { return opened };
             self.is_limit_unreported |= !tree.is_over_limit;
             (tree.is_over_limit, tree.has_overflowed) = (true, true);
             // A list that finds it later does not find a newborn.
@@ -369,8 +406,8 @@ impl<M> ProcessTrees<M> {
 
     fn has_room(&self, tree: TreeIndex) -> bool {
         let tree = self.trees[tree].as_ref();
-        self.members.len() < MAX_MEMBERS
-            && tree.is_some_and(|tree| tree.members.len() < MAX_TREE_MEMBERS)
+        self.members.len() < self.limits.of_all
+            && tree.is_some_and(|tree| tree.members.len() < self.limits.of_tree)
     }
 
     /// Below the member that is its parent, or in the tree of the leader of its session or group.
@@ -403,6 +440,30 @@ impl<M> ProcessTrees<M> {
         Some(Place { tree, parent: None, proofs: [Some(leader), None] })
     }
 
+    /// Whether a process that is placed in a tree was born in it since the plugin was registered, so that
+    /// all of its time counts.
+    fn is_newborn(&self, age: Age, tree: TreeIndex, pid: u32, parent: Option<MemberIndex>) -> bool {
+        let window = self.discovery.window;
+        let Some(added_after) = self.trees[tree].as_ref().map(|tree| tree.added_after) else {
+            return false;
+        };
+        match (age, added_after) {
+            (Age::Newborn | Age::Unlisted, Some(AddedAfter::Pid(last))) => {
+                window.contains(pid) && window.position(pid) > window.position(last)
+            }
+            (Age::Newborn, None) => true,
+            (Age::Unlisted, None) if window.contains(pid) => true,
+            (Age::Below(root), _) => self.members.chain(parent).any(|above| above == root),
+            (Age::Unlisted, None) => {
+                let had_no_room = self.discovery.without_room.get(&pid) == Some(&tree);
+                let parent = parent.and_then(|parent| self.members.get(parent));
+                let is_parent_known = parent.is_some_and(|parent| !parent.is_old_find);
+                had_no_room || (!self.discovery.is_partial && is_parent_known)
+            }
+            (Age::Newborn | Age::Unlisted, Some(AddedAfter::Unknown)) | (Age::Existing, _) => false,
+        }
+    }
+
     fn take_in<S: TreeSource<Member = M>>(
         &mut self,
         source: &mut S,
@@ -412,26 +473,15 @@ impl<M> ProcessTrees<M> {
         age: Age,
     ) {
         let Some(place) = self.place(pid, &stat) else { return };
-        let Some(tree) = self.trees[place.tree].as_mut() else { return };
-        let window = self.discovery.window;
-        let parent = place.parent.and_then(|parent| self.members.get(parent));
-        let is_newborn = match (age, tree.added_after) {
-            (Age::Newborn, Some(AddedAfter::Pid(last))) => {
-                window.contains(pid) && window.position(pid) > window.position(last)
-            }
-            (Age::Newborn, None) => true,
-            (Age::Unlisted, None) => {
-                !self.discovery.is_partial && parent.is_some_and(|parent| !parent.is_old_find)
-            }
-            (Age::Newborn | Age::Unlisted, Some(_)) | (Age::Existing, _) => false,
-            (Age::Below(root), _) => {
-                if !self.members.chain(place.parent).any(|above| above == root) {
-                    return;
-                }
-                true
-            }
+        let Some(taken_at) = self.trees[place.tree].as_ref().map(|tree| tree.taken_at) else {
+            return;
         };
-        let mut member = Member::new(pid, Hold::Trees(held), place.tree, tree.taken_at);
+        let is_newborn = self.is_newborn(age, place.tree, pid, place.parent);
+        if matches!(age, Age::Below(_)) && !is_newborn {
+            return;
+        }
+        self.discovery.forget_without_room(pid);
+        let mut member = Member::new(pid, Hold::Trees(held), place.tree, taken_at);
         member.set_stat(&stat);
         member.stat = Some(stat);
         member.is_old_find = !is_newborn;

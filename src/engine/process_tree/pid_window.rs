@@ -25,6 +25,12 @@ impl Window {
         }
     }
 
+    /// The order in which the pids of all processes were assigned, also where a lap ends: the oldest comes
+    /// first.
+    pub(super) fn order(&self, pid: u32) -> (bool, u32) {
+        (pid <= self.last, pid)
+    }
+
     pub(super) fn len(&self) -> u32 {
         if self.before == self.last { 0 } else { self.position(self.last) }
     }

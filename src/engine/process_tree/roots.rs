@@ -254,6 +254,7 @@ impl<M> ProcessTrees<M> {
         member.parent = known.next();
         // Perhaps not the parent, which may be too young to be known.
         member.is_orphan = above.first().and_then(|&pid| self.members.with_pid(pid)).is_none();
+        self.discovery.forget_without_room(pid);
         let at = self.members.insert(member);
         if let Some(tree) = self.trees[tree].as_mut() {
             (tree.root, tree.above) = (Some(at), above);

@@ -138,6 +138,9 @@ impl Case {
             lists_children: random.chance(700),
             is_polite: random.chance(150),
             fails_every: random.chance(200).then(|| random.pick(&[7, 31])),
+            limits: random
+                .chance(300)
+                .then(|| [random.pick(&[1, 3, 6]), random.pick(&[4, 10, 40])]),
             is_traced: false,
         };
         let weights = Weights {
@@ -171,12 +174,16 @@ impl Case {
     /// All children are waited for, by living parents.
     pub(super) fn polite(seed: u64) -> Self {
         let random = &mut Random::new(seed);
+        // Without the last pid, it is not known whether a process without room was born in the tree.
+        let reports_last_pid = !seed.is_multiple_of(5);
         let settings = KernelSettings {
             last_pid_of_lap: 30_000,
-            reports_last_pid: !seed.is_multiple_of(5),
+            reports_last_pid,
             lists_children: true,
             is_polite: true,
             fails_every: None,
+            limits: (reports_last_pid && random.chance(300))
+                .then(|| [random.pick(&[1, 3, 6]), random.pick(&[4, 10, 40])]),
             is_traced: false,
         };
         let weights = Weights {

@@ -5,7 +5,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use super::cases::{Call, Case};
 use super::kernel::{HOST, Kernel, State};
 use crate::engine::process_tree::roots::NewRoot;
-use crate::engine::process_tree::{AddedRoot, FinalRoot, ProcessTrees, RootReading, TreeId};
+use crate::engine::process_tree::{
+    AddedRoot, FinalRoot, MemberLimits, ProcessTrees, RootReading, TreeId,
+};
 use crate::history::units::CpuTime;
 use crate::os::tree::{MemberReading, TreeSource};
 use crate::time::MonoNanos;
@@ -71,6 +73,9 @@ impl Driver {
     pub(super) fn run(case: &Case) -> Result<Self, String> {
         let is_traced = case.settings.is_traced;
         let mut driver = Self::new(Kernel::new(case.settings));
+        if let Some([of_tree, of_all]) = case.settings.limits {
+            driver.trees.limits = MemberLimits { of_tree: of_tree.into(), of_all: of_all.into() };
+        }
         for (number, step) in case.steps.iter().enumerate() {
             for &event in &step.before {
                 driver.kernel.happen(event);

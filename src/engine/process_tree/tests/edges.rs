@@ -4,7 +4,9 @@ use super::driver::Driver;
 use super::kernel::{Counts, Event, EventKind, HOST, Kernel, KernelSettings, State};
 use crate::engine::process_tree::roots::NewRoot;
 use crate::engine::process_tree::{AddedRoot, RootReading, TreeId};
-use crate::engine::process_tree::{MAX_MEMBERS, MAX_TREE_MEMBERS, ProcessTrees, TreeUsage};
+use crate::engine::process_tree::{
+    MAX_MEMBERS, MAX_TREE_MEMBERS, MemberLimits, ProcessTrees, TreeUsage,
+};
 use crate::history::units::{CpuShare, CpuTime};
 use crate::os::tree::TreeSource;
 use crate::time::MonoNanos;
@@ -16,6 +18,7 @@ pub(super) const SETTINGS: KernelSettings = KernelSettings {
     lists_children: true,
     is_polite: false,
     fails_every: None,
+    limits: None,
     is_traced: false,
 };
 
@@ -48,13 +51,17 @@ pub(super) fn wait_for(driver: &mut Driver, child: usize) {
     driver.kernel.wait_for(child);
 }
 
+pub(super) fn end(driver: &mut Driver, child: usize) {
+    driver.kernel.exit(child);
+    wait_for(driver, child);
+    bury(driver, child);
+}
+
 /// A child that no pass sees uses this time, and is waited for.
 pub(super) fn end_job(driver: &mut Driver, of: usize, ms: u64) {
     let job = child(driver, of);
     driver.kernel.run(job, ms * MS);
-    driver.kernel.exit(job);
-    wait_for(driver, job);
-    bury(driver, job);
+    end(driver, job);
 }
 
 /// Uses up the pids of the lap: the next process has the lowest free pid.
@@ -292,6 +299,75 @@ fn limit_of_members_is_reported_once() {
     driver.kernel.run(*workers.last().unwrap(), 50 * MS);
     driver.tick();
     assert_eq!(others_ms(&driver), 50, "all are followed");
+    driver.check().unwrap();
+}
+
+/// A tree with room for two, of which the processes from the second child on were skipped.
+fn full_tree() -> (Driver, usize, [usize; 3]) {
+    let (mut driver, root) = one_plugin();
+    driver.trees.limits = MemberLimits { of_tree: 1, of_all: 10 };
+    let children = [(); 3].map(|()| child(&mut driver, root));
+    driver.kernel.run(children[1], 6 * MS);
+    driver.tick();
+    assert_eq!((others_ms(&driver), usage(&driver).is_complete), (0, false));
+    (driver, root, children)
+}
+
+#[test]
+fn process_without_room_counts_from_its_start_once_there_is_room() {
+    let (mut driver, root, [first, second, third]) = full_tree();
+    let grandchild = child(&mut driver, third);
+    driver.kernel.run(grandchild, 5 * MS);
+    driver.tick();
+    assert_eq!(others_ms(&driver), 0);
+    end(&mut driver, first);
+    driver.trees.limits = MemberLimits::default();
+    let late = child(&mut driver, root);
+    driver.kernel.run(late, 7 * MS);
+    driver.tick();
+    assert_eq!(others_ms(&driver), 6 + 5 + 7);
+    assert_eq!(usage(&driver).processes, 4);
+    // Both end with whole clock ticks, so nothing is hidden.
+    driver.kernel.run(second, 54 * MS);
+    end(&mut driver, second);
+    driver.tick();
+    driver.tick();
+    end_job(&mut driver, root, 30);
+    driver.tick();
+    assert_eq!(others_ms(&driver), 6 + 5 + 7 + 54 + 30);
+    driver.check().unwrap();
+}
+
+#[test]
+fn process_without_room_when_its_plugin_is_registered_counts_from_then_on() {
+    let mut driver = Driver::new(Kernel::new(SETTINGS));
+    driver.trees.limits = MemberLimits { of_tree: 1, of_all: 10 };
+    let root = driver.kernel.spawn(true).unwrap();
+    let children = [(); 2].map(|()| child(&mut driver, root));
+    driver.kernel.run(children[1], 50 * MS);
+    driver.add(0, root, false);
+    driver.tick();
+    driver.trees.limits = MemberLimits::default();
+    driver.tick();
+    assert_eq!((others_ms(&driver), usage(&driver).processes), (0, 2));
+    driver.kernel.run(children[1], 3 * MS);
+    driver.tick();
+    assert_eq!(others_ms(&driver), 3);
+}
+
+#[test]
+fn process_without_room_that_is_registered_counts_in_its_own_tree() {
+    let (mut driver, _, [_, second, _]) = full_tree();
+    let below = child(&mut driver, second);
+    driver.kernel.run(below, 8 * MS);
+    driver.tick();
+    driver.add(1, second, false);
+    driver.trees.limits = MemberLimits::default();
+    driver.tick();
+    driver.tick();
+    let inner = driver.trees.usage(TreeId(1)).unwrap();
+    assert_eq!((inner.others_cpu.0, inner.processes), (0, 1));
+    assert_eq!((others_ms(&driver), usage(&driver).processes), (0, 2));
     driver.check().unwrap();
 }
 

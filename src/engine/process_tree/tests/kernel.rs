@@ -83,6 +83,8 @@ pub(super) struct KernelSettings {
     pub is_polite: bool,
     /// Each so many readings in a pass, one fails.
     pub fails_every: Option<u32>,
+    /// Of one tree, and of all together.
+    pub limits: Option<[u8; 2]>,
     /// Prints what happens, for the analysis of a failed case.
     pub is_traced: bool,
 }
