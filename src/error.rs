@@ -7,6 +7,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::config::ProbeKind;
+use crate::format::notification::LimitedValue;
+use crate::snapshot::limit::LimitMetric;
 
 /// Why a [`Config`](crate::Config) is invalid.
 ///
@@ -104,6 +106,8 @@ impl From<LimitError> for ConfigError {
 pub enum LimitError {
     /// The threshold is negative, not finite, or more than can be counted.
     Threshold {
+        /// The metric of the limit.
+        metric: LimitMetric,
         /// The rejected threshold.
         value: f64,
         /// The largest valid threshold of the metric.
@@ -111,6 +115,8 @@ pub enum LimitError {
     },
     /// The value below which the limit clears is negative, not finite, or above the threshold.
     ClearBelow {
+        /// The metric of the limit.
+        metric: LimitMetric,
         /// The rejected value.
         value: f64,
         /// The threshold: the largest valid value.
@@ -135,17 +141,20 @@ pub enum LimitError {
 impl fmt::Display for LimitError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Threshold { value, max } if *max == f64::MAX => {
-                write!(f, "the threshold {value} of a limit is negative or not finite")
+            Self::Threshold { metric, value, max } if *max == f64::MAX => {
+                let metric = LimitedValue(*metric);
+                write!(f, "limit on {metric}: the threshold {value} is negative or not finite")
             }
-            Self::Threshold { value, max } => {
-                write!(f, "the threshold {value} of a limit is not between 0 and {max}")
+            Self::Threshold { metric, value, max } => {
+                let metric = LimitedValue(*metric);
+                write!(f, "limit on {metric}: the threshold {value} is not between 0 and {max}")
             }
-            Self::ClearBelow { value, max } => {
-                write!(f, "a limit that clears below {value} needs a value between 0 and {max}")
+            Self::ClearBelow { metric, value, max } => {
+                let metric = LimitedValue(*metric);
+                write!(f, "limit on {metric}: clear_below is {value}, and not between 0 and {max}")
             }
             Self::Within { value, max } => {
-                write!(f, "the time {value:?} of a limit of crashes is zero or above {max:?}")
+                write!(f, "limit on crashes: the time {value:?} is zero or above {max:?}")
             }
             Self::TooMany { count, max } => {
                 write!(f, "{count} limits of a plugin are more than {max}")
@@ -160,9 +169,17 @@ impl Error for LimitError {}
 impl PartialEq for LimitError {
     fn eq(&self, other: &Self) -> bool {
         match (*self, *other) {
-            (Self::Threshold { value, max }, Self::Threshold { value: value2, max: max2 })
-            | (Self::ClearBelow { value, max }, Self::ClearBelow { value: value2, max: max2 }) => {
-                value.to_bits() == value2.to_bits() && max.to_bits() == max2.to_bits()
+            (
+                Self::Threshold { metric, value, max },
+                Self::Threshold { metric: metric2, value: value2, max: max2 },
+            )
+            | (
+                Self::ClearBelow { metric, value, max },
+                Self::ClearBelow { metric: metric2, value: value2, max: max2 },
+            ) => {
+                metric == metric2
+                    && value.to_bits() == value2.to_bits()
+                    && max.to_bits() == max2.to_bits()
             }
             (Self::Within { value, max }, Self::Within { value: value2, max: max2 }) => {
                 (value, max) == (value2, max2)

@@ -181,11 +181,12 @@ fn invalid_limits_are_rejected_with_value_and_bound() {
     };
     let cpu = |above| Limit::new(LimitMetric::CpuPercent, above);
     for value in [-0.1, f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
-        let expected = LimitError::Threshold { value, max: f64::MAX };
+        let expected =
+            LimitError::Threshold { metric: LimitMetric::CpuPercent, value, max: f64::MAX };
         assert_eq!(error(cpu(value)), ConfigError::Limit(expected), "{value}");
     }
     for value in [80.1, -0.1, f64::NAN] {
-        let expected = LimitError::ClearBelow { value, max: 80.0 };
+        let expected = LimitError::ClearBelow { metric: LimitMetric::CpuPercent, value, max: 80.0 };
         assert_eq!(error(cpu(80.0).clear_below(value)), ConfigError::Limit(expected));
     }
     let week = 7 * DAY;
@@ -195,12 +196,20 @@ fn invalid_limits_are_rejected_with_value_and_bound() {
         assert_eq!(error(crashes), ConfigError::Limit(expected));
     }
     let crashes = Limit::new(LimitMetric::Crashes { within: week }, 4_096.0);
-    let expected = LimitError::Threshold { value: 4_096.0, max: 4_095.0 };
+    let expected = LimitError::Threshold { metric: crashes.metric, value: 4_096.0, max: 4_095.0 };
     assert_eq!(error(crashes), ConfigError::Limit(expected));
     let many = |count| (0..count).fold(Limits::default(), |limits, _| limits.rule(cpu(80.0)));
     assert!(Config::default().limits(many(16)).validate().is_ok());
     let expected = LimitError::TooMany { count: 17, max: 16 };
     assert_eq!(many(17).validate().unwrap_err(), expected);
+    let text = |limit| error(limit).to_string();
+    let expected = "limit on CPU: the threshold -1 is negative or not finite";
+    assert!(text(cpu(-1.0)).ends_with(expected), "{}", text(cpu(-1.0)));
+    let silent = Limit::new(LimitMetric::SilentSeconds, 60.0).clear_below(61.0);
+    let expected = "limit on silence: clear_below is 61, and not between 0 and 60";
+    assert!(text(silent).ends_with(expected), "{}", text(silent));
+    let expected = "limit on crashes: the threshold 4096 is not between 0 and 4095";
+    assert!(text(crashes).ends_with(expected), "{}", text(crashes));
     // At the bounds.
     for limit in [cpu(80.0).clear_below(80.0), cpu(0.0), cpu(f64::MAX)] {
         assert!(Limits::default().rule(limit).validate().is_ok());

@@ -90,6 +90,22 @@ impl fmt::Display for NewestValue<'_> {
     }
 }
 
+/// The metric as a noun: `silence`.
+pub(crate) struct LimitedValue(pub LimitMetric);
+
+impl fmt::Display for LimitedValue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            LimitMetric::SilentSeconds => f.pad("silence"),
+            metric @ (LimitMetric::CpuPercent
+            | LimitMetric::MemoryMb
+            | LimitMetric::ProcessCount
+            | LimitMetric::EventsPerSecond
+            | LimitMetric::Crashes { .. }) => metric.fmt(f),
+        }
+    }
+}
+
 /// The rule that is broken: `memory over the limit of 512 MB`. The newest value may be less, until
 /// the limit clears.
 pub(crate) struct OverLimit<'a>(pub &'a LimitStatus);
@@ -97,14 +113,7 @@ pub(crate) struct OverLimit<'a>(pub &'a LimitStatus);
 impl fmt::Display for OverLimit<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (metric, value) = (self.0.limit.metric, self.0.limit.above);
-        match metric {
-            LimitMetric::SilentSeconds => f.write_str("silence")?,
-            LimitMetric::CpuPercent
-            | LimitMetric::MemoryMb
-            | LimitMetric::ProcessCount
-            | LimitMetric::EventsPerSecond
-            | LimitMetric::Crashes { .. } => metric.fmt(f)?,
-        }
+        LimitedValue(metric).fmt(f)?;
         write!(f, " over the limit of {}", WithUnit { value, metric, decimals: None })?;
         write_within(f, metric)
     }
@@ -181,6 +190,7 @@ impl fmt::Display for NotificationKind {
                     sanitize(moved_to)
                 )
             }
+            Self::Lagged { missed: 1 } => f.write_str("1 notification is lost"),
             Self::Lagged { missed } => write!(f, "{missed} notifications are lost"),
         }
     }

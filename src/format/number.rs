@@ -37,6 +37,11 @@ pub(crate) fn megabytes(bytes: u64) -> f64 {
     round2(mebibytes(bytes))
 }
 
+/// A number with the noun that fits it: `1 event`, `2 events`.
+pub(crate) fn counted(count: u64, one: &str, many: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { many })
+}
+
 /// RFC 3339, UTC, milliseconds. Times outside the years of the format become its first or last.
 pub(crate) fn timestamp(time: SystemTime) -> String {
     const LAST: Duration = Duration::from_millis(253_402_300_799_999);

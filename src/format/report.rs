@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::{Duration, SystemTime};
 
-use super::number::{BYTES_PER_MB, human_duration, mebibytes};
+use super::number::{BYTES_PER_MB, counted, human_duration, mebibytes};
 use super::shown::Shown;
 use super::text::sanitize;
 use crate::snapshot::Snapshot;
@@ -199,6 +199,7 @@ fn write_state(f: &mut fmt::Formatter<'_>, view: PluginView<'_>) -> fmt::Result 
         write!(f, ", pid {pid}")?;
     }
     match usage.process_count {
+        Some(1) if view.pid().is_none() => f.write_str(", 1 process")?,
         None | Some(0 | 1) => {}
         Some(count) => write!(f, ", {count} processes")?,
     }
@@ -214,9 +215,9 @@ fn write_aggregates(
     aggregates: &Aggregates,
 ) -> fmt::Result {
     let (shown, usage) = (Shown::of(view.snapshot()), view.usage());
-    let samples = if aggregates.sample_count == 1 { "sample" } else { "samples" };
     let span = human_duration(aggregates.time_span);
-    write!(f, "\n{} {samples} over {span}", aggregates.sample_count)?;
+    let samples = counted(aggregates.sample_count as u64, "sample", "samples");
+    write!(f, "\n{samples} over {span}")?;
     let cpu = shown.value(aggregates.cpu, aggregates.tree_cpu);
     write_values(f, "CPU", shown.cpu(&usage), cpu.as_ref(), 1.0, "%")?;
     if cpu.is_some() {
@@ -304,11 +305,7 @@ fn version_name(usage: &VersionUsage) -> String {
 impl fmt::Display for VersionUsage {
     /// One line.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let plural = |count: u64, one: &str, many: &str| match count {
-            1 => format!("1 {one}"),
-            _ => format!("{count} {many}"),
-        };
-        let runs = plural(self.runs as u64, "run", "runs");
+        let runs = counted(self.runs as u64, "run", "runs");
         write!(f, "{}: {runs}, {}", version_name(self), human_duration(self.time))?;
         if let Some(cpu) = &self.cpu {
             write!(f, "; CPU avg {:.2} %, p95 {:.2} %", cpu.avg, cpu.p95)?;
@@ -317,11 +314,11 @@ impl fmt::Display for VersionUsage {
             let [avg, p95] = [memory.avg, memory.p95].map(|bytes| bytes / BYTES_PER_MB);
             write!(f, "; memory avg {avg:.2} MB, p95 {p95:.2} MB")?;
         }
-        write!(f, "; {}", plural(self.events, "event", "events"))?;
+        write!(f, "; {}", counted(self.events, "event", "events"))?;
         if let Some(cost) = self.cpu_per_event {
             write!(f, ", {} CPU each", Cost(cost))?;
         }
-        write!(f, "; {}", plural(self.crashes, "crash", "crashes"))
+        write!(f, "; {}", counted(self.crashes, "crash", "crashes"))
     }
 }
 

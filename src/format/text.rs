@@ -4,7 +4,7 @@ use std::fmt;
 
 use unicode_width::UnicodeWidthStr;
 
-use super::number::{human_duration, mebibytes, precise_duration};
+use super::number::{counted, human_duration, mebibytes, precise_duration};
 use super::report::Cost;
 use super::shown::Shown;
 use crate::snapshot::Snapshot;
@@ -55,14 +55,9 @@ impl fmt::Display for Aggregates {
     /// A line each for the samples, CPU, memory, and events with crashes. CPU and memory are those of
     /// the process tree; where they differ, those of the main process follow.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let samples = if self.sample_count == 1 { "sample" } else { "samples" };
         let name = sanitize(&self.plugin_name);
-        writeln!(
-            f,
-            "{name}: {} {samples} over {}",
-            self.sample_count,
-            precise_duration(self.time_span)
-        )?;
+        let samples = counted(self.sample_count as u64, "sample", "samples");
+        writeln!(f, "{name}: {samples} over {}", precise_duration(self.time_span))?;
         let (cpu_unit, mb) = ("% of one core", 1_048_576.0);
         let (cpu, memory) = (self.cpu.as_ref(), self.memory.as_ref());
         let (tree_cpu, tree_memory) = (self.tree_cpu.as_ref(), self.tree_memory.as_ref());
@@ -89,19 +84,21 @@ impl fmt::Display for SystemMetrics {
     /// One line of totals. CPU and memory are those of the process trees; the number of processes is
     /// stated where there are more than running plugins.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let plugins = if self.total_plugins == 1 { "plugin" } else { "plugins" };
         write!(
             f,
-            "{} {plugins}, {} running, {} crashed; ",
-            self.total_plugins, self.plugins_running, self.plugins_crashed,
+            "{}, {} running, {} crashed; ",
+            counted(self.total_plugins as u64, "plugin", "plugins"),
+            self.plugins_running,
+            self.plugins_crashed,
         )?;
         if self.process_count > self.plugins_running {
-            write!(f, "{} processes, ", self.process_count)?;
+            let processes = counted(self.process_count as u64, "process", "processes");
+            write!(f, "{processes}, ")?;
         }
         write!(
             f,
-            "{} events, {:.2} MB resident (sum), up {}",
-            self.total_events,
+            "{}, {:.2} MB resident (sum), up {}",
+            counted(self.total_events, "event", "events"),
             mebibytes(self.total_tree_memory_bytes),
             human_duration(self.uptime),
         )

@@ -183,7 +183,8 @@ impl Limit {
     }
 
     fn check(&self) -> Result<(), LimitError> {
-        let max = match self.metric {
+        let metric = self.metric;
+        let max = match metric {
             LimitMetric::Crashes { within } if within.is_zero() || within > MAX_WITHIN => {
                 return Err(LimitError::Within { value: within, max: MAX_WITHIN });
             }
@@ -195,10 +196,14 @@ impl Limit {
             | LimitMetric::SilentSeconds => f64::MAX,
         };
         if !(0.0..=max).contains(&self.above) {
-            return Err(LimitError::Threshold { value: self.above, max });
+            return Err(LimitError::Threshold { metric, value: self.above, max });
         }
         if !(0.0..=self.above).contains(&self.clear_below) {
-            return Err(LimitError::ClearBelow { value: self.clear_below, max: self.above });
+            return Err(LimitError::ClearBelow {
+                metric,
+                value: self.clear_below,
+                max: self.above,
+            });
         }
         Ok(())
     }

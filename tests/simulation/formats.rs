@@ -27,6 +27,18 @@ dice    RUNNING            29.84       2.10    1234        0      5s
 }
 
 #[test]
+fn totals_of_one_are_in_the_singular() {
+    let mut sim = keeping(10);
+    let dice = sim.register("dice").unwrap();
+    dice.started(1, "");
+    dice.events().add(1);
+    sim.tick(|_| usage(1_492, 2_150));
+    let table = sim.snapshot().to_string();
+    let totals = "1 plugin, 1 running, 0 crashed; 1 event, 2.10 MB resident (sum), up 5s";
+    assert_eq!(table.lines().last(), Some(totals));
+}
+
+#[test]
 fn table_has_processes_where_a_plugin_has_several() {
     let mut sim = keeping(10);
     sim.register("make").unwrap().started(1, "");
