@@ -312,7 +312,6 @@ impl<M> ProcessTrees<M> {
         let is_done = |tree: &Tree| tree.id.is_none() && tree.is_empty();
         if self.trees[at].as_ref().is_some_and(is_done) {
             self.trees[at] = None;
-            self.discovery.forget_tree(at);
         }
     }
 

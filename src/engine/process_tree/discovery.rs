@@ -65,7 +65,7 @@ pub(super) struct Discovery {
     /// The same, in the current pass or since it.
     has_skipped: bool,
     /// Pids of processes that were born in a tree that had no room for them. Once there is room, all of
-    /// their time counts. A process that has such a pid later, and is in that tree, was born in it as well.
+    /// their time counts. A process that gets such a pid later, in that tree, is born in it as well.
     without_room: HashMap<u32, TreeIndex, foldhash::fast::FixedState>,
     pids: Vec<u32>,
     unplaced: Vec<(u32, ProcessStat)>,
@@ -169,14 +169,10 @@ impl Discovery {
         }
     }
 
-    /// The pids of a removed tree.
-    pub(super) fn forget_tree(&mut self, tree: TreeIndex) {
+    /// A process that exists already becomes the root of this tree, perhaps with descendants that have such
+    /// a pid by now.
+    pub(super) fn forget_without_room(&mut self, tree: TreeIndex) {
         self.without_room.retain(|_, &mut other| other != tree);
-    }
-
-    /// The process of this pid is a member, or has ended.
-    pub(super) fn forget_without_room(&mut self, pid: u32) {
-        self.without_room.remove(&pid);
     }
 
     fn remember_without_room(&mut self, pid: u32, tree: TreeIndex) {
@@ -480,7 +476,6 @@ impl<M> ProcessTrees<M> {
         if matches!(age, Age::Below(_)) && !is_newborn {
             return;
         }
-        self.discovery.forget_without_room(pid);
         let mut member = Member::new(pid, Hold::Trees(held), place.tree, taken_at);
         member.set_stat(&stat);
         member.stat = Some(stat);

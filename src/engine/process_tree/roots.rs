@@ -64,6 +64,9 @@ impl<M> ProcessTrees<M> {
         let cursor = self.discovery.begin_root();
         let tree = self.tree_for(id, now);
         self.lose_root(id, None);
+        if !root.counts_from_start {
+            self.discovery.forget_without_room(tree);
+        }
         if let Some(tree) = self.trees[tree].as_mut() {
             tree.reaped_root = None;
             if tree.is_empty() {
@@ -254,7 +257,6 @@ impl<M> ProcessTrees<M> {
         member.parent = known.next();
         // Perhaps not the parent, which may be too young to be known.
         member.is_orphan = above.first().and_then(|&pid| self.members.with_pid(pid)).is_none();
-        self.discovery.forget_without_room(pid);
         let at = self.members.insert(member);
         if let Some(tree) = self.trees[tree].as_mut() {
             (tree.root, tree.above) = (Some(at), above);

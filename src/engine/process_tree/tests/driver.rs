@@ -507,7 +507,7 @@ impl Driver {
         }
     }
 
-    fn remove(&mut self, slot: u8) {
+    pub(super) fn remove(&mut self, slot: u8) {
         self.release(slot);
         let Some(plugin) = self.plugins[usize::from(slot)].take() else { return };
         self.removed.push((plugin.account, plugin.own_cpu + plugin.others_cpu));

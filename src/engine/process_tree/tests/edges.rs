@@ -356,6 +356,25 @@ fn process_without_room_when_its_plugin_is_registered_counts_from_then_on() {
 }
 
 #[test]
+fn process_without_room_of_a_removed_plugin_exists_already_for_the_next_one() {
+    let (mut driver, root, [_, second, _]) = full_tree();
+    // Another one, so that pids are followed all the time.
+    let other = driver.kernel.spawn(true).unwrap();
+    driver.add(1, other, true);
+    driver.remove(0);
+    driver.add(0, root, false);
+    driver.tick();
+    assert!(!usage(&driver).is_complete);
+    driver.trees.limits = MemberLimits::default();
+    driver.tick();
+    assert_eq!((others_ms(&driver), usage(&driver).processes), (0, 3));
+    driver.kernel.run(second, 3 * MS);
+    driver.tick();
+    assert_eq!(others_ms(&driver), 3);
+    driver.check().unwrap();
+}
+
+#[test]
 fn process_without_room_that_is_registered_counts_in_its_own_tree() {
     let (mut driver, _, [_, second, _]) = full_tree();
     let below = child(&mut driver, second);

@@ -129,6 +129,9 @@ fn window_has_positions_across_the_end_of_a_lap() {
     let positions = |window: Window| [301, 303, 305, 998, 1_000].map(|pid| window.position(pid));
     assert_eq!(positions(window(300, 303)), [1, 3, 5, 698, 700]);
     assert_eq!(positions(window(998, 303)), [4, 6, 8, 0, 2]);
+    let mut pids = [301, 303, 305, 998, 1_000];
+    pids.sort_unstable_by_key(|&pid| window(998, 303).order(pid));
+    assert_eq!(pids, [305, 998, 1_000, 301, 303], "the pids of the last lap come first");
     for (before, last, pids) in [
         (300, 303, &[301, 302, 303][..]),
         (303, 303, &[]),
