@@ -43,7 +43,7 @@ impl<M> ProcessTrees<M> {
                 tree.charges.end_pass(tree.has_reaped, tree.members.len() + 1);
             }
             // The pass of a tick has found the missing ones.
-            tree.is_incomplete &= !is_read || tree.added_after.is_some();
+            tree.is_incomplete &= !is_read || tree.added_after.is_some() || tree.lacks_existing;
         }
     }
 

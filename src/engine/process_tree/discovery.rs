@@ -248,19 +248,22 @@ impl<M> ProcessTrees<M> {
                     pids.extend(window.pids());
                     is_listed = true;
                 }
-                let skipped = window.len().saturating_sub(RETRIED_PIDS) as usize;
-                self.discovery.retries.extend(window.pids().skip(skipped));
             }
             let window = self.discovery.window;
+            let skipped = window.len().saturating_sub(RETRIED_PIDS) as usize;
             // A tree without room for all of them takes the oldest.
             pids.sort_unstable_by_key(|&pid| window.order(pid));
+            let find = |pid: &u32| {
+                pids.binary_search_by_key(&window.order(*pid), |&pid| window.order(pid))
+            };
+            let unborn = window.pids().skip(skipped).filter(|pid| find(pid).is_err());
+            self.discovery.retries.extend(unborn);
             if age == Age::Unlisted && is_listed {
-                let find =
-                    |pid| pids.binary_search_by_key(&window.order(pid), |&pid| window.order(pid));
-                self.discovery.without_room.retain(|&pid, _| find(pid).is_ok());
+                self.discovery.without_room.retain(|pid, _| find(pid).is_ok());
             }
             for tree in self.trees.iter_mut().flatten() {
                 tree.has_overflowed = false;
+                tree.lacks_existing &= age == Age::Newborn;
             }
             self.adopt(source, &mut pids, age, false);
             if age == Age::Unlisted {
@@ -381,12 +384,16 @@ impl<M> ProcessTrees<M> {
             place.is_some() && without_room.is_none()
         });
         if let Some(Place { tree, parent, .. }) = without_room {
-            if self.is_newborn(age, tree, pid, parent) {
+            let is_newborn = self.is_newborn(age, tree, pid, parent);
+            if is_newborn {
                 self.discovery.remember_without_room(pid, tree);
             }
             let Some(tree) = self.trees[tree].as_mut() else { return opened };
             self.is_limit_unreported |= !tree.is_over_limit;
             (tree.is_over_limit, tree.has_overflowed) = (true, true);
+            tree.lacks_existing |= !is_newborn;
+            if !is_newborn && std::env::var_os("PLUGMETER_TREE_TRACE").is_some() {}
+            tree.is_incomplete |= !is_newborn;
             // A list that finds it later does not find a newborn.
             self.discovery.is_partial = true;
             return Open::Unreadable;

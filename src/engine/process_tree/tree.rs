@@ -36,8 +36,9 @@ pub(super) struct Tree {
     /// No pass since the root was added: processes with pids up to this one, by the order in which
     /// they were assigned, existed before.
     pub added_after: Option<AddedAfter>,
-    /// Not all processes that existed when the root was added are known, because the source has failed.
-    /// What they have used before would be in the growth of `children_cpu`, so that it does not count.
+    /// Not all processes that existed when the root was added are known, because the source has failed or
+    /// because there was no room for them. What they have used before would be in the growth of
+    /// `children_cpu`, so that it does not count.
     pub is_incomplete: bool,
     pub reaped_root: Option<ReapedRoot>,
     /// It is part of this pass.
@@ -56,6 +57,8 @@ pub(super) struct Tree {
     pub is_over_limit: bool,
     /// The same, in the current list.
     pub has_overflowed: bool,
+    /// One of those has perhaps existed before the root was added.
+    pub lacks_existing: bool,
     /// CPU time since the last share that no living member accounts for.
     pub loose_busy: u64,
     pub taken_at: MonoNanos,
@@ -87,6 +90,7 @@ impl Tree {
             uncertain_charge: 0,
             is_over_limit: false,
             has_overflowed: false,
+            lacks_existing: false,
             loose_busy: 0,
             taken_at: now,
         }

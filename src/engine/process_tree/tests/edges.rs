@@ -356,6 +356,49 @@ fn process_without_room_when_its_plugin_is_registered_counts_from_then_on() {
 }
 
 #[test]
+fn process_without_room_that_existed_does_not_count_when_it_is_waited_for() {
+    let mut driver = Driver::new(Kernel::new(SETTINGS));
+    driver.trees.limits = MemberLimits { of_tree: 1, of_all: 10 };
+    let root = driver.kernel.spawn(true).unwrap();
+    let children = [(); 3].map(|()| child(&mut driver, root));
+    driver.kernel.run(children[1], 60 * MS);
+    driver.add(0, root, false);
+    driver.tick();
+    driver.tick();
+    end(&mut driver, children[1]);
+    driver.tick();
+    driver.tick();
+    assert_eq!(others_ms(&driver), 0);
+    // Once all are known, what is waited for counts again.
+    driver.trees.limits = MemberLimits::default();
+    driver.tick();
+    driver.tick();
+    end_job(&mut driver, root, 120);
+    driver.tick();
+    assert_eq!(others_ms(&driver), 100);
+    driver.check().unwrap();
+}
+
+/// The list that follows on its registration contains it, so it is not one of the pids that may not be
+/// processes yet.
+#[test]
+fn process_without_room_that_existed_is_no_newborn_after_a_list() {
+    let (mut driver, _, [first, ..]) = full_tree();
+    let root = driver.kernel.spawn(true).unwrap();
+    let children = [(); 2].map(|()| child(&mut driver, root));
+    driver.kernel.run(children[1], 9 * MS);
+    driver.add(1, root, false);
+    // Leaves room in the other tree.
+    end(&mut driver, first);
+    driver.tick();
+    driver.trees.limits = MemberLimits::default();
+    driver.tick();
+    let usage = driver.trees.usage(TreeId(1)).unwrap();
+    assert_eq!((usage.others_cpu.0, usage.processes), (0, 2));
+    driver.check().unwrap();
+}
+
+#[test]
 fn process_without_room_of_a_removed_plugin_exists_already_for_the_next_one() {
     let (mut driver, root, [_, second, _]) = full_tree();
     // Another one, so that pids are followed all the time.
