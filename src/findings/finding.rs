@@ -308,7 +308,7 @@ pub struct Finding {
     pub plugin: Arc<str>,
     /// The active run, to which the values belong; for a plugin without one, its newest run.
     pub run: Option<RunId>,
-    /// How urgent it is.
+    /// How urgent it is: the highest severity of the condition and of its evidence.
     pub severity: Severity,
     /// An estimate of the effect, by which findings of the same severity are ranked: for CPU and memory
     /// the share of the machine, usually from 0 to 1; for a plugin that does not work, for example one that
@@ -323,8 +323,8 @@ pub struct Finding {
     pub kind: FindingKind,
     /// Further conditions of the plugin that have the same cause.
     pub evidence: Vec<FindingKind>,
-    /// For a plugin that is down: whether the kernel's OOM killer has killed its newest process; see
-    /// [`Run::oom_killed`](crate::Run::oom_killed).
+    /// For a plugin that is down or in a crash loop: whether the kernel's OOM killer has killed its newest
+    /// process; see [`Run::oom_killed`](crate::Run::oom_killed).
     pub oom_killed: Option<bool>,
 }
 
