@@ -139,7 +139,7 @@ impl Plugin {
     ///
     /// The cgroup is opened by this call, and stays open until the next run begins, or until the plugin
     /// or the cgroup is removed. A new cgroup of the same name has no effect. If the cgroup is removed
-    /// while the run is active, a warning is logged once, and the tree is read as without a cgroup: its
+    /// while the run is active, a warning is logged once, and the tree is read as without a cgroup. Its
     /// CPU time grows again as soon as the time that is read so exceeds the time that the cgroup had
     /// counted. So no CPU time counts twice.
     ///

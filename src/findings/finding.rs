@@ -310,10 +310,10 @@ pub struct Finding {
     pub run: Option<RunId>,
     /// How urgent it is: the highest severity of the condition and of its evidence.
     pub severity: Severity,
-    /// An estimate of the effect, by which findings of the same severity are ranked: for CPU and memory
-    /// the share of the machine, usually from 0 to 1; for a plugin that does not work, for example one that
-    /// is down, a constant from 0.1 to 1. Growth of memory has the more impact, the sooner memory reaches
-    /// a limit or that of the machine.
+    /// An estimate of the effect, usually from 0 to 1, by which findings of the same severity are ranked.
+    /// For CPU and memory it is the share of the machine. For a plugin that does not work, for example one
+    /// that is down, it is a constant. Growth of memory has the more impact, the sooner it reaches a limit or
+    /// the machine's memory.
     pub impact: f64,
     /// When the condition began. For [`Crashed`](FindingKind::Crashed) it is the time of the last crash.
     pub since: Onset,
