@@ -240,17 +240,17 @@ impl FindingsBuilder {
 }
 
 impl PluginView<'_> {
-    /// The findings of this plugin, the most urgent first.
+    /// Returns the findings of this plugin, the most urgent first.
     ///
     /// # Cost
     ///
-    /// As for one plugin of [`Snapshot::findings`].
+    /// That of one plugin in [`Snapshot::findings`].
     #[must_use]
     pub fn findings(&self) -> Vec<Finding> {
         judge(*self).findings
     }
 
-    /// How the memory of the active run's process has changed within `window`; `None` with fewer
+    /// How the memory of the active run's process tree has changed within `window`; `None` with fewer
     /// than two samples of that run, or if its memory is unknown. Different runs are never compared.
     ///
     /// # Cost

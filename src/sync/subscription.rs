@@ -238,8 +238,8 @@ struct Parts {
 /// Each subscription receives every notification, in the order in which the sampler processed the
 /// changes. Its queue holds 1,024 notifications. While it is full, further ones are dropped, and the next
 /// one that fits is preceded by [`NotificationKind::Lagged`] with their number; the sampler never waits.
-/// So more than 1,024 changes within one publication, of which there is one in 10 ms at most, are too many
-/// for any subscriber. After [`Collector::stop`], the queued notifications can be received, then
+/// The notifications of a publication are sent together, so even a fast subscriber may lose some if there
+/// are more than 1,024 of them. After [`Collector::stop`], the queued notifications can be received, then
 /// [`RecvError::Closed`]. Dropping the subscription ends it.
 ///
 /// It can be received from in a thread ([`recv`](Self::recv), or as an [`Iterator`]) and in any async
