@@ -121,8 +121,9 @@
 //!
 //! # Process trees
 //!
-//! A process tree is the reported process, its root, with all its descendants. Their values are
-//! never less than those of the root alone, and equal to them for a plugin of one process.
+//! A process tree is the reported process, its root, with all its descendants. In texts and on the
+//! dashboard the root is called the main process. The values of a tree are never less than those of the
+//! root alone, and equal to them for a plugin of one process.
 //!
 //! - **CPU** of a tree is the sum of the CPU clocks of its living processes, and the CPU time of those
 //!   that have ended. The kernel adds the latter to the process that has waited for them (`cutime` and

@@ -129,7 +129,7 @@ pub enum Observed {
     Denied,
 }
 
-/// The usage of a living process.
+/// CPU time and memory of a living process, or of a process tree.
 ///
 /// ```
 /// use plugmeter::testing::Usage;

@@ -10,7 +10,7 @@ use super::run::RunId;
 use super::sample::Sample;
 use super::state::PluginState;
 
-/// Minimum, average and maximum of the known values of one bucket.
+/// Minimum, average and maximum of the known values of one [`Point`].
 ///
 /// ```
 /// # #[cfg(feature = "testing")] {
@@ -40,7 +40,8 @@ pub struct ValueRange {
     pub max: f64,
 }
 
-/// The samples of one bucket of ticks: see [`PluginView::points`](crate::PluginView::points).
+/// Consecutive samples, reduced to one point of a chart: see
+/// [`PluginView::points`](crate::PluginView::points).
 ///
 /// ```
 /// # #[cfg(feature = "testing")] {

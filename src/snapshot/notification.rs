@@ -8,7 +8,7 @@ use super::read_error::ReadError;
 use super::run::Run;
 use super::state::PluginState;
 
-/// A change of one plugin: see [`Collector::subscribe`](crate::Collector::subscribe).
+/// A change of one plugin, as a [`Subscription`](crate::Subscription) receives it.
 ///
 /// ```
 /// use plugmeter::{Collector, Config, NotificationKind};

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io;
 
-/// Why there is no reading of a plugin's process although the host has reported one.
+/// Why the process that the host has reported for a plugin cannot be read.
 ///
 /// [`PluginView::read_error`](crate::PluginView::read_error) returns it. It belongs to the process that
 /// was reported last. It is cleared when the process can be read again, when its run ends, when another
