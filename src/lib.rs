@@ -297,7 +297,13 @@ pub use sync::counter::EventCounter;
 pub use sync::publish::Reader;
 pub use sync::subscription::{RecvError, Subscription};
 
-/// Compiles the Rust code in README.md. Its code for servers and stores needs their features.
-#[cfg(all(doctest, feature = "http", feature = "store"))]
+/// Compiles the Rust code in README.md, with the features that it needs.
+#[cfg(all(
+    doctest,
+    feature = "http",
+    feature = "opentelemetry",
+    feature = "otlp",
+    feature = "store"
+))]
 #[doc = include_str!("../README.md")]
 struct ReadmeDoctests;
