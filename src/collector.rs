@@ -33,8 +33,9 @@ use crate::sync::worker::Worker;
 /// Samples the registered plugins on its own thread, until it is stopped or dropped.
 ///
 /// It is `Send` and `Sync`. Only [`stop`](Self::stop), `drop` and [`sample_now`](Self::sample_now)
-/// wait for the sampler. In a child forked from the process that started it there is no sampler:
-/// reading and counting work there, every other call returns immediately.
+/// wait for the sampler, the collector's thread. In a child that was forked from the process that
+/// started the collector there is no sampler: reading and counting work there, and every other call
+/// returns immediately without an effect.
 ///
 /// ```
 /// use plugmeter::{Collector, Config, Window};
@@ -104,42 +105,46 @@ impl Collector {
         }
     }
 
-    /// Registers a plugin: from now on it has a history, an event counter and, once it is
-    /// [started](Plugin::started), a process. The name is 1 to 128 bytes without control
-    /// characters.
+    /// Registers a plugin: from the next tick on it has a history and event counts, and, once a process
+    /// is [spawned](Plugin::spawn) or [reported](Plugin::started), its CPU and memory. The name has 1 to
+    /// 128 bytes and no control characters.
+    ///
+    /// The returned handle may be dropped; [`plugin`](Self::plugin) returns it again.
     ///
     /// # Errors
     ///
-    /// See [`RegisterError`]. Registered plugins are not affected.
+    /// [`RegisterError`] if the name is invalid or in use, if 65,536 plugins are registered, or if the
+    /// collector has stopped. Registered plugins are not affected.
     pub fn register(&self, name: &str) -> Result<Plugin, RegisterError> {
         self.registry.register(name)
     }
 
-    /// Another handle of the plugin with that name; `None` if none is registered, and in a forked
-    /// child.
+    /// Returns another handle of the plugin with that name; `None` if none is registered, and in a
+    /// forked child.
     #[must_use]
     pub fn plugin(&self, name: &str) -> Option<Plugin> {
         self.registry.plugin(name)
     }
 
-    /// A reader of snapshots, for any thread.
+    /// Returns a reader of snapshots, for any thread.
     #[must_use]
     pub fn reader(&self) -> Reader {
         self.reader.clone()
     }
 
-    /// The newest snapshot: `reader().snapshot()`.
+    /// Returns the newest snapshot without waiting, as [`Reader::snapshot`] does.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
         self.reader.snapshot()
     }
 
-    /// Notifications from now on: registrations, runs, crashes, states, and limits. See
-    /// [`Subscription`].
+    /// Returns a subscription to the notifications from now on: registrations, runs, crashes, states,
+    /// read errors, and limits. See [`Subscription`].
     ///
     /// There may be any number of subscribers. There is no notification of a tick: for that, see
     /// [`Reader::wait_for_newer`] and [`Reader::changed`]. A notification is sent after the snapshot
-    /// that shows its change was published, also those that are published after `stop` was called.
+    /// that shows its change was published, also for the last snapshot, which [`stop`](Self::stop)
+    /// publishes.
     ///
     /// ```
     /// use plugmeter::{Collector, Config, NotificationKind};
@@ -160,17 +165,17 @@ impl Collector {
 
     /// Takes an extra sample now, and waits for its snapshot.
     ///
-    /// It is a full tick that moves no deadline. All earlier reports of this thread are applied
-    /// before it.
+    /// It is a full tick, in addition to the regular ones, whose times do not change. All earlier
+    /// reports of the calling thread are applied before it.
     ///
-    /// Its CPU value is `None` if too little time has passed since the previous one: less than 1 ms
-    /// with the native probe; with the portable one 100 ms on Linux, 157 ms on Windows, 10 ms
-    /// elsewhere. For the newest values without waiting, use [`snapshot`](Self::snapshot).
+    /// A plugin's CPU value is `None` if too little time has passed since the previous one: less than
+    /// 1 ms with the native probe (100 ms if it is not permitted to read CPU clocks); with the portable
+    /// probe less than 100 ms on Linux, 157 ms on Windows, and 10 ms elsewhere. For the newest values without waiting, use [`snapshot`](Self::snapshot).
     ///
     /// # Errors
     ///
-    /// [`StoppedError`] if there is no sampler (any more), and on the sampler's own thread, as in a
-    /// logger, which cannot wait for itself.
+    /// [`StoppedError`] if the collector has stopped or is disabled, in a forked child, and on the
+    /// sampler's own thread (for example in the host's logger), which cannot wait for itself.
     pub fn sample_now(&self) -> Result<Snapshot, StoppedError> {
         let is_sampler = self.worker.as_ref().is_some_and(Worker::is_current);
         if !self.sender.is_open() || is_sampler {
@@ -185,9 +190,9 @@ impl Collector {
     /// Stops sampling, and waits until the sampler has ended: immediately, unless a read is in
     /// progress.
     ///
-    /// Snapshots stay readable; their [`status`](Snapshot::status) is `Stopped`. Stopping twice, or
-    /// from several threads, is the same as stopping once; on the sampler's own thread, as in a
-    /// logger, it does not wait.
+    /// Snapshots stay readable; the newest one has the [`status`](Snapshot::status) `Stopped`. Stopping
+    /// twice, or from several threads, is the same as stopping once. On the sampler's own thread, for
+    /// example in the host's logger, it does not wait. The processes of plugins go on.
     pub fn stop(&self) {
         if !self.sender.in_owner_process() {
             return;

@@ -22,7 +22,7 @@ const MAX_SAMPLES: u64 = 1_048_576;
 /// The configuration of a collector. [`Collector::start`](crate::Collector::start) checks it.
 ///
 /// Default: enabled, a poll interval of 5 seconds, a history of one hour, the native probe, process
-/// trees, and no limits.
+/// trees, no limits, and no further clean exit codes.
 ///
 /// Its serde form is `{"enabled": true, "poll_interval": 5, "history_duration": 3600, "probe":
 /// "native", "process_trees": true, "limits": [], "clean_exit_codes": []}`: times are in seconds, whole or
@@ -72,47 +72,50 @@ impl Default for Config {
 
 impl Config {
     /// Whether to sample at all. If not, there is no thread: counters work, other reports are
-    /// dropped, and snapshots are empty.
+    /// dropped, and snapshots are empty. Default: true.
     pub const fn enabled(mut self, enabled: bool) -> Self {
         self.enabled = enabled;
         self
     }
 
-    /// The time between ticks: 10 milliseconds to one day.
+    /// The time between ticks: 10 milliseconds to one day. Default: 5 seconds.
     pub const fn poll_interval(mut self, interval: Duration) -> Self {
         self.poll_interval = interval;
         self
     }
 
     /// How long samples are kept: one to 1,048,576 poll intervals. That is
-    /// `floor(history_duration / poll_interval)` samples of each plugin.
+    /// `floor(history_duration / poll_interval)` samples of each plugin. Default: one hour.
     ///
-    /// A sample of the newest hour takes about 24 bytes. Older ones are packed without loss: in each 120
-    /// ticks, CPU, memory and events of a plugin take 0, 1, 2 or 4 bytes a sample each, as much as they
-    /// vary. So a day at a poll interval of 5 s takes about 20 kB of a plugin that is idle, and 110 kB of
-    /// one whose values change with each sample. Where 120 ticks take longer than an hour, the newest
-    /// 120 samples are not packed; and a history is not packed at all unless it has 240 samples more
-    /// than an hour or these 120.
+    /// # Cost
+    ///
+    /// A sample of the newest hour takes about 24 bytes of memory. Older samples are packed without
+    /// loss: in each 120 ticks, CPU, memory and events of a plugin take 0, 1, 2 or 4 bytes a sample
+    /// each, depending on how much they vary. So a day at a poll interval of 5 s takes about 20 kB for a
+    /// plugin that is idle, and 110 kB for one whose values change with each sample.
+    ///
+    /// At least the newest 120 samples are not packed, also if they cover more than an hour. A history is
+    /// packed only if it has 240 samples or more besides those that are never packed.
     pub const fn history_duration(mut self, length: Duration) -> Self {
         self.history_duration = length;
         self
     }
 
-    /// How processes are read.
+    /// How processes are read. Default: [`ProbeKind::Native`].
     pub const fn probe(mut self, probe: ProbeKind) -> Self {
         self.probe = probe;
         self
     }
 
     /// Whether samples have the values of process trees: those of the reported process and its
-    /// descendants together, beside those of the process alone.
+    /// descendants together, beside those of the process alone. See the
+    /// [crate documentation](crate#process-trees).
     ///
-    /// Default: on with the native probe, off with the portable one, which has to list all processes
-    /// of the machine in each tick, and counts nothing that a descendant has used after its last
-    /// tick. Process trees cannot be read at all where `/proc` belongs to another PID namespace; this
-    /// is logged. Without them
-    /// [`Sample::process_count`](crate::Sample::process_count) and the other values of trees are
-    /// `None`.
+    /// Default: on with [`ProbeKind::Native`], off with [`ProbeKind::Portable`]. The portable probe, which
+    /// is also what `Native` selects on platforms other than Linux, has to list all processes of the
+    /// machine in each tick, and does not count the CPU time that a descendant uses after its last tick. Process trees cannot be read at all where `/proc` belongs to another PID namespace;
+    /// this is logged. Without them, [`Sample::process_count`](crate::Sample::process_count) and the
+    /// other values of trees are `None`.
     ///
     /// ```
     /// use plugmeter::{Config, ProbeKind};
@@ -154,7 +157,7 @@ impl Config {
 
     /// Exit codes that count as a clean end, besides 0 and the codes by which shells and runtimes
     /// report the signals HUP, INT, PIPE and TERM (129, 130, 141, 143). For plugins that use other
-    /// codes for an intended exit.
+    /// codes for an intended exit. Replaces those of an earlier call. Default: none.
     ///
     /// ```
     /// use plugmeter::Config;
@@ -274,10 +277,11 @@ pub(crate) struct Settings {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ProbeKind {
-    /// The best one for the platform.
+    /// The platform's own interfaces on Linux; elsewhere the same as [`Portable`](Self::Portable).
     #[default]
     Native,
-    /// By the crate sysinfo (feature `portable`), on any platform.
+    /// The crate sysinfo (feature `portable`), on any platform. See [Platforms](crate#platforms) for the
+    /// differences.
     Portable,
 }
 

@@ -104,11 +104,11 @@ impl From<LimitError> for ConfigError {
 #[non_exhaustive]
 #[derive(Clone, Copy, Debug)]
 pub enum LimitError {
-    /// The threshold is negative, not finite, or more than can be counted.
+    /// The threshold is negative, not finite, or above the largest one for its metric.
     Threshold {
         /// The metric of the limit.
         metric: LimitMetric,
-        /// The rejected threshold.
+        /// The rejected threshold, in the unit of the metric.
         value: f64,
         /// The largest valid threshold of the metric.
         max: f64,
@@ -122,14 +122,14 @@ pub enum LimitError {
         /// The threshold: the largest valid value.
         max: f64,
     },
-    /// The time in which crashes are counted is zero or too long.
+    /// The time in which crashes are counted is zero, or longer than seven days.
     Within {
         /// The rejected time.
         value: Duration,
         /// The longest valid time.
         max: Duration,
     },
-    /// There are too many limits.
+    /// There are more than 16 limits.
     TooMany {
         /// Their number.
         count: usize,
@@ -344,12 +344,12 @@ pub enum RegisterError {
         /// The name.
         name: String,
     },
-    /// The largest number of plugins is registered.
+    /// 65,536 plugins are registered: the largest number.
     TooManyPlugins {
         /// The largest number of plugins at the same time.
         max: usize,
     },
-    /// The collector was stopped, or this is a forked child, in which it is not running.
+    /// The collector was stopped, or this is a forked child, in which it does not run.
     Stopped,
 }
 
@@ -401,7 +401,7 @@ pub enum CgroupError {
     Io {
         /// The folder.
         path: PathBuf,
-        /// Why.
+        /// The operating system's error.
         error: io::Error,
     },
     /// The collector does not read cgroups: it needs the native probe of Linux, and
@@ -438,7 +438,7 @@ impl Error for CgroupError {
     }
 }
 
-/// Why there is no counter of a kind of events. See
+/// Why a counter of a kind of events could not be created: see
 /// [`Plugin::event_counter`](crate::Plugin::event_counter).
 ///
 /// ```
@@ -460,7 +460,7 @@ pub enum CounterError {
         /// Why it is invalid.
         reason: NameError,
     },
-    /// The plugin has the largest number of kinds.
+    /// The plugin has 32 kinds: the largest number.
     TooManyKinds {
         /// The largest number of kinds of one plugin.
         max: usize,
@@ -482,7 +482,8 @@ impl fmt::Display for CounterError {
 
 impl Error for CounterError {}
 
-/// The collector is not running: it was stopped, it is disabled, or this is a forked child.
+/// The collector is not running: it was stopped, it is disabled, or this is a forked child. Also returned
+/// on the sampler's own thread: see [`Collector::sample_now`](crate::Collector::sample_now).
 ///
 /// ```
 /// use plugmeter::{Collector, Config, StoppedError};

@@ -1,10 +1,9 @@
 //! What needs attention in a snapshot: findings, each with severity, onset and evidence.
 //!
-//! A finding is a statement about one plugin. It is a pure function of a [`Snapshot`]: no clock is
-//! read and no state is kept, so the same snapshot always has the same findings, and anything that
-//! shows them (a page, a terminal, a log) agrees with everything else. A finding that lasts does not
-//! flicker, because the judgement replays the history: what has begun goes on until it has clearly
-//! ended.
+//! A finding is a statement about one plugin, by [`Snapshot::findings`] or [`PluginView::findings`]. It is
+//! a pure function of a [`Snapshot`]: no clock is read and no state is kept, so the same snapshot always
+//! has the same findings, wherever they are shown. A finding that lasts does not flicker, because each
+//! judgement replays the history: a condition that has begun goes on until it has clearly ended.
 //!
 //! ```
 //! # #[cfg(feature = "testing")] {
@@ -30,8 +29,10 @@
 //!
 //! # Kinds
 //!
-//! Severities: C critical, W warning, N notice. Times are those of poll intervals of at most 5 s;
-//! shorter ones are merged into samples of 5 s, and with longer ones the times grow in proportion.
+//! Severities: C critical, W warning, N notice. Times are for poll intervals of at most 5 s: samples of
+//! shorter intervals are merged into samples of 5 s. With a longer interval the times are longer in
+//! proportion. "The window" is the newest 720 samples, an hour; "points" are percentage points of one
+//! core.
 //!
 //! | kind | severity | condition |
 //! |---|---|---|
@@ -39,21 +40,24 @@
 //! | [`CrashLoop`](FindingKind::CrashLoop) | C | three crashes in ten minutes, and no long pause since |
 //! | [`Crashed`](FindingKind::Crashed) | W | the last crash was at most an hour before the tick |
 //! | [`EndedUnknown`](FindingKind::EndedUnknown) | W | the newest run has ended, and its exit status is [unknown](PluginView::unknown_end_count) |
-//! | [`Suspended`](FindingKind::Suspended), [`Unhealthy`](FindingKind::Unhealthy), [`Unreadable`](FindingKind::Unreadable) | W | the process is [suspended](PluginView::suspended_since); the host's report; a [read error](PluginView::read_error) |
-//! | [`Survivors`](FindingKind::Survivors) | W | descendants live 30 s after the main process has ended |
-//! | [`Silence`](FindingKind::Silence) | W; C with a busy core | no event for much longer than ever before, although many were due |
+//! | [`Suspended`](FindingKind::Suspended) | W | the process is [suspended](PluginView::suspended_since) |
+//! | [`Unhealthy`](FindingKind::Unhealthy) | W | the host has set the state [`Unhealthy`](crate::PluginState::Unhealthy) |
+//! | [`Unreadable`](FindingKind::Unreadable) | W | there is a [read error](PluginView::read_error) |
+//! | [`Survivors`](FindingKind::Survivors) | W | descendants are alive 30 s after the reported process has ended |
+//! | [`Silence`](FindingKind::Silence) | W; C if the plugin uses 90 % of a core or more | no event for much longer than ever before, although many were due |
 //! | [`Saturated`](FindingKind::Saturated) | W | a core or more for three minutes |
-//! | [`CpuShift`](FindingKind::CpuShift) | N; W from 25 points or a tenth of the machine, C from half of it | higher for 45 s, 2¼ or 7 minutes than ever before in the window |
+//! | [`CpuShift`](FindingKind::CpuShift) | N; W from 25 points or a tenth of the machine, C from half of the machine | CPU has been higher for 45 s, 2¼ or 7 minutes than ever before in the window |
 //! | [`Busier`](FindingKind::Busier) | N | the same, but events have risen as much |
-//! | [`CpuSpike`](FindingKind::CpuSpike) | N | the same, or over 80 % for 15 s, and over; for half an hour |
-//! | [`MemoryGrowth`](FindingKind::MemoryGrowth) | N; W by 10 % an hour or if a limit or the machine fills within a day, C within half an hour | the least memory of five to eight equal parts of 10 minutes to an hour rises evenly, after the run's first quarter of an hour; sooner if a limit or the machine would be full within the hour |
+//! | [`CpuSpike`](FindingKind::CpuSpike) | N | the same, or more than 80 points above normal for 15 s, and it has ended; shown for half an hour |
+//! | [`MemoryGrowth`](FindingKind::MemoryGrowth) | N; W from 10 % an hour on, or if a limit or the machine's memory is reached within a day; C within half an hour | memory rises evenly: a span of 10 minutes to an hour is divided into five to eight equal parts, and the least value of each part is higher than that of the part before. The first quarter of an hour of a run is not judged, unless a limit or the machine's memory would be reached within an hour |
 //! | [`MemoryStep`](FindingKind::MemoryStep) | N | at least 25 % and 16 MB more within a minute |
-//! | [`EventSurge`](FindingKind::EventSurge) | N | three times the events ever before, for 45 s |
+//! | [`EventSurge`](FindingKind::EventSurge) | N | about three times as many events as ever before in the window, for 45 s or 2¼ minutes |
 //! | [`Regression`](FindingKind::Regression) | N; W from twice on | the newest version needs more than the one before it |
-//! | [`LimitExceeded`](FindingKind::LimitExceeded) | the host's | a [limit](crate::Limit) is exceeded. It stays beside all other findings |
+//! | [`LimitExceeded`](FindingKind::LimitExceeded) | that of the limit | a [limit](crate::Limit) is exceeded. It is never evidence of another finding |
 //!
-//! A finding that explains others has them as its [evidence](Finding::evidence). What is found when, how
-//! often it is false, and what cannot be found: `docs/findings.md` in the repository.
+//! A finding that explains others of the same plugin has them as its [evidence](Finding::evidence). The
+//! page `docs/findings.md` in the repository states when each kind is found, how often findings are
+//! false, and what cannot be found.
 //!
 //! The age of a snapshot is not a finding: see [`Snapshot::is_stale`] and [`Snapshot::status`].
 
@@ -155,12 +159,12 @@ impl Scratch {
 }
 
 impl Snapshot {
-    /// The findings of all plugins, the most urgent first.
+    /// Returns the findings of all plugins, the most urgent first.
     ///
     /// # Cost
     ///
-    /// Judged again at each call, in some 35 µs a plugin with an hour of history. Cache the result by
-    /// [`revision`](Self::revision) where it is needed often. Allocates little besides the result: each
+    /// Computed at each call, in some 20 µs for a plugin with an hour of history. Where it is needed
+    /// often, cache the result by [`revision`](Self::revision). Allocates little besides the result: each
     /// calling thread keeps buffers for one plugin.
     #[must_use]
     pub fn findings(&self) -> Findings {
@@ -236,17 +240,17 @@ impl FindingsBuilder {
 }
 
 impl PluginView<'_> {
-    /// The findings of this plugin, the most urgent first.
+    /// Returns the findings of this plugin, the most urgent first.
     ///
     /// # Cost
     ///
-    /// As for one plugin of [`Snapshot::findings`].
+    /// That of one plugin in [`Snapshot::findings`].
     #[must_use]
     pub fn findings(&self) -> Vec<Finding> {
         judge(*self).findings
     }
 
-    /// How the memory of the active run's process has changed within `window`; `None` with fewer
+    /// How the memory of the active run's process tree has changed within `window`; `None` with fewer
     /// than two samples of that run, or if its memory is unknown. Different runs are never compared.
     ///
     /// # Cost

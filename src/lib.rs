@@ -1,16 +1,17 @@
-//! `plugmeter` samples the plugins that a host program runs as child processes: CPU, memory,
-//! uptime, events and crashes of each, with a rolling history that any thread reads without
+//! `plugmeter` samples the plugins that a program, the *host*, runs as child processes: CPU, memory,
+//! uptime, events and crashes of each. It keeps a rolling history that any thread reads without
 //! waiting.
 //!
-//! It is for hosts (a chat bot, an editor, a job runner, a supervisor) that need to know at any
-//! time: *which plugin uses the CPU, since when, does its memory grow, how often did it crash, and
-//! what has it done?* It samples the process that the host reports, and beside it the whole process
+//! It is for hosts (a chat bot, an editor, a job runner, a supervisor) whose operators ask: *which
+//! plugin uses the CPU, since when, does its memory grow, how often did it crash, and is the new
+//! version worse?* It samples the process that the host reports, and beside it the whole process
 //! tree, because a plugin may be a wrapper (`sh -c`, `npx`, `uv run`) or have workers.
 //!
 //! # Guide
 //!
-//! A [`Collector`] owns one thread, the sampler. Register a plugin by name, and start its process
-//! with it:
+//! A [`Collector`] owns one thread, the *sampler*, which reads all processes once in each poll
+//! interval: a *tick*. Register a plugin by its name, and start its process through the returned
+//! handle, a [`Plugin`]:
 //!
 //! ```
 //! # #[cfg(unix)] {
@@ -35,8 +36,8 @@
 //! A host that starts its processes in another way reports them with [`Plugin::started`] and
 //! [`Plugin::exited`]. Reporting an exit is optional, because the sampler detects exits itself.
 //!
-//! Read from any thread, synchronous or not, with a [`Reader`]. A [`Snapshot`] is immutable: take
-//! one and query it often:
+//! A [`Reader`] takes snapshots in any thread and in any async task. A [`Snapshot`] is immutable:
+//! take one and query it often:
 //!
 //! ```
 //! use plugmeter::{Collector, Config, Window};
@@ -59,13 +60,14 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! `snapshot.findings()` returns what needs attention, each with severity, onset and evidence; printed,
-//! it is a few sentences. `plugin.event_counter("command")` counts one kind of events,
-//! `dice.versions(Window::All)` compares the versions of a plugin, and `dice.report(Window::All)` is
-//! a report for a chat.
+//! - [`Snapshot::findings`] returns what needs attention, each with severity, onset and evidence: see
+//!   [`findings`].
+//! - [`Plugin::event_counter`] counts one kind of events.
+//! - [`PluginView::versions`] has the CPU, memory, events and crashes of each version of a plugin.
+//! - [`PluginView::report`] and [`Snapshot::status_line`] are text that answers the commands of a chat.
 //!
-//! Instead of polling, a host can demand that values stay below [`Limits`], and wait for what
-//! happens:
+//! Instead of polling, a host can set [`Limits`] for the values of plugins, and wait for
+//! notifications:
 //!
 //! ```no_run
 //! use plugmeter::{Collector, Config, Limit, LimitMetric, Limits, NotificationKind};
@@ -84,10 +86,11 @@
 //!
 //! [`Reader::wait_for_newer`] and [`Reader::changed`] wait for the next snapshot.
 //!
-//! The history ends with the host, unless it is recorded in a file, with the feature `store`:
-//! `Collector::resume` continues counters, runs and the last hour from there.
+//! The history in memory ends with the host. With the feature `store` a [`Store`](struct.Store.html)
+//! records it in a file, and [`Collector::resume`](struct.Collector.html#method.resume) continues
+//! counters, runs and the last hour from there.
 //!
-//! Snapshots, samples, aggregates, runs and totals also serialize, by [`serde::Serialize`].
+//! Snapshots, samples, aggregates, runs and totals implement [`serde::Serialize`].
 //!
 //! # What the numbers mean
 //!
@@ -95,9 +98,9 @@
 //!   core: four busy threads read 400. If a plugin had several processes in one interval, their CPU
 //!   times are summed. A process is read when it is reported, at each tick, and when it ends, so
 //!   that the first tick has a value and the CPU time of a crash loop is included. The last reading
-//!   needs a process that was not reaped yet. On Linux, [`PluginChild`] reads it before it reaps the
-//!   process, so that nothing is lost however short the run. If the host itself reaps the process
-//!   immediately, the CPU time since the previous reading is lost.
+//!   is only possible until the process is reaped. On Linux, [`PluginChild`] takes it before it reaps
+//!   the process, so that no CPU time is lost, however short the run. If the host itself reaps the
+//!   process immediately, the CPU time since the previous reading is lost.
 //! - **Memory** is the resident set size. Shared pages count in each process, and huge pages of
 //!   hugetlbfs in none. On Linux it is exact on kernel 6.16 and newer: see [`Sample::memory_bytes`].
 //! - **Process trees**: [`Sample`] and [`Aggregates`] have CPU and memory of the reported process
@@ -112,26 +115,28 @@
 //! - **Unknown ends**: a run whose exit status is unknown is no crash. The plugin is
 //!   [`Stopped`](PluginState::Stopped), and [`PluginView::unknown_end_count`] counts the run until
 //!   its status is reported, which then decides state and crash count.
-//! - **p95** is the value at its rank among the recorded values. Nothing is estimated.
+//! - **p95** is one of the recorded values, chosen by its rank: see [`Summary::p95`]. It is not
+//!   estimated, except in a store for times of which the samples were removed: there it is within 1 %.
 //! - An unknown value is `None`, in memory and in JSON, and enters no average.
 //!
 //! # Process trees
 //!
-//! A process tree is the reported process, its root, with all its descendants. Their values are
-//! never less than those of the root alone, and equal to them for a plugin of one process.
+//! A process tree is the reported process, its root, with all its descendants. In texts and on the
+//! dashboard the root is called the main process. The values of a tree are never less than those of the
+//! root alone, and equal to them for a plugin of one process.
 //!
 //! - **CPU** of a tree is the sum of the CPU clocks of its living processes, and the CPU time of those
-//!   that have ended. The kernel adds that to the process that has waited for them (`cutime` and
-//!   `cstime` of proc(5)), in steps of 10 ms: up to 20 ms of each process that waits for children are
-//!   counted later, and another 20 ms of a process that was running already when it was reported
-//!   are not counted. So a child counts however short its life was, once it is waited for.
+//!   that have ended. The kernel adds the latter to the process that has waited for them (`cutime` and
+//!   `cstime` of proc(5)), so a child counts however short its life was, once it is waited for. It does
+//!   so in steps of 10 ms: up to 20 ms of each process that waits for children are counted later, and
+//!   another 20 ms of a process that was running already when it was reported are not counted.
 //! - **Memory** is the sum of the resident set sizes: an upper bound, because a page that several
 //!   processes share counts in each.
-//! - A process counts in one tree: that of its nearest registered ancestor. Of a zombie the CPU time
-//!   counts, and it is not one of the [processes](Sample::process_count). `exec` changes nothing.
+//! - A process counts in one tree: that of its nearest registered ancestor. The CPU time of a zombie
+//!   counts, but it is not one of the [living processes](Sample::process_count). `exec` changes nothing.
 //! - Descendants that outlive the root stay in the plugin's tree, also beside the next run, until they
-//!   end or the plugin is removed: then [`Sample::process_count`] is positive and [`Sample::pid`] is
-//!   `None`. So does a process that lives on although another one was reported.
+//!   end or the plugin is removed. Without a next run, [`Sample::process_count`] is then positive and
+//!   [`Sample::pid`] is `None`. A process that lives on although another one was reported stays, too.
 //! - A descendant is found by the pids that were assigned since the previous tick, and counts only if
 //!   it is proven to be one: its parent is alive after the child was read, or it is an orphan in the
 //!   session or the process group of a root that is alive. A host that starts plugins in a process
@@ -145,14 +150,15 @@
 //!   its end may be in its own tree and in the host's. While the operating system refuses to open a
 //!   process of a nested plugin, its time may be in the outer tree, too.
 //! - After the plugin of a nested tree was removed, the processes of that tree count nowhere.
-//! - A tree has at most 1,024 descendants, and all trees together 4,096. Beyond that, and where
-//!   processes cannot be listed, memory and number of processes are unknown. The CPU time of the others
-//!   counts as soon as there is room for them, or once they are waited for.
+//! - At most 1,024 descendants of a tree are read, and 4,096 of all trees together. Where there are
+//!   more, or where processes cannot be listed, the tree's memory and number of processes are unknown.
+//!   The CPU time of the other descendants counts as soon as there is room for them, or once they are
+//!   waited for.
 //!
-//! [`Config::process_trees`] switches them off, and on for the portable probe, which finds descendants
-//! by a list of all processes and counts nothing that they have used after their last tick. Trees
-//! cannot be read where `/proc` belongs to another PID namespace, and do not contain processes
-//! that this user may not see (the option `hidepid` of `/proc`).
+//! [`Config::process_trees`] switches trees off, and switches them on for the portable probe, which finds
+//! descendants by a list of all processes and does not count the CPU time that they use after their
+//! last tick. Trees cannot be read where `/proc` belongs to another PID namespace, and do not contain
+//! processes that this user may not see (the option `hidepid` of `/proc`).
 //!
 //! # Guarantees
 //!
@@ -162,10 +168,12 @@
 //! 2. **One tick, one state.** All samples and totals of a snapshot belong to the same tick over
 //!    all plugins; all states, runs and crash counts belong to the same revision. A snapshot never
 //!    changes, and outlives the collector.
-//! 3. **Readers do not pay for the writer.** While the collector runs, dropping the last reference
-//!    to an old snapshot frees almost nothing: the sampler keeps retired values until it is their
-//!    only owner (at most 64 snapshots, and frames and blocks for one length of the history).
-//! 4. **Publishing costs the tick, not the history.**
+//! 3. **Readers do not pay for freeing the history.** While the collector runs, dropping the last
+//!    reference to an old snapshot frees almost nothing on the reader's thread: the sampler keeps
+//!    replaced snapshots (at most 64) and samples that have left the history (for one further length
+//!    of the history) until it is their only owner.
+//! 4. **Publishing costs the tick, not the history.** The cost does not depend on the length of the
+//!    history.
 //! 5. **The host never waits for the sampler,** except in [`Collector::stop`], `drop` and
 //!    [`Collector::sample_now`]. Registering takes a short lock among registering threads.
 //! 6. **A counter never decreases and never loses an event.** Event counts, crash counts and CPU
@@ -192,29 +200,30 @@
 //! by the crate sysinfo. It detects exits at the next tick, none after the last tick, and never an
 //! exit status: only the host's report has one.
 //!
-//! On Unix the crate's threads block all signals except those of their own faults. A host may block
-//! a signal after it has started a collector or a server, and then receives it by `sigwait`,
-//! `signalfd` or `ppoll`.
+//! On Unix the crate's threads block all signals except those that a thread causes itself (SIGSEGV,
+//! SIGBUS and others). So a host may block a signal after it has started a collector or a server, and
+//! receive it by `sigwait`, `signalfd` or `ppoll`.
 //!
 //! An exit status is known from the host's report; on Linux also for a child of the host that was
 //! not reaped yet, and from Linux 6.15 on for every process once it was reaped, by any parent. Until
-//! then the end of a process of another parent is unknown; up to sixty-four such runs of a plugin are
-//! completed when they are reaped, also after the next run has begun. On older kernels the end of a
-//! process is unknown if it is not the host's child, or if the host reaps it before the sampler reads
-//! its status.
+//! it is reaped, the end of a process of another parent is unknown; the ends of up to sixty-four such
+//! runs of a plugin are completed when they are reaped, also after the next run has begun. On older
+//! kernels the end of a process is unknown if it is not the host's child, or if the host reaps it
+//! before the sampler reads its status.
 //!
 //! # Features
 //!
 //! - `portable` (default): the probe for every platform. Required where there is no native probe.
-//! - `testing`: a simulated collector, for the tests of hosts.
-//! - `prometheus`: the newest values as text for Prometheus to scrape.
-//! - `http`: a dashboard, its data as JSON, and the page for Prometheus, by a server in a thread of
-//!   its own, or as a router for a host's server.
-//! - `opentelemetry`: the newest values as observable instruments, for a host with the SDK of
-//!   OpenTelemetry.
-//! - `otlp`: every tick of the history as requests of OTLP, for a host that pushes without an SDK.
-//! - `store`: a history that survives the host, in an SQLite file.
-//! - `tokio`: children of `tokio::process`, with the methods of [`PluginChild`].
+//! - `testing`: a [simulated collector](testing/index.html), for the tests of hosts.
+//! - `prometheus`: the newest values as [text](prometheus/index.html) for Prometheus to scrape.
+//! - `http`: a [dashboard](http/index.html), its data as JSON, and the page for Prometheus, by a server
+//!   in a thread of its own, or as a router for a host's server.
+//! - `opentelemetry`: the newest values as [observable instruments](opentelemetry/index.html), for a
+//!   host with the SDK of OpenTelemetry.
+//! - `otlp`: every tick of the history as [requests of OTLP](otlp/index.html), for a host that pushes
+//!   without an SDK.
+//! - `store`: a [history that survives the host](struct.Store.html), in an SQLite file.
+//! - `tokio`: [children of `tokio::process`](tokio/index.html), with the methods of [`PluginChild`].
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -288,7 +297,13 @@ pub use sync::counter::EventCounter;
 pub use sync::publish::Reader;
 pub use sync::subscription::{RecvError, Subscription};
 
-/// Compiles the Rust code in README.md. Its code for servers and stores needs their features.
-#[cfg(all(doctest, feature = "http", feature = "store"))]
+/// Compiles the Rust code in README.md, with the features that it needs.
+#[cfg(all(
+    doctest,
+    feature = "http",
+    feature = "opentelemetry",
+    feature = "otlp",
+    feature = "store"
+))]
 #[doc = include_str!("../README.md")]
 struct ReadmeDoctests;

@@ -58,35 +58,36 @@ use crate::history::timeline::Timeline;
 pub struct Snapshot(pub(crate) Arc<SnapshotInner>);
 
 impl Snapshot {
-    /// Number of the newest tick of the history; 0 before the first.
+    /// The number of the newest tick of the history; 0 before the first.
     #[must_use]
     pub fn tick(&self) -> u64 {
         self.0.timeline.newest
     }
 
-    /// Number of the publication. It increases with each tick, and between ticks when a plugin is
-    /// registered or removed, or when its state, a run, its crash count or a read error changes.
-    /// Such changes are published immediately, but not more often than every 10 ms.
+    /// The number of the publication. It increases with each tick, and between ticks when a plugin is
+    /// registered or removed, or when its state, a run, its crash count, its limits or a read error
+    /// changes. Such changes are published immediately, but not more often than every 10 ms.
     #[must_use]
     pub fn revision(&self) -> u64 {
         self.0.revision
     }
 
-    /// The wall-clock time of the tick; of the collector's start, before the first.
+    /// The wall-clock time of the tick; before the first tick, that of the collector's start.
     #[must_use]
     pub fn sampled_at(&self) -> SystemTime {
         self.0.sampled_at().wall
     }
 
-    /// The wall-clock time of the oldest tick of the history; of the start, before the first. After
-    /// `Collector::resume` (feature `store`) it may be from before the start.
+    /// The wall-clock time of the oldest tick of the history; before the first tick, that of the
+    /// collector's start. After `Collector::resume` (feature `store`) it may be earlier than the start.
     #[must_use]
     pub fn oldest_sampled_at(&self) -> SystemTime {
         let timeline = &self.0.timeline;
         timeline.at(timeline.oldest).unwrap_or(self.0.info.started).wall
     }
 
-    /// The time of the tick on the monotonic clock; of the collector's start, before the first.
+    /// The time of the tick on the monotonic clock; before the first tick, that of the collector's
+    /// start.
     #[must_use]
     pub fn sampled_at_instant(&self) -> Instant {
         let (info, mono) = (&self.0.info, self.0.sampled_at().mono);
@@ -106,7 +107,7 @@ impl Snapshot {
         self.0.status
     }
 
-    /// Whether no newer snapshot will follow: the [status](Self::status) is anything but
+    /// Whether this is the last snapshot: the [status](Self::status) is not
     /// [`Running`](CollectorStatus::Running).
     #[must_use]
     pub fn is_stopped(&self) -> bool {
@@ -126,8 +127,7 @@ impl Snapshot {
     }
 
     /// Whether samples have the values of process trees: see
-    /// [`Config::process_trees`](crate::Config::process_trees). Where one of these values is `None`
-    /// nevertheless, it is unknown.
+    /// [`Config::process_trees`](crate::Config::process_trees). If so, a value that is `None` is unknown.
     #[must_use]
     pub fn has_process_trees(&self) -> bool {
         self.0.info.process_trees
@@ -141,19 +141,19 @@ impl Snapshot {
     }
 
     /// The memory of the machine in bytes, as of the start of the collector; `None` if it is unknown.
-    /// A simulation has 16 GiB.
+    /// A simulation of the feature `testing` has 16 GiB.
     #[must_use]
     pub fn machine_memory_bytes(&self) -> Option<u64> {
         self.0.info.machine_memory
     }
 
-    /// When the collector was started.
+    /// The wall-clock time at which the collector was started.
     #[must_use]
     pub fn started_at(&self) -> SystemTime {
         self.0.info.started.wall
     }
 
-    /// All plugins, by name.
+    /// All registered plugins, in the order of their names.
     #[must_use = "iterators are lazy"]
     pub fn plugins(
         &self,

@@ -26,11 +26,11 @@ use crate::time::{MonoNanos, TimePoint};
 
 /// A collector with simulated time and processes: a week of a crash loop takes a millisecond.
 ///
-/// It runs the code that the sampler's thread runs, and its handles are the same. Reports are
-/// applied, in order, when time next moves: by [`tick`](Self::tick) or by
-/// [`advance`](Self::advance). A process starts, with no CPU time used, at the simulated time at
-/// which [`started`](Plugin::started) was called; it lives until the observation of a tick, or a
-/// report, ends it.
+/// It runs the same code as the thread of a [`Collector`](crate::Collector), and returns the same
+/// [`Plugin`] and [`Reader`]. Reports are applied, in order, when simulated time next passes: by
+/// [`tick`](Self::tick) or by [`advance`](Self::advance). A process starts, with no CPU time used, at the
+/// simulated time at which [`started`](Plugin::started) was called; it lives until a tick observes its
+/// end, or a report ends it.
 ///
 /// Real clocks are read once, when the simulation is created: from then on
 /// [`sampled_at`](Snapshot::sampled_at) and [`sampled_at_instant`](Snapshot::sampled_at_instant)
@@ -83,14 +83,14 @@ pub struct Simulation {
 #[non_exhaustive]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Observed {
-    /// It lives, and has no descendants.
+    /// It is alive, and has no descendants.
     Running(Usage),
-    /// It lives, and so do its descendants or some of them.
+    /// It is alive, and has or had descendants.
     ///
     /// `tree` is the usage of the process and all descendants together: CPU time since the process
-    /// started, also of the descendants that have ended, and the memory of the living ones. It is
-    /// raised to `main` where it is less; memory of 0 is unknown. `processes` counts the process and
-    /// its living descendants, and is at least 1.
+    /// started, including descendants that have ended, and the memory of the living ones. A value that
+    /// is less than that of `main` counts as that of `main`; a memory of 0 is unknown. `processes` is the
+    /// number of the process and its living descendants; 0 counts as 1.
     ///
     /// ```
     /// use plugmeter::Config;
@@ -129,7 +129,7 @@ pub enum Observed {
     Denied,
 }
 
-/// The usage of a living process.
+/// CPU time and memory of a living process, or of a process tree.
 ///
 /// ```
 /// use plugmeter::testing::Usage;
@@ -143,7 +143,7 @@ pub enum Observed {
 pub struct Usage {
     /// CPU time since the process started.
     pub cpu_time: Duration,
-    /// Resident memory; 0 is unknown.
+    /// Resident memory in bytes; 0 is unknown.
     pub memory_bytes: u64,
 }
 
@@ -160,7 +160,7 @@ impl From<Option<Usage>> for Observed {
 }
 
 impl Simulation {
-    /// A simulation of a collector with this config.
+    /// Creates a simulation of a collector with this config.
     ///
     /// # Errors
     ///
@@ -169,7 +169,7 @@ impl Simulation {
         Self::start(config, RestoredNames::default(), |_| ())
     }
 
-    /// A simulation of a collector that continues the values of a store, as
+    /// Creates a simulation of a collector that continues the values of a store, as
     /// [`Collector::resume`](crate::Collector::resume) does.
     ///
     /// # Errors
@@ -242,11 +242,12 @@ impl Simulation {
         self.registry.register(name)
     }
 
-    /// Lets one poll interval pass, and samples. `observe` is called with the pid of each active
-    /// run, once a run, and returns what the tick observes of that process.
+    /// Lets one poll interval pass, and samples. `observe` is called once for each active run, with its
+    /// pid, and returns what the tick observes of that process: an [`Observed`], a [`Usage`], or an
+    /// `Option<Usage>` whose `None` is [`Observed::Gone`].
     ///
-    /// If it panics, that plugin's read has failed, as a real one would have: the sample has no
-    /// values, and [`failed_reads`](crate::SamplerStats::failed_reads) counts it.
+    /// A panic in `observe` is a failed read of that plugin: its sample has no values, and
+    /// [`failed_reads`](crate::SamplerStats::failed_reads) counts it.
     pub fn tick<O: Into<Observed>>(&mut self, mut observe: impl FnMut(u32) -> O) {
         if !self.enabled {
             return;
@@ -258,8 +259,9 @@ impl Simulation {
         self.run_pass(Pass::Tick, &mut observe);
     }
 
-    /// Lets time pass without a tick: a late one, a sleeping machine. Crashes that become due are
-    /// counted. No tick is missed: the schedule moves too.
+    /// Lets time pass without a tick, as when the sampler is late or the machine sleeps. Crashes are
+    /// counted when they are due. No tick counts as missed, because the following ticks move by the same
+    /// time.
     pub fn advance(&mut self, time: Duration) {
         if !self.enabled {
             return;
@@ -269,20 +271,20 @@ impl Simulation {
         self.run_pass(Pass::Publish, &mut |_| Observed::Gone);
     }
 
-    /// A reader of snapshots, for any thread.
+    /// Returns a reader of snapshots, for any thread.
     #[must_use]
     pub fn reader(&self) -> Reader {
         self.publisher.reader()
     }
 
-    /// The newest snapshot.
+    /// Returns the newest snapshot.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
         self.reader().snapshot()
     }
 
-    /// Notifications from now on, as of [`Collector::subscribe`](crate::Collector::subscribe): they
-    /// are sent when time moves.
+    /// Returns a subscription, as [`Collector::subscribe`](crate::Collector::subscribe) does.
+    /// Notifications are sent when simulated time passes.
     ///
     /// ```
     /// use plugmeter::testing::Simulation;

@@ -16,10 +16,10 @@ impl Plugin {
     /// [`Starting`](PluginState::Starting), and once there is a process,
     /// [`Running`](PluginState::Running).
     ///
-    /// `version` is that of [`started`](Self::started). The run includes all CPU time of the process,
-    /// from its start; with [`PluginChild::wait`] or [`PluginChild::try_wait`] to its end, however
-    /// short the run is. If a run is active, it ends as [replaced](crate::RunEnd::Replaced), also if
-    /// its process goes on: a hot reload.
+    /// `version` is shown with the run; `""` is none: see [`started`](Self::started). The run includes
+    /// all CPU time of the process from its start; with [`PluginChild::wait`] or
+    /// [`PluginChild::try_wait`] also to its end, however short the run is. If a run is active, it ends
+    /// as [replaced](crate::RunEnd::Replaced), also if its process goes on: a hot reload.
     ///
     /// ```
     /// use plugmeter::{Collector, Config};
@@ -45,7 +45,7 @@ impl Plugin {
     ///
     /// # Cost
     ///
-    /// Those of [`Command::spawn`], and reading a clock.
+    /// That of [`Command::spawn`], and reading a clock.
     pub fn spawn(&self, command: &mut Command, version: &str) -> io::Result<PluginChild> {
         self.set_state(PluginState::Starting);
         let first = child::before_start();
@@ -53,18 +53,17 @@ impl Plugin {
         Ok(PluginChild::new(self, spawned, version, Some(first)))
     }
 
-    /// [`spawn`](Self::spawn) in a process group of its own, which proves that orphans belong to the
-    /// plugin.
+    /// Starts a child process as [`spawn`](Self::spawn) does, in a process group of its own, which proves
+    /// that orphans belong to the plugin.
     ///
-    /// A process whose parent has exited before a tick has found it, as the `x` of a wrapper that runs
-    /// `nohup x &` in a subshell, is a child of init: nothing but its process group or session shows
-    /// where it came from. If the plugin's process leads the group, the orphan belongs to its
+    /// A process whose parent exits before a tick has found the process is a child of init: only its
+    /// process group or session shows where it came from. A wrapper that runs `(nohup x &)` leaves such
+    /// an orphan. If the plugin's process leads the group, the orphan belongs to its
     /// [process tree](crate::Config::process_trees), as long as the plugin's process lives.
     ///
-    /// The child is then not in the host's group: Ctrl+C on the terminal does not reach it, and it must
-    /// not read from the terminal. [`PluginChild::stop_group`] ends all of its processes;
-    /// [`PluginChild::stop`] and [`PluginChild::kill`] send signals to the process alone, as without a
-    /// group.
+    /// The child is then not in the host's group: Ctrl+C on the terminal does not reach it, and it cannot
+    /// read from the terminal. [`PluginChild::stop_group`] ends all processes of the group;
+    /// [`PluginChild::stop`] and [`PluginChild::kill`] send signals to the child alone.
     ///
     /// It calls `process_group(0)` of the command, which stays set. On platforms other than Unix it is
     /// the same as `spawn`.
@@ -99,8 +98,8 @@ impl Plugin {
     /// Reports a child process that was started elsewhere: a run begins, and the state becomes
     /// [`Running`](PluginState::Running).
     ///
-    /// Attach it before it is waited for: afterwards its pid may belong to another process. On Linux
-    /// the run includes the CPU time from this call on; elsewhere from the first tick.
+    /// Attach a child before it is waited for: afterwards its pid may belong to another process. On
+    /// Linux the run includes the CPU time from this call on; elsewhere from the first tick.
     ///
     /// ```
     /// use plugmeter::{Collector, Config};
@@ -133,9 +132,9 @@ pub(super) fn first_reading(pid: u32) -> Option<ChildReading> {
 
 /// A child process of a plugin: [`std::process::Child`], with reports of how it ends.
 ///
-/// Created by [`Plugin::spawn`], [`Plugin::spawn_in_group`] and [`Plugin::attach`]. It is `Send`, and like every handle it never
-/// waits for the sampler; its methods have an effect on the process also after the collector was
-/// stopped or the plugin was removed.
+/// Created by [`Plugin::spawn`], [`Plugin::spawn_in_group`] and [`Plugin::attach`]. It is `Send`, and
+/// its methods never wait for the sampler. They affect the process also after the collector was stopped
+/// or the plugin was removed.
 ///
 /// The first [`wait`](Self::wait), [`try_wait`](Self::try_wait) or [`stop`](Self::stop) that returns
 /// a status reports it as [`Plugin::exited`] does, once. On Linux it reads the process's CPU time
@@ -144,8 +143,9 @@ pub(super) fn first_reading(pid: u32) -> Option<ChildReading> {
 /// Dropping it neither kills nor reaps the process, as with [`std::process::Child`]. The sampler
 /// continues to sample it, and detects its exit.
 ///
-/// A convenience: [`Plugin::started`], [`Plugin::set_state`] and [`Plugin::exited`] are enough for a
-/// host that waits for its processes in another way. For children of tokio see the module `tokio`.
+/// It is optional: a host that waits for its processes in another way reports them with
+/// [`Plugin::started`], [`Plugin::set_state`] and [`Plugin::exited`]. For children of tokio see the module
+/// [`tokio`](tokio/index.html) (feature `tokio`).
 ///
 /// ```
 /// use plugmeter::{Collector, Config, PluginState};
@@ -234,7 +234,7 @@ impl PluginChild {
         Ok(status)
     }
 
-    /// Returns and reports the status if the child has exited, `None` if it runs. Does not wait.
+    /// Returns and reports the status if the child has exited; `None` if it runs. Does not wait.
     ///
     /// ```
     /// # use plugmeter::{Collector, Config};
@@ -276,9 +276,8 @@ impl PluginChild {
     /// Requests the child to terminate: the state becomes [`Stopping`](PluginState::Stopping), and
     /// the child is sent SIGTERM. On platforms without signals it is killed.
     ///
-    /// However the child ends after that, it is not a crash. If it has exited already, its status is
-    /// reported as it is, and this does nothing else. The state does not change if the plugin has a
-    /// newer run.
+    /// However the child ends after that, it is not a crash. If it has already exited, its status is
+    /// reported, and no signal is sent. The state does not change if the plugin has a newer run.
     ///
     /// ```
     /// # use plugmeter::{Collector, Config};
@@ -297,8 +296,8 @@ impl PluginChild {
     ///
     /// # Errors
     ///
-    /// If the child may not be sent a signal: the state stays `Stopping`. Those of
-    /// [`try_wait`](Self::try_wait).
+    /// If the host is not permitted to send a signal to the child: then the state stays `Stopping`. Those
+    /// of [`try_wait`](Self::try_wait).
     pub fn terminate(&mut self) -> io::Result<()> {
         if self.try_wait()?.is_some() {
             return Ok(());
@@ -340,8 +339,8 @@ impl PluginChild {
         self.child.kill()
     }
 
-    /// Stops the child: [terminates](Self::terminate) it, closes its standard input, waits for
-    /// `grace`, kills it if it still runs, and waits for its exit.
+    /// Stops the child: [terminates](Self::terminate) it, closes its standard input, waits up to
+    /// `grace` for its exit, kills it if it still runs, and returns its status.
     ///
     /// Its descendants are not sent a signal: those of a wrapper may go on, in the plugin's process tree.
     /// [`stop_group`](Self::stop_group) ends them too.
@@ -382,17 +381,18 @@ impl PluginChild {
         self.wait()
     }
 
-    /// Stops all processes of the group that the child leads, as one of [`Plugin::spawn_in_group`] does:
-    /// sends SIGTERM to each of them, closes the child's standard input, waits up to `grace` for the child
-    /// to exit, kills what is left of the group, and returns the child's status.
+    /// Stops all processes of the group that the child leads: for a child of
+    /// [`Plugin::spawn_in_group`].
     ///
-    /// The other processes have as much time as the child. A descendant that has left the group, for
-    /// example by `setsid`, is not sent a signal. On platforms without process groups this is
+    /// It sends SIGTERM to each of them, closes the child's standard input, waits up to `grace` for the
+    /// child to exit, kills the processes that are left in the group, and returns the child's status.
+    /// When the child exits earlier, the others are killed then. A descendant that has left the group,
+    /// for example by `setsid`, is not sent a signal. On platforms without process groups this is
     /// [`stop`](Self::stop).
     ///
     /// Not a crash: see [`terminate`](Self::terminate). If the child has exited by itself, its status is
-    /// reported as it is, and the rest of the group is killed. If it was waited for before, nothing is
-    /// sent, because the number of its group may be that of another one.
+    /// reported, and the rest of the group is killed. If the child was waited for before, no signal is
+    /// sent, because its group id may have been reused.
     ///
     /// ```
     /// # use plugmeter::{Collector, Config};
@@ -412,8 +412,8 @@ impl PluginChild {
     /// # Errors
     ///
     /// [`InvalidInput`](io::ErrorKind::InvalidInput) if the child does not lead a group: then nothing is
-    /// done. If the group may not be sent a signal: the state stays `Stopping`. Those of
-    /// [`wait`](Self::wait).
+    /// done. If the host is not permitted to send a signal to the group: then the state stays `Stopping`.
+    /// Those of [`wait`](Self::wait).
     pub fn stop_group(&mut self, grace: Duration) -> io::Result<ExitStatus> {
         if self.reports.has_exited {
             return self.wait();
@@ -459,8 +459,8 @@ impl PluginChild {
         self.wait()
     }
 
-    /// Returns the child, with the pipes that were not taken. The host waits for it: nothing further
-    /// is reported, and the sampler continues to sample it.
+    /// Returns the [`std::process::Child`], with the pipes that were not taken. The host has to wait for
+    /// it: nothing further is reported, and the sampler continues to sample it and detects its exit.
     ///
     /// ```
     /// # use plugmeter::{Collector, Config};
@@ -483,7 +483,7 @@ impl PluginChild {
     }
 }
 
-/// Without a deadline: for ever.
+/// Without a deadline: forever.
 fn time_left(deadline: Option<Instant>) -> Duration {
     deadline.map_or(Duration::MAX, |at| at.saturating_duration_since(Instant::now()))
 }

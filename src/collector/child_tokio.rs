@@ -78,7 +78,8 @@ pub fn spawn(plugin: &Plugin, command: &mut Command, version: &str) -> io::Resul
     Ok(child)
 }
 
-/// [`spawn`] in a process group of its own, as [`Plugin::spawn_in_group`], which has the reasons for it.
+/// Starts a child process as [`spawn`] does, in a process group of its own: see
+/// [`Plugin::spawn_in_group`] for the reasons.
 ///
 /// ```
 /// # let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -138,17 +139,37 @@ pub fn attach(plugin: &Plugin, child: Child, version: &str) -> PluginChild {
     PluginChild::new(plugin, child, version, first)
 }
 
-/// A child process of a plugin: a [`Child`] of tokio, with reports of
-/// how it ends.
+/// A child process of a plugin: a [`Child`] of tokio, with reports of how it ends.
 ///
 /// Created by [`spawn`], [`spawn_in_group`] and [`attach`]. The first [`wait`](Self::wait),
-/// [`try_wait`](Self::try_wait), [`stop`](Self::stop) or [`kill`](Self::kill) that obtains a status
-/// reports it, once, with the process's final CPU time on Linux.
+/// [`try_wait`](Self::try_wait), [`stop`](Self::stop), [`stop_group`](Self::stop_group) or
+/// [`kill`](Self::kill) that obtains a status reports it, once, with the process's final CPU time on
+/// Linux.
 ///
-/// Dropping it does what tokio does: the process goes on, and the sampler continues to sample it; or
-/// it is killed, if the command was [`kill_on_drop`](Command::kill_on_drop). The latter is not a
-/// crash for a child of [`spawn`]. For a child of [`attach`] the setting is not known, and the exit
-/// counts as the sampler detects it.
+/// Dropping it does what dropping a [`Child`] does: the process goes on, and the sampler continues to
+/// sample it; or the process is killed, if the command was set to
+/// [`kill_on_drop`](Command::kill_on_drop). That kill is not a crash for a child of [`spawn`]. For a
+/// child of [`attach`] the setting is not available, so the kill may count as a crash.
+///
+/// ```
+/// # let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+/// # runtime.block_on(async {
+/// use plugmeter::{Collector, Config, PluginState};
+/// use std::time::Duration;
+/// use tokio::process::Command;
+///
+/// let collector = Collector::start(Config::default())?;
+/// let plugin = collector.register("sleep")?;
+/// # #[cfg(unix)] {
+/// let mut child = plugmeter::tokio::spawn(&plugin, Command::new("sleep").arg("1000"), "1.0")?;
+/// assert_eq!(child.try_wait()?, None);
+/// child.stop(Duration::from_secs(2)).await?;
+/// assert_eq!(collector.sample_now()?.plugin("sleep").unwrap().state(), PluginState::Stopped);
+/// # }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct PluginChild {
     /// The pipe to the child's standard input, if the command has one. Waiting closes it.
     pub stdin: Option<ChildStdin>,
@@ -208,7 +229,7 @@ impl PluginChild {
 
     /// Closes the child's standard input, waits until the child has exited, and reports its status.
     ///
-    /// Cancel safe: a wait that was dropped has reported nothing, and another one may follow.
+    /// Cancel safe: a wait that was dropped has reported nothing, and `wait` may be called again.
     ///
     /// # Errors
     ///
@@ -287,8 +308,8 @@ impl PluginChild {
         self.wait().await.map(drop)
     }
 
-    /// Stops the child: [terminates](Self::terminate) it, closes its standard input, waits for
-    /// `grace`, kills it if it still runs, and waits for its exit.
+    /// Stops the child: [terminates](Self::terminate) it, closes its standard input, waits up to
+    /// `grace` for its exit, kills it if it still runs, and returns its status.
     ///
     /// ```
     /// # let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -397,8 +418,8 @@ impl PluginChild {
         }
     }
 
-    /// Returns the child, with the pipes that were not taken. The host waits for it: nothing further
-    /// is reported, and the sampler continues to sample it.
+    /// Returns the [`Child`] of tokio, with the pipes that were not taken. The host has to wait for it:
+    /// nothing further is reported, and the sampler continues to sample it and detects its exit.
     #[must_use]
     pub fn into_inner(self) -> Child {
         let Self { stdin, stdout, stderr, mut on_drop, mut child, exit_signal: _ } = self;

@@ -8,7 +8,7 @@ use crate::snapshot::Snapshot;
 const STALE_MARGIN: Duration = Duration::from_secs(1);
 
 impl Snapshot {
-    /// The time since the tick, on the monotonic clock. Reads the clock.
+    /// The time from the tick until now, on the monotonic clock. Reads the clock.
     #[must_use]
     pub fn age(&self) -> Duration {
         self.sampled_at_instant().elapsed()
@@ -17,7 +17,7 @@ impl Snapshot {
     /// Whether the tick is older than three poll intervals and a second: then the sampler is late,
     /// or was stopped that long ago. Reads the clock.
     ///
-    /// A publication between ticks does not make a snapshot fresher.
+    /// A publication between two ticks does not count as a tick.
     ///
     /// ```
     /// use plugmeter::{Collector, Config};

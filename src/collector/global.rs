@@ -10,14 +10,14 @@ static GLOBAL: OnceCell<Collector> = OnceCell::new();
 
 /// Starts the process-wide collector, for hosts that would otherwise pass one through every layer.
 ///
-/// It runs until it is [stopped](Collector::stop) or the process exits. A stopped one stays:
-/// [`global`] still returns it, and `init` returns an error. The same holds in a forked child, where
-/// the parent's collector does not sample.
+/// It runs until it is [stopped](Collector::stop) or the process exits. There is one in the lifetime
+/// of a process: after it was stopped, [`global`] still returns it, and `init` returns an error. The
+/// same holds in a forked child, where the parent's collector does not sample.
 ///
 /// # Errors
 ///
 /// [`InitError::AlreadyInitialized`] if there is one; [`InitError::Start`] if it could not be
-/// started, and then another call may try again.
+/// started. After the latter, a later call tries again.
 ///
 /// ```
 /// use plugmeter::Config;
@@ -36,7 +36,7 @@ pub fn init(config: Config) -> Result<&'static Collector, InitError> {
     if is_new { Ok(collector) } else { Err(InitError::AlreadyInitialized) }
 }
 
-/// The process-wide collector, if [`init`] has started it.
+/// Returns the process-wide collector; `None` unless [`init`] has started it.
 #[must_use]
 pub fn global() -> Option<&'static Collector> {
     GLOBAL.get()

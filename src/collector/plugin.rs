@@ -19,13 +19,13 @@ use crate::sync::command::{
 use crate::sync::counter::{EventCounter, next_run_id};
 use crate::time::TimePoint;
 
-/// A handle of a registered plugin: for the host's reports, and for the event counter.
+/// A handle of a registered plugin: for its processes, its state and limits, and its event counters.
 ///
-/// It is cheap to clone, `Send` and `Sync`. No report waits for the sampler, and the reports of one
-/// thread are applied in their order. Readers see their effect within about ten milliseconds,
-/// without a tick. Reports after the collector was stopped, or after the plugin was
-/// [removed](Self::remove), have no effect; the counter still counts. Dropping handles removes
-/// nothing.
+/// [`Collector::register`](crate::Collector::register) returns it. It is cheap to clone, `Send` and
+/// `Sync`. No method waits for the sampler, and the reports of one thread are applied in their order.
+/// Snapshots show their effect within about ten milliseconds, before the next tick. Reports after the
+/// collector was stopped, or after the plugin was [removed](Self::remove), have no effect; the counters
+/// still count. Dropping a handle does not remove the plugin.
 ///
 /// ```
 /// use plugmeter::{Collector, Config, PluginState};
@@ -88,11 +88,10 @@ impl Plugin {
     /// Reports that a process of this plugin is running: a new run begins, and the state becomes
     /// [`Running`](PluginState::Running).
     ///
-    /// `version` is shown with the run, `""` for none; it is cut to 128 bytes, and control
-    /// characters are replaced. Call this *before* you reap the process: afterwards its pid may
-    /// belong to another one.
+    /// `version` is shown with the run; `""` is none. It is cut to 128 bytes, and control characters are
+    /// replaced. Report a process *before* it is reaped: afterwards its pid may belong to another one.
     ///
-    /// If a run is active and its process lives, the run ends as
+    /// If a run is active and its process lives, that run ends as
     /// [replaced](crate::RunEnd::Replaced), which is not a crash: a hot reload. The same process may
     /// be reported again under a new version.
     ///
@@ -101,17 +100,32 @@ impl Plugin {
     /// [`Failed`](PluginState::Failed), and [`read_error`](crate::PluginView::read_error) has the
     /// reason.
     ///
-    /// Returns the id of the run, for [`exited`](Self::exited). An id is returned even if no run
-    /// begins, because the pid is rejected, the plugin was removed, or the collector was stopped:
-    /// reports about it have no effect.
+    /// Returns the id of the run, for [`exited`](Self::exited). If no run begins, because the pid is
+    /// rejected, the plugin was removed, or the collector was stopped, reports about that id have no
+    /// effect.
     ///
-    /// [`spawn`](Self::spawn) and [`attach`](Self::attach) call it, and report the exit as well.
+    /// [`spawn`](Self::spawn) and [`attach`](Self::attach) include this report, and that of the exit.
+    ///
+    /// ```
+    /// use plugmeter::{Collector, Config, PluginState};
+    /// # #[cfg(unix)] {
+    /// use std::process::Command;
+    ///
+    /// let collector = Collector::start(Config::default())?;
+    /// let plugin = collector.register("true")?;
+    /// let mut child = Command::new("true").spawn()?;
+    /// let run = plugin.started(child.id(), "1.0");
+    /// plugin.exited(run, child.wait()?);
+    /// assert_eq!(collector.sample_now()?.plugin("true").unwrap().state(), PluginState::Stopped);
+    /// # }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn started(&self, pid: u32, version: &str) -> RunId {
         self.report_start(pid, version, None, PluginUpdate::Started)
     }
 
-    /// [`started`](Self::started) for a process in a cgroup of its own: the CPU time of its tree is
-    /// read from the cgroup.
+    /// Reports a process as [`started`](Self::started) does, if it has a cgroup of its own: the CPU time
+    /// of its tree is read from the cgroup.
     ///
     /// [`tree_cpu_time`](crate::PluginView::tree_cpu_time) and
     /// [`tree_cpu_percent`](crate::Sample::tree_cpu_percent) then include every descendant, however
@@ -119,15 +133,15 @@ impl Plugin {
     /// twice and have called `setsid`, which cannot be attributed to the plugin without a cgroup. The
     /// number of processes and the memory of the tree are read as without one.
     ///
-    /// `cgroup` is the folder of a cgroup of version 2. The process enters it before it starts others,
-    /// and nothing else does: all CPU time that is used in it, and in the cgroups below it, counts as
-    /// the plugin's.
+    /// `cgroup` is the folder of a cgroup of version 2. The process has to enter it before it starts
+    /// others, and no other process may enter it: all CPU time that is used in it, and in the cgroups
+    /// below it, counts as the plugin's.
     ///
-    /// The cgroup is opened by this call, and stays open until the next run begins, the plugin is
-    /// removed, or the cgroup is. Another one with the same name has no effect. If it is removed while
-    /// the run is active, a warning is logged once, and the tree is measured as without a cgroup: its
-    /// CPU time grows again as soon as that measure, from the start of the run, exceeds what the cgroup
-    /// had counted. So no CPU time counts twice.
+    /// The cgroup is opened by this call, and stays open until the next run begins, or until the plugin
+    /// or the cgroup is removed. A new cgroup of the same name has no effect. If the cgroup is removed
+    /// while the run is active, a warning is logged once, and the tree is read as without a cgroup. Its
+    /// CPU time grows again as soon as the time that is read so exceeds the time that the cgroup had
+    /// counted. So no CPU time counts twice.
     ///
     /// ```no_run
     /// use plugmeter::{Collector, Config};
@@ -152,12 +166,12 @@ impl Plugin {
     ///
     /// # Errors
     ///
-    /// If the path is not a cgroup of version 2 or cannot be opened, and if the collector does not read
-    /// cgroups: see [`CgroupError`]. Then nothing is reported, and `started` may follow.
+    /// [`CgroupError`] if the path is not a cgroup of version 2 or cannot be opened, or if the collector
+    /// does not read cgroups. Then nothing was reported, and the host may call `started` instead.
     ///
     /// # Cost
     ///
-    /// Opening two files; in each tick about as much as reading one more process.
+    /// Opens two files; in each tick it costs about as much as reading one more process.
     pub fn started_in_cgroup(
         &self,
         pid: u32,
@@ -210,11 +224,12 @@ impl Plugin {
     ///
     /// Exit code 0, the signals that request termination (HUP, INT, TERM, PIPE), the exit codes by
     /// which shells and runtimes report these (129, 130, 141, 143), and those of
-    /// [`Config::clean_exit_codes`](crate::Config::clean_exit_codes) are a clean end; every other end
-    /// counts as a crash immediately, unless the plugin was [`Stopping`](PluginState::Stopping). If
-    /// the exit was detected before without a status, this decides whether it was a crash. The state changes only if `run` is the newest run. If
-    /// the end of the run was already classified, this only records the exit status; the crash count
-    /// does not change.
+    /// [`Config::clean_exit_codes`](crate::Config::clean_exit_codes) are a clean end. Every other end
+    /// counts as a crash immediately, unless the plugin was [`Stopping`](PluginState::Stopping).
+    ///
+    /// If the sampler had detected the exit without a status, this report decides whether it was a
+    /// crash. If that was decided already, only the exit status is recorded, and the crash count does
+    /// not change. The state changes only if `run` is the plugin's newest run.
     pub fn exited(&self, run: RunId, status: ExitStatus) {
         self.send(PluginUpdate::Exited(run, exit_status::process_exit(status)));
     }
@@ -230,22 +245,24 @@ impl Plugin {
         self.send(PluginUpdate::ChildExited(run, exit, last));
     }
 
-    /// Reports that the newest run has ended as intended: for hosts without an exit status.
+    /// Reports that the newest run has ended as intended: for hosts that have no exit status. The state
+    /// becomes [`Stopped`](PluginState::Stopped).
     pub fn stopped(&self) {
         self.send(PluginUpdate::Stopped);
     }
 
-    /// Reports that the newest run has crashed: for hosts without an exit status. It is counted,
-    /// unless its end was classified before; without such a run only the state changes.
+    /// Reports that the newest run has crashed: for hosts that have no exit status. The state becomes
+    /// [`Crashed`](PluginState::Crashed). The crash is counted, unless it was already decided whether the
+    /// end of that run is a crash.
     pub fn crashed(&self) {
         self.send(PluginUpdate::Crashed);
     }
 
     /// Sets the state.
     ///
-    /// With `Starting`, `Running`, `Unhealthy` and `Stopping` the run continues. `Stopped` and
-    /// `Crashed` are [`stopped`](Self::stopped) and [`crashed`](Self::crashed). `Failed` ends the
-    /// active run without counting it.
+    /// With `Starting`, `Running`, `Unhealthy` and `Stopping` the run continues; after `Stopping`, its
+    /// end is never a crash. `Stopped` and `Crashed` are the reports [`stopped`](Self::stopped) and
+    /// [`crashed`](Self::crashed). `Failed` ends the active run without counting a crash.
     pub fn set_state(&self, state: PluginState) {
         self.send(PluginUpdate::State(state));
     }
@@ -272,7 +289,7 @@ impl Plugin {
         Ok(())
     }
 
-    /// The counter of all events of this plugin. Clone it to where they happen.
+    /// Returns the counter of all events of this plugin. Clone it into the code that handles them.
     ///
     /// Its value includes the events that the counters of [kinds](Self::event_counter) have counted.
     #[must_use]
@@ -280,9 +297,11 @@ impl Plugin {
         &self.0.events
     }
 
-    /// The counter of the events of one kind: for hosts that want to know what a plugin does, not only
-    /// how much. The first call with a name creates the kind, which stays until the plugin is removed;
-    /// later calls return the same counter. Get it once, and clone it to where the events happen.
+    /// Returns the counter of the events of one kind, for example of commands beside messages.
+    ///
+    /// The first call with a name creates the kind, which stays until the plugin is removed; later calls
+    /// return the same counter. A plugin has at most 32 kinds. Call this once for each kind, and clone the
+    /// counter into the code that handles the events.
     ///
     /// [`PluginView::event_counts`](crate::PluginView::event_counts) returns the values of a tick.
     ///
@@ -311,15 +330,16 @@ impl Plugin {
     ///
     /// # Cost
     ///
-    /// A search among the kinds. Counting costs one atomic addition, as without a kind.
+    /// A linear search among the kinds. Counting costs one atomic addition, as without a kind.
     pub fn event_counter(&self, kind: &str) -> Result<EventCounter, CounterError> {
         self.0.events.of_kind(kind)
     }
 
-    /// Removes the plugin: it is gone from the next snapshot on; older snapshots keep it.
+    /// Removes the plugin: the next snapshot does not contain it; older snapshots keep it.
     ///
-    /// The name is free immediately. Registering it again creates a new plugin, with its own history
-    /// and counters from 0. Other handles of this plugin have no effect any more.
+    /// Its process goes on, and is not sampled any more. The name is free immediately: registering it
+    /// again creates a new plugin, with its own history and counters from 0. Other handles of this
+    /// plugin have no effect any more.
     pub fn remove(&self) {
         if let Some(registry) = self.0.registry.upgrade() {
             registry.remove(&self.0.name, self.0.id);

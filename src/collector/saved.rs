@@ -15,8 +15,17 @@ use crate::error::StartError;
 use crate::sync::command::PluginId;
 use crate::sync::counter::{EventCounter, next_run_id};
 
-/// The counters and runs of all plugins as of the newest write of a store, and the last hour of samples:
-/// see [`Collector::resume`].
+/// The counters and runs of all plugins as of the newest write of a store, and the last hour of samples.
+///
+/// [`Store::saved`](crate::Store::saved) returns it, and [`Collector::resume`] continues from it. The
+/// default has no plugins.
+///
+/// ```
+/// use plugmeter::{Collector, Config, Saved};
+///
+/// let collector = Collector::resume(Config::default(), Saved::default())?; // as `Collector::start`
+/// # Ok::<(), plugmeter::StartError>(())
+/// ```
 #[derive(Clone, Default)]
 pub struct Saved(pub(crate) SavedState);
 
@@ -49,19 +58,19 @@ impl Saved {
 }
 
 impl Collector {
-    /// Starts a collector that continues the values of a store:
-    /// [`Store::saved`](crate::Store::saved).
+    /// Starts a collector that continues the values of a store, which
+    /// [`Store::saved`](crate::Store::saved) returns.
     ///
-    /// - A plugin that is registered again goes on from its counters: events, by kind too, crashes,
+    /// - A plugin that is registered again continues its counters: events, also by kind, crashes,
     ///   restarts, CPU time. What came after the newest write is lost. A plugin that is not registered
     ///   again is not shown; one that was [removed](crate::Plugin::remove) begins at 0.
     /// - A run that was active ends as [`HostGone`](crate::RunEnd::HostGone), at the newest tick that
     ///   was written. That is no crash, and the next run is no restart.
-    /// - The last hour of samples is in the history before the first tick, as far as the history reaches
-    ///   and the poll interval is the same. Between them and the first tick is a gap, which no rate spans.
-    ///   In ticks from then on until it is registered, a plugin has no process and no values.
-    /// - In the same boot of the machine, the length of the gap is that on the boot clock, otherwise that
-    ///   on the wall clock.
+    /// - The last hour of samples is in the history before the first tick, or less if the history is
+    ///   shorter; none if the poll interval has changed. Between them and the first tick is a gap, which
+    ///   no rate spans. In ticks before it is registered again, a plugin has no process and no values.
+    /// - The length of the gap is measured by the boot clock, or by the wall clock if the machine was
+    ///   booted since.
     ///
     /// ```
     /// use plugmeter::{Collector, Config, Store, StoreConfig};

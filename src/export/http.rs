@@ -2,7 +2,7 @@
 //!
 //! [`serve`] runs a server in its own thread with its own small async runtime: the host needs none.
 //! [`router`] returns the same routes to mount in the host's axum server. Both read snapshots through
-//! a [`Reader`] and never wait for the sampler.
+//! a [`Reader`] and never wait for the sampler. Feature `http`.
 //!
 //! ```
 //! use plugmeter::http::{self, HttpConfig};
@@ -20,8 +20,8 @@
 //! |---|---|
 //! | `GET /` | the dashboard: findings, then all plugins, the most urgent first, with a page for each |
 //! | `GET /api/metrics` | all plugins, the totals and the sampler, as JSON. With `?since=REVISION`: 204 if that is the current revision, 400 if it is not a number |
-//! | `GET /api/findings` | the [findings](crate::findings) of all plugins, as JSON, likewise with `since` |
-//! | `GET /api/plugin?name=NAME` | one plugin with its aggregates, runs and history. `window=SECONDS` limits these to the newest part of the history; `points=N` limits the history to N points (1 to 10,000; 720 by default). 404 if no plugin has that name |
+//! | `GET /api/findings` | the [findings](crate::findings) of all plugins, as JSON; `since` is as above |
+//! | `GET /api/plugin?name=NAME` | one plugin with its aggregates, runs and history. `window=SECONDS` limits these to the newest part of the history; `points=N` limits the history to N points (1 to 10,000; 720 by default). 404 if no plugin has that name. A window beyond the memory [comes from a store](#windows-beyond-the-memory) if there is one |
 //! | `GET /api/plugin/{name}` | the same; a name such as `..`, which has a meaning in a path, can only be requested by the query |
 //! | `GET /api/history.csv?name=NAME`, `GET /api/history.json?name=NAME` | the history of one plugin [as a file](#apihistorycsv-apihistoryjson) |
 //! | `GET /api/events` | [server-sent events](#apievents): one for each new revision |
@@ -35,15 +35,15 @@
 //!
 //! ## `/api/metrics`
 //!
-//! `{"schema": 1, "timestamp", "started_at", "tick", "revision", "age_seconds" (of the tick, now),
+//! `{"schema": 1, "timestamp", "started_at", "tick", "revision", "age_seconds" (time since the tick),
 //! "poll_interval_seconds", "history_seconds", "stopped", "plugins": [...], "system", "sampler"}`.
 //!
 //! A plugin has the keys that [`PluginView`](crate::PluginView) serializes (state, pid, version and
-//! crash count of the revision; CPU, memory and uptime of the running process, or null), and:
+//! crash count at the revision; CPU, memory and uptime of the running process, or null), and:
 //!
 //! - `"status"`: `"error"` with a [finding](crate::findings) of severity critical, `"warning"` with
 //!   one of severity warning, else `"ok"`;
-//! - `"state_since"`, `"read_error"` (a sentence or null), `"last_crash"`, `"restart_count"`;
+//! - `"state_since"`, `"read_error"` (a sentence, or null), `"last_crash"`, `"restart_count"`;
 //! - `"crashes_in_window"`: crashes since the oldest sample of the history;
 //! - `"events_per_second"`: over the last minute, or over two intervals if that is longer; 0 with
 //!   one sample.
@@ -56,43 +56,51 @@
 //! ## `/api/plugin`
 //!
 //! `{"schema": 1, "timestamp", "tick", "revision", "name", "version", "state", "pid", "current" (as
-//! in `/api/metrics`), "findings" (as in `/api/findings`), "aggregates" (of the window, or null), "runs", "history": [{"timestamp",
-//! "cpu_percent", "cpu_average", "memory_mb", "tree_cpu_percent", "tree_cpu_average",
-//! "tree_memory_mb", "event_count", "crash_count", "state", "run"}]}`.
+//! in `/api/metrics`), "findings" (as in `/api/findings`), "aggregates" (of the window, or null),
+//! "runs", "history": [{"timestamp", "cpu_percent", "cpu_average", "memory_mb", "tree_cpu_percent",
+//! "tree_cpu_average", "tree_memory_mb", "event_count", "crash_count", "state", "run"}]}`.
 //!
-//! A history with more samples than `points` is reduced as by
-//! [`PluginView::points`](crate::PluginView::points): to buckets of a power of two of ticks, so there
-//! may be little more than half as many points as requested. A bucket begins at a multiple of its
-//! size, so that a chart moves on without flickering; a new run begins a new bucket where there is
-//! room. A point has the largest CPU and memory of its samples, the average CPU, and the time,
+//! A history with more samples than `points` is reduced by
+//! [`PluginView::points`](crate::PluginView::points), which may return little more than half as many
+//! points. A point has the largest CPU and memory of its samples, the average CPU, and the time,
 //! counts, state and run of its newest sample; a value that no sample has is null.
+//!
+//! ### Windows beyond the memory
+//!
+//! With a store (`HttpConfig::store`, feature `store`), a `window` that is longer than the history in
+//! memory is read from it. The document then also has the key `"resolution"`, and
+//! `"aggregates"` and `"history"` are those of `StoreReader`: each point has the events and crashes of
+//! its own time, instead of the counters.
 //!
 //! ## `/api/history.csv`, `/api/history.json`
 //!
 //! The history of `?name=` as a file to save, with a row for each sample: time, plugin, run, version,
 //! state, CPU and memory of the process and of its tree, and the counts of events and crashes. `window`
-//! is as above; `from` and `to` (milliseconds since 1970, both included) select a part instead. With
-//! more than `points` samples (at most and by default 10,000), rows are points as above, and
-//! `cpu_average` differs from `cpu_percent`. The CSV follows RFC 4180, in UTF-8. A name or a version
-//! that a spreadsheet would take for a formula has an apostrophe before it.
+//! is as above, with its rows from a store if there is one; `from` and `to` (Unix time in milliseconds,
+//! both included) select a part instead. With more than `points` samples (at most and by default
+//! 10,000), rows are points as above, and `cpu_average` differs from `cpu_percent`. The CSV follows
+//! RFC 4180, in UTF-8. A name or a version that a spreadsheet would read as a formula has an apostrophe
+//! before it.
 //!
 //! ## `/api/events`
 //!
 //! A stream of server-sent events (`text/event-stream`) for clients that fetch a document when it has
-//! changed, instead of at an interval. An event `revision` has the revision as id and the data
-//! `{"tick", "revision", "stopped"}`; events are at least 250 ms apart, and publications in between
-//! are one event. With `?since=REVISION`, or the header `Last-Event-ID` of a client that connects
-//! again, the first event is sent immediately unless that is the current revision. Without a
-//! publication, an event `heartbeat` is sent every fifteen seconds. The stream is one connection, and
-//! ends when the collector or the server stops. A host's router needs a runtime with timers.
+//! changed, instead of at an interval. An event `revision` has the revision as its id, and the data
+//! `{"tick", "revision", "stopped"}`. Events are at least 250 ms apart; several publications in that
+//! time are one event. With `?since=REVISION`, or with the header `Last-Event-ID` of a client that
+//! connects again, the first event is sent immediately unless that is the current revision. Without a
+//! publication, an event `heartbeat` is sent every fifteen seconds. A stream occupies one connection,
+//! and ends when the collector or the server stops. The runtime of a host that mounts the router needs
+//! timers.
 //!
 //! ## `/api/notifications`
 //!
 //! `{"schema": 1, "timestamp" (of the newest tick), "revision", "max_age_seconds": 3600, "dropped",
 //! "notifications": [...]}`: the [notifications](crate::Notification) since the server or the router
 //! was created, newest first, of the last hour, at most 1,000. `dropped` counts those that are missing
-//! although they are not too old: they were more than are kept, or came faster than they were taken.
-//! They are kept in memory only. The dashboard shows the newest fifty.
+//! although they are less than an hour old: there were more than 1,000, or more at a time than the queue
+//! of a [subscription](crate::Subscription) holds. They are kept in memory only. The dashboard shows the
+//! newest fifty.
 //!
 //! # Access
 //!
@@ -105,10 +113,10 @@
 //! # Compression
 //!
 //! Documents of 1 KiB or more are compressed with gzip for clients that accept it
-//! (`Accept-Encoding`, with its weights). For 1,000 plugins that is 60 kB instead of 1.9 MB for the
-//! dashboard's page, and 55 kB instead of 900 kB for `/metrics`. A document that is the same for all
-//! clients is compressed once for each revision, and in chunks, between which other requests are
-//! answered. Errors are not compressed.
+//! (`Accept-Encoding`, with its weights). With 1,000 plugins, the dashboard's page becomes about thirty
+//! times smaller, and `/metrics` sixteen times. A document that is the same for all clients is
+//! compressed once for each revision, and in chunks, between which other requests are answered. Errors
+//! are not compressed.
 //!
 //! # Behind a proxy
 //!
@@ -119,11 +127,13 @@
 //! # Limits
 //!
 //! A server started by [`serve`] allows 256 connections by default (further ones are closed
-//! immediately), and for each request a head of 16 KiB with 64 headers. It closes a connection after
-//! ten seconds without a complete head, also between two requests, after ten seconds in which the
-//! client accepts nothing of a response, and when a whole response has taken sixty seconds (apart from
-//! the stream of events). Bodies
-//! that are the same for all clients are made once for each revision.
+//! immediately), and a head of 16 KiB with 64 headers for each request. It closes a connection
+//!
+//! - after ten seconds without a complete head of a request, also between two requests;
+//! - after ten seconds in which the client accepts nothing of a response;
+//! - when a response has taken sixty seconds, apart from the stream of events.
+//!
+//! Bodies that are the same for all clients are rendered once for each revision.
 
 mod accept_encoding;
 pub(crate) mod access;
@@ -170,8 +180,8 @@ use self::notifications::{NotificationLog, Recorder};
 pub use self::server::HttpServer;
 use crate::Reader;
 
-/// Starts a server for the snapshots of `reader` in its own thread. It runs until it is
-/// [stopped](HttpServer::stop) or dropped, and listens when this function returns.
+/// Starts a server for the snapshots of `reader` in its own thread. It listens when this function
+/// returns, until it is [stopped](HttpServer::stop) or dropped.
 ///
 /// # Errors
 ///

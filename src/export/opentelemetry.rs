@@ -1,7 +1,8 @@
-//! The newest values as observable instruments of OpenTelemetry, for hosts that have its SDK.
+//! The newest values as observable instruments of OpenTelemetry, for hosts that have its SDK. Feature
+//! `opentelemetry`.
 //!
 //! This feature uses the API crate only. [`register`] creates the instruments; the host's SDK, with
-//! its reader, exporter, resource and views, collects and sends them.
+//! its reader, exporter, resource and views, collects and sends their values.
 //!
 //! ```
 //! use opentelemetry::metrics::MeterProvider as _;
@@ -17,9 +18,9 @@
 //!
 //! # Instruments
 //!
-//! By the rules by which Prometheus and others translate OTLP, the instruments become exactly the
+//! Prometheus and others translate OTLP by published rules, by which the instruments become exactly the
 //! families of the feature `prometheus`: `plugin.cpu` with the unit `s` becomes
-//! `plugin_cpu_seconds_total`. Their help texts describe the values.
+//! `plugin_cpu_seconds_total`. Their descriptions are the help texts of these families.
 //!
 //! | instrument | kind | unit | attributes |
 //! |---|---|---|---|
@@ -41,28 +42,28 @@
 //! | `plugmeter.sampler_cpu` | f64 counter | `s` | none |
 //! | `plugmeter.build_info` | u64 gauge | none | `version` |
 //!
-//! An unknown value is not observed. Once the collector has stopped, only totals are observed: the
+//! An unknown value is not observed. Once the collector has stopped, only totals are observed: so the
 //! last collection of a host that ends still has all events, and no process is shown as running.
 //!
 //! # Collections
 //!
 //! All instruments of one collection read the same snapshot, so that their values belong to one tick.
 //! The API has one callback for each instrument, and a collection calls them in turn on one thread: a
-//! callback that runs for the second time on a thread begins the next collection. One snapshot a thread is
-//! kept between two collections.
+//! callback that runs for the second time on a thread begins the next collection. One snapshot for each
+//! such thread is kept between two collections.
 //!
-//! Totals do not decrease: a name that was removed and registered again between two collections goes
-//! on from its previous totals, because the SDK subtracts without a check where the exporter
-//! requests delta temporality. A name that is absent in a collection starts again at 0.
-//! A callback does not panic: a panic in it is caught and logged.
+//! Totals do not decrease, because the SDK subtracts without a check where the exporter requests delta
+//! temporality: a name that was removed and registered again between two collections continues its
+//! previous totals. A name that is absent in a collection starts again at 0. A panic in a callback is
+//! caught and logged.
 //!
 //! # Configuration of the SDK
 //!
 //! - Set `service.instance.id` in the resource, to a value that differs between hosts. Without it, the
 //!   series of two hosts with a plugin of the same name are one series.
 //! - The SDK keeps at most 2,000 attribute sets of an instrument, and adds up the others in one with
-//!   `otel.metric.overflow`. `plugin.state` has seven for each plugin, so that the limit is reached
-//!   at 286 plugins. A view raises it:
+//!   `otel.metric.overflow`. `plugin.state` has seven for each plugin, so the limit is exceeded from 286
+//!   plugins on. A view raises it:
 //!
 //!   ```ignore
 //!   let view = |instrument: &Instrument| {
@@ -72,9 +73,9 @@
 //!   let provider = SdkMeterProvider::builder().with_reader(reader).with_view(view).build();
 //!   ```
 //!
-//! - Backends show the last value of a series that has ended for some time: Prometheus and others for
-//!   five minutes, because the SDK has no marker for the end of a series. A page that is scraped, and
-//!   the feature `otlp`, end it immediately.
+//! - After a series has ended, backends still show its last value for some time, Prometheus and others
+//!   for five minutes, because the SDK has no marker for the end of a series. With a page that is
+//!   scraped, and with the feature `otlp`, the series ends immediately.
 //! - Instruments cannot be unregistered: they live as long as the provider.
 
 mod collection;

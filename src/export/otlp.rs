@@ -1,10 +1,11 @@
-//! Every tick of the history as requests of OTLP over HTTP, for hosts that push without an SDK.
+//! Every tick of the history as requests of OTLP, the protocol of OpenTelemetry, over HTTP: for hosts that
+//! push without an SDK. Feature `otlp`.
 //!
 //! An [`Encoder`] turns snapshots into the bodies of requests; the host posts them with its own client,
-//! to the path `/v1/metrics` of a receiver. What was not [acknowledged](Encoder::acknowledge) is in
-//! the next request, each tick with its own time: the history is the queue of retries, and a receiver
-//! that is away for less than the [length of the history](crate::Config::history_duration) misses
-//! nothing.
+//! to the path `/v1/metrics` of a receiver. Ticks that were not
+//! [acknowledged](Encoder::acknowledge) are in the next request, each with its own time. So a receiver
+//! that is unavailable for less than the [length of the history](crate::Config::history_duration) misses
+//! no tick.
 //!
 //! ```
 //! use plugmeter::otlp::{Delivery, Encoder};
@@ -48,9 +49,9 @@
 //! A request has at most 60 ticks and 1,000,000 bytes; a tick that is larger is divided among requests
 //! by plugins.
 //!
-//! A plugin that was removed is in later snapshots no more. Its unacknowledged ticks are kept from the
-//! last snapshot that was encoded before the removal, so encode each tick's snapshot, also while the
-//! receiver is away.
+//! Later snapshots do not contain a plugin that was removed. Its unacknowledged ticks are taken from the
+//! last snapshot that was encoded before the removal, for up to 64 removed plugins. So encode the snapshot
+//! of each tick, also while the receiver is unavailable.
 
 mod batch;
 mod cpu_totals;

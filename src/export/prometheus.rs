@@ -1,8 +1,8 @@
 //! Text exposition of the newest values for Prometheus: OpenMetrics 1.0, or the text format 0.0.4.
 //!
-//! A pure function of a [`Snapshot`]: it serves nothing, reads no clock and never waits. Return its
-//! text from an HTTP server of the host; [`Format::negotiate`] parses the request's `Accept`,
-//! [`Format::content_type`] is the response's `Content-Type`.
+//! [`render`] is a pure function of a [`Snapshot`]: it reads no clock, never waits and has no server. Return
+//! its text from an HTTP server of the host: [`Format::negotiate`] parses the request's header `Accept`,
+//! and [`Format::content_type`] is the response's `Content-Type`. The feature `http` has a server.
 //!
 //! ```
 //! use plugmeter::prometheus::{self, Format};
@@ -26,16 +26,16 @@
 //! | family | type | value |
 //! |---|---|---|
 //! | `plugin_cpu_seconds_total` | counter | CPU time used by the processes of all runs; alert on its rate |
-//! | `plugin_tree_cpu_seconds_total` | counter | the same with their descendants |
-//! | `plugin_cpu_percent` | gauge | CPU over the last interval; 100 is one core |
-//! | `plugin_tree_cpu_percent` | gauge | the same of the process and its descendants |
+//! | `plugin_tree_cpu_seconds_total` | counter | CPU time used by these processes and their descendants |
+//! | `plugin_cpu_percent` | gauge | CPU of the process over the last interval; 100 is one core |
+//! | `plugin_tree_cpu_percent` | gauge | CPU of the process and its descendants; 100 is one core |
 //! | `plugin_resident_memory_bytes` | gauge | resident memory of the process |
 //! | `plugin_tree_memory_bytes` | gauge | sum of the resident memory of the process and its descendants: an upper bound, because shared pages count in each |
 //! | `plugin_processes` | gauge | living processes: the process and its descendants |
 //! | `plugin_start_time_seconds` | gauge | Unix time at which the process started |
 //! | `plugin_last_crash_timestamp_seconds` | gauge | Unix time of the last crash; absent before the first |
-//! | `plugin_events_total{kind="..."}` | counter | the part of `plugin_events_total` of one kind; a sum over series takes `{kind=""}`, the totals |
 //! | `plugin_events_total`, `plugin_crashes_total`, `plugin_restarts_total` | counter | since registration, from 0 |
+//! | `plugin_events_total{kind="..."}` | counter | the part of `plugin_events_total` that has this [kind](crate::Plugin::event_counter); a sum over plugins has to select the totals by `{kind=""}` |
 //! | `plugin_unknown_ends_total` | counter | processes whose exit status was unknown when they were found to have exited |
 //! | `plugin_up` | gauge | 1 with a running process, else 0 |
 //! | `plugin_limit_exceeded{metric="..."}` | gauge | 1 if the plugin is over one of its [limits](crate::Limit) of this metric, else 0; for each metric that has limits |
@@ -80,8 +80,7 @@ use crate::findings::Findings;
 ///
 /// # Cost
 ///
-/// Linear in the number of plugins, mostly that of [`Snapshot::findings`]. It works on this snapshot and
-/// never waits.
+/// Linear in the number of plugins; most of it is the cost of [`Snapshot::findings`].
 ///
 /// ```
 /// use plugmeter::prometheus::{self, Format};
@@ -170,8 +169,8 @@ impl Exposition {
         }
     }
 
-    /// Omits the line `# EOF` that ends an OpenMetrics exposition, because more follows. The other
-    /// format has no such line.
+    /// Omits the line `# EOF` that ends an OpenMetrics exposition, for an exposition after which more
+    /// follows. The format 0.0.4 has no such line.
     #[must_use]
     pub fn without_eof(self) -> Self {
         Self { eof: false, ..self }
@@ -185,7 +184,7 @@ impl Exposition {
     ///
     /// # Cost
     ///
-    /// As [`render`].
+    /// That of [`render`].
     pub fn write(&self, snapshot: &Snapshot, out: &mut impl fmt::Write) -> fmt::Result {
         Page::new(snapshot, &snapshot.findings(), &self.prefix).write(self.format, self.eof, out)
     }

@@ -10,7 +10,8 @@ const RECENT_CRASH: Duration = Duration::from_secs(60 * 60);
 /// Several crashes within this time are reported as such, rather than as those of the last hour.
 const CRASH_BURST: Duration = Duration::from_secs(10 * 60);
 
-/// The window in which crashes are recent: the last hour, or the history if that is shorter.
+/// The length of the window in which crashes are [recent](FindingKind::Crashed): an hour, or that of the
+/// history if it is shorter.
 ///
 /// ```
 /// use plugmeter::{Collector, Config, findings};

@@ -9,7 +9,7 @@ use serde::Serialize;
 pub use crate::Severity;
 use crate::{LimitStatus, PluginState, PluginView, ReadError, RunEnd, RunId};
 
-/// When the condition of a finding began, as far as the history shows.
+/// When the condition of a finding began, as far as the history shows it.
 ///
 /// ```
 /// use plugmeter::findings::Onset;
@@ -24,12 +24,12 @@ use crate::{LimitStatus, PluginState, PluginView, ReadError, RunEnd, RunId};
 pub enum Onset {
     /// It began at this time.
     At(SystemTime),
-    /// It held in the oldest sample already, which is of this time.
+    /// It began before this time, that of the oldest sample, in which the condition held already.
     Before(SystemTime),
 }
 
 impl Onset {
-    /// The time of the onset, or the time before which it was.
+    /// The time of the onset, or the time before which it began.
     #[must_use]
     pub const fn time(self) -> SystemTime {
         match self {
@@ -37,7 +37,7 @@ impl Onset {
         }
     }
 
-    /// Whether the time is the onset's own.
+    /// Whether the time is that of the onset itself: [`At`](Self::At).
     #[must_use]
     pub const fn is_exact(self) -> bool {
         match self {
@@ -47,23 +47,42 @@ impl Onset {
     }
 }
 
-/// What a [regression](FindingKind::Regression) compares.
+/// The value that a [regression](FindingKind::Regression) compares.
+///
+/// ```
+/// use plugmeter::findings::{FindingKind, RegressionMetric};
+///
+/// /// The unit of the fields `before` and `now`.
+/// fn unit(kind: &FindingKind) -> Option<&'static str> {
+///     let FindingKind::Regression { metric, .. } = kind else { return None };
+///     Some(match metric {
+///         RegressionMetric::CpuPerEvent => "ms of CPU per event",
+///         RegressionMetric::Cpu => "% of one core",
+///         RegressionMetric::Memory => "bytes",
+///         RegressionMetric::Crashes => "crashes per hour",
+///         _ => "",
+///     })
+/// }
+/// # assert_eq!(unit(&FindingKind::Unhealthy), None);
+/// ```
 #[non_exhaustive]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RegressionMetric {
     /// CPU time per event, in milliseconds.
     CpuPerEvent,
-    /// CPU in percent of one core, where there are too few events to compare their cost.
+    /// CPU in percent of one core, where there are too few events to compare CPU time per event.
     Cpu,
     /// Resident memory in bytes.
     Memory,
-    /// Crashes per hour of running.
+    /// Crashes per hour in which a process was running.
     Crashes,
 }
 
 /// The condition of a finding, with its evidence: counts and levels, never a probability. CPU and memory
-/// are those of the process tree, where the collector has trees.
+/// are those of the process tree, unless trees are
+/// [switched off](crate::Config::process_trees). The [module](crate::findings#kinds) has a table of all
+/// kinds.
 ///
 /// ```
 /// use plugmeter::findings::FindingKind;
@@ -77,10 +96,10 @@ pub enum FindingKind {
     Down {
         /// [`Crashed`](PluginState::Crashed) or [`Failed`](PluginState::Failed).
         state: PluginState,
-        /// How its newest run ended; `None` without a run that has ended.
+        /// How its newest run ended; `None` if no run has ended.
         end: Option<RunEnd>,
     },
-    /// The newest run has ended, and neither the host nor the kernel has reported how.
+    /// The newest run has ended, and neither the host nor the kernel has reported its exit status.
     EndedUnknown,
     /// The process was reported, but cannot be read.
     Unreadable(ReadError),
@@ -88,51 +107,55 @@ pub enum FindingKind {
     Suspended,
     /// The host reported the plugin as unhealthy.
     Unhealthy,
-    /// Processes of a tree live on although its root has ended.
+    /// Descendants of the reported process are alive although it has ended.
     Survivors {
-        /// How many.
+        /// The number of these processes.
         processes: u32,
     },
     /// CPU has been higher, for longer, than ever before in the window, and more events do not explain
     /// it.
     #[non_exhaustive]
     CpuShift {
-        /// The normal value before, in percent of one core: the median of the minutes' means.
+        /// The normal value before the shift, in percent of one core: the median of the means of whole
+        /// minutes.
         before: f64,
-        /// The mean of the newest three minutes.
+        /// The mean of the newest three minutes, in percent of one core.
         now: f64,
-        /// Samples before the shift to which it was compared.
+        /// The number of samples before the shift, to which it was compared.
         samples_before: usize,
-        /// Samples since the shift.
+        /// The number of samples since the shift.
         samples_since: usize,
-        /// The CPU per event since, divided by that before; `None` with fewer than 20 events in one of
-        /// the two times.
+        /// CPU time per event since the shift, divided by that before; `None` with fewer than 20 events
+        /// in one of these times.
         per_event: Option<f64>,
-        /// The level when it was found, divided by the one that it took: at least 1.
+        /// The CPU level at which the shift was found, divided by the level that it had to exceed: at
+        /// least 1.
         margin: f64,
     },
-    /// CPU has shifted, and the events have too: an event costs less than 1.4 times as much as before.
+    /// CPU has shifted because there are more events: an event takes less than 1.4 times as much CPU time
+    /// as before.
     Busier {
-        /// As of [`CpuShift`](Self::CpuShift).
+        /// The normal value before the shift, in percent of one core, as in [`CpuShift`](Self::CpuShift).
         before: f64,
-        /// As of [`CpuShift`](Self::CpuShift).
+        /// The mean of the newest three minutes, in percent of one core.
         now: f64,
     },
-    /// CPU was far above normal for at least three samples; it is over.
+    /// CPU was far above normal for at least three samples, and is not any more.
     CpuSpike {
         /// The normal value, in percent of one core.
         before: f64,
-        /// The highest sample.
+        /// The highest sample, in percent of one core.
         peak: f64,
-        /// CPU time beyond what is normal.
+        /// CPU time above the normal value.
         cpu_time: Duration,
     },
-    /// A whole core or more for at least three minutes: the plugin may be at its limit.
+    /// The plugin has used a whole core or more for at least three minutes. One thread cannot use more.
     Saturated {
-        /// The mean since then, in percent of one core.
+        /// The mean since the onset, in percent of one core.
         percent: f64,
     },
-    /// The memory below which the run never falls rises evenly, and still does.
+    /// The memory of the active run grows: its *floor*, the least value of equal parts of the newest 10
+    /// minutes to an hour, rises evenly from part to part, and still does.
     #[non_exhaustive]
     MemoryGrowth {
         /// The floor at the onset, in bytes.
@@ -141,74 +164,74 @@ pub enum FindingKind {
         now: u64,
         /// The growth in bytes per hour.
         per_hour: f64,
-        /// The lowest slope between floors.
+        /// The lowest growth between two floors, in bytes per hour.
         low: f64,
-        /// The highest slope between floors.
+        /// The highest growth between two floors, in bytes per hour.
         high: f64,
         /// The time until memory reaches the next [limit](crate::LimitMetric::MemoryMb) of the plugin
-        /// at that rate; `None` without a limit above the present memory.
+        /// at this rate; `None` without a limit above the current value.
         limit_in: Option<Duration>,
     },
-    /// Memory rose within a minute, to more than ever in the run, and stayed.
+    /// Memory rose within a minute to more than ever before in the run, and has not fallen since.
     MemoryStep {
-        /// In bytes.
+        /// Resident memory before the rise, in bytes.
         before: u64,
-        /// In bytes.
+        /// Resident memory now, in bytes.
         now: u64,
     },
-    /// At least three crashes within ten minutes, and no pause since that is much longer than those
-    /// between them.
+    /// At least three crashes within ten minutes. It ends after three times the last interval between two
+    /// crashes without a further one, and after two minutes at least.
     CrashLoop {
-        /// Crashes since the first of them.
+        /// The number of crashes since the first of the loop.
         count: u64,
         /// When the last one happened.
         last: SystemTime,
     },
-    /// The plugin crashed within the last hour. Not reported for a plugin that is [`Down`](Self::Down)
-    /// by its only recent crash.
+    /// The plugin crashed within the last hour. Not reported if that is its only recent crash, and the
+    /// reason why the plugin is [`Down`](Self::Down).
     Crashed {
-        /// Crashes in that time, those before the plugin's first sample included; 0 if the last one
-        /// is older than the history.
+        /// The number of crashes in the time `within`, including those before the plugin's first sample;
+        /// 0 if the last one is older than the history.
         count: u64,
-        /// The last ten minutes if there was more than one crash in them, else the last hour; less if
-        /// the history is shorter.
+        /// The time in which crashes are counted: the last ten minutes if there was more than one crash
+        /// in them, otherwise the last hour; less if the history is shorter.
         within: Duration,
         /// When the last one happened.
         last: SystemTime,
     },
-    /// No event for much longer than ever before in the run, although many were due.
+    /// No event for much longer than ever before in the run, although many were due at the usual rate.
     Silence {
         /// Events per second before.
         per_second: f64,
-        /// The mean CPU since, in percent of one core: 100 is a loop, 0 a hang or no work. `None` if
-        /// it is unknown.
+        /// The mean CPU since the last event, in percent of one core: about 100 suggests an endless loop,
+        /// 0 a hang or no work. `None` if it is unknown.
         cpu_percent: Option<f64>,
     },
     /// Far more events than ever before in the window.
     EventSurge {
         /// Events per second before.
         before: f64,
-        /// Events per second since.
+        /// Events per second since the onset.
         now: f64,
     },
     /// The newest version needs more than the one before it.
     #[non_exhaustive]
     Regression {
-        /// The compared value, in whose unit `before` and `now` are.
+        /// The compared value. `before` and `now` are in its unit.
         metric: RegressionMetric,
         /// The version before the newest one.
         old: Arc<str>,
         /// The newest version.
         new: Arc<str>,
-        /// Of the old version.
+        /// The value of the old version.
         before: f64,
-        /// Of the new version.
+        /// The value of the new version.
         now: f64,
-        /// Minutes of both that were compared.
+        /// The number of minutes of the old and of the new version that were compared.
         minutes: [usize; 2],
     },
-    /// A [limit](crate::Limit) of the host is exceeded. No other finding explains it, and it explains
-    /// none: a limit is what the host demands, the other findings are what was found.
+    /// A [limit](crate::Limit) of the host is exceeded. It is never evidence of another finding, and has
+    /// none itself.
     LimitExceeded(LimitStatus),
 }
 
@@ -285,12 +308,14 @@ pub struct Finding {
     pub plugin: Arc<str>,
     /// The active run, to which the values belong; for a plugin without one, its newest run.
     pub run: Option<RunId>,
-    /// How urgent it is.
+    /// How urgent it is: the highest severity of the condition and of its evidence.
     pub severity: Severity,
-    /// A share of the machine, by which findings of the same severity are ranked: of its CPU, or of what
-    /// the plugin is for. Growth of memory weighs more, the sooner it fills the machine.
+    /// An estimate of the effect, usually from 0 to 1, by which findings of the same severity are ranked.
+    /// For CPU and memory it is the share of the machine. For a plugin that does not work, for example one
+    /// that is down, it is a constant. Growth of memory has the more impact, the sooner it reaches a limit or
+    /// the machine's memory.
     pub impact: f64,
-    /// When the condition began. For [`Crashed`](FindingKind::Crashed): the last crash.
+    /// When the condition began. For [`Crashed`](FindingKind::Crashed) it is the time of the last crash.
     pub since: Onset,
     /// When it ended; `None` while it lasts.
     pub until: Option<SystemTime>,
@@ -298,8 +323,8 @@ pub struct Finding {
     pub kind: FindingKind,
     /// Further conditions of the plugin that have the same cause.
     pub evidence: Vec<FindingKind>,
-    /// For a plugin that is down: whether the kernel's OOM killer has killed its newest process; see
-    /// [`Run::oom_killed`](crate::Run::oom_killed).
+    /// For a plugin that is down or in a crash loop: whether the kernel's OOM killer has killed its newest
+    /// process; see [`Run::oom_killed`](crate::Run::oom_killed).
     pub oom_killed: Option<bool>,
 }
 
@@ -323,8 +348,8 @@ impl Finding {
         }
     }
 
-    /// Whether an earlier snapshot's finding is the same one: of the same plugin and kind, with an
-    /// onset within a minute. Use it to notify once.
+    /// Whether a finding of an earlier snapshot is the same one: of the same plugin and kind, with an
+    /// onset within a minute. With it a host can send one message for each finding.
     ///
     /// ```
     /// # #[cfg(feature = "testing")] {
@@ -368,9 +393,9 @@ impl Finding {
 
 /// The findings of a snapshot: see [`Snapshot::findings`](crate::Snapshot::findings).
 ///
-/// [`Display`](std::fmt::Display) writes one sentence a line, and last what was judged: the absence of
-/// findings differs from the absence of knowledge. `Serialize` writes `{"items", "judged", "too_young",
-/// "over_seconds", "message"}`.
+/// [`Display`](std::fmt::Display) writes one sentence a line, and in the last line the number of plugins
+/// that were judged, because a plugin without findings differs from one that is too young to be judged.
+/// `Serialize` writes `{"items", "judged", "too_young", "over_seconds", "message"}`.
 ///
 /// ```
 /// use plugmeter::{Collector, Config};
@@ -389,10 +414,10 @@ pub struct Findings {
     pub items: Vec<Finding>,
     /// The number of plugins that were judged: all of the snapshot.
     pub judged: usize,
-    /// The plugins with a process of which there is not enough history for findings about CPU: fewer
-    /// than 156 samples, which are 13 minutes at the default interval.
+    /// The running plugins whose history is too short for findings about CPU: fewer than 156 samples,
+    /// which are 13 minutes at the default interval.
     pub too_young: Vec<Arc<str>>,
-    /// The time that was looked at: the newest hour at the default interval, less if the history is
+    /// The time that was judged: the newest hour at the default interval, less if the history is
     /// shorter.
     pub over: Duration,
 }

@@ -5,8 +5,8 @@ use std::time::{Duration, SystemTime};
 use crate::format::shown::Shown;
 use crate::{PluginView, Window};
 
-/// How the resident memory of the active run's process tree has changed within a window; of its
-/// process, without [`Config::process_trees`](crate::Config::process_trees).
+/// How the resident memory of the active run's process tree has changed within a window. Without
+/// [`Config::process_trees`](crate::Config::process_trees) it is that of the process alone.
 ///
 /// [`PluginView::memory_change`] returns it.
 ///
@@ -37,7 +37,7 @@ pub struct MemoryChange {
     pub now: u64,
     /// Wall-clock time of the oldest value.
     pub since: SystemTime,
-    /// The time between these, on the monotonic clock.
+    /// The time between the oldest and the newest value, on the monotonic clock.
     pub over: Duration,
 }
 

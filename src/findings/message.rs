@@ -21,11 +21,11 @@ use crate::{PluginState, RunEnd};
 #[non_exhaustive]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum MessagePart {
-    /// With the spaces that belong before and after it.
+    /// Text, including the spaces before and after it.
     Text(String),
-    /// `since` and a time, or `for` and a duration.
+    /// The onset: to be shown as `since` and a time, or as `for` and a duration.
     Since(Onset),
-    /// `at` and a time, or a duration and `ago`.
+    /// A time: to be shown as `at` and the time, or as a duration and `ago`.
     At(SystemTime),
 }
 
@@ -33,8 +33,8 @@ pub enum MessagePart {
 const OOM_KILLED: &str = ", killed by the OOM killer";
 
 impl Finding {
-    /// The sentence without the plugin's name, in parts: where it contains a time, a host can show it in
-    /// its own way. [`Display`](std::fmt::Display) writes the same with times in UTC.
+    /// Returns the sentence without the plugin's name, in parts, so that a host can format the times in
+    /// its own way. [`Display`](std::fmt::Display) writes the whole sentence, with times in UTC.
     ///
     /// ```
     /// # #[cfg(feature = "testing")] {

@@ -22,13 +22,13 @@ const MAX_LINES: usize = 8;
 /// A comparison of two versions needs that many events of each.
 const MIN_COMPARED_EVENTS: u64 = 10;
 
-/// The state of one plugin and what it has used over a window, in a few lines of text: the answer to a
+/// The state of one plugin and its values over a window, in a few lines of text: the answer to a
 /// command like `metrics NAME` in a chat. [`Display`](fmt::Display) writes it.
 ///
 /// [`PluginView::report`] returns it. Values are those of the process tree, unless trees are
-/// [switched off](crate::Config::process_trees). Text is plain, at most a few dozen lines, and names
-/// are written so that they cannot alter the lines around them. Times are relative to the snapshot's
-/// tick: no clock is read.
+/// [switched off](crate::Config::process_trees). The text is plain, with a few dozen lines at most, and
+/// characters in names that could change the lines around them are replaced. Times are relative to the
+/// snapshot's tick: no clock is read.
 ///
 /// ```
 /// # #[cfg(feature = "testing")] {
@@ -94,11 +94,11 @@ pub struct PluginReport<'a> {
 pub struct StatusLine<'a>(&'a Snapshot);
 
 impl<'a> PluginView<'a> {
-    /// A report of this plugin over `window`, to be shown as text.
+    /// Returns a report of this plugin over `window`, to be shown as text.
     ///
     /// # Cost
     ///
-    /// None until it is written; then that of [`aggregates`](Self::aggregates),
+    /// None until it is formatted; then that of [`aggregates`](Self::aggregates),
     /// [`versions`](Self::versions) and [`findings`](Self::findings).
     #[must_use]
     pub fn report(&self, window: impl Into<Window>) -> PluginReport<'a> {
@@ -107,11 +107,11 @@ impl<'a> PluginView<'a> {
 }
 
 impl Snapshot {
-    /// One line about all plugins, to be shown as text.
+    /// Returns one line about all plugins, to be shown as text.
     ///
     /// # Cost
     ///
-    /// None until it is written; then that of [`findings`](Self::findings).
+    /// None until it is formatted; then that of [`findings`](Self::findings).
     #[must_use]
     pub const fn status_line(&self) -> StatusLine<'_> {
         StatusLine(self)

@@ -82,7 +82,7 @@ impl fmt::Display for Aggregates {
 
 impl fmt::Display for SystemMetrics {
     /// One line of totals. CPU and memory are those of the process trees; the number of processes is
-    /// stated where there are more than running plugins.
+    /// included if it is larger than the number of running plugins.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
@@ -111,9 +111,9 @@ const HEADINGS: [&str; 8] =
 const PROCESSES: usize = 2;
 
 impl fmt::Display for Snapshot {
-    /// A table of all plugins, and a line of totals. State and crashes are the revision's; CPU and
-    /// memory those of the running process and its descendants, uptime that of the process, or `-`.
-    /// Memory is a sum of resident sizes.
+    /// A table of all plugins, and a line of totals. State and crashes are those at the revision; CPU and
+    /// memory those of the running process and its descendants, where memory is a sum of resident sizes;
+    /// uptime is that of the process. Unknown values are `-`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut rows = vec![HEADINGS.map(str::to_owned)];
         let (shown, mut has_trees) = (Shown::of(self), false);

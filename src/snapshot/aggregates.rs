@@ -30,17 +30,18 @@ use crate::history::metric::{FIRST_MISSING, Metric};
 #[non_exhaustive]
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Summary {
-    /// Samples that have the value.
+    /// The number of samples that have the value.
     pub count: usize,
     /// Arithmetic mean.
     pub avg: f64,
-    /// The smallest.
+    /// The smallest value.
     pub min: f64,
-    /// The largest.
+    /// The largest value.
     pub max: f64,
-    /// Of the `n` values in ascending order the one at index `min(floor(n * 95 / 100), n - 1)`:
-    /// a value that occurred, never an estimate. Where `n` is a multiple of 20 this is one above
-    /// the textbook's nearest rank.
+    /// 95th percentile: of the `n` values in ascending order the one at the index
+    /// `min(floor(n * 95 / 100), n - 1)`, counted from 0. It is a value that occurred, never an estimate.
+    /// Where `n` is a multiple of 20, this is one rank above that of the nearest-rank method,
+    /// `ceil(n * 95 / 100)`.
     pub p95: f64,
 }
 
@@ -74,9 +75,9 @@ pub struct Summary {
 pub struct Aggregates {
     /// The registered name.
     pub plugin_name: Arc<str>,
-    /// All samples of the window, with or without values.
+    /// The number of samples of the window, with or without values.
     pub sample_count: usize,
-    /// Time from the oldest to the newest of them, on the monotonic clock.
+    /// The time from the oldest to the newest of these samples, on the monotonic clock.
     pub time_span: Duration,
     /// CPU in percent of one core; `None` if no sample has a value.
     pub cpu: Option<Summary>,
@@ -91,15 +92,14 @@ pub struct Aggregates {
     /// CPU time that the process trees have used between the oldest and the newest sample; that of the
     /// reported processes, if trees are [switched off](crate::Config::process_trees).
     ///
-    /// It is the sum of the samples' shares, each times the time that it covers, so it is exact to the
-    /// step of the shares: 50 µs for an interval of five seconds.
+    /// It is the sum of the samples' CPU percentages, each multiplied by the time that it covers. So it
+    /// is as exact as their step of 0.001 %: 50 µs for an interval of five seconds.
     pub cpu_time: Duration,
     /// Events between the oldest and the newest sample.
     pub events: u64,
-    /// [`events`](Self::events) over [`time_span`](Self::time_span); 0 for one sample.
+    /// [`events`](Self::events) divided by [`time_span`](Self::time_span); 0 for one sample.
     pub events_per_second: f64,
-    /// [`cpu_time`](Self::cpu_time) over [`events`](Self::events): what an event costs. `None` without
-    /// events.
+    /// [`cpu_time`](Self::cpu_time) divided by [`events`](Self::events). `None` without events.
     pub cpu_per_event: Option<Duration>,
     /// Crashes counted since the oldest sample, up to the snapshot's revision.
     pub crashes: u64,

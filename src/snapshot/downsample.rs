@@ -10,7 +10,7 @@ use super::run::RunId;
 use super::sample::Sample;
 use super::state::PluginState;
 
-/// Minimum, average and maximum of the known values of one bucket.
+/// Minimum, average and maximum of the known values of one [`Point`].
 ///
 /// ```
 /// # #[cfg(feature = "testing")] {
@@ -40,7 +40,8 @@ pub struct ValueRange {
     pub max: f64,
 }
 
-/// The samples of one bucket of ticks: see [`PluginView::points`](crate::PluginView::points).
+/// Consecutive samples, reduced to one point of a chart: see
+/// [`PluginView::points`](crate::PluginView::points).
 ///
 /// ```
 /// # #[cfg(feature = "testing")] {
@@ -86,8 +87,8 @@ pub struct Point {
     pub run: Option<RunId>,
 }
 
-/// Turns samples, pushed in order of time, into points: [`PluginView::points`] step by step, for
-/// callers that do other work in between or need no vector.
+/// Turns samples, pushed in order of time, into points, as [`PluginView::points`] does: for callers
+/// that do other work in between, or do not need a vector.
 ///
 /// [`PluginView::points`]: crate::PluginView::points
 ///
@@ -189,8 +190,8 @@ impl Accumulator {
 }
 
 impl Downsampler {
-    /// For the consecutive ticks from `oldest` to `newest` in at most `max` points. Without ticks,
-    /// `oldest` is `newest + 1`; `max` is at least 1, and 0 counts as 1.
+    /// Creates a downsampler for the consecutive ticks from `oldest` to `newest`, in at most `max`
+    /// points. A `max` of 0 counts as 1. If there are no ticks, pass `newest + 1` as `oldest`.
     #[must_use]
     pub fn new(oldest: u64, newest: u64, max: usize) -> Self {
         let max = max.max(1);
@@ -208,13 +209,13 @@ impl Downsampler {
         Self { shift, spare_buckets, current: None, run: None }
     }
 
-    /// Ticks in a bucket, except in buckets that a new run has split.
+    /// The number of ticks in a bucket, except in buckets that a new run has split: a power of two.
     #[must_use]
     pub const fn bucket_ticks(&self) -> u64 {
         1 << self.shift
     }
 
-    /// Adds the sample of `tick`; returns the previous bucket if it is complete.
+    /// Adds the sample of `tick`. Returns the point of the previous bucket if that is complete.
     pub fn push(&mut self, tick: u64, sample: &Sample<'_>) -> Option<Point> {
         let number = tick >> self.shift;
         let begins_run = sample.run.is_some() && sample.run != self.run;
@@ -232,7 +233,7 @@ impl Downsampler {
         self.current.replace(Bucket::new(number, sample)).map(Bucket::into_point)
     }
 
-    /// Returns the last bucket.
+    /// Returns the point of the last bucket; `None` if no sample was pushed.
     #[must_use]
     pub fn finish(self) -> Option<Point> {
         self.current.map(Bucket::into_point)

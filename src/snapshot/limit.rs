@@ -16,7 +16,8 @@ pub(crate) const MAX_CRASHES: u32 = 4_096;
 /// The longest time in which crashes are counted.
 const MAX_WITHIN: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
-/// A value that a [`Limit`] bounds. Values are those of the process tree where trees are read.
+/// A value that a [`Limit`] bounds. CPU, memory and processes are those of the process tree, unless trees
+/// are [switched off](crate::Config::process_trees).
 ///
 /// ```
 /// use plugmeter::LimitMetric;
@@ -33,13 +34,13 @@ pub enum LimitMetric {
     MemoryMb,
     /// Living processes: see [`Sample::process_count`](crate::Sample::process_count).
     ProcessCount,
-    /// Events since the previous sample, by the time since then.
+    /// Events since the previous sample, divided by the time since then.
     EventsPerSecond,
     /// Seconds since the newest tick that has counted an event, or since the run began.
     SilentSeconds,
-    /// Crashes that were counted in this time, since the limit was set.
+    /// Crashes that were counted in the newest part of the time, since the limit was set.
     Crashes {
-        /// The time: more than zero, at most seven days.
+        /// The length of that part: more than zero, at most seven days.
         within: Duration,
     },
 }
@@ -66,23 +67,24 @@ impl LimitMetric {
 /// A rule of the host: a value may not be above a threshold for longer than some time.
 ///
 /// It is evaluated at each tick, and limits of crashes also between ticks. A limit does nothing by
-/// itself: the host acts, for example on
+/// itself: the host acts on it, for example on
 /// [`NotificationKind::LimitExceeded`](crate::NotificationKind::LimitExceeded).
 ///
 /// # Definition
 ///
-/// A sample violates the limit if its value is above the threshold; exactly at the threshold is not
-/// above it. The limit is *exceeded* once the monotonic time between the first and the newest
-/// violating sample of one unbroken row, of at least two samples, is at least
-/// [`lasting`](Self::lasting). It *clears* once samples below
-/// [`clear_below`](Self::clear_below) have lasted for [`clear_after`](Self::clear_after), by the same
-/// rule; a value of zero is below every value. A sample without a value neither continues nor breaks
-/// a row. After three of them, or a gap of three poll intervals between two ticks, a row that has not
-/// lasted is forgotten; an exceeded limit stays exceeded.
+/// A sample violates the limit if its value is above the threshold; a value equal to the threshold does
+/// not. The limit is *exceeded* once an unbroken sequence of at least two violating samples has lasted
+/// for [`lasting`](Self::lasting), measured from its first to its newest sample on the monotonic clock.
+/// It *clears* once a sequence of samples below [`clear_below`](Self::clear_below) has lasted for
+/// [`clear_after`](Self::clear_after), by the same rule; a value of 0 always counts as below.
+///
+/// A sample without a value neither continues nor breaks a sequence. After three of them in succession,
+/// or after a gap of three poll intervals between two ticks, the current sequence is discarded; an
+/// exceeded limit stays exceeded.
 ///
 /// The end of a run clears the limit. The next run has a [`grace`](Self::grace) in which nothing is
 /// evaluated. Without an active run there are no values. Limits of crashes belong to the plugin, not
-/// to the run, and have no grace; they count, so one evaluation is enough where `lasting` is zero.
+/// to the run, and have no grace; for them one evaluation is enough where `lasting` is zero.
 ///
 /// ```
 /// use plugmeter::{Limit, LimitMetric, Severity};
@@ -99,28 +101,35 @@ impl LimitMetric {
 pub struct Limit {
     /// The value that is bounded.
     pub metric: LimitMetric,
-    /// The threshold.
+    /// The threshold, in the unit of the metric.
     pub above: f64,
     /// How long values have to be above the threshold.
     pub lasting: Duration,
-    /// Values below this one clear an exceeded limit.
+    /// Values below this one clear an exceeded limit, in the unit of the metric.
     pub clear_below: f64,
     /// How long values have to be below `clear_below`.
     pub clear_after: Duration,
-    /// How long a run is not evaluated after its report.
+    /// The time after the report of a run in which it is not evaluated.
     pub grace: Duration,
-    /// How urgent it is.
+    /// The severity of the [finding](crate::findings) of an exceeded limit.
     pub severity: Severity,
     /// `clear_after` was set by itself.
     has_clear_after: bool,
 }
 
 impl Limit {
-    /// A limit that is exceeded above a threshold.
+    /// Creates a limit that is exceeded by values above a threshold, in the unit of the metric.
     ///
-    /// Default: lasting 60 seconds (memory 15 seconds, crashes none), a grace of 60 seconds (memory
-    /// and crashes none), cleared below 0.9 times the threshold for as long as `lasting`, severity
-    /// [`Warning`](Severity::Warning).
+    /// The threshold is 0 or more, and at most 4,095 for crashes; it is checked when the limit is set: see
+    /// [`LimitError`].
+    ///
+    /// | default | CPU, processes, events, silence | memory | crashes |
+    /// |---|---|---|---|
+    /// | [`lasting`](Self::lasting) | 60 s | 15 s | 0 |
+    /// | [`grace`](Self::grace) | 60 s | 0 | 0 |
+    /// | [`clear_below`](Self::clear_below) | 0.9 times the threshold | the same | the same |
+    /// | [`clear_after`](Self::clear_after) | as `lasting` | the same | the same |
+    /// | [`severity`](Self::severity) | [`Warning`](Severity::Warning) | the same | the same |
     #[must_use]
     pub const fn new(metric: LimitMetric, above: f64) -> Self {
         const MINUTE: Duration = Duration::from_secs(60);
@@ -144,7 +153,8 @@ impl Limit {
         }
     }
 
-    /// How long values have to be above the threshold.
+    /// How long values have to be above the threshold. Also sets [`clear_after`](Self::clear_after), unless
+    /// that was set by its own method.
     #[must_use]
     pub const fn lasting(mut self, time: Duration) -> Self {
         self.lasting = time;
@@ -168,14 +178,14 @@ impl Limit {
         self
     }
 
-    /// How long a run is not evaluated after its report.
+    /// The time after the report of a run in which it is not evaluated.
     #[must_use]
     pub const fn grace(mut self, time: Duration) -> Self {
         self.grace = time;
         self
     }
 
-    /// How urgent it is.
+    /// The severity of the [finding](crate::findings) of an exceeded limit.
     #[must_use]
     pub const fn severity(mut self, severity: Severity) -> Self {
         self.severity = severity;
@@ -327,7 +337,7 @@ impl<'de> Deserialize<'de> for Limit {
     }
 }
 
-/// The limits of a plugin, at most 16: see [`Limit`].
+/// The limits of a plugin, at most 16: see [`Limit`]. The default has none.
 ///
 /// They are set for all plugins by [`Config::limits`](crate::Config::limits), or for one plugin by
 /// [`Plugin::set_limits`](crate::Plugin::set_limits), and checked there. The serde form is a list.
@@ -369,7 +379,7 @@ impl Limits {
     }
 }
 
-/// Whether a limit is exceeded.
+/// Whether a limit is exceeded, and since when.
 ///
 /// ```
 /// use plugmeter::LimitState;
@@ -382,9 +392,10 @@ impl Limits {
 #[non_exhaustive]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum LimitState {
-    /// No row of violating samples.
+    /// There is no current sequence of violating samples.
     Ok,
-    /// The newest samples violate the limit, not for long enough. The time is that of the first.
+    /// The newest samples violate the limit, but not for long enough yet. The time is that of the first
+    /// of them.
     Pending(SystemTime),
     /// The limit is exceeded. The time is that of the first violating sample.
     Exceeded(SystemTime),
@@ -406,7 +417,7 @@ impl LimitState {
         matches!(self, Self::Exceeded(_))
     }
 
-    /// `ok`, `pending`, `exceeded`.
+    /// The name in JSON: `ok`, `pending`, `exceeded`.
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Ok => "ok",
@@ -446,7 +457,8 @@ pub struct LimitStatus {
     pub limit: Limit,
     /// Its state.
     pub state: LimitState,
-    /// The value of the newest evaluation; `None` if it is unknown, or nothing was evaluated.
+    /// The value of the newest evaluation, in the unit of the metric; `None` if it is unknown, or
+    /// nothing was evaluated.
     pub value: Option<f64>,
     /// The largest value since the first violating sample; `None` without one.
     pub peak: Option<f64>,

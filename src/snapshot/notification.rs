@@ -8,7 +8,7 @@ use super::read_error::ReadError;
 use super::run::Run;
 use super::state::PluginState;
 
-/// A change of one plugin: see [`Collector::subscribe`](crate::Collector::subscribe).
+/// A change of one plugin, as a [`Subscription`](crate::Subscription) receives it.
 ///
 /// ```
 /// use plugmeter::{Collector, Config, NotificationKind};
@@ -26,11 +26,12 @@ use super::state::PluginState;
 #[non_exhaustive]
 #[derive(Clone, Debug, PartialEq)]
 pub struct Notification {
-    /// The first snapshot that shows the change. It was published before the notification was sent.
+    /// The [revision](crate::Snapshot::revision) of the first snapshot that shows the change. It was
+    /// published before the notification was sent.
     pub revision: u64,
-    /// When the engine processed the change.
+    /// The wall-clock time at which the sampler processed the change.
     pub at: SystemTime,
-    /// The plugin; empty for [`NotificationKind::Lagged`] and [`NotificationKind::StoreReplaced`].
+    /// The name of the plugin; empty for [`NotificationKind::Lagged`] and [`NotificationKind::StoreReplaced`].
     pub plugin: Arc<str>,
     /// The change.
     pub kind: NotificationKind,
@@ -78,8 +79,8 @@ pub enum NotificationKind {
     RunEnded {
         /// The run, as known when it ended: a status that arrives later is not part of it.
         run: Run,
-        /// Whether its end was unclean. [`CrashCounted`](Self::CrashCounted) follows when it counts,
-        /// at most a second later, unless the host reports until then that it was no crash.
+        /// Whether its end was unclean. [`CrashCounted`](Self::CrashCounted) follows at most a second
+        /// later, unless the host reports in that second that it was no crash.
         crash: bool,
     },
     /// A crash was counted.
@@ -99,7 +100,7 @@ pub enum NotificationKind {
         /// The reason.
         ReadError,
     ),
-    /// The process can be read again, or there is nothing to read any more.
+    /// The process can be read again, or the plugin has no process any more.
     ReadRecovered,
     /// A limit is exceeded.
     LimitExceeded(
@@ -122,7 +123,8 @@ pub enum NotificationKind {
         /// Why the file could not be used.
         reason: Arc<str>,
     },
-    /// The subscriber was too slow: so many notifications before the next one are lost.
+    /// The subscriber was too slow: this many notifications were lost, between the previous and the
+    /// next one that it receives.
     Lagged {
         /// Their number.
         missed: u64,

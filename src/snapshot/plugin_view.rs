@@ -15,8 +15,8 @@ use crate::history::packed::run_key;
 use crate::history::plugin_record::PluginRecord;
 use crate::history::run_log::{MAX_SHOWN, RunRecord};
 
-/// One plugin of a [`Snapshot`]: its state at the revision, its history up to the
-/// tick.
+/// One plugin of a [`Snapshot`]: its state at the snapshot's revision, and its history up to the
+/// snapshot's tick.
 ///
 /// ```
 /// use plugmeter::{Collector, Config, PluginState, Window};
@@ -80,9 +80,9 @@ pub struct CurrentUsage {
     pub uptime: Option<Duration>,
     /// Whether the process is suspended: stopped by SIGSTOP, by job control, or by a debugger.
     ///
-    /// On Linux it is detected by a tick in which the process used no CPU time, usually the second
-    /// after the suspension; with more than a few dozen idle processes later, because the checks are
-    /// limited to ten a second.
+    /// On Linux it is detected by a tick in which the process used no CPU time, usually the second tick
+    /// after the suspension. With more than a few dozen idle processes it takes longer, because at most
+    /// ten processes a second are checked.
     pub is_suspended: Option<bool>,
 }
 
@@ -102,7 +102,7 @@ impl<'a> PluginView<'a> {
     }
 
     /// Whether both views show the same tick, and the plugin has not changed between their revisions:
-    /// then all queries of a plugin have the same results.
+    /// then all queries of the plugin have the same results.
     pub(crate) fn is_same_plugin(&self, other: PluginView<'_>) -> bool {
         let (inner, others) = (self.rows.inner, other.rows.inner);
         // The records are immutable, and the snapshots keep them: one address is one record.
@@ -117,13 +117,13 @@ impl<'a> PluginView<'a> {
         &self.record().name
     }
 
-    /// Version of the newest run, active or not; `None` if the host reported none.
+    /// The version of the newest run, active or not; `None` if the host reported none.
     #[must_use]
     pub fn version(&self) -> Option<&'a str> {
         self.record().runs.last()?.run.version.as_deref()
     }
 
-    /// Process id of the active run; `None` without one.
+    /// The process id of the active run; `None` without one.
     #[must_use]
     pub fn pid(&self) -> Option<u32> {
         self.run().map(|run| run.pid)
@@ -149,7 +149,7 @@ impl<'a> PluginView<'a> {
 
     /// The runs that overlap the history, oldest first; at most the newest 256 of them.
     ///
-    /// The history reaches back to its oldest sample, and at least its configured length.
+    /// The history reaches back to its oldest sample, or its configured length, whichever is longer.
     #[must_use = "iterators are lazy"]
     pub fn runs(&self) -> impl DoubleEndedIterator<Item = &'a Run> + Clone + use<'a> {
         self.run_records().map(|record| &record.run)
@@ -217,14 +217,14 @@ impl<'a> PluginView<'a> {
         self.record().last_crash
     }
 
-    /// Runs after the first whose process differs from that of the previous run.
+    /// The number of restarts: runs after the first whose process differs from that of the previous run.
     #[must_use]
     pub fn restart_count(&self) -> u64 {
         self.record().restart_count
     }
 
-    /// CPU time of all runs together, as far as it was read: of their processes alone. Never
-    /// decreases.
+    /// CPU time of the processes of all runs together, without their descendants, as far as it was read.
+    /// Never decreases.
     #[must_use]
     pub fn cpu_time(&self) -> Duration {
         let active = self.record().active_run().and_then(|active| {
@@ -264,14 +264,14 @@ impl<'a> PluginView<'a> {
         self.cpu_time() + others
     }
 
-    /// The processes of the tree at the tick: the reported process first, at most 64 of them, those
-    /// with the most CPU. [`CurrentUsage::process_count`] is the number of all.
+    /// The processes of the tree at the tick: the reported process first, then those with the most CPU,
+    /// at most 64 in all. [`CurrentUsage::process_count`] is the number of all processes.
     ///
-    /// The CPU of children that have ended is in no entry: what
-    /// [`tree_cpu_percent`](crate::Sample::tree_cpu_percent) has more than all entries together is theirs.
+    /// The CPU time of children that have ended is in no entry, so
+    /// [`tree_cpu_percent`](crate::Sample::tree_cpu_percent) may be more than the sum of the entries.
     ///
-    /// Empty where that number is `None`: the tick's sample belongs to another run, or it has no
-    /// values of trees.
+    /// Empty where the number of processes is `None`: the tick's sample belongs to another run, or it
+    /// has no values of trees.
     #[must_use = "iterators are lazy"]
     pub fn processes(&self) -> impl Iterator<Item = ProcessInfo<'a>> + Clone + use<'a> {
         self.rows.processes(self.current().filter(|sample| self.is_of_active_run(sample)))
@@ -289,23 +289,23 @@ impl<'a> PluginView<'a> {
         self.record().suspended_since
     }
 
-    /// Why there is no reading although a process was reported; `None` if there is one, or nothing
-    /// to read.
+    /// Why the reported process could not be read; `None` if it was read, or if there is no process.
     #[must_use]
     pub fn read_error(&self) -> Option<&'a ReadError> {
         self.record().read_error.as_ref()
     }
 
-    /// The limits of the plugin and their states, in the order in which they were set. States, and
-    /// values of limits of crashes, are the revision's; other values are the tick's.
+    /// The limits of the plugin and their states, in the order in which they were set. States, and the
+    /// values of limits of crashes, are those at the revision; other values are those of the tick.
     #[must_use = "iterators are lazy"]
     pub fn limits(&self) -> impl ExactSizeIterator<Item = LimitStatus> + Clone + use<'a> {
         self.rows.limits(self.current().is_some_and(|sample| self.is_of_active_run(&sample)))
     }
 
-    /// The newest sample, which belongs to the tick. `None` before the plugin's first.
+    /// The newest sample, which belongs to the snapshot's tick. `None` before the plugin's first.
     ///
-    /// State, pid and version of a sample are its tick's; the view's own may be newer.
+    /// State, pid and version of a sample are those at its tick; [`state`](Self::state),
+    /// [`pid`](Self::pid) and [`version`](Self::version) of the view may be newer.
     #[must_use]
     pub fn current(&self) -> Option<Sample<'a>> {
         let packed = self.rows.newest_packed()?;
@@ -313,9 +313,8 @@ impl<'a> PluginView<'a> {
         self.rows.unpack(newest, packed, self.rows.counters()?, &mut None)
     }
 
-    /// CPU, memory and uptime of the process that is running now, and those of its tree. After a
-    /// publication between ticks the newest sample may belong to a run that has ended: its values are
-    /// not part of it.
+    /// CPU, memory and uptime of the process of the active run, and CPU and memory of its tree. Between
+    /// two ticks the newest sample may belong to a run that has ended: then its values are left out.
     #[must_use]
     pub fn usage(&self) -> CurrentUsage {
         let sample = self.current().filter(|sample| self.is_of_active_run(sample));

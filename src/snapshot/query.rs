@@ -14,8 +14,8 @@ use crate::history::metric::Metric;
 /// The part of the history that a query covers.
 ///
 /// A window is counted back from the snapshot's tick on the monotonic clock; a sample of exactly
-/// that age is included. It converts from a `Duration` and from an `Option<Duration>` (`None` is
-/// all).
+/// that age is included. Queries also accept a `Duration`, and an `Option<Duration>` whose `None` is
+/// the whole history.
 ///
 /// ```
 /// use plugmeter::Window;
@@ -29,7 +29,7 @@ pub enum Window {
     /// The whole history.
     #[default]
     All,
-    /// The newest part of it.
+    /// The newest part of the history, of this length.
     Last(Duration),
 }
 
@@ -50,8 +50,8 @@ impl<'a> PluginView<'a> {
     ///
     /// # Cost
     ///
-    /// A few nanoseconds a sample that is taken. From the front, also one pass over the event counts of
-    /// the window, for the first sample. Skipped samples, by `nth`, `skip` or `step_by`, cost a pass over
+    /// A few nanoseconds for each sample that is taken. The first sample from the front also costs a pass
+    /// over the event counts of the window. Samples that `nth`, `skip` or `step_by` skip cost a pass over
     /// their event counts, about a tenth of a nanosecond each. Allocates nothing.
     #[must_use = "iterators are lazy"]
     pub fn history(&self, window: impl Into<Window>) -> History<'a> {
@@ -69,12 +69,13 @@ impl<'a> PluginView<'a> {
         super::cpu_walk::covered_times(self.rows, oldest, first.max(oldest), each);
     }
 
-    /// The samples of `window` in at most `max` buckets, oldest first: what a chart needs.
+    /// The samples of `window`, reduced to at most `max` points, oldest first: for a chart.
     ///
-    /// Buckets cover a power of two of ticks and begin at multiples of it, so that later queries
-    /// put the same samples into the same buckets: a chart that is drawn again moves on without
-    /// flickering. Where there is room, a new run begins a new bucket. With `max` of 0 there are no
-    /// buckets.
+    /// Each point is a bucket of consecutive ticks. All buckets have the same size, a power of two, and
+    /// begin at ticks that are multiples of it, so that later queries put the same samples into the same
+    /// buckets, and a chart that is drawn again does not flicker. A new run begins a new bucket, as long
+    /// as there are no more than `max`. There may be little more than half as many points as `max`; with
+    /// a `max` of 0 there are none.
     ///
     /// # Cost
     ///
@@ -100,9 +101,8 @@ impl<'a> PluginView<'a> {
     ///
     /// # Cost
     ///
-    /// Linear in the samples of the window. Allocates nothing in steady state: each calling thread
-    /// keeps buffers for the largest window that it has queried, eight bytes a sample. It works on
-    /// this snapshot, so it never waits and always agrees with other queries on the same one.
+    /// Linear in the samples of the window, about 7 µs for 720. After the first call it allocates nothing:
+    /// each calling thread keeps buffers for the largest window that it has queried, eight bytes a sample.
     #[must_use]
     pub fn aggregates(&self, window: impl Into<Window>) -> Option<Aggregates> {
         let timeline = &self.rows.inner.timeline;
@@ -144,8 +144,8 @@ impl<'a> PluginView<'a> {
         })
     }
 
-    /// Events per second over `window`, as in [`aggregates`](Self::aggregates) but cheaper; 0 with
-    /// fewer than two samples.
+    /// Events per second over `window`, as [`Aggregates::events_per_second`], at less cost; 0 with fewer
+    /// than two samples.
     #[must_use]
     pub fn event_rate(&self, window: impl Into<Window>) -> f64 {
         let from = self.first_tick(window.into());
@@ -153,12 +153,12 @@ impl<'a> PluginView<'a> {
         span.map_or(0.0, |span| per_second(self.rows.increments_after(from, Metric::Events), span))
     }
 
-    /// Crashes counted in `window`, up to the snapshot's revision; cheaper than
+    /// Crashes counted in `window`, up to the snapshot's revision, at less cost than
     /// [`aggregates`](Self::aggregates).
     ///
     /// Where the window reaches back to the collector's first tick, or to a tick before the plugin's
-    /// first sample, this includes the crashes before that sample; aggregates, which cover samples,
-    /// do not.
+    /// first sample, this includes the crashes before that sample. [`Aggregates::crashes`] does not,
+    /// because it begins at the oldest sample.
     #[must_use]
     pub fn crashes(&self, window: impl Into<Window>) -> u64 {
         let first = self.window_start(window.into());
@@ -169,9 +169,9 @@ impl<'a> PluginView<'a> {
         }
     }
 
-    /// The time from the sample that is `back` ticks before the newest one to the newest one, on
-    /// the monotonic clock: setting the wall clock does not change it. `None` if the history does
-    /// not reach that far back.
+    /// The time between the newest sample and the one `back` ticks before it, on the monotonic clock:
+    /// setting the wall clock does not change it. `None` if the plugin's history does not reach that far
+    /// back.
     ///
     /// ```
     /// # #[cfg(feature = "testing")] {

@@ -3,11 +3,12 @@
 use std::fmt;
 use std::io;
 
-/// Why there is no reading of a plugin's process although the host has reported one.
+/// Why the process that the host has reported for a plugin cannot be read.
 ///
-/// A read error belongs to the process that was reported last. It is cleared when the process can
-/// be read again, when its run ends, when another process is reported, and by the reports
-/// [`stopped`](crate::Plugin::stopped) and [`crashed`](crate::Plugin::crashed).
+/// [`PluginView::read_error`](crate::PluginView::read_error) returns it. It belongs to the process that
+/// was reported last. It is cleared when the process can be read again, when its run ends, when another
+/// process is reported, and by the reports [`stopped`](crate::Plugin::stopped) and
+/// [`crashed`](crate::Plugin::crashed).
 ///
 /// ```
 /// use plugmeter::ReadError;

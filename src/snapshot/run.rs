@@ -6,7 +6,8 @@ use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
 
-/// Identifies one run: one process of one plugin. Unique in this process, in order of creation.
+/// Identifies one [`Run`]: one process of one plugin. Ids are unique in the host's process, and ordered
+/// by their creation.
 ///
 /// [`Plugin::started`](crate::Plugin::started) returns it;
 /// [`Plugin::exited`](crate::Plugin::exited) takes it.
@@ -34,7 +35,7 @@ impl fmt::Display for RunId {
 /// How a run ended.
 ///
 /// `Exited` and `Signaled` come from an exit status. `Replaced`, `Stopped` and `Crashed` come from
-/// reports of the host, where there is no status. A status that arrives later replaces them.
+/// reports of the host, as long as no status is known. A status that arrives later replaces them.
 ///
 /// ```
 /// use plugmeter::RunEnd;
@@ -219,11 +220,10 @@ pub struct Run {
     pub id: RunId,
     /// Process id.
     pub pid: u32,
-    /// As reported by the host; `None` if it reported none.
+    /// The version that the host reported; `None` if it reported none.
     pub version: Option<Arc<str>>,
-    /// When the process started, as the operating system reports it; `None` if it does not.
-    /// Computed once, so that it does not jitter. With the portable probe its resolution is one
-    /// second.
+    /// When the process started, as the operating system reports it; `None` if it does not. It does not
+    /// change during the run. With the portable probe its resolution is one second.
     pub started_at: Option<SystemTime>,
     /// When the sampler processed the host's report of the process.
     pub reported_at: SystemTime,
@@ -231,16 +231,18 @@ pub struct Run {
     pub ended_at: Option<SystemTime>,
     /// How it ended; `None` while the run is active.
     pub end: Option<RunEnd>,
-    /// CPU time that the process is known to have used in this run, once the run has ended.
-    /// `None` without two readings.
+    /// CPU time that the process is known to have used in this run. `None` while the run is active, and
+    /// if the process was read less than twice.
     pub cpu_time: Option<Duration>,
-    /// The largest resident size that is known of the run, in bytes, once the run has ended: of its
-    /// readings, and on Linux also the kernel's high-water mark (`VmHWM`, proc_pid_status(5)), which
-    /// includes peaks between ticks, as of the newest reading of it. It is read of the processes that
-    /// have used CPU time since: in every tick of up to fifty at a poll interval of 5 s, of more in
-    /// turns, and at most ten times a second. `None` without a reading of memory.
+    /// The largest known resident size of the process, in bytes. `None` while the run is active, and
+    /// without a reading of memory.
     ///
-    /// A process that has exited has no memory to read, also if it was not reaped: a peak between the
+    /// It is the largest of the readings, and on Linux of the kernel's high-water mark (`VmHWM`,
+    /// proc_pid_status(5)), which includes peaks between ticks. The mark is read again at a tick if the
+    /// process has used CPU time since. At most ten marks a second are read on average: at a poll
+    /// interval of 5 s those of fifty processes in each tick; with more processes they take turns.
+    ///
+    /// A process that has exited has no memory to read, even before it is reaped. So a peak between the
     /// newest reading and the exit is missing, and a run that ends before its second reading may have
     /// only the size with which it began. The kernel's own value at the wait, `ru_maxrss` of
     /// getrusage(2), includes that, but is only available to the caller that reaps the process.

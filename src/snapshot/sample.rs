@@ -8,8 +8,9 @@ use crate::format::number::mebibytes;
 
 /// One plugin's values of one tick.
 ///
-/// An unknown value is `None`, never zero. `version`, `pid`, `run` and `uptime` are `None` without
-/// an active run.
+/// [`PluginView::history`](crate::PluginView::history) and
+/// [`PluginView::current`](crate::PluginView::current) return it. An unknown value is `None`, never zero.
+/// `version`, `pid`, `run` and `uptime` are `None` without an active run.
 ///
 /// CPU and memory are given twice: of the reported process alone, and of its process tree, which are
 /// that process and its descendants. The tree's values are never less; for a plugin of one process
@@ -54,14 +55,15 @@ pub struct Sample<'a> {
     pub run: Option<RunId>,
     /// The plugin's state.
     pub state: PluginState,
-    /// CPU time over wall time since the last sample that has a value, in percent of *one* core:
+    /// CPU time divided by wall time since the last sample that has a value, in percent of *one* core:
     /// four busy threads read 400. In steps of 0.001. `None` until a process was read twice, if it
-    /// could not be read, and if too little time has passed.
+    /// could not be read, and if too little time has passed (see
+    /// [`Collector::sample_now`](crate::Collector::sample_now)).
     ///
-    /// Both times are those of the processes: from the first reading since that sample to the last one. A
-    /// process that has begun or ended between two ticks counts for the time that it has lived, so one
-    /// that was busy for a tenth of the interval reads 100. The CPU time of
-    /// [`Aggregates`](crate::Aggregates::cpu_time) is exact either way.
+    /// Both times are measured between readings of the process. For a process that has started or ended
+    /// between two ticks, they cover only the time in which it lived: one that lived for a tenth of the
+    /// interval, and was busy, reads 100. [`Aggregates::cpu_time`](crate::Aggregates::cpu_time) is exact
+    /// in this case, too.
     ///
     /// On Linux the kernel accounts a process that does not sleep at the scheduler's tick, every 1
     /// to 10 ms: a busy thread may read slightly over or under 100, the more so the shorter the
@@ -78,10 +80,9 @@ pub struct Sample<'a> {
     /// Living processes of the tree. 0 without an active run; more than 0 without one where
     /// descendants have survived the reported process. `None` if the process could not be read.
     pub process_count: Option<u32>,
-    /// CPU of the tree, in percent of one core, as [`cpu_percent`](Self::cpu_percent): includes the
-    /// time of descendants that have ended. `None` if the value of the process is, unless there is no
-    /// active run: then it is the CPU of surviving descendants, and of processes that have ended
-    /// since the previous tick.
+    /// CPU of the tree, in percent of one core, as [`cpu_percent`](Self::cpu_percent); it includes the
+    /// CPU time of descendants that have ended. `None` if `cpu_percent` is `None`. Without an active run
+    /// it is the CPU of surviving descendants, and of processes that have ended since the previous tick.
     pub tree_cpu_percent: Option<f64>,
     /// Sum of the resident sizes of the tree's processes, in bytes. An upper bound of the memory that
     /// they occupy together: a page that several of them share counts in each, so that for a pool of
@@ -89,8 +90,8 @@ pub struct Sample<'a> {
     /// unknown, and without a process.
     pub tree_memory_bytes: Option<u64>,
     /// Whether the process is suspended: see
-    /// [`CurrentUsage::is_suspended`](crate::CurrentUsage::is_suspended). Known of the newest sample
-    /// only; `None` in others.
+    /// [`CurrentUsage::is_suspended`](crate::CurrentUsage::is_suspended). `None` in all samples but the
+    /// newest, and if it is unknown.
     pub is_suspended: Option<bool>,
     /// Time since the process started, as the operating system reports it; `None` if it does not.
     pub uptime: Option<Duration>,

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
-    /// Worth knowing; nothing is wrong yet.
+    /// For information; the plugin does not need attention.
     Notice,
     /// The plugin needs attention.
     Warning,
@@ -25,7 +25,8 @@ pub enum Severity {
 }
 
 impl Severity {
-    /// Whether a plugin with such a finding needs attention: with all but a notice.
+    /// Whether a plugin with a finding of this severity needs attention: true for
+    /// [`Warning`](Self::Warning) and [`Critical`](Self::Critical).
     #[must_use]
     pub const fn needs_attention(self) -> bool {
         match self {

@@ -32,11 +32,12 @@ pub enum PluginState {
     Running,
     /// The process is running, but the host considers it unhealthy.
     Unhealthy,
-    /// The host is stopping the process: its exit, of whatever kind, is not a crash.
+    /// The host is stopping the process: its exit is not a crash, whatever its status.
     Stopping,
-    /// The process exited uncleanly and unannounced.
+    /// The process exited uncleanly, and the host had not announced it by [`Stopping`](Self::Stopping).
     Crashed,
-    /// The host has given the plugin up, or the reported pid is not its process.
+    /// The host has given up the plugin or could not start it, or the reported pid was rejected: see
+    /// [`Plugin::started`](crate::Plugin::started).
     Failed,
 }
 

@@ -7,9 +7,9 @@ use serde::Serialize;
 
 /// Totals over all registered plugins.
 ///
-/// Events, CPU, memory and processes are the tick's, over the plugins that are still registered; the
-/// rest is the revision's. A process that several plugins could claim is part of one tree only, that
-/// of its nearest registered ancestor, so the sums count it once. Without
+/// Events, CPU, memory and processes are those of the tick, over the plugins that are still registered;
+/// the numbers of plugins are those at the revision. A process is part of one tree only, that of its
+/// nearest registered ancestor, so the sums count it once. Without
 /// [`Config::process_trees`](crate::Config::process_trees) they count the reported processes alone.
 ///
 /// ```
@@ -36,13 +36,14 @@ pub struct SystemMetrics {
     pub plugins_crashed: usize,
     /// Sum of the event counts.
     pub total_events: u64,
-    /// Sum of the known resident sizes of the reported processes: not the memory that the plugins occupy together, because a
-    /// page shared by two plugins counts twice, and huge pages of hugetlbfs do not count at all.
+    /// Sum of the known resident sizes of the reported processes, in bytes. It is not the memory that the
+    /// plugins occupy together: a page shared by two plugins counts twice, and huge pages of hugetlbfs
+    /// do not count at all.
     pub total_memory_bytes: u64,
     /// Sum of the known CPU values of the process trees, in percent of one core.
     pub cpu_percent: f64,
-    /// Sum of the known values of [`Sample::tree_memory_bytes`](crate::Sample::tree_memory_bytes):
-    /// an upper bound.
+    /// Sum of the known values of [`Sample::tree_memory_bytes`](crate::Sample::tree_memory_bytes), in
+    /// bytes: an upper bound.
     pub total_tree_memory_bytes: u64,
     /// Sum of the known process counts.
     pub process_count: usize,
@@ -68,11 +69,12 @@ pub struct SamplerStats {
     pub missed_ticks: u64,
     /// Reads that failed or panicked; each cost one plugin one tick.
     pub failed_reads: u64,
-    /// Duration of the last tick, from its time point until all plugins were recorded.
+    /// Duration of the last tick, from its start until all plugins were recorded; zero before the first.
     pub last_tick_duration: Duration,
     /// CPU time of the sampler's thread; `None` if the operating system does not report it.
     pub cpu_time: Option<Duration>,
-    /// [`cpu_time`](Self::cpu_time) over the time since the start, in percent of one core.
+    /// [`cpu_time`](Self::cpu_time) divided by the time since the start, in percent of one core; `None`
+    /// if that is unknown.
     pub overhead_percent: Option<f64>,
     /// Notifications that were dropped because the queue of their subscriber was full: see
     /// [`Subscription`](crate::Subscription).

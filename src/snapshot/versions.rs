@@ -12,8 +12,8 @@ use crate::history::packed::RUN_KEY_MASK;
 use crate::history::run_log::RunRecord;
 use crate::history::timeline::Timeline;
 
-/// What one version of a plugin has used over a window, and what that cost per event: to compare a
-/// version with the one before it.
+/// CPU, memory, events and crashes of one version of a plugin over a window, and its CPU time per event:
+/// to compare a version with the one before it.
 ///
 /// [`PluginView::versions`](crate::PluginView::versions) returns it.
 ///
@@ -46,12 +46,12 @@ use crate::history::timeline::Timeline;
 pub struct VersionUsage {
     /// The version; `None` for runs without one.
     pub version: Option<Arc<str>>,
-    /// Runs of the version that overlap the window, also those that no sample has seen.
+    /// Runs of the version that overlap the window, also those that ended before they had a sample.
     pub runs: usize,
     /// Samples of its runs.
     pub sample_count: usize,
-    /// The time that these samples cover, each from the previous sample on. The oldest sample of the
-    /// window covers none.
+    /// The time that these samples cover: each covers the time since the previous sample, except the
+    /// oldest sample of the window, which covers none.
     pub time: Duration,
     /// CPU in percent of one core; `None` if no sample has a value. Of the process trees, unless these
     /// are [switched off](crate::Config::process_trees).
@@ -59,14 +59,14 @@ pub struct VersionUsage {
     /// Resident memory in bytes; `None` if no sample has a value. Of the process trees, as
     /// [`cpu`](Self::cpu): a sum of resident sizes.
     pub memory: Option<Summary>,
-    /// CPU time, as in [`Aggregates::cpu_time`](crate::Aggregates::cpu_time).
+    /// CPU time in that time, as in [`Aggregates::cpu_time`](crate::Aggregates::cpu_time).
     pub cpu_time: Duration,
-    /// Events.
+    /// Events in that time.
     pub events: u64,
-    /// [`cpu_time`](Self::cpu_time) over [`events`](Self::events); `None` without events.
+    /// [`cpu_time`](Self::cpu_time) divided by [`events`](Self::events); `None` without events.
     pub cpu_per_event: Option<Duration>,
     /// Crashes of its runs that have ended since the oldest sample of the window, up to the snapshot's
-    /// revision. A crash belongs to the version that crashed, also where the next one runs already.
+    /// revision. A crash belongs to the version that crashed, also if the next one is already running.
     pub crashes: u64,
 }
 
@@ -136,16 +136,16 @@ impl Group<'_> {
 }
 
 impl PluginView<'_> {
-    /// What each version has used over `window`, in the order of their newest runs: the last one is
-    /// the version that runs now, or that ran last, and the one before it is the version that it has
-    /// replaced. A version that comes back is one entry.
+    /// The values of each version over `window`, in the order of their newest runs: the last one is the
+    /// version that runs now, or that ran last, and the one before it is the version that it has
+    /// replaced. A version that was used again later is one entry.
     ///
     /// Each sample belongs to the version of its run. Events and CPU time of a tick in which the run
     /// changed belong to the newer run; those of a tick in which a run ended, and none is active at
     /// its sample, to the run that ended. Samples without a run belong to no version.
     ///
-    /// Empty if no run overlaps the window. `runs` and `crashes` are those of the runs that
-    /// are still recorded: of runs that ended before a tick has seen them, the newest 256.
+    /// Empty if no run overlaps the window. `runs` and `crashes` count the runs that are still recorded:
+    /// of runs that ended before they had a sample, only the newest 256 are.
     ///
     /// # Cost
     ///

@@ -20,7 +20,8 @@ pub(crate) const MAX_EVENT_KINDS: usize = 32;
 /// of every kind. [`Plugin::event_counter`](crate::Plugin::event_counter) is the counter of one kind.
 ///
 /// A counter belongs to the registered name: it continues when the process is restarted, and it never
-/// decreases. [`get`](Self::get) is the live value; samples hold the value at their tick.
+/// decreases, up to 2^64 events. [`get`](Self::get) returns the current value; samples have the value at
+/// their tick.
 ///
 /// ```
 /// use plugmeter::{Collector, Config};
@@ -36,9 +37,9 @@ pub(crate) const MAX_EVENT_KINDS: usize = 32;
 ///
 /// # Cost
 ///
-/// One atomic addition, also where the events have a kind: the total is the sum of its parts, and is
-/// computed where it is read. It is lock-free, and no two counters share a cache line, so that threads
-/// that count different kinds do not contend.
+/// Counting costs one atomic addition, also for events of a kind, because the total over all kinds is
+/// computed when it is read. It is lock-free. No two counters share a cache line, so that threads that
+/// count different kinds do not contend.
 #[derive(Clone)]
 pub struct EventCounter(Arc<CachePadded<Events>>);
 
@@ -124,14 +125,14 @@ impl EventCounter {
         self.add(1);
     }
 
-    /// Counts this many events in one operation.
+    /// Counts this many events, in one atomic addition.
     pub fn add(&self, events: u64) {
         // ORDERING: Relaxed. The total guards no other memory, and additions to one location
         // are never lost. Not guaranteed: that two counters read in turn are consistent.
         self.0.count.fetch_add(events, Ordering::Relaxed);
     }
 
-    /// All events so far, including those since the last tick.
+    /// Returns the number of all events so far, including those since the last tick.
     #[must_use]
     pub fn get(&self) -> u64 {
         // No part decreases, and a kind is never removed: neither does the sum decrease.

@@ -94,7 +94,10 @@ impl fmt::Debug for Publisher {
     }
 }
 
-/// Takes snapshots, and waits for newer ones, from any thread. It outlives the collector.
+/// Takes snapshots, and waits for newer ones, from any thread.
+///
+/// [`Collector::reader`](crate::Collector::reader) returns it. It is cheap to clone, `Send` and `Sync`, and
+/// remains usable after the collector was dropped.
 ///
 /// ```
 /// use plugmeter::{Collector, Config};
@@ -113,9 +116,9 @@ impl Reader {
     ///
     /// # Cost
     ///
-    /// One `ArcSwap::load_full`, with its guarantees: wait-free in the usual case, and always
-    /// lock-free. It never waits for the sampler or for another reader. Take one snapshot and query
-    /// it often, rather than one for each query.
+    /// One `load_full` of the crate arc-swap, with its guarantees: wait-free in the usual case, and always
+    /// lock-free. It never waits for the sampler or for another reader. Take one snapshot for several
+    /// queries, rather than one for each.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
         // `load_full` and never a `Guard`: a thread that holds more than a few guards makes loads
@@ -123,8 +126,9 @@ impl Reader {
         Snapshot(self.0.newest.load_full())
     }
 
-    /// Notifications from now on: as [`Collector::subscribe`](crate::Collector::subscribe), for a
-    /// component that has a reader only. Once the collector has ended, the subscription is closed.
+    /// Returns a subscription to the notifications from now on, as
+    /// [`Collector::subscribe`](crate::Collector::subscribe) does: for a component that has only a reader.
+    /// It is closed when the collector stops.
     ///
     /// ```
     /// use plugmeter::{Collector, Config, NotificationKind};
@@ -150,13 +154,15 @@ impl Reader {
     }
 
     /// Blocks until a snapshot with a newer revision than that of `than` is published, and returns
-    /// it: immediately, if there is one already.
+    /// it. If there is one already, it returns immediately.
     ///
-    /// `None` if there is none within `timeout`, or if there will be none any more: the collector has
-    /// ended, it is disabled, or this is a forked child. Between two calls several revisions may be
-    /// published; the newest one is returned. Compare snapshots of one collector only.
+    /// `None` if none is published within `timeout`, or if none will be: the collector has stopped or is
+    /// disabled, or this is a forked child; [`Snapshot::is_stopped`] distinguishes the first two from a
+    /// timeout. Several revisions may be published between two calls; the newest one is returned. Both
+    /// snapshots have to be of the same collector.
     ///
-    /// Do not wait on the sampler's own thread, as in a logger: nothing is published meanwhile.
+    /// Do not wait on the sampler's own thread, for example in the host's logger: nothing is published
+    /// during that wait.
     ///
     /// ```
     /// use plugmeter::{Collector, Config};
@@ -173,7 +179,8 @@ impl Reader {
     ///
     /// # Cost
     ///
-    /// No polling. A publication that nobody waits for costs one fence and one atomic load more.
+    /// It does not poll. A publication without waiting readers costs the sampler one fence and one atomic
+    /// load.
     #[must_use]
     pub fn wait_for_newer(&self, than: &Snapshot, timeout: Duration) -> Option<Snapshot> {
         let revision = than.revision();
@@ -198,7 +205,8 @@ impl Reader {
     }
 
     /// Waits until a snapshot with a newer revision than that of `since` is published, in any async
-    /// runtime: [`wait_for_newer`](Self::wait_for_newer) without a timeout.
+    /// runtime: [`wait_for_newer`](Self::wait_for_newer) without a timeout. `None` if none will be
+    /// published any more.
     ///
     /// Dropping the future ends the wait.
     ///

@@ -27,7 +27,7 @@ use crate::snapshot::notification::{Notification, NotificationKind};
 /// Notifications that wait for one subscriber. Fewer in Miri, which fills queues slowly.
 const QUEUE_LEN: usize = if cfg!(miri) { 16 } else { 1_024 };
 
-/// Why there is no notification.
+/// Why a [`Subscription`] has not returned a notification.
 ///
 /// ```
 /// use plugmeter::{Collector, Config, RecvError};
@@ -42,12 +42,12 @@ const QUEUE_LEN: usize = if cfg!(miri) { 16 } else { 1_024 };
 #[non_exhaustive]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum RecvError {
-    /// There is none now.
+    /// No notification is waiting.
     Empty,
-    /// None has arrived in time.
+    /// No notification has arrived in time.
     TimedOut,
-    /// There will be none any more: the collector has stopped, and all were received. Also in a forked
-    /// child.
+    /// The subscription has ended: the collector has stopped or is disabled, and all notifications were
+    /// received; or this is a forked child.
     Closed,
 }
 
@@ -235,17 +235,18 @@ struct Parts {
 
 /// Receives notifications, from its creation on: see [`Collector::subscribe`].
 ///
-/// Each subscription receives every notification, in the engine's order. Up to 1,024 wait for a slow
-/// subscriber, and so many fit between two publications, which are at least 10 ms apart; those that
-/// follow are dropped, and the next one that fits is preceded by [`NotificationKind::Lagged`] with their
-/// number. The sampler never waits. After
-/// [`Collector::stop`], the waiting ones are received, then [`RecvError::Closed`]. Dropping the
-/// subscription ends it.
+/// Each subscription receives every notification, in the order in which the sampler processed the
+/// changes. Its queue holds 1,024 notifications. While it is full, further ones are dropped, and the next
+/// one that fits is preceded by [`NotificationKind::Lagged`] with their number; the sampler never waits.
+/// The notifications of a publication are sent together, so even a fast subscriber may lose some if there
+/// are more than 1,024 of them. After [`Collector::stop`], the queued notifications can be received, then
+/// [`RecvError::Closed`]. Dropping the subscription ends it.
 ///
-/// Receiving works in a thread ([`recv`](Self::recv), or as an [`Iterator`]) and in any async runtime
-/// ([`next`](Self::next), or as a [`Stream`]). Where `StreamExt` is in scope, a method that both traits
-/// have is called by the name of its trait: `StreamExt::filter(subscription, ..)`. Threads that share a subscription receive each
-/// notification once in all. Do not wait on the sampler's own thread, as in a logger.
+/// It can be received from in a thread ([`recv`](Self::recv), or as an [`Iterator`]) and in any async
+/// runtime ([`next`](Self::next), or as a [`Stream`]). Where `StreamExt` is in scope, name the trait in calls
+/// of a method that both traits have: `StreamExt::filter(subscription, ..)`. If several threads share a
+/// subscription, each notification is received by one of them. Do not wait on the sampler's own thread,
+/// for example in the host's logger.
 ///
 /// ```
 /// use plugmeter::{Collector, Config, NotificationKind};
@@ -277,11 +278,11 @@ pub struct Subscription {
 }
 
 impl Subscription {
-    /// The next notification, without waiting.
+    /// Returns the next notification without waiting.
     ///
     /// # Errors
     ///
-    /// [`RecvError::Empty`] if there is none now, [`RecvError::Closed`] at the end.
+    /// [`RecvError::Empty`] if none is waiting, [`RecvError::Closed`] after the last one.
     pub fn try_recv(&self) -> Result<Notification, RecvError> {
         let parts = self.parts.as_ref().filter(|_| self.fork_guard.in_owner_process());
         let Parts { receiver, shared } = parts.ok_or(RecvError::Closed)?;
@@ -308,7 +309,7 @@ impl Subscription {
     ///
     /// # Errors
     ///
-    /// [`RecvError::Closed`] at the end.
+    /// [`RecvError::Closed`] after the last one.
     pub fn recv(&self) -> Result<Notification, RecvError> {
         self.recv_until(None)
     }
@@ -317,7 +318,7 @@ impl Subscription {
     ///
     /// # Errors
     ///
-    /// [`RecvError::TimedOut`] if none arrives in time, [`RecvError::Closed`] at the end.
+    /// [`RecvError::TimedOut`] if none arrives in time, [`RecvError::Closed`] after the last one.
     pub fn recv_timeout(&self, timeout: Duration) -> Result<Notification, RecvError> {
         // A time beyond the clock's range never comes.
         self.recv_until(Instant::now().checked_add(timeout))
@@ -344,8 +345,8 @@ impl Subscription {
         }
     }
 
-    /// Waits for the next notification, in any async runtime; `None` at the end. Dropping the future
-    /// loses nothing. A thread waits by [`recv`](Self::recv) or in a `for` loop.
+    /// Waits for the next notification, in any async runtime; `None` after the last one. Dropping the
+    /// future loses no notification. In a thread use [`recv`](Self::recv) or a `for` loop.
     ///
     /// ```
     /// # async fn watch(collector: plugmeter::Collector) {
@@ -396,7 +397,7 @@ impl Subscription {
 impl Iterator for Subscription {
     type Item = Notification;
 
-    /// Waits for the next notification; `None` at the end.
+    /// Waits for the next notification; `None` after the last one.
     fn next(&mut self) -> Option<Notification> {
         self.recv().ok()
     }

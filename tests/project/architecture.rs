@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 const MODULES: [(&str, &[&str]); 16] = [
     ("time", &[]),
     ("name", &["error"]),
-    ("error", &["config", "name", "snapshot", "time"]),
+    ("error", &["config", "format", "name", "snapshot", "time"]),
     ("config", &["error", "format", "name", "os", "snapshot", "time"]),
     ("format", &["history", "snapshot", "time"]),
     ("snapshot", &["error", "format", "history", "name", "time"]),

@@ -11,9 +11,10 @@ use super::settings::{self, HttpSettings};
 /// The configuration of a server or a router. [`serve`](super::serve) and
 /// [`router`](super::router) validate it.
 ///
-/// In JSON it is `{"enabled": true, "host": "127.0.0.1", "port": 8080, "allowed_hosts": [],
-/// "token": null, "max_connections": 256, "base_path": ""}`; a missing key has its default; an unknown key is an error; `"host"` also accepts
-/// `"localhost"`, which is 127.0.0.1. `Debug` does not show the token; JSON does.
+/// Its JSON is `{"enabled": true, "host": "127.0.0.1", "port": 8080, "allowed_hosts": [], "token": null,
+/// "max_connections": 256, "base_path": ""}`, which are the defaults. A missing key has its default; an
+/// unknown key is an error. `"host"` also accepts `"localhost"`, which is 127.0.0.1. `Debug` does not show
+/// the token; JSON does.
 ///
 /// ```
 /// use plugmeter::http::HttpConfig;
@@ -57,7 +58,7 @@ impl Default for HttpConfig {
 }
 
 impl HttpConfig {
-    /// Whether to serve: true by default. If false, [`serve`](super::serve) binds no address and
+    /// Whether to serve: true by default. If false, [`serve`](super::serve) listens on no address and
     /// starts no thread, and a [`router`](super::router) has no routes.
     pub fn enabled(mut self, enabled: bool) -> Self {
         self.enabled = enabled;
@@ -71,8 +72,9 @@ impl HttpConfig {
         self
     }
 
-    /// Windows beyond the history in memory come from this store: of a day, a week and thirty days on the
-    /// page of a plugin, and of any length in `/api/plugin`. Not part of the JSON.
+    /// Sets a store from which windows beyond the history in memory are read: of a day, a week and thirty
+    /// days on the page of a plugin, and of any length in `/api/plugin` and in downloads. None by default.
+    /// Not part of the JSON.
     ///
     /// ```
     /// use plugmeter::http::HttpConfig;
@@ -102,24 +104,25 @@ impl HttpConfig {
         self
     }
 
-    /// Accepts requests for this host too, besides those for an IP address and for `localhost`: the
-    /// name that a reverse proxy or another machine uses, without a port. Other hosts are rejected,
-    /// so that no page of another site can read responses through a name that resolves to this
-    /// address (DNS rebinding).
+    /// Also accepts requests whose `Host` is this name, besides IP addresses and `localhost`: the name
+    /// that a reverse proxy or another machine uses, without a port. It may be called several times.
+    /// Requests for other hosts are rejected, so that no page of another site can read responses through
+    /// a name that resolves to this address (DNS rebinding).
     pub fn allow_host(mut self, host: &str) -> Self {
         self.allowed_hosts.push(host.to_owned());
         self
     }
 
     /// Requires this token for every route except `/health`: as `Authorization: Bearer TOKEN`, or as
-    /// the password of `Basic` with any user name, for which a browser prompts.
+    /// the password of `Basic` with any user name, for which a browser prompts. It must not be empty, nor
+    /// have whitespace at its ends or control characters. None by default.
     pub fn token(mut self, token: &str) -> Self {
         self.token = Some(token.to_owned());
         self
     }
 
-    /// The maximum number of simultaneous connections: 256 by default. Further connections are
-    /// accepted and closed immediately.
+    /// The maximum number of simultaneous connections: at least 1, and 256 by default. Further
+    /// connections are accepted and closed immediately.
     pub fn max_connections(mut self, connections: usize) -> Self {
         self.max_connections = connections;
         self
@@ -131,11 +134,11 @@ impl HttpConfig {
     /// paths are answered with 404. A proxy that removes its prefix needs no base path, because links
     /// are relative.
     ///
-    /// It must begin with a slash, and may end with one. Its segments must not be empty, `.` or `..`,
-    /// and consist of the characters of a URL's path, others percent-encoded.
+    /// It must begin with a slash, and may end with one. Its segments must not be empty, `.` or `..`, and
+    /// consist of the characters of a URL's path; other characters have to be percent-encoded.
     ///
-    /// A [`router`](super::router) that is mounted under a path does not expect it, because the
-    /// host's router has removed that path; there it replaces the start of links.
+    /// For a [`router`](super::router) that the host mounts under a path, requests do not have the base
+    /// path, because the host's router has removed the path; there it is only the start of links.
     pub fn base_path(mut self, path: &str) -> Self {
         path.clone_into(&mut self.base_path);
         self

@@ -5,7 +5,7 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 
-/// Why nothing is served.
+/// Why a server or a router could not be created.
 ///
 /// ```
 /// use plugmeter::http::{self, HttpConfig, HttpError};

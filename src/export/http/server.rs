@@ -118,7 +118,7 @@ impl HttpServer {
     /// to finish; then their connections are closed.
     ///
     /// Stopping twice or from several threads has the effect of stopping once. In a forked child it
-    /// does nothing. It blocks the calling thread, and so does dropping: call neither from an async
+    /// does nothing. It blocks the calling thread, and so does dropping the server: do neither in an async
     /// task.
     pub fn stop(&self) {
         let Some(running) = &self.running else {

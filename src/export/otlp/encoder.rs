@@ -51,7 +51,21 @@ pub struct Encoder {
     departed: Vec<(Arc<str>, Snapshot)>,
 }
 
-/// The body of a request, and which ticks it contains.
+/// The body of a request, and which ticks it contains. [`Encoder::encode`] returns it.
+///
+/// ```
+/// use plugmeter::otlp::Encoder;
+/// use plugmeter::{Collector, Config};
+///
+/// let collector = Collector::start(Config::default())?;
+/// collector.register("dice")?;
+/// let mut encoder = Encoder::new([("service.name", "bot")]);
+/// let request = encoder.encode(&collector.sample_now()?).expect("a new tick");
+/// // curl --data-binary @- --header "Content-Type: ..." http://127.0.0.1:4318/v1/metrics
+/// println!("{} bytes of {}", request.body().len(), request.content_type());
+/// assert!(request.ticks() >= 1);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct Request {
     body: Vec<u8>,
     points: usize,
@@ -61,10 +75,10 @@ pub struct Request {
 }
 
 impl Encoder {
-    /// An encoder whose requests have these attributes of the resource. `service.instance.id` has to
-    /// differ between hosts: receivers tell their series apart by it.
+    /// Creates an encoder whose requests have these attributes of the resource. `service.instance.id` has
+    /// to differ between hosts, because receivers distinguish their series by it.
     ///
-    /// Nothing is acknowledged at first: the first requests contain the whole history.
+    /// At first no tick is acknowledged, so the first requests contain the whole history.
     #[must_use]
     pub fn new<K: AsRef<str>, V: AsRef<str>>(resource: impl IntoIterator<Item = (K, V)>) -> Self {
         Self {
@@ -78,14 +92,15 @@ impl Encoder {
         }
     }
 
-    /// The next request: the oldest ticks that were not acknowledged. `None` if all were.
+    /// Returns the next request, with the oldest ticks that were not acknowledged; `None` if all were.
     ///
-    /// After it was acknowledged, more may follow from the same snapshot.
+    /// After the request was acknowledged, further ones may follow from the same snapshot: call it until
+    /// it returns `None`.
     ///
     /// # Cost
     ///
-    /// Linear in the number of points, and one judgement of [findings](Snapshot::findings) if the
-    /// newest tick is among them. It works on this snapshot and never waits.
+    /// Linear in the number of points, and that of [`Snapshot::findings`] if the request contains the
+    /// newest tick. It never waits.
     pub fn encode(&mut self, snapshot: &Snapshot) -> Option<Request> {
         self.keep_departed(snapshot);
         let mut progress = self.progress.clone();
@@ -123,7 +138,7 @@ impl Encoder {
         }
     }
 
-    /// How many ticks were not acknowledged before the history lost them.
+    /// The number of ticks that left the history before they were acknowledged.
     #[must_use]
     pub const fn lost_ticks(&self) -> u64 {
         self.progress.lost_ticks

@@ -4,10 +4,10 @@ use prost::Message as _;
 
 use super::message::ExportResponse;
 
-/// What the response to a request means, by the
+/// The meaning of the response to a request, by the
 /// [specification](https://opentelemetry.io/docs/specs/otlp/#otlphttp-response).
 ///
-/// [Acknowledge](super::Encoder::acknowledge) the request after each of them but
+/// [Acknowledge](super::Encoder::acknowledge) the request unless it is
 /// [`RetryLater`](Self::RetryLater).
 ///
 /// ```
@@ -28,8 +28,9 @@ pub enum Delivery {
         /// The receiver's reason, in English.
         message: String,
     },
-    /// The receiver will not accept this request: status 4xx or 5xx, apart from those below, or a
-    /// redirection that the client has not followed. It must not be sent again.
+    /// The receiver will never accept this request: status 4xx or 5xx, apart from those of
+    /// [`RetryLater`](Self::RetryLater), or a redirection that the client has not followed. It must not be
+    /// sent again.
     Refused,
     /// The receiver is overloaded or not available: status 429, 502, 503 or 504. A host
     /// treats a connection that fails, or a receiver that does not respond in time, in the same way.
@@ -37,8 +38,7 @@ pub enum Delivery {
 }
 
 impl Delivery {
-    /// The meaning of a status and of the body of the response. A body that is no message of OTLP is
-    /// ignored.
+    /// Interprets the status and the body of a response. A body that is no message of OTLP is ignored.
     #[must_use]
     pub fn of_response(status: u16, body: &[u8]) -> Self {
         match status {

@@ -24,8 +24,8 @@ impl Format {
     ///
     /// The result is OpenMetrics only if the header names it, without a version or with 1.0.0, with
     /// a quality above 0 that is not below the quality of `text/plain`. A wildcard never selects it,
-    /// and unknown parameters are ignored. Everything else gets [`Prometheus`](Self::Prometheus).
-    /// The grammar is that of RFC 9110, section 12.5.1.
+    /// and unknown parameters are ignored. Otherwise it is [`Prometheus`](Self::Prometheus). The grammar
+    /// is that of RFC 9110, section 12.5.1.
     #[must_use]
     pub fn negotiate(accept: &str) -> Self {
         let mut open_metrics = 0;
