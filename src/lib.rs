@@ -153,7 +153,8 @@
 //! - At most 1,024 descendants of a tree are read, and 4,096 of all trees together. Where there are
 //!   more, or where processes cannot be listed, the tree's memory and number of processes are unknown.
 //!   The CPU time of the other descendants counts as soon as there is room for them, or once they are
-//!   waited for.
+//!   waited for; if some of them were running before the plugin was reported, what is waited for
+//!   counts only after there was room for all.
 //!
 //! [`Config::process_trees`] switches trees off, and switches them on for the portable probe, which finds
 //! descendants by a list of all processes and does not count the CPU time that they use after their
