@@ -111,10 +111,10 @@ impl Config {
     /// descendants together, beside those of the process alone. See the
     /// [crate documentation](crate#process-trees).
     ///
-    /// Default: on with [`ProbeKind::Native`], off with [`ProbeKind::Portable`]. The portable probe, which
-    /// is also what `Native` selects on platforms other than Linux, has to list all processes of the
-    /// machine in each tick, and does not count the CPU time that a descendant uses after its last tick. Process trees cannot be read at all where `/proc` belongs to another PID namespace;
-    /// this is logged. Without them, [`Sample::process_count`](crate::Sample::process_count) and the
+    /// Default: on where the probe is native ([`ProbeKind::Native`] on Linux), off with the portable
+    /// probe, which has to list all processes of the machine in each tick, and does not count the CPU
+    /// time that a descendant uses after its last tick. Process trees cannot be read at all where
+    /// `/proc` belongs to another PID namespace; this is logged. Without them, [`Sample::process_count`](crate::Sample::process_count) and the
     /// other values of trees are `None`.
     ///
     /// ```
@@ -122,7 +122,7 @@ impl Config {
     ///
     /// // The default of a probe, made explicit.
     /// let native = Config::default();
-    /// assert_eq!(native, native.clone().process_trees(true));
+    /// assert_eq!(native, native.clone().process_trees(cfg!(target_os = "linux")));
     /// let portable = Config::default().probe(ProbeKind::Portable);
     /// assert_eq!(portable, portable.clone().process_trees(false));
     /// ```
@@ -131,12 +131,20 @@ impl Config {
         self
     }
 
+    /// With the defaults of a platform with a native probe, so that a simulation is the same on every one.
+    #[cfg(feature = "testing")]
+    pub(crate) const fn with_linux_defaults(mut self) -> Self {
+        if self.process_trees.is_none() {
+            self.process_trees = Some(matches!(self.probe, ProbeKind::Native));
+        }
+        self
+    }
+
     /// The value that is in effect.
     const fn has_process_trees(&self) -> bool {
-        match (self.process_trees, self.probe) {
-            (Some(chosen), _) => chosen,
-            (None, ProbeKind::Native) => true,
-            (None, ProbeKind::Portable) => false,
+        match self.process_trees {
+            Some(chosen) => chosen,
+            None => crate::os::is_native(self.probe),
         }
     }
 

@@ -157,6 +157,11 @@ pub(crate) trait ExitWaiter {
     fn drain_exits(&mut self, each: impl FnMut(u64));
 }
 
+/// Whether this probe is the one of this platform, and not the portable one in its place.
+pub(crate) const fn is_native(probe: ProbeKind) -> bool {
+    matches!(probe, ProbeKind::Native) && cfg!(target_os = "linux")
+}
+
 /// Whether this build has the probe.
 pub(crate) const fn is_built(probe: ProbeKind) -> bool {
     match probe {

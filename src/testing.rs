@@ -203,7 +203,7 @@ impl Simulation {
         names: RestoredNames,
         set_clocks: impl FnOnce(&mut TimePoint),
     ) -> Result<Self, ConfigError> {
-        let settings = config.validate()?;
+        let settings = config.with_linux_defaults().validate()?;
         let mut info = CollectorInfo {
             // The same on every machine, so that a test of findings gives the same result.
             cpu_cores: 4,
