@@ -8,7 +8,7 @@ use rusqlite::{Connection, TransactionBehavior};
 
 use super::batch::{BatchView, Block, Section};
 use super::config::StoreSettings;
-use super::measures::{RollupTable, RollupWriter, SampleRow, recent_blobs};
+use super::measures::{RollupTable, RollupWriter, SampleRow, newest_sample, recent_blobs};
 use super::retention::{limit_size, remove_old};
 use super::rollup::{HOUR_MS, MINUTE_MS, Rollup, SLOT_MS, begin_of};
 use super::tables::{HostRow, PluginRow};
@@ -177,10 +177,13 @@ fn seal_before(connection: &Connection, until_ms: i64) -> Result<()> {
     let hour_of =
         |batch: &Covered<'_>| batch.batch.times.first().map(|first| begin_of(first.at_ms, HOUR_MS));
     let mut writer = RollupWriter::new(connection, RollupTable::Hour)?;
+    // Looking for the earlier block of each plugin takes longer than adding the new one.
+    let newest_ms = newest_sample(connection)?;
     for hour in batches.chunk_by(|a, b| hour_of(a) == hour_of(b)) {
         let Some(hour_ms) = hour.first().and_then(hour_of) else { continue };
         for sections in by_plugin(hour).chunk_by(|(_, a), (_, b)| a.plugin == b.plugin) {
-            seal_plugin(connection, &mut writer, sections, hour_ms)?;
+            let is_continued = newest_ms >= Some(hour_ms);
+            seal_plugin(connection, &mut writer, sections, hour_ms, is_continued)?;
         }
     }
     connection.execute("DELETE FROM recent WHERE id <= ?1", [last])?;
@@ -202,12 +205,14 @@ fn update_sessions(connection: &Connection, batches: &[Covered<'_>]) -> Result<(
     Ok(())
 }
 
-/// Writes the samples of a plugin in one hour: a block for each session, and the rollup.
+/// Writes the samples of a plugin in one hour: a block for each session, and the rollup. `is_continued`: the
+/// file may have a block of the hour.
 fn seal_plugin(
     connection: &Connection,
     writer: &mut RollupWriter<'_>,
     sections: &[(&Covered<'_>, Section<'_>)],
     hour_ms: i64,
+    is_continued: bool,
 ) -> Result<()> {
     let Some(&(_, Section { plugin, .. })) = sections.first() else { return Ok(()) };
     let mut rollup = Rollup::default();
@@ -224,20 +229,16 @@ fn seal_plugin(
     if rollup.samples > 0 {
         writer.add(plugin, hour_ms, &rollup)?;
     }
-    for (host, block) in blocks {
-        put_block(connection, plugin, hour_ms, host, block)?;
+    for block in blocks.into_values() {
+        let block =
+            if is_continued { with_earlier(connection, plugin, hour_ms, block)? } else { block };
+        put_block(connection, plugin, &block)?;
     }
     Ok(())
 }
 
 /// Appends to the block of the hour, if there is one of the same session.
-fn put_block(
-    connection: &Connection,
-    plugin: i64,
-    hour: i64,
-    host: i64,
-    block: Block,
-) -> Result<()> {
+fn with_earlier(connection: &Connection, plugin: i64, hour: i64, block: Block) -> Result<Block> {
     let earlier = SampleRow::between(connection, plugin, hour, hour + HOUR_MS)?;
     let earlier = earlier.into_iter().rfind(|row| row.from_ms >= hour);
     let is_before = |earlier: &Block| {
@@ -246,15 +247,18 @@ fn put_block(
     };
     let earlier = earlier
         .and_then(|row| Block::decode(&row.data))
-        .filter(|earlier| earlier.host == host && is_before(earlier));
-    let block = match earlier {
+        .filter(|earlier| earlier.host == block.host && is_before(earlier));
+    Ok(match earlier {
         Some(mut all) => {
             all.times.extend(&block.times);
             all.rows.extend(&block.rows);
             all
         }
         None => block,
-    };
+    })
+}
+
+fn put_block(connection: &Connection, plugin: i64, block: &Block) -> Result<()> {
     let (Some(first), Some(last)) = (block.times.first(), block.times.last()) else {
         return Ok(());
     };
