@@ -23,6 +23,7 @@ mod reader;
 mod recorder;
 mod retention;
 mod rollup;
+mod rollup_row;
 mod row;
 mod saved;
 mod seal;

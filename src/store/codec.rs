@@ -50,10 +50,6 @@ impl Encoder {
         self.0.clear();
     }
 
-    pub(super) fn reserve(&mut self, bytes: usize) {
-        self.0.reserve(bytes);
-    }
-
     /// Other bytes, which the reader may skip.
     pub(super) fn section(&mut self, section: &Self) {
         self.int(section.0.len() as u64);
@@ -158,6 +154,19 @@ impl BitWriter {
         self.put(value, width_of(max));
     }
 
+    /// A value from 1 up to a bound that the reader knows: few bits for small ones. None where 1 is the bound.
+    ///
+    /// Elias: "Universal codeword sets and representations of the integers", 1975 (gamma).
+    pub(super) fn put_gamma(&mut self, value: u64, max: u64) {
+        if max > 1 {
+            let bits = width_of(value) - 1;
+            // That many zeros, a one, and the bits below the highest.
+            self.put(0, bits);
+            self.put(1, 1);
+            self.put(value & !(1 << bits), bits);
+        }
+    }
+
     fn finish(mut self) -> Vec<u8> {
         if self.filled > 0 {
             self.bytes.push(self.pending as u8);
@@ -194,6 +203,21 @@ impl BitReader<'_> {
     /// The opposite of [`BitWriter::put_up_to`].
     pub(super) fn take_up_to(&mut self, max: u64) -> Option<u64> {
         self.take(width_of(max)).filter(|&value| value <= max)
+    }
+
+    /// The opposite of [`BitWriter::put_gamma`].
+    pub(super) fn take_gamma(&mut self, max: u64) -> Option<u64> {
+        if max <= 1 {
+            return (max == 1).then_some(1);
+        }
+        let mut bits = 0;
+        while self.take(1)? == 0 {
+            bits += 1;
+        }
+        if bits >= u64::BITS {
+            return None;
+        }
+        Some(1 << bits | self.take(bits)?).filter(|&value| value <= max)
     }
 
     /// `value` if all bytes were read.
@@ -477,13 +501,19 @@ mod tests {
         let all: Vec<(u64, u64)> =
             state.by_ref().zip(values(8)).take(500).map(|(a, b)| (a.min(b), a.max(b))).collect();
         let mut bits = BitWriter::default();
-        all.iter().for_each(|&(value, max)| bits.put_up_to(value, max));
+        for &(value, max) in &all {
+            bits.put_up_to(value, max);
+            bits.put_gamma(value.max(1), max.max(1));
+        }
         let mut encoder = Encoder::default();
         encoder.bits(bits);
         let bytes = encoder.into_bytes();
         let mut input = Decoder::of_checked(&bytes);
         let mut bits = input.bits().unwrap();
-        assert!(all.iter().all(|&(value, max)| bits.take_up_to(max) == Some(value)));
+        for &(value, max) in &all {
+            assert_eq!(bits.take_up_to(max), Some(value));
+            assert_eq!(bits.take_gamma(max.max(1)), Some(value.max(1)));
+        }
         assert!(bits.end(()).is_some() && input.end(()).is_some());
         // Values above the bound, and bits that are left, are refused.
         let reader = |bytes| BitReader { bytes, ..BitReader::default() };
@@ -491,6 +521,12 @@ mod tests {
         assert_eq!(reader(&[6]).take_up_to(6), Some(6));
         assert_eq!(reader(&[]).take(1), None);
         assert!(reader(&[0]).end(()).is_none());
+        // 5: two zeros, a one, and its two lower bits.
+        assert_eq!(reader(&[0b0000_1100]).take_gamma(5), Some(5));
+        assert_eq!(reader(&[0b0000_1100]).take_gamma(4), None);
+        assert_eq!(reader(&[0; 40]).take_gamma(u64::MAX), None);
+        assert_eq!(reader(&[]).take_gamma(1), Some(1));
+        assert_eq!(reader(&[1]).take_gamma(0), None);
         let mut left = reader(&[0x18]);
         assert_eq!(left.take(3), Some(0));
         assert!(left.end(()).is_none());

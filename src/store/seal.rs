@@ -138,24 +138,27 @@ fn roll_up(connection: &Connection, from_ms: i64, until_ms: i64) -> Result<()> {
     let blobs = recent_blobs(connection, from_ms)?;
     let batches = decode(&blobs);
     let mut writer = RollupWriter::new(connection, RollupTable::Minute)?;
+    let mut minutes = vec![Rollup::default(); RollupTable::Minute.count()];
     for sections in by_plugin(&batches).chunk_by(|(_, a), (_, b)| a.plugin == b.plugin) {
-        let mut minute: Option<(i64, Rollup)> = None;
+        let Some((_, newest)) = sections.last() else { continue };
+        let mut slot = None;
         for (Covered { batch, covered }, section) in sections {
             for (tick, time, row) in batch.rows(section) {
                 if !(from_ms..until_ms).contains(&time.at_ms) {
                     continue;
                 }
-                let begin = begin_of(time.at_ms, MINUTE_MS);
-                if let Some((at_ms, rollup)) = minute.take_if(|(at_ms, _)| *at_ms != begin) {
-                    writer.add(section.plugin, at_ms, &rollup)?;
+                let of = time.at_ms.div_euclid(SLOT_MS);
+                if let Some(slot) = slot.replace(of).filter(|&slot| slot != of) {
+                    writer.add(section.plugin, slot, &minutes)?;
+                    minutes.iter_mut().for_each(Rollup::clear);
                 }
-                let (_, rollup) = minute.get_or_insert_with(|| (begin, Rollup::default()));
-                rollup.add(&row, covered[tick]);
+                let minute = (time.at_ms.rem_euclid(SLOT_MS) / MINUTE_MS) as usize;
+                minutes[minute].add(&row, covered[tick]);
             }
         }
-        let Some((_, newest)) = sections.last() else { continue };
-        if let Some((at_ms, rollup)) = minute {
-            writer.add(newest.plugin, at_ms, &rollup)?;
+        if let Some(slot) = slot {
+            writer.add(newest.plugin, slot, &minutes)?;
+            minutes.iter_mut().for_each(Rollup::clear);
         }
         if let Some(counters) = newest.counters() {
             PluginRow::put_counters(connection, newest.plugin, &counters)?;
@@ -227,7 +230,7 @@ fn seal_plugin(
         }
     }
     if rollup.samples > 0 {
-        writer.add(plugin, hour_ms, &rollup)?;
+        writer.add(plugin, hour_ms.div_euclid(HOUR_MS), &[rollup])?;
     }
     for block in blocks.into_values() {
         let block =

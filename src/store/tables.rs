@@ -60,7 +60,7 @@ impl HostRow {
             step_ms: row.get(7)?,
             rolled_up_ms: row.get(8)?,
         };
-        Ok((row.get::<_, i64>(9)? == host.crc()).then_some(host))
+        Ok(if_intact(host, row.get(9)?, Self::crc))
     }
 
     pub(super) fn load(connection: &Connection, id: i64) -> Result<Option<Self>> {
@@ -89,6 +89,12 @@ fn refuse<T>(read: Result<Option<T>>) -> Result<Option<T>> {
         Err(error) if error.sqlite_error_code().is_none() => Ok(None),
         other => other,
     }
+}
+
+/// The values of a row, unless their CRC is another one than that of the row.
+pub(super) fn if_intact<T>(values: T, crc: i64, crc_of: impl FnOnce(&T) -> i64) -> Option<T> {
+    let expected = crc_of(&values);
+    (crc == expected).then_some(values)
 }
 
 /// Reads the rows that are not damaged.
@@ -188,16 +194,14 @@ impl PluginRow {
 
     fn read(row: &SqlRow<'_>) -> Result<Option<Self>> {
         let blob = row.get::<_, Vec<u8>>(11)?;
-        let mut plugin = Self {
+        let plugin = Self {
             id: row.get(0)?,
             name: row.get(1)?,
             first_ms: row.get(2)?,
             removed_ms: row.get(3)?,
             counters: StoredCounters::default(),
         };
-        if row.get::<_, i64>(12)? != plugin.crc() {
-            return Ok(None);
-        }
+        let Some(mut plugin) = if_intact(plugin, row.get(12)?, Self::crc) else { return Ok(None) };
         // None were written yet.
         if !blob.is_empty() {
             let counters = Decoder::new(&blob).and_then(|mut input| {
@@ -326,7 +330,7 @@ impl RunRow {
             oom_killed: row.get(13)?,
             is_crash: row.get(14)?,
         };
-        Ok((row.get::<_, i64>(15)? == run.crc()).then_some(run))
+        Ok(if_intact(run, row.get(15)?, Self::crc))
     }
 
     /// The runs of a plugin, oldest first.
@@ -376,17 +380,14 @@ impl NotificationRow {
         let sql = "SELECT at_ms, plugin, kind, text, json, crc FROM notification
                    WHERE at_ms >= ?1 AND at_ms < ?2 ORDER BY at_ms, id";
         read_all(connection, sql, [from_ms, to_ms], |row| {
-            let row = (
-                Self {
-                    at_ms: row.get(0)?,
-                    plugin: row.get(1)?,
-                    kind: row.get(2)?,
-                    text: row.get(3)?,
-                    json: row.get(4)?,
-                },
-                row.get::<_, i64>(5)?,
-            );
-            Ok((row.1 == row.0.crc()).then_some(row.0))
+            let notification = Self {
+                at_ms: row.get(0)?,
+                plugin: row.get(1)?,
+                kind: row.get(2)?,
+                text: row.get(3)?,
+                json: row.get(4)?,
+            };
+            Ok(if_intact(notification, row.get(5)?, Self::crc))
         })
     }
 }
