@@ -87,7 +87,8 @@ impl StoreReader {
     pub fn open(path: impl AsRef<Path>) -> std::result::Result<Self, StoreError> {
         let path = path.as_ref();
         let reader = Self::new(path.to_owned());
-        reader.lock().connection = Some((open_for_reading(path)?, ForkGuard::new()));
+        let connection = open_for_reading(path).map_err(|error| error.at(path))?;
+        reader.lock().connection = Some((connection, ForkGuard::new()));
         Ok(reader)
     }
 
@@ -119,7 +120,7 @@ impl StoreReader {
             Err(error) => {
                 // The file may be another one by now.
                 state.connection = None;
-                state.error = Some(error);
+                state.error = Some(error.at(&self.path));
                 T::default()
             }
         }

@@ -249,7 +249,7 @@ impl RecorderThread {
         match self.try_begin() {
             Ok(()) => true,
             Err(error) => {
-                self.status.set(Some(error));
+                self.status.set(Some(error.at(self.store.path())));
                 false
             }
         }
@@ -338,7 +338,7 @@ impl RecorderThread {
     fn write(&mut self, is_end: bool) -> bool {
         let result = self.try_begin().and_then(|()| self.try_write(is_end));
         let is_written = result.is_ok();
-        self.status.set(result.err());
+        self.status.set(result.err().map(|error| error.at(self.store.path())));
         is_written
     }
 
