@@ -127,18 +127,29 @@ fn tables(path: &Path, samples: u64) {
     }
 }
 
-/// A day, which the recorder takes from the history: without the batches of an hour that is not over.
+/// A day, an hour at a time: without the batches of an hour that is not over.
 fn day() {
     let folder = Folder::new();
     let path = folder.0.join("plugmeter.db");
-    let store = Store::open(StoreConfig::new(&path)).expect("the file is new");
-    let full = Full::new(10, support::DAY);
-    let recorder = store.record(full.sim.reader()).expect("a thread starts");
-    recorder.stop();
-    let samples = 10 * support::DAY as u64;
+    let config = StoreConfig::new(&path).write_interval(WRITE_INTERVAL);
+    let store = Store::open(config).expect("the file is new");
+    let mut full = Full::new(10, support::HOUR);
+    for hour in 0..24 {
+        if hour > 0 {
+            (0..support::HOUR).for_each(|_| full.tick());
+        }
+        // The recorder takes the hour from the history.
+        store.record(full.sim.reader()).expect("a thread starts").stop();
+    }
+    let samples: i64 = Connection::open(&path)
+        .and_then(|file| file.query_row("SELECT sum(samples) FROM sample", [], |row| row.get(0)))
+        .expect("samples are sealed");
     let size = fs::metadata(&path).expect("it exists").len();
-    println!("a day of 10 plugins: {:.2} bytes a sample", size as f64 / samples as f64);
-    tables(&path, samples);
+    println!(
+        "a day of 10 plugins, {samples} samples: {:.2} a sample",
+        size as f64 / samples as f64
+    );
+    tables(&path, samples as u64);
 }
 
 fn hour() {

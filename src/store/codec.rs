@@ -74,12 +74,15 @@ impl Encoder {
         };
         self.int(min);
         self.0.push(bits as u8 | if bits < widest { HAS_EXCEPTIONS } else { 0 });
-        let mut packed = BitWriter::default();
         let is_exception = |difference: u64| width_of(difference) > bits;
-        for difference in differences.clone() {
-            packed.put(if is_exception(difference) { 0 } else { difference }, bits);
+        if bits > 0 {
+            let mut packed =
+                BitWriter { bytes: std::mem::take(&mut self.0), ..BitWriter::default() };
+            for difference in differences.clone() {
+                packed.put(if is_exception(difference) { 0 } else { difference }, bits);
+            }
+            self.0 = packed.finish();
         }
-        self.0.append(&mut packed.finish());
         if bits < widest {
             let exceptions = differences.enumerate().filter(|&(_, value)| is_exception(value));
             self.int(exceptions.clone().count() as u64);
@@ -133,19 +136,27 @@ fn best_bits(count: usize, differences: impl Iterator<Item = u64>) -> u32 {
 #[derive(Debug, Default)]
 pub(super) struct BitWriter {
     bytes: Vec<u8>,
-    pending: u128,
+    /// Fewer bits than a word.
+    pending: u64,
     filled: u32,
 }
+
+/// The bits that are written and read together.
+const WORD_BITS: u32 = u32::BITS;
 
 impl BitWriter {
     /// The lowest `bits` of a value that has no others.
     pub(super) fn put(&mut self, value: u64, bits: u32) {
-        self.pending |= u128::from(value) << self.filled;
+        if bits > WORD_BITS {
+            self.put(value & u64::from(u32::MAX), WORD_BITS);
+            return self.put(value >> WORD_BITS, bits - WORD_BITS);
+        }
+        self.pending |= value << self.filled;
         self.filled += bits;
-        while self.filled >= 8 {
-            self.bytes.push(self.pending as u8);
-            self.pending >>= 8;
-            self.filled -= 8;
+        if self.filled >= WORD_BITS {
+            self.bytes.extend_from_slice(&(self.pending as u32).to_le_bytes());
+            self.pending >>= WORD_BITS;
+            self.filled -= WORD_BITS;
         }
     }
 
@@ -168,9 +179,8 @@ impl BitWriter {
     }
 
     fn finish(mut self) -> Vec<u8> {
-        if self.filled > 0 {
-            self.bytes.push(self.pending as u8);
-        }
+        let rest = self.pending.to_le_bytes();
+        self.bytes.extend_from_slice(&rest[..self.filled.div_ceil(8) as usize]);
         self.bytes
     }
 }
@@ -180,21 +190,28 @@ impl BitWriter {
 pub(super) struct BitReader<'a> {
     /// The bytes from which no bit was read yet.
     bytes: &'a [u8],
-    pending: u128,
+    pending: u64,
     filled: u32,
 }
 
 impl BitReader<'_> {
     /// The next value of at most 64 bits.
     pub(super) fn take(&mut self, bits: u32) -> Option<u64> {
-        while self.filled < bits {
-            let (&byte, rest) = self.bytes.split_first()?;
-            self.pending |= u128::from(byte) << self.filled;
-            self.filled += 8;
-            self.bytes = rest;
+        if bits > WORD_BITS {
+            let low = self.take(WORD_BITS)?;
+            return Some(self.take(bits - WORD_BITS)? << WORD_BITS | low);
         }
-        let mask = (1_u128 << bits) - 1;
-        let value = (self.pending & mask) as u64;
+        while self.filled < bits {
+            if let Some((word, rest)) = self.bytes.split_first_chunk() {
+                self.pending |= u64::from(u32::from_le_bytes(*word)) << self.filled;
+                (self.filled, self.bytes) = (self.filled + WORD_BITS, rest);
+            } else {
+                let (&byte, rest) = self.bytes.split_first()?;
+                self.pending |= u64::from(byte) << self.filled;
+                (self.filled, self.bytes) = (self.filled + 8, rest);
+            }
+        }
+        let value = self.pending & ((1 << bits) - 1);
         self.pending >>= bits;
         self.filled -= bits;
         Some(value)
@@ -220,9 +237,9 @@ impl BitReader<'_> {
         Some(1 << bits | self.take(bits)?).filter(|&value| value <= max)
     }
 
-    /// `value` if all bytes were read.
+    /// `value` if all bytes were read, and the bits that fill the last one are zeros.
     pub(super) fn end<T>(self, value: T) -> Option<T> {
-        (self.bytes.is_empty() && self.pending == 0).then_some(value)
+        (self.bytes.is_empty() && self.filled < 8 && self.pending == 0).then_some(value)
     }
 }
 
@@ -527,6 +544,9 @@ mod tests {
         assert_eq!(reader(&[0; 40]).take_gamma(u64::MAX), None);
         assert_eq!(reader(&[]).take_gamma(1), Some(1));
         assert_eq!(reader(&[1]).take_gamma(0), None);
+        let mut left = reader(&[0, 0, 0, 0]);
+        assert_eq!(left.take(24), Some(0));
+        assert!(left.end(()).is_none());
         let mut left = reader(&[0x18]);
         assert_eq!(left.take(3), Some(0));
         assert!(left.end(()).is_none());
