@@ -148,9 +148,15 @@ impl BitWriter {
     /// The lowest `bits` of a value that has no others.
     pub(super) fn put(&mut self, value: u64, bits: u32) {
         if bits > WORD_BITS {
-            self.put(value & u64::from(u32::MAX), WORD_BITS);
-            return self.put(value >> WORD_BITS, bits - WORD_BITS);
+            self.put_word(value & u64::from(u32::MAX), WORD_BITS);
+            self.put_word(value >> WORD_BITS, bits - WORD_BITS);
+        } else {
+            self.put_word(value, bits);
         }
+    }
+
+    #[inline]
+    fn put_word(&mut self, value: u64, bits: u32) {
         self.pending |= value << self.filled;
         self.filled += bits;
         if self.filled >= WORD_BITS {
@@ -198,9 +204,14 @@ impl BitReader<'_> {
     /// The next value of at most 64 bits.
     pub(super) fn take(&mut self, bits: u32) -> Option<u64> {
         if bits > WORD_BITS {
-            let low = self.take(WORD_BITS)?;
-            return Some(self.take(bits - WORD_BITS)? << WORD_BITS | low);
+            let low = self.take_word(WORD_BITS)?;
+            return Some(self.take_word(bits - WORD_BITS)? << WORD_BITS | low);
         }
+        self.take_word(bits)
+    }
+
+    #[inline]
+    fn take_word(&mut self, bits: u32) -> Option<u64> {
         while self.filled < bits {
             if let Some((word, rest)) = self.bytes.split_first_chunk() {
                 self.pending |= u64::from(u32::from_le_bytes(*word)) << self.filled;
