@@ -16,6 +16,7 @@ mod feed;
 #[cfg(test)]
 mod fixtures;
 mod json;
+mod live_plugin;
 mod lock;
 mod lookup;
 mod measures;
@@ -25,6 +26,7 @@ mod retention;
 mod rollup;
 mod rollup_row;
 mod row;
+mod run_rows;
 mod saved;
 mod seal;
 mod sketch;
