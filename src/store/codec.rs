@@ -346,7 +346,8 @@ impl<'a> Decoder<'a> {
             column.exceptions = self.0;
             // They are read one by one with the values.
             for _ in 0..column.exceptions_left {
-                (self.int()?, self.int()?);
+                self.int()?;
+                self.int()?;
             }
             column.next_exception()?;
         }

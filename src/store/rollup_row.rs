@@ -37,7 +37,7 @@ fn digits(numbers: impl Iterator<Item = u64> + Clone) -> Vec<u8> {
         let begin = bytes.len();
         bytes.resize(begin + width, 0);
         for byte in bytes[begin..].iter_mut().rev() {
-            *byte = (number % 10 | (number / 10 % 10) << 4) as u8;
+            *byte = (16 * (number / 10 % 10) + number % 10) as u8;
             number /= 100;
         }
     }
