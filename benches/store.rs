@@ -1,5 +1,5 @@
 //! The cost of a store, beside bare inserts of as many bytes into SQLite: a write of ten and of a thousand
-//! plugins with twelve ticks each, an hour read back, and the bytes on disk of a sample.
+//! plugins with twelve ticks each, an hour read back, and the bytes on disk of a sample, after two hours and a day.
 //!
 //! Prints a table. The CPU time is that of the recorder's thread, from `/proc/self/task/TID/schedstat`: the
 //! looks at twelve ticks, the write, a tenth of the rollups of ten minutes, and a sixtieth of an hour's seal.
@@ -62,18 +62,25 @@ fn written_bytes() -> u64 {
     line.and_then(|bytes| bytes.parse().ok()).unwrap_or(0)
 }
 
-/// Bare inserts of blobs of this size, each in a transaction that is synced. Returns the time of each.
-fn floor(path: &Path, bytes: usize) -> Duration {
+/// CPU time of this thread so far.
+fn own_cpu() -> Duration {
+    let stat = fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    let nanos = stat.split(' ').next().and_then(|nanos| nanos.parse().ok());
+    Duration::from_nanos(nanos.unwrap_or(0))
+}
+
+/// Bare inserts of blobs of this size, each in a transaction that is synced. Returns wall and CPU time of each.
+fn floor(path: &Path, bytes: usize) -> (Duration, Duration) {
     let connection = Connection::open(path).expect("the path is writable");
     let setup =
         "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; CREATE TABLE blob (data BLOB)";
     connection.execute_batch(setup).expect("the file is new");
     let blob = vec![0x5a_u8; bytes];
-    let start = Instant::now();
+    let (start, cpu) = (Instant::now(), own_cpu());
     for _ in 0..WRITES {
         connection.execute("INSERT INTO blob VALUES (?1)", [&blob]).expect("there is room");
     }
-    start.elapsed() / WRITES
+    (start.elapsed() / WRITES, (own_cpu() - cpu) / WRITES)
 }
 
 fn writes(plugins: usize) {
@@ -104,10 +111,45 @@ fn writes(plugins: usize) {
     println!("  recorder, CPU time a write   {:>10.3?}", cpu / WRITES);
     println!("  bytes written a write        {per_write:>10}");
     println!("  bytes written a day          {:>10}", per_write * 1_440);
-    let bare = floor(&folder.0.join("bare.db"), per_write as usize / 2);
+    // The log and the file are written.
+    let (wall, bare) = floor(&folder.0.join("bare.db"), per_write as usize / 2);
+    println!("  bare insert of half of that  {bare:>10.3?} of CPU time, {wall:.3?} in all");
+}
+
+/// Bytes by table, with their free room. The tables of runs and plugins are of a size of their own.
+fn tables(path: &Path, samples: u64) {
+    let connection = Connection::open(path).expect("it exists");
+    let sql = "SELECT name, sum(pgsize) FROM dbstat GROUP BY name ORDER BY 2 DESC LIMIT 4";
+    let mut statement = connection.prepare(sql).expect("SQLite is built with dbstat");
+    let rows = statement.query_map([], |row| Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)?)));
+    for (name, bytes) in rows.expect("it is valid").flatten() {
+        println!("  {name:<16} {:>6.2} bytes a sample", bytes as f64 / samples as f64);
+    }
+}
+
+/// A day, an hour at a time: without the batches of an hour that is not over.
+fn day() {
+    let folder = Folder::new();
+    let path = folder.0.join("plugmeter.db");
+    let config = StoreConfig::new(&path).write_interval(WRITE_INTERVAL);
+    let store = Store::open(config).expect("the file is new");
+    let mut full = Full::new(10, support::HOUR);
+    for hour in 0..24 {
+        if hour > 0 {
+            (0..support::HOUR).for_each(|_| full.tick());
+        }
+        // The recorder takes the hour from the history.
+        store.record(full.sim.reader()).expect("a thread starts").stop();
+    }
+    let samples: i64 = Connection::open(&path)
+        .and_then(|file| file.query_row("SELECT sum(samples) FROM sample", [], |row| row.get(0)))
+        .expect("samples are sealed");
+    let size = fs::metadata(&path).expect("it exists").len();
     println!(
-        "  bare insert of half of that  {bare:>10.3?} (wall; the log and the file are written)"
+        "a day of 10 plugins, {samples} samples: {:.2} a sample",
+        size as f64 / samples as f64
     );
+    tables(&path, samples as u64);
 }
 
 fn hour() {
@@ -151,4 +193,5 @@ fn main() {
     writes(10);
     writes(1_000);
     hour();
+    day();
 }

@@ -16,6 +16,7 @@ mod feed;
 #[cfg(test)]
 mod fixtures;
 mod json;
+mod live_plugin;
 mod lock;
 mod lookup;
 mod measures;
@@ -23,7 +24,9 @@ mod reader;
 mod recorder;
 mod retention;
 mod rollup;
+mod rollup_row;
 mod row;
+mod run_rows;
 mod saved;
 mod seal;
 mod sketch;
@@ -118,9 +121,12 @@ impl Store {
     /// [`StoreError::Io`] or [`StoreError::Database`] if it cannot be opened, or is no store.
     pub fn open(config: StoreConfig) -> Result<Self, StoreError> {
         let settings = config.validate()?;
-        let lock = StoreLock::acquire(&settings.path)?;
-        let Opened { connection, replaced } =
-            open_or_replace(&settings.path, false, clock::now().wall)?;
+        let open = || {
+            let lock = StoreLock::acquire(&settings.path)?;
+            Ok((lock, open_or_replace(&settings.path, false, clock::now().wall)?))
+        };
+        let (lock, Opened { connection, replaced }) =
+            open().map_err(|error: StoreError| error.at(&settings.path))?;
         if let Some(Replaced { error, moved_to }) = &replaced {
             log::error!("store: {error}; the file was renamed to {}", moved_to.display());
         }

@@ -1,10 +1,21 @@
 //! The encoding of blobs: integers of variable length, columns of packed integers, and a CRC.
 //!
 //! Decoding never panics: bytes that were not encoded here give `None`. A column holds the differences to
-//! its minimum in as many bits as the largest of them needs.
+//! its minimum in as many bits as most of them need; few larger ones follow as exceptions.
 
 /// The largest number of values in a column. No blob has more; a damaged one must not allocate more.
 const MAX_VALUES: usize = 1 << 20;
+
+/// A column with exceptions: a flag in the byte of its bits.
+const HAS_EXCEPTIONS: u8 = 0x80;
+
+/// Columns of fewer values have no exceptions: finding them would take longer than is gained.
+const MIN_VALUES_WITH_EXCEPTIONS: usize = 32;
+
+/// The bits that are needed for a value.
+const fn width_of(value: u64) -> u32 {
+    u64::BITS - value.leading_zeros()
+}
 
 /// Bytes that are being encoded.
 #[derive(Debug, Default)]
@@ -39,10 +50,6 @@ impl Encoder {
         self.0.clear();
     }
 
-    pub(super) fn reserve(&mut self, bytes: usize) {
-        self.0.reserve(bytes);
-    }
-
     /// Other bytes, which the reader may skip.
     pub(super) fn section(&mut self, section: &Self) {
         self.int(section.0.len() as u64);
@@ -51,28 +58,46 @@ impl Encoder {
 
     /// A column; the reader has to know the number of its values.
     pub(super) fn column(&mut self, values: impl Iterator<Item = u64> + Clone) {
-        let (min, max) = values
-            .clone()
-            .fold((u64::MAX, 0), |(min, max), value| (value.min(min), value.max(max)));
-        if max < min {
-            return; // no values
+        let (mut count, mut min, mut max) = (0, u64::MAX, 0);
+        for value in values.clone() {
+            (count, min, max) = (count + 1, value.min(min), value.max(max));
         }
-        let bits = u64::BITS - (max - min).leading_zeros();
+        if count == 0 {
+            return;
+        }
+        let differences = values.map(|value| value - min);
+        let widest = width_of(max - min);
+        let bits = if count < MIN_VALUES_WITH_EXCEPTIONS || widest == 0 {
+            widest
+        } else {
+            best_bits(count, differences.clone())
+        };
         self.int(min);
-        self.0.push(bits as u8);
-        let (mut pending, mut filled) = (0_u128, 0);
-        for value in values {
-            pending |= u128::from(value - min) << filled;
-            filled += bits;
-            while filled >= 8 {
-                self.0.push(pending as u8);
-                pending >>= 8;
-                filled -= 8;
+        self.0.push(bits as u8 | if bits < widest { HAS_EXCEPTIONS } else { 0 });
+        let is_exception = |difference: u64| width_of(difference) > bits;
+        if bits > 0 {
+            let mut packed =
+                BitWriter { bytes: std::mem::take(&mut self.0), ..BitWriter::default() };
+            for difference in differences.clone() {
+                packed.put(if is_exception(difference) { 0 } else { difference }, bits);
+            }
+            self.0 = packed.finish();
+        }
+        if bits < widest {
+            let exceptions = differences.enumerate().filter(|&(_, value)| is_exception(value));
+            self.int(exceptions.clone().count() as u64);
+            let mut next = 0;
+            for (at, value) in exceptions {
+                self.int((at - next) as u64);
+                self.int(value);
+                next = at + 1;
             }
         }
-        if filled > 0 {
-            self.0.push(pending as u8);
-        }
+    }
+
+    /// Bits, of which the reader has to know the number.
+    pub(super) fn bits(&mut self, bits: BitWriter) {
+        self.section(&Self(bits.finish()));
     }
 
     /// The bytes alone, for a row with a CRC of its own.
@@ -85,6 +110,147 @@ impl Encoder {
         let crc = crc32fast::hash(&self.0);
         self.0.extend_from_slice(&crc.to_le_bytes());
         self.0
+    }
+}
+
+/// The width of the values of a column that takes the fewest bytes.
+fn best_bits(count: usize, differences: impl Iterator<Item = u64>) -> u32 {
+    let mut counts = [0_usize; u64::BITS as usize + 1];
+    for difference in differences {
+        counts[width_of(difference) as usize] += 1;
+    }
+    let (mut best, mut best_bytes) = (u64::BITS, usize::MAX);
+    // With each width less there are more exceptions: about two bytes for its place, and its value.
+    let mut exceptions = 0;
+    for bits in (0..=u64::BITS).rev() {
+        let bytes = (count * bits as usize).div_ceil(8) + exceptions;
+        if bytes <= best_bytes {
+            (best, best_bytes) = (bits, bytes);
+        }
+        exceptions += counts[bits as usize] * (2 + bits.div_ceil(7) as usize);
+    }
+    best
+}
+
+/// Integers of any number of bits, one after the other.
+#[derive(Debug, Default)]
+pub(super) struct BitWriter {
+    bytes: Vec<u8>,
+    /// Fewer bits than a word.
+    pending: u64,
+    filled: u32,
+}
+
+/// The bits that are written and read together.
+const WORD_BITS: u32 = u32::BITS;
+
+impl BitWriter {
+    /// The lowest `bits` of a value that has no others.
+    pub(super) fn put(&mut self, value: u64, bits: u32) {
+        if bits > WORD_BITS {
+            self.put_word(value & u64::from(u32::MAX), WORD_BITS);
+            self.put_word(value >> WORD_BITS, bits - WORD_BITS);
+        } else {
+            self.put_word(value, bits);
+        }
+    }
+
+    #[inline]
+    fn put_word(&mut self, value: u64, bits: u32) {
+        self.pending |= value << self.filled;
+        self.filled += bits;
+        if self.filled >= WORD_BITS {
+            self.bytes.extend_from_slice(&(self.pending as u32).to_le_bytes());
+            self.pending >>= WORD_BITS;
+            self.filled -= WORD_BITS;
+        }
+    }
+
+    /// A value up to a bound that the reader knows.
+    pub(super) fn put_up_to(&mut self, value: u64, max: u64) {
+        self.put(value, width_of(max));
+    }
+
+    /// A value from 1 up to a bound that the reader knows: few bits for small ones. None where 1 is the bound.
+    ///
+    /// Elias: "Universal codeword sets and representations of the integers", 1975 (gamma).
+    pub(super) fn put_gamma(&mut self, value: u64, max: u64) {
+        if max > 1 {
+            let bits = width_of(value) - 1;
+            // That many zeros, a one, and the bits below the highest.
+            self.put(0, bits);
+            self.put(1, 1);
+            self.put(value & !(1 << bits), bits);
+        }
+    }
+
+    fn finish(mut self) -> Vec<u8> {
+        let rest = self.pending.to_le_bytes();
+        self.bytes.extend_from_slice(&rest[..self.filled.div_ceil(8) as usize]);
+        self.bytes
+    }
+}
+
+/// Reads what a [`BitWriter`] has written.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct BitReader<'a> {
+    /// The bytes from which no bit was read yet.
+    bytes: &'a [u8],
+    pending: u64,
+    filled: u32,
+}
+
+impl BitReader<'_> {
+    /// The next value of at most 64 bits.
+    pub(super) fn take(&mut self, bits: u32) -> Option<u64> {
+        if bits > WORD_BITS {
+            let low = self.take_word(WORD_BITS)?;
+            return Some(self.take_word(bits - WORD_BITS)? << WORD_BITS | low);
+        }
+        self.take_word(bits)
+    }
+
+    #[inline]
+    fn take_word(&mut self, bits: u32) -> Option<u64> {
+        while self.filled < bits {
+            if let Some((word, rest)) = self.bytes.split_first_chunk() {
+                self.pending |= u64::from(u32::from_le_bytes(*word)) << self.filled;
+                (self.filled, self.bytes) = (self.filled + WORD_BITS, rest);
+            } else {
+                let (&byte, rest) = self.bytes.split_first()?;
+                self.pending |= u64::from(byte) << self.filled;
+                (self.filled, self.bytes) = (self.filled + 8, rest);
+            }
+        }
+        let value = self.pending & ((1 << bits) - 1);
+        self.pending >>= bits;
+        self.filled -= bits;
+        Some(value)
+    }
+
+    /// The opposite of [`BitWriter::put_up_to`].
+    pub(super) fn take_up_to(&mut self, max: u64) -> Option<u64> {
+        self.take(width_of(max)).filter(|&value| value <= max)
+    }
+
+    /// The opposite of [`BitWriter::put_gamma`].
+    pub(super) fn take_gamma(&mut self, max: u64) -> Option<u64> {
+        if max <= 1 {
+            return (max == 1).then_some(1);
+        }
+        let mut bits = 0;
+        while self.take(1)? == 0 {
+            bits += 1;
+        }
+        if bits >= u64::BITS {
+            return None;
+        }
+        Some(1 << bits | self.take(bits)?).filter(|&value| value <= max)
+    }
+
+    /// `value` if all bytes were read, and the bits that fill the last one are zeros.
+    pub(super) fn end<T>(self, value: T) -> Option<T> {
+        (self.bytes.is_empty() && self.filled < 8 && self.pending == 0).then_some(value)
     }
 }
 
@@ -167,12 +333,31 @@ impl<'a> Decoder<'a> {
             return Some(Column::default());
         }
         let min = self.int()?;
-        let bits = u32::from(self.byte()?);
+        let head = self.byte()?;
+        let bits = u32::from(head & !HAS_EXCEPTIONS);
         if bits > u64::BITS {
             return None;
         }
-        let packed = self.bytes((count * bits as usize).div_ceil(8))?;
-        Some(Column { min, bits, packed, pending: 0, filled: 0 })
+        let bytes = self.bytes((count * bits as usize).div_ceil(8))?;
+        let packed = BitReader { bytes, ..BitReader::default() };
+        let mut column = Column { min, bits, packed, ..Column::default() };
+        if head & HAS_EXCEPTIONS != 0 {
+            column.exceptions_left = self.count()?;
+            column.exceptions = self.0;
+            // They are read one by one with the values.
+            for _ in 0..column.exceptions_left {
+                self.int()?;
+                self.int()?;
+            }
+            column.next_exception()?;
+        }
+        Some(column)
+    }
+
+    /// Bits of a section.
+    pub(super) fn bits(&mut self) -> Option<BitReader<'a>> {
+        let Self(bytes) = self.section()?;
+        Some(BitReader { bytes, ..BitReader::default() })
     }
 
     /// `value` if all bytes were read.
@@ -186,26 +371,41 @@ impl<'a> Decoder<'a> {
 pub(super) struct Column<'a> {
     min: u64,
     bits: u32,
-    /// The bytes from which no value was unpacked yet.
-    packed: &'a [u8],
-    pending: u128,
-    filled: u32,
+    packed: BitReader<'a>,
+    /// The values until the next exception, and that; `None` after the last one.
+    exception: Option<(u64, u64)>,
+    exceptions_left: usize,
+    exceptions: &'a [u8],
 }
 
 impl Column<'_> {
     /// The next value. `None` if none was encoded, or if it is larger than any integer.
     pub(super) fn next(&mut self) -> Option<u64> {
-        while self.filled < self.bits {
-            let (&byte, rest) = self.packed.split_first()?;
-            self.pending |= u128::from(byte) << self.filled;
-            self.filled += 8;
-            self.packed = rest;
+        let packed = self.packed.take(self.bits)?;
+        let difference = match &mut self.exception {
+            None => packed,
+            Some((0, exception)) => {
+                let exception = *exception;
+                self.next_exception()?;
+                exception
+            }
+            Some((values, _)) => {
+                *values -= 1;
+                packed
+            }
+        };
+        self.min.checked_add(difference)
+    }
+
+    fn next_exception(&mut self) -> Option<()> {
+        self.exception = None;
+        if let Some(left) = self.exceptions_left.checked_sub(1) {
+            self.exceptions_left = left;
+            let mut input = Decoder(self.exceptions);
+            self.exception = Some((input.int()?, input.int()?));
+            self.exceptions = input.0;
         }
-        let mask = (1_u128 << self.bits) - 1;
-        let value = self.min.checked_add((self.pending & mask) as u64)?;
-        self.pending >>= self.bits;
-        self.filled -= self.bits;
-        Some(value)
+        Some(())
     }
 
     /// The next value of a gauge: 0 is an unknown one.
@@ -303,10 +503,65 @@ mod tests {
                 assert!(decoder.end(()).is_some());
             }
         }
-        // Equal values take two bytes.
+        let len = |values: &[u64]| {
+            let mut encoder = Encoder::default();
+            encoder.column(values.iter().copied());
+            let bytes = encoder.finish();
+            let mut decoder = Decoder::new(&bytes).unwrap();
+            let mut decoded = decoder.column(values.len()).unwrap();
+            assert!(values.iter().all(|&value| decoded.next() == Some(value)));
+            assert!(decoder.end(()).is_some());
+            bytes.len() - 4
+        };
+        // Equal values take two bytes, and the value that differs two or more.
+        let mut values = [5; 1_000];
+        assert_eq!(len(&values), 2);
+        values[3] = 6;
+        assert_eq!(len(&values), 2 + 1 + 2);
+        values[999] = u64::MAX;
+        assert_eq!(len(&values), 2 + 1 + 2 + 2 + 10);
+        values[0] = 0;
+        assert_eq!(len(&values), 2 + 375 + 1 + 2 + 10);
+    }
+
+    #[test]
+    fn bits_are_read_as_written() {
+        let mut state = values(5);
+        let all: Vec<(u64, u64)> =
+            state.by_ref().zip(values(8)).take(500).map(|(a, b)| (a.min(b), a.max(b))).collect();
+        let mut bits = BitWriter::default();
+        for &(value, max) in &all {
+            bits.put_up_to(value, max);
+            bits.put_gamma(value.max(1), max.max(1));
+        }
         let mut encoder = Encoder::default();
-        encoder.column([5; 1_000].into_iter());
-        assert_eq!(encoder.finish().len(), 2 + 4);
+        encoder.bits(bits);
+        let bytes = encoder.into_bytes();
+        let mut input = Decoder::of_checked(&bytes);
+        let mut bits = input.bits().unwrap();
+        for &(value, max) in &all {
+            assert_eq!(bits.take_up_to(max), Some(value));
+            assert_eq!(bits.take_gamma(max.max(1)), Some(value.max(1)));
+        }
+        assert!(bits.end(()).is_some() && input.end(()).is_some());
+        // Values above the bound, and bits that are left, are refused.
+        let reader = |bytes| BitReader { bytes, ..BitReader::default() };
+        assert_eq!(reader(&[7]).take_up_to(6), None);
+        assert_eq!(reader(&[6]).take_up_to(6), Some(6));
+        assert_eq!(reader(&[]).take(1), None);
+        assert!(reader(&[0]).end(()).is_none());
+        // 5: two zeros, a one, and its two lower bits.
+        assert_eq!(reader(&[0b0000_1100]).take_gamma(5), Some(5));
+        assert_eq!(reader(&[0b0000_1100]).take_gamma(4), None);
+        assert_eq!(reader(&[0; 40]).take_gamma(u64::MAX), None);
+        assert_eq!(reader(&[]).take_gamma(1), Some(1));
+        assert_eq!(reader(&[1]).take_gamma(0), None);
+        let mut left = reader(&[0, 0, 0, 0]);
+        assert_eq!(left.take(24), Some(0));
+        assert!(left.end(()).is_none());
+        let mut left = reader(&[0x18]);
+        assert_eq!(left.take(3), Some(0));
+        assert!(left.end(()).is_none());
     }
 
     #[test]

@@ -84,7 +84,10 @@ pub(super) fn open_or_replace(
     };
     let moved_to = rename_aside(path, now)?;
     match open(path, false) {
-        Ok(connection) => Ok(Opened { connection, replaced: Some(Replaced { error, moved_to }) }),
+        Ok(connection) => {
+            let replaced = Some(Replaced { error: error.at(path), moved_to });
+            Ok(Opened { connection, replaced })
+        }
         Err(Unusable::Damaged(text)) => Err(StoreError::Database(text)),
         Err(Unusable::Newer(version)) => Err(StoreError::Newer { version }),
         Err(Unusable::Error(error)) => Err(error),

@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::fmt;
 use std::io;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Why a [`StoreConfig`](crate::StoreConfig) is invalid.
@@ -105,12 +106,12 @@ pub enum StoreError {
     ),
     /// The operating system refuses an operation.
     Io(
-        /// Its error.
+        /// Its error, whose text names the file; the error of the system is its source.
         io::Error,
     ),
     /// The database reports an error.
     Database(
-        /// The text of the error.
+        /// The text of the error, which begins with the file.
         String,
     ),
 }
@@ -121,18 +122,58 @@ impl StoreError {
         Self::Database(error.to_string())
     }
 
+    /// Names the file in the text, where the variant has one. Applied once, where an error leaves the module.
+    pub(super) fn at(self, path: &Path) -> Self {
+        match self {
+            Self::Io(error) => Self::Io(PathError::wrap(path.to_owned(), error)),
+            Self::Database(text) => Self::Database(format!("{}: {text}", path.display())),
+            other @ (Self::InUse { .. } | Self::Newer { .. } | Self::Config(_)) => other,
+        }
+    }
+
     /// A copy: an [`io::Error`] cannot be cloned.
     pub(super) fn copy(&self) -> Self {
         match self {
             Self::InUse { pid } => Self::InUse { pid: *pid },
             Self::Newer { version } => Self::Newer { version: *version },
             Self::Config(error) => Self::Config(*error),
-            Self::Io(error) => Self::Io(match error.raw_os_error() {
-                Some(code) => io::Error::from_raw_os_error(code),
-                None => io::Error::new(error.kind(), error.to_string()),
-            }),
+            Self::Io(error) => Self::Io(copy_io(error)),
             Self::Database(text) => Self::Database(text.clone()),
         }
+    }
+}
+
+fn copy_io(error: &io::Error) -> io::Error {
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<PathError>());
+    match (inner, error.raw_os_error()) {
+        (Some(PathError { path, error }), _) => PathError::wrap(path.clone(), copy_io(error)),
+        (None, Some(code)) => io::Error::from_raw_os_error(code),
+        (None, None) => io::Error::new(error.kind(), error.to_string()),
+    }
+}
+
+/// An error of the operating system with the file that it is about.
+#[derive(Debug)]
+struct PathError {
+    path: PathBuf,
+    error: io::Error,
+}
+
+impl PathError {
+    fn wrap(path: PathBuf, error: io::Error) -> io::Error {
+        io::Error::new(error.kind(), Self { path, error })
+    }
+}
+
+impl fmt::Display for PathError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.path.display(), self.error)
+    }
+}
+
+impl Error for PathError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        Some(&self.error)
     }
 }
 
@@ -170,5 +211,28 @@ impl From<StoreConfigError> for StoreError {
 impl From<io::Error> for StoreError {
     fn from(error: io::Error) -> Self {
         Self::Io(error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_names_the_file_also_in_a_copy() {
+        let path = Path::new("/data/a.db");
+        for error in [io::Error::from_raw_os_error(2), io::ErrorKind::NotFound.into()] {
+            let text = format!("the store is not accessible: /data/a.db: {error}");
+            let error = StoreError::Io(error).at(path);
+            for error in [error.copy().copy(), error.copy(), error] {
+                assert_eq!(error.to_string(), text);
+                let StoreError::Io(error) = error else { panic!("{error}") };
+                assert_eq!(error.kind(), io::ErrorKind::NotFound);
+            }
+        }
+        let error = StoreError::Database("it is full".to_owned()).at(path);
+        assert_eq!(error.copy().to_string(), "the store's database: /data/a.db: it is full");
+        let error = StoreError::InUse { pid: 7 }.at(path);
+        assert_eq!(error.copy().to_string(), "the store is in use by process 7");
     }
 }

@@ -6,15 +6,17 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::batch::{Batch, PluginBatch, StoredCounters};
+use super::live_plugin::{LivePlugin, run_row};
 use super::row::Row;
+use super::run_rows::{NotificationRow, RunRow};
 use super::stored_clock::StoredClock;
-use super::tables::{HostRow, NotificationRow, RunRow};
+use super::tables::HostRow;
 use crate::snapshot::Snapshot;
 use crate::snapshot::inner::Resumed;
 use crate::snapshot::notification::{Notification, NotificationKind};
 use crate::snapshot::plugin_view::PluginView;
 use crate::snapshot::query::Window;
-use crate::snapshot::run::{Run, RunId};
+use crate::snapshot::run::Run;
 
 /// Samples that wait for a write are dropped when they are older than this.
 const MAX_WAITING: Duration = Duration::from_secs(60 * 60);
@@ -84,23 +86,6 @@ pub(super) struct Changes {
     pub removed: Vec<(i64, i64)>,
     pub runs: BTreeMap<i64, RunRow>,
     pub notifications: Vec<NotificationRow>,
-}
-
-#[derive(Debug)]
-struct LivePlugin {
-    id: i64,
-    /// Added to the counters of the collector.
-    base: StoredCounters,
-    /// The counters at the newest row.
-    events: u64,
-    crashes: u64,
-    last_run: u64,
-    /// The runs that the view shows, each with its row.
-    runs: Vec<(Run, RunRow)>,
-    /// The index of its rows in the batch.
-    entry: Option<usize>,
-    /// What it has counted before its first row is not known.
-    is_count_unknown: bool,
 }
 
 /// A session that is being recorded.
@@ -405,60 +390,4 @@ fn unusual_us(covered: Duration, usual_ms: u64) -> Option<u32> {
     let us = u64::try_from(covered.as_micros()).unwrap_or(u64::MAX);
     let is_usual = us.abs_diff(usual_ms.saturating_mul(1_000)) <= 2_000;
     if is_usual { None } else { u32::try_from(us).ok() }
-}
-
-impl LivePlugin {
-    fn run_number(&self, id: RunId) -> u64 {
-        let run = self.runs.iter().rev().find(|(run, _)| run.id == id);
-        run.map_or(0, |(_, row)| row.number)
-    }
-
-    fn counters(&self, view: &PluginView<'_>, clock: &StoredClock) -> StoredCounters {
-        let base = &self.base;
-        let mut counters = StoredCounters {
-            events: base.events.saturating_add(view.event_count()),
-            crashes: base.crashes.saturating_add(view.crash_count()),
-            restarts: base.restarts.saturating_add(view.restart_count()),
-            unsampled_crashes: 0,
-            unknown_ends: base.unknown_ends.saturating_add(view.unknown_end_count()),
-            unknown_ends_detected: base
-                .unknown_ends_detected
-                .saturating_add(view.unknown_ends_detected()),
-            last_crash_ms: view
-                .last_crash()
-                .map(|at| clock.stored(unix_ms(at)))
-                .or(base.last_crash_ms),
-            cpu_ns: base.cpu_ns.saturating_add(nanos(view.cpu_time())),
-            tree_cpu_ns: base.tree_cpu_ns.saturating_add(nanos(view.tree_cpu_time())),
-            kinds: base.kinds.clone(),
-        };
-        counters.unsampled_crashes = counters.crashes.saturating_sub(self.crashes);
-        for (name, count) in view.event_counts() {
-            match counters.kinds.iter_mut().find(|(known, _)| known == name) {
-                Some((_, sum)) => *sum = sum.saturating_add(count),
-                None => counters.kinds.push((name.to_owned(), count)),
-            }
-        }
-        counters
-    }
-}
-
-fn run_row(run: &Run, id: i64, number: u64, plugin: i64, host: i64, clock: &StoredClock) -> RunRow {
-    let stored = |time: SystemTime| clock.stored(unix_ms(time));
-    RunRow {
-        id,
-        plugin,
-        number,
-        host,
-        pid: run.pid,
-        version: run.version.as_deref().map(str::to_owned),
-        started_ms: run.started_at.map(stored),
-        reported_ms: stored(run.reported_at),
-        ended_ms: run.ended_at.map(stored),
-        end: run.end,
-        cpu_ns: run.cpu_time.map(nanos),
-        peak_bytes: run.peak_memory_bytes,
-        oom_killed: run.oom_killed,
-        is_crash: false,
-    }
 }

@@ -53,13 +53,25 @@ impl<'a> Lookup<'a> {
         let raw = with_recent(oldest_sample(self.connection)?);
         let minute = with_recent(RollupTable::Minute.oldest_ms(self.connection)?);
         let hour = with_recent(RollupTable::Hour.oldest_ms(self.connection)?);
+        let sessions = HostRow::all(self.connection)?;
+        let newest = sessions.last().map(|newest| newest.id);
+        // The first tick of a session comes after its start, and its row has an older end while it records.
+        let was_recorded_before = |own_ms: i64| {
+            sessions.iter().any(|session| {
+                let is_open = Some(session.id) == newest && !session.clean;
+                session.start_ms.saturating_add(2 * session.poll_ms) < own_ms
+                    && (is_open || session.end.at_ms >= begin_ms)
+            })
+        };
         // Older values were removed, from all plugins.
         let reaches = |own: Option<i64>, coarser: Option<i64>, length_ms: i64| match (own, coarser)
         {
             (_, None) => true,
             (None, Some(_)) => false,
             (Some(own), Some(coarser)) => {
-                own <= begin_ms || own < coarser.saturating_add(length_ms)
+                own <= begin_ms
+                    || own < coarser.saturating_add(length_ms)
+                    || !was_recorded_before(own)
             }
         };
         let minute_reaches = reaches(minute, hour, HOUR_MS);

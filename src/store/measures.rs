@@ -5,8 +5,9 @@ use rusqlite::{CachedStatement, Connection, ErrorCode, Row as SqlRow, params};
 
 use super::batch::{Batch, BatchView};
 use super::codec::RowCrc;
-use super::rollup::{HOUR_MS, MINUTE_MS, Rollup, SLOT_MS, rollup_crc};
-use super::tables::{read_all, read_one};
+use super::rollup::{HOUR_MS, MINUTE_MS, Rollup, SLOT_MS};
+use super::rollup_row::{COLUMNS, RollupRow};
+use super::tables::{if_intact, read_all, read_one};
 
 type Result<T> = rusqlite::Result<T>;
 
@@ -16,14 +17,6 @@ type Result<T> = rusqlite::Result<T>;
 pub(super) enum RollupTable {
     Minute,
     Hour,
-}
-
-/// Where a rollup is in its table.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct RollupKey {
-    slot: i64,
-    /// The minute of the slot.
-    minute: Option<i64>,
 }
 
 impl RollupTable {
@@ -49,54 +42,39 @@ impl RollupTable {
         }
     }
 
-    const fn key(self, at_ms: i64) -> RollupKey {
-        let slot = at_ms.div_euclid(self.slot_ms());
-        let minute = match self {
-            Self::Minute => Some(at_ms.rem_euclid(SLOT_MS) / MINUTE_MS),
-            Self::Hour => None,
-        };
-        RollupKey { slot, minute }
+    /// The time of each rollup.
+    pub(super) const fn length_ms(self) -> i64 {
+        match self {
+            Self::Minute => MINUTE_MS,
+            Self::Hour => HOUR_MS,
+        }
     }
 
-    /// The opposite of [`key`](Self::key).
-    fn at_ms(self, key: RollupKey) -> Option<i64> {
-        let minute = key.minute.unwrap_or(0).checked_mul(MINUTE_MS)?;
-        key.slot.checked_mul(self.slot_ms())?.checked_add(minute)
+    /// The number of rollups in a row.
+    pub(super) const fn count(self) -> usize {
+        (self.slot_ms() / self.length_ms()) as usize
     }
 
-    fn read(self, row: &SqlRow<'_>) -> Result<Option<(i64, Rollup)>> {
+    /// Reads the part of time, and its rollups.
+    fn read(self, row: &SqlRow<'_>) -> Result<Option<(i64, Vec<Rollup>)>> {
         let (slot, plugin): (i64, i64) = (row.get(0)?, row.get(1)?);
-        let (minute, first) = match self {
-            Self::Minute => (Some(row.get(2)?), 3),
-            Self::Hour => (None, 2),
-        };
-        let Some(at_ms) = self.at_ms(RollupKey { slot, minute }) else { return Ok(None) };
-        let mut columns = [None; Rollup::COLUMNS];
-        for (index, column) in (first..).zip(&mut columns) {
-            *column = row.get(index)?;
+        let mut columns = [const { None }; COLUMNS];
+        for (index, column) in (2..).zip(&mut columns) {
+            *column = row.get::<_, Option<Vec<u8>>>(index)?;
         }
-        let sketches: Vec<u8> = row.get(first + Rollup::COLUMNS)?;
-        let crc: i64 = row.get(first + Rollup::COLUMNS + 1)?;
-        if crc != rollup_crc(plugin, at_ms, &columns, &sketches) {
+        let values = RollupRow { columns, details: row.get(2 + COLUMNS)? };
+        let Some(values) = if_intact(values, row.get(3 + COLUMNS)?, |row| row.crc(plugin, slot))
+        else {
             return Ok(None);
-        }
-        Ok(Rollup::decode(&columns, &sketches).map(|rollup| (at_ms, rollup)))
+        };
+        Ok(values.rollups(self.count()).map(|rollups| (slot, rollups)))
     }
 
-    fn load(self, connection: &Connection, plugin: i64, at_ms: i64) -> Result<Option<Rollup>> {
-        let RollupKey { slot, minute } = self.key(at_ms);
-        let row = match minute {
-            Some(minute) => {
-                let sql =
-                    "SELECT * FROM minute WHERE ten_minutes = ?1 AND plugin = ?2 AND minute = ?3";
-                read_one(connection, sql, [slot, plugin, minute], |row| self.read(row))?
-            }
-            None => {
-                let sql = "SELECT * FROM hour WHERE hour = ?1 AND plugin = ?2";
-                read_one(connection, sql, [slot, plugin], |row| self.read(row))?
-            }
-        };
-        Ok(row.map(|(_, rollup)| rollup))
+    fn load(self, connection: &Connection, plugin: i64, slot: i64) -> Result<Option<Vec<Rollup>>> {
+        let (table, column) = (self.name(), self.slot());
+        let sql = format!("SELECT * FROM {table} WHERE {column} = ?1 AND plugin = ?2");
+        let row = read_one(connection, &sql, [slot, plugin], |row| self.read(row))?;
+        Ok(row.map(|(_, rollups)| rollups))
     }
 
     /// Those of a plugin that begin in a range of time, in no order.
@@ -121,9 +99,17 @@ impl RollupTable {
         );
         let of = |at_ms: i64| at_ms.div_euclid(self.slot_ms());
         let parameters = [plugin, of(from_ms), of(to_ms)];
-        let mut rollups = read_all(connection, &sql, parameters, |row| self.read(row))?;
-        rollups.retain(|(at_ms, _)| (from_ms..to_ms).contains(at_ms));
-        Ok(rollups)
+        let mut found = Vec::new();
+        for (slot, rollups) in read_all(connection, &sql, parameters, |row| self.read(row))? {
+            let Some(begin_ms) = slot.checked_mul(self.slot_ms()) else { continue };
+            for (at, rollup) in (0..).zip(rollups) {
+                let at_ms = begin_ms.saturating_add(at * self.length_ms());
+                if rollup.samples > 0 && (from_ms..to_ms).contains(&at_ms) {
+                    found.push((at_ms, rollup));
+                }
+            }
+        }
+        Ok(found)
     }
 
     /// The oldest part of time.
@@ -148,43 +134,39 @@ impl<'a> RollupWriter<'a> {
     }
 
     fn sql(table: RollupTable, verb: &str) -> String {
-        let keys = if table == RollupTable::Minute { 3 } else { 2 };
-        let places = vec!["?"; keys + Rollup::COLUMNS + 2].join(",");
+        let places = vec!["?"; 2 + COLUMNS + 2].join(",");
         format!("{verb} INTO {} VALUES ({places})", table.name())
     }
 
-    /// Adds the samples of one rollup to the row, which usually is a new one.
-    pub(super) fn add(&mut self, plugin: i64, at_ms: i64, rollup: &Rollup) -> Result<()> {
+    /// Adds the samples of rollups to the row of a part of time, which usually is a new one.
+    pub(super) fn add(&mut self, plugin: i64, slot: i64, rollups: &[Rollup]) -> Result<()> {
         let (connection, table) = (self.connection, self.table);
-        match put_rollup(&mut self.insert, table, plugin, at_ms, rollup) {
+        match put_rollups(&mut self.insert, plugin, slot, rollups) {
             Err(error) if error.sqlite_error_code() == Some(ErrorCode::ConstraintViolation) => {}
             other => return other,
         }
-        let mut all = table.load(connection, plugin, at_ms)?.unwrap_or_default();
-        all.merge(rollup);
+        let mut all = rollups.to_vec();
+        let earlier = table.load(connection, plugin, slot)?.unwrap_or_default();
+        all.iter_mut().zip(&earlier).for_each(|(all, earlier)| all.merge(earlier));
         let mut replace = connection.prepare_cached(&Self::sql(table, "REPLACE"))?;
-        put_rollup(&mut replace, table, plugin, at_ms, &all)
+        put_rollups(&mut replace, plugin, slot, &all)
     }
 }
 
-fn put_rollup(
+fn put_rollups(
     statement: &mut CachedStatement<'_>,
-    table: RollupTable,
     plugin: i64,
-    at_ms: i64,
-    rollup: &Rollup,
+    slot: i64,
+    rollups: &[Rollup],
 ) -> Result<()> {
-    let (columns, sketches) = (rollup.columns(), rollup.sketches());
-    let crc = rollup_crc(plugin, at_ms, &columns, &sketches);
-    let RollupKey { slot, minute } = table.key(at_ms);
-    let key = [Some(slot), Some(plugin)].into_iter().chain(minute.map(Some));
-    let mut at = 0;
-    for value in key.chain(columns) {
-        at += 1;
-        statement.raw_bind_parameter(at, value)?;
+    let row = RollupRow::of(rollups);
+    statement.raw_bind_parameter(1, slot)?;
+    statement.raw_bind_parameter(2, plugin)?;
+    for (at, column) in (3..).zip(&row.columns) {
+        statement.raw_bind_parameter(at, column.as_deref())?;
     }
-    statement.raw_bind_parameter(at + 1, sketches)?;
-    statement.raw_bind_parameter(at + 2, crc)?;
+    statement.raw_bind_parameter(3 + COLUMNS, &row.details[..])?;
+    statement.raw_bind_parameter(4 + COLUMNS, row.crc(plugin, slot))?;
     statement.raw_execute()?;
     Ok(())
 }
@@ -232,17 +214,14 @@ impl SampleRow {
                    WHERE plugin = ?1 AND from_ms >= ?2 - 3600000 AND from_ms < ?3 AND to_ms >= ?2
                    ORDER BY from_ms";
         read_all(connection, sql, [plugin, from_ms, to_ms], |row| {
-            let (row, crc) = (
-                Self {
-                    plugin: row.get(0)?,
-                    from_ms: row.get(1)?,
-                    to_ms: row.get(2)?,
-                    samples: row.get(3)?,
-                    data: row.get(4)?,
-                },
-                row.get::<_, i64>(5)?,
-            );
-            Ok((crc == row.crc()).then_some(row))
+            let sample = Self {
+                plugin: row.get(0)?,
+                from_ms: row.get(1)?,
+                to_ms: row.get(2)?,
+                samples: row.get(3)?,
+                data: row.get(4)?,
+            };
+            Ok(if_intact(sample, row.get(5)?, Self::crc))
         })
     }
 }

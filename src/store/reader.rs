@@ -17,8 +17,9 @@ use super::feed::{from_unix_ms, unix_ms};
 use super::lookup::Lookup;
 use super::measures::{RollupTable, each_recent};
 use super::rollup::Rollup;
+use super::run_rows::{NotificationRow, RunRow};
 use super::summary::{aggregates, exact_aggregates, point, raw_point, within};
-use super::tables::{HostRow, NotificationRow, PluginRow, RunRow};
+use super::tables::{HostRow, PluginRow};
 use super::values::{Resolution, StoredAggregates, StoredNotification, StoredPlugin, StoredPoint};
 use crate::snapshot::run::{Run, RunId};
 use crate::sync::fork::ForkGuard;
@@ -87,7 +88,8 @@ impl StoreReader {
     pub fn open(path: impl AsRef<Path>) -> std::result::Result<Self, StoreError> {
         let path = path.as_ref();
         let reader = Self::new(path.to_owned());
-        reader.lock().connection = Some((open_for_reading(path)?, ForkGuard::new()));
+        let connection = open_for_reading(path).map_err(|error| error.at(path))?;
+        reader.lock().connection = Some((connection, ForkGuard::new()));
         Ok(reader)
     }
 
@@ -119,7 +121,7 @@ impl StoreReader {
             Err(error) => {
                 // The file may be another one by now.
                 state.connection = None;
-                state.error = Some(error);
+                state.error = Some(error.at(&self.path));
                 T::default()
             }
         }

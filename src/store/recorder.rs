@@ -127,6 +127,7 @@ pub(super) fn start(
         waiting: Vec::new(),
         schedule: SealSchedule::default(),
         is_suspect: false,
+        is_session_found: false,
     };
     if let Some(replaced) = replaced {
         thread.report_replaced(replaced);
@@ -161,6 +162,8 @@ struct RecorderThread {
     schedule: SealSchedule,
     /// The database has reported damage.
     is_suspect: bool,
+    /// The session was found in the file of the connection.
+    is_session_found: bool,
 }
 
 impl RecorderThread {
@@ -246,7 +249,7 @@ impl RecorderThread {
         match self.try_begin() {
             Ok(()) => true,
             Err(error) => {
-                self.status.set(Some(error));
+                self.status.set(Some(error.at(self.store.path())));
                 false
             }
         }
@@ -267,8 +270,12 @@ impl RecorderThread {
         let Some(connection) = &mut self.connection else { return Ok(()) };
         // After the file was opened again, it may be another one.
         if let Some(feed) = &self.feed {
+            if self.is_session_found {
+                return Ok(());
+            }
             let host = HostRow::load(connection, feed.host.id).map_err(StoreError::database)?;
-            if host.is_some_and(|host| host.start_ms == feed.host.start_ms) {
+            self.is_session_found = host.is_some_and(|host| host.start_ms == feed.host.start_ms);
+            if self.is_session_found {
                 return Ok(());
             }
             self.feed = None;
@@ -291,6 +298,7 @@ impl RecorderThread {
         let start = begin_session(connection, &self.store.settings, &of);
         let start = start.map_err(|error| self.on_error(error))?;
         self.feed = Some(Feed::new(start));
+        self.is_session_found = true;
         self.schedule = SealSchedule::default();
         self.look();
         Ok(())
@@ -304,6 +312,7 @@ impl RecorderThread {
         let opened = open_or_replace(path, self.is_suspect, clock::now().wall)?;
         self.is_suspect = false;
         self.identity = file_identity(path).ok();
+        self.is_session_found = false;
         self.connection = Some(opened.connection);
         if let Some(replaced) = opened.replaced {
             self.report_replaced(replaced);
@@ -329,7 +338,7 @@ impl RecorderThread {
     fn write(&mut self, is_end: bool) -> bool {
         let result = self.try_begin().and_then(|()| self.try_write(is_end));
         let is_written = result.is_ok();
-        self.status.set(result.err());
+        self.status.set(result.err().map(|error| error.at(self.store.path())));
         is_written
     }
 

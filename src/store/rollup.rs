@@ -1,6 +1,5 @@
 //! The rollup of a minute or of an hour: what is kept of samples once they are too old.
 
-use super::codec::{Decoder, Encoder, RowCrc};
 use super::row::{Row, known};
 use super::sketch::Sketch;
 
@@ -35,6 +34,12 @@ impl GaugeRollup {
         self.count += 1;
         self.sum += value;
         self.sketch.add(value);
+    }
+
+    fn cleared(self) -> Self {
+        let mut sketch = self.sketch;
+        sketch.clear();
+        Self { sketch, ..Self::default() }
     }
 
     fn merge(&mut self, other: &Self) {
@@ -127,74 +132,12 @@ impl Rollup {
         self.tree.as_ref().map_or(&self.memory, |tree| &tree.memory)
     }
 
-    fn gauges(&self) -> impl Iterator<Item = Option<&GaugeRollup>> {
-        let tree = self.tree.as_deref();
-        let (cpu, memory) = (tree.map(|tree| &tree.cpu), tree.map(|tree| &tree.memory));
-        [Some(&self.cpu), Some(&self.memory), cpu, memory].into_iter()
+    /// A rollup of no samples, which keeps its memory.
+    pub(super) fn clear(&mut self) {
+        let empty = Self::default();
+        let Self { cpu, memory, .. } = std::mem::replace(self, empty);
+        (self.cpu, self.memory) = (cpu.cleared(), memory.cleared());
     }
-
-    /// The values of the table's columns, between its key and its blob.
-    pub(super) fn columns(&self) -> [Option<i64>; Self::COLUMNS] {
-        let gauges = self.gauges().flat_map(|gauge| {
-            let of = |get: fn(&GaugeRollup) -> u64| gauge.map(get);
-            [of(|g| g.count), of(|g| g.min), of(|g| g.max), of(|g| g.sum)]
-        });
-        let Self { samples, covered_ms, cpu_ns, events, crashes, .. } = *self;
-        let sums = [samples, covered_ms, cpu_ns, events, crashes].map(Some);
-        let mut columns = [None; Self::COLUMNS];
-        for (column, value) in columns.iter_mut().zip(sums.into_iter().chain(gauges)) {
-            *column = value.map(|value| i64::try_from(value).unwrap_or(i64::MAX));
-        }
-        columns
-    }
-
-    /// The sketches. The CRC of the row covers them.
-    pub(super) fn sketches(&self) -> Vec<u8> {
-        let mut out = Encoder::default();
-        out.reserve(64);
-        self.gauges().flatten().for_each(|gauge| gauge.sketch.encode(&mut out));
-        out.into_bytes()
-    }
-
-    /// The number of values in [`columns`](Self::columns).
-    pub(super) const COLUMNS: usize = 5 + 4 * 4;
-
-    /// The opposite of [`columns`](Self::columns) and [`sketches`](Self::sketches).
-    pub(super) fn decode(columns: &[Option<i64>], sketches: &[u8]) -> Option<Self> {
-        let int = |at: usize| u64::try_from((*columns.get(at)?)?).ok();
-        let mut input = Decoder::of_checked(sketches);
-        let mut gauge = |at: usize| {
-            Some(GaugeRollup {
-                count: int(at)?,
-                min: int(at + 1)?,
-                max: int(at + 2)?,
-                sum: int(at + 3)?,
-                sketch: Sketch::decode(&mut input)?,
-            })
-        };
-        let (cpu, memory) = (gauge(5)?, gauge(9)?);
-        let tree = match columns.get(13)? {
-            Some(_) => Some(Box::new(TreeRollup { cpu: gauge(13)?, memory: gauge(17)? })),
-            None => None,
-        };
-        let rollup = Self {
-            samples: int(0)?,
-            covered_ms: int(1)?,
-            cpu_ns: int(2)?,
-            events: int(3)?,
-            crashes: int(4)?,
-            cpu,
-            memory,
-            tree,
-        };
-        input.end(rollup)
-    }
-}
-
-/// The CRC of a row of rollups.
-pub(super) fn rollup_crc(plugin: i64, at: i64, columns: &[Option<i64>], sketches: &[u8]) -> i64 {
-    let key = RowCrc::default().int(plugin).int(at);
-    columns.iter().fold(key, |crc, column| crc.option(*column)).bytes(sketches).finish()
 }
 
 #[cfg(test)]
@@ -220,12 +163,10 @@ mod tests {
     }
 
     #[test]
-    fn rollup_is_decoded_as_encoded() {
-        for seed in 0..30 {
-            let rollup = rollup(&rows(seed, seed as usize));
-            let (columns, sketches) = (rollup.columns(), rollup.sketches());
-            assert_eq!(columns.len(), Rollup::COLUMNS);
-            assert_eq!(Rollup::decode(&columns, &sketches).unwrap(), rollup);
-        }
+    fn cleared_rollup_is_empty() {
+        let mut cleared = rollup(&rows(2, 30));
+        assert_ne!(cleared, Rollup::default());
+        cleared.clear();
+        assert_eq!(cleared, Rollup::default());
     }
 }

@@ -12,7 +12,8 @@ use super::measures::{SampleRow, each_recent};
 use super::reader::run_of;
 use super::rollup::HOUR_MS;
 use super::row::{Row, TickTime};
-use super::tables::{HostRow, PluginRow, RunRow};
+use super::run_rows::RunRow;
+use super::tables::{HostRow, PluginRow};
 use super::writer::is_same_boot;
 use crate::collector::saved::{
     Saved, SavedCounters, SavedPlugin, SavedRun, SavedSample, SavedSession, SavedState, SavedTick,

@@ -1,8 +1,13 @@
 -- Layout 1. Times are milliseconds since 1970 (UTC), CPU is in thousandths of a percent of one core,
--- memory in KiB, CPU time in nanoseconds. `crc` is the CRC-32 of the values of its row; the blobs `data` and
--- `counters` end with one. A minute begins at (ten_minutes * 10 + minute) * 60 s, an hour at hour * 3600 s: rows
--- of rollups are in the order in which they are written. `recent` has the samples of the hour that is not over;
+-- memory in KiB, CPU time in nanoseconds, that of rollups in microseconds. `crc` is the CRC-32 of the values of
+-- its row; the blobs `data` and `counters` end with one. `recent` has the samples of the hour that is not over;
 -- those before `rolled_up_ms` of the newest session are in `minute` too.
+--
+-- A row of `minute` has the ten minutes from ten_minutes * 600 s, one of `hour` the hour from hour * 3600 s: rows are
+-- in the order in which they are written. Their columns have a number for each minute, or that of the hour, in
+-- decimal digits, two a byte and all of equal width: hex() shows them. No bytes are zeros. A count is NULL if it is
+-- the number of samples, and the columns of trees are if their values are those of the processes. `details` has the times that
+-- the samples cover, and the sketches for percentiles.
 CREATE TABLE host (
     id INTEGER PRIMARY KEY, boot_id TEXT, start_ms INTEGER NOT NULL, end_ms INTEGER NOT NULL,
     end_boot_ms INTEGER NOT NULL, clean INTEGER NOT NULL, poll_ms INTEGER NOT NULL,
@@ -42,22 +47,22 @@ CREATE TABLE sample (
 CREATE UNIQUE INDEX sample_plugin ON sample (plugin, from_ms);
 CREATE INDEX sample_to ON sample (to_ms);
 CREATE TABLE minute (
-    ten_minutes INTEGER NOT NULL, plugin INTEGER NOT NULL, minute INTEGER NOT NULL, samples INTEGER, covered_ms INTEGER, cpu_ns INTEGER,
-    events INTEGER, crashes INTEGER,
-    cpu_count INTEGER, cpu_min INTEGER, cpu_max INTEGER, cpu_sum INTEGER,
-    memory_count INTEGER, memory_min INTEGER, memory_max INTEGER, memory_sum INTEGER,
-    tree_cpu_count INTEGER, tree_cpu_min INTEGER, tree_cpu_max INTEGER, tree_cpu_sum INTEGER,
-    tree_memory_count INTEGER, tree_memory_min INTEGER, tree_memory_max INTEGER, tree_memory_sum INTEGER,
-    sketches BLOB NOT NULL, crc INTEGER NOT NULL, PRIMARY KEY (ten_minutes, plugin, minute)
+    ten_minutes INTEGER NOT NULL, plugin INTEGER NOT NULL,
+    samples BLOB NOT NULL, cpu_us BLOB NOT NULL, events BLOB NOT NULL, crashes BLOB NOT NULL,
+    cpu_min BLOB NOT NULL, cpu_max BLOB NOT NULL, cpu_sum BLOB NOT NULL, cpu_count BLOB,
+    memory_min BLOB NOT NULL, memory_max BLOB NOT NULL, memory_sum BLOB NOT NULL, memory_count BLOB,
+    tree_cpu_min BLOB, tree_cpu_max BLOB, tree_cpu_sum BLOB, tree_cpu_count BLOB,
+    tree_memory_min BLOB, tree_memory_max BLOB, tree_memory_sum BLOB, tree_memory_count BLOB,
+    details BLOB NOT NULL, crc INTEGER NOT NULL, PRIMARY KEY (ten_minutes, plugin)
 ) WITHOUT ROWID;
 CREATE TABLE hour (
-    hour INTEGER NOT NULL, plugin INTEGER NOT NULL, samples INTEGER, covered_ms INTEGER, cpu_ns INTEGER,
-    events INTEGER, crashes INTEGER,
-    cpu_count INTEGER, cpu_min INTEGER, cpu_max INTEGER, cpu_sum INTEGER,
-    memory_count INTEGER, memory_min INTEGER, memory_max INTEGER, memory_sum INTEGER,
-    tree_cpu_count INTEGER, tree_cpu_min INTEGER, tree_cpu_max INTEGER, tree_cpu_sum INTEGER,
-    tree_memory_count INTEGER, tree_memory_min INTEGER, tree_memory_max INTEGER, tree_memory_sum INTEGER,
-    sketches BLOB NOT NULL, crc INTEGER NOT NULL, PRIMARY KEY (hour, plugin)
+    hour INTEGER NOT NULL, plugin INTEGER NOT NULL,
+    samples BLOB NOT NULL, cpu_us BLOB NOT NULL, events BLOB NOT NULL, crashes BLOB NOT NULL,
+    cpu_min BLOB NOT NULL, cpu_max BLOB NOT NULL, cpu_sum BLOB NOT NULL, cpu_count BLOB,
+    memory_min BLOB NOT NULL, memory_max BLOB NOT NULL, memory_sum BLOB NOT NULL, memory_count BLOB,
+    tree_cpu_min BLOB, tree_cpu_max BLOB, tree_cpu_sum BLOB, tree_cpu_count BLOB,
+    tree_memory_min BLOB, tree_memory_max BLOB, tree_memory_sum BLOB, tree_memory_count BLOB,
+    details BLOB NOT NULL, crc INTEGER NOT NULL, PRIMARY KEY (hour, plugin)
 ) WITHOUT ROWID;
 
 CREATE VIEW plugins AS SELECT
@@ -87,37 +92,93 @@ FROM run r JOIN plugin p ON p.id = r.plugin;
 CREATE VIEW notifications AS SELECT
     strftime('%Y-%m-%dT%H:%M:%fZ', at_ms / 1000.0, 'unixepoch') AS at, plugin, kind, text, json
 FROM notification;
-CREATE VIEW minutes AS SELECT
-    p.name AS plugin, strftime('%Y-%m-%dT%H:%M:%SZ', m.ten_minutes * 600 + m.minute * 60, 'unixepoch') AS at,
-    m.ten_minutes * 600 + m.minute * 60 AS unix_time, m.samples,
-    iif(m.cpu_count > 0, m.cpu_min / 1e3, NULL) AS cpu_min_percent, m.cpu_sum / 1e3 / nullif(m.cpu_count, 0) AS cpu_percent,
-    iif(m.cpu_count > 0, m.cpu_max / 1e3, NULL) AS cpu_max_percent,
-    iif(m.memory_count > 0, m.memory_min / 1024.0, NULL) AS memory_min_mb, m.memory_sum / 1024.0 / nullif(m.memory_count, 0) AS memory_mb,
-    iif(m.memory_count > 0, m.memory_max / 1024.0, NULL) AS memory_max_mb,
-    coalesce(m.tree_cpu_sum, m.cpu_sum) / 1e3 / nullif(coalesce(m.tree_cpu_count, m.cpu_count), 0)
-        AS tree_cpu_percent,
-    iif(coalesce(m.tree_cpu_count, m.cpu_count) > 0, coalesce(m.tree_cpu_max, m.cpu_max) / 1e3, NULL)
-        AS tree_cpu_max_percent,
-    coalesce(m.tree_memory_sum, m.memory_sum) / 1024.0
-        / nullif(coalesce(m.tree_memory_count, m.memory_count), 0) AS tree_memory_mb,
-    iif(coalesce(m.tree_memory_count, m.memory_count) > 0, coalesce(m.tree_memory_max, m.memory_max) / 1024.0, NULL)
-        AS tree_memory_max_mb,
-    m.cpu_ns / 1e9 AS cpu_seconds, m.events, m.crashes
-FROM minute m JOIN plugin p ON p.id = m.plugin;
-CREATE VIEW hours AS SELECT
-    p.name AS plugin, strftime('%Y-%m-%dT%H:%M:%SZ', m.hour * 3600, 'unixepoch') AS at,
-    m.hour * 3600 AS unix_time, m.samples,
-    iif(m.cpu_count > 0, m.cpu_min / 1e3, NULL) AS cpu_min_percent, m.cpu_sum / 1e3 / nullif(m.cpu_count, 0) AS cpu_percent,
-    iif(m.cpu_count > 0, m.cpu_max / 1e3, NULL) AS cpu_max_percent,
-    iif(m.memory_count > 0, m.memory_min / 1024.0, NULL) AS memory_min_mb, m.memory_sum / 1024.0 / nullif(m.memory_count, 0) AS memory_mb,
-    iif(m.memory_count > 0, m.memory_max / 1024.0, NULL) AS memory_max_mb,
-    coalesce(m.tree_cpu_sum, m.cpu_sum) / 1e3 / nullif(coalesce(m.tree_cpu_count, m.cpu_count), 0)
-        AS tree_cpu_percent,
-    iif(coalesce(m.tree_cpu_count, m.cpu_count) > 0, coalesce(m.tree_cpu_max, m.cpu_max) / 1e3, NULL)
-        AS tree_cpu_max_percent,
-    coalesce(m.tree_memory_sum, m.memory_sum) / 1024.0
-        / nullif(coalesce(m.tree_memory_count, m.memory_count), 0) AS tree_memory_mb,
-    iif(coalesce(m.tree_memory_count, m.memory_count) > 0, coalesce(m.tree_memory_max, m.memory_max) / 1024.0, NULL)
-        AS tree_memory_max_mb,
-    m.cpu_ns / 1e9 AS cpu_seconds, m.events, m.crashes
-FROM hour m JOIN plugin p ON p.id = m.plugin;
+CREATE VIEW minutes AS WITH ten(n) AS (VALUES (0), (1), (2), (3), (4), (5), (6), (7), (8), (9)),
+digits AS (SELECT
+    ten_minutes, plugin, samples, cpu_us, events, crashes,
+    cpu_min, cpu_max, cpu_sum, coalesce(cpu_count, samples) AS cpu_count,
+    memory_min, memory_max, memory_sum, coalesce(memory_count, samples) AS memory_count,
+    coalesce(tree_cpu_max, cpu_max) AS tree_cpu_max, coalesce(tree_cpu_sum, cpu_sum) AS tree_cpu_sum,
+    coalesce(tree_cpu_count, cpu_count, samples) AS tree_cpu_count,
+    coalesce(tree_memory_max, memory_max) AS tree_memory_max,
+    coalesce(tree_memory_sum, memory_sum) AS tree_memory_sum,
+    coalesce(tree_memory_count, memory_count, samples) AS tree_memory_count
+FROM minute),
+numbers AS (SELECT
+    plugin, ten_minutes * 600 + n * 60 AS unix_time,
+    CAST(hex(substr(samples, n * length(samples) / 10 + 1, length(samples) / 10)) AS INTEGER) AS samples,
+    CAST(hex(substr(cpu_us, n * length(cpu_us) / 10 + 1, length(cpu_us) / 10)) AS INTEGER) AS cpu_us,
+    CAST(hex(substr(events, n * length(events) / 10 + 1, length(events) / 10)) AS INTEGER) AS events,
+    CAST(hex(substr(crashes, n * length(crashes) / 10 + 1, length(crashes) / 10)) AS INTEGER) AS crashes,
+    CAST(hex(substr(cpu_min, n * length(cpu_min) / 10 + 1, length(cpu_min) / 10)) AS INTEGER) AS cpu_min,
+    CAST(hex(substr(cpu_max, n * length(cpu_max) / 10 + 1, length(cpu_max) / 10)) AS INTEGER) AS cpu_max,
+    CAST(hex(substr(cpu_sum, n * length(cpu_sum) / 10 + 1, length(cpu_sum) / 10)) AS INTEGER) AS cpu_sum,
+    CAST(hex(substr(cpu_count, n * length(cpu_count) / 10 + 1, length(cpu_count) / 10)) AS INTEGER) AS cpu_count,
+    CAST(hex(substr(memory_min, n * length(memory_min) / 10 + 1, length(memory_min) / 10)) AS INTEGER) AS memory_min,
+    CAST(hex(substr(memory_max, n * length(memory_max) / 10 + 1, length(memory_max) / 10)) AS INTEGER) AS memory_max,
+    CAST(hex(substr(memory_sum, n * length(memory_sum) / 10 + 1, length(memory_sum) / 10)) AS INTEGER) AS memory_sum,
+    CAST(hex(substr(memory_count, n * length(memory_count) / 10 + 1, length(memory_count) / 10)) AS INTEGER) AS memory_count,
+    CAST(hex(substr(tree_cpu_max, n * length(tree_cpu_max) / 10 + 1, length(tree_cpu_max) / 10)) AS INTEGER) AS tree_cpu_max,
+    CAST(hex(substr(tree_cpu_sum, n * length(tree_cpu_sum) / 10 + 1, length(tree_cpu_sum) / 10)) AS INTEGER) AS tree_cpu_sum,
+    CAST(hex(substr(tree_cpu_count, n * length(tree_cpu_count) / 10 + 1, length(tree_cpu_count) / 10)) AS INTEGER) AS tree_cpu_count,
+    CAST(hex(substr(tree_memory_max, n * length(tree_memory_max) / 10 + 1, length(tree_memory_max) / 10)) AS INTEGER) AS tree_memory_max,
+    CAST(hex(substr(tree_memory_sum, n * length(tree_memory_sum) / 10 + 1, length(tree_memory_sum) / 10)) AS INTEGER) AS tree_memory_sum,
+    CAST(hex(substr(tree_memory_count, n * length(tree_memory_count) / 10 + 1, length(tree_memory_count) / 10)) AS INTEGER) AS tree_memory_count
+FROM digits CROSS JOIN ten)
+SELECT
+    p.name AS plugin, strftime('%Y-%m-%dT%H:%M:%SZ', unix_time, 'unixepoch') AS at, unix_time, samples,
+    iif(cpu_count > 0, cpu_min / 1e3, NULL) AS cpu_min_percent, cpu_sum / 1e3 / nullif(cpu_count, 0) AS cpu_percent,
+    iif(cpu_count > 0, cpu_max / 1e3, NULL) AS cpu_max_percent,
+    iif(memory_count > 0, memory_min / 1024.0, NULL) AS memory_min_mb,
+    memory_sum / 1024.0 / nullif(memory_count, 0) AS memory_mb,
+    iif(memory_count > 0, memory_max / 1024.0, NULL) AS memory_max_mb,
+    tree_cpu_sum / 1e3 / nullif(tree_cpu_count, 0) AS tree_cpu_percent,
+    iif(tree_cpu_count > 0, tree_cpu_max / 1e3, NULL) AS tree_cpu_max_percent,
+    tree_memory_sum / 1024.0 / nullif(tree_memory_count, 0) AS tree_memory_mb,
+    iif(tree_memory_count > 0, tree_memory_max / 1024.0, NULL) AS tree_memory_max_mb,
+    cpu_us / 1e6 AS cpu_seconds, r.events, r.crashes
+FROM numbers r JOIN plugin p ON p.id = r.plugin WHERE samples > 0;
+CREATE VIEW hours AS WITH
+digits AS (SELECT
+    hour, plugin, samples, cpu_us, events, crashes,
+    cpu_min, cpu_max, cpu_sum, coalesce(cpu_count, samples) AS cpu_count,
+    memory_min, memory_max, memory_sum, coalesce(memory_count, samples) AS memory_count,
+    coalesce(tree_cpu_max, cpu_max) AS tree_cpu_max, coalesce(tree_cpu_sum, cpu_sum) AS tree_cpu_sum,
+    coalesce(tree_cpu_count, cpu_count, samples) AS tree_cpu_count,
+    coalesce(tree_memory_max, memory_max) AS tree_memory_max,
+    coalesce(tree_memory_sum, memory_sum) AS tree_memory_sum,
+    coalesce(tree_memory_count, memory_count, samples) AS tree_memory_count
+FROM hour),
+numbers AS (SELECT
+    plugin, hour * 3600 AS unix_time,
+    CAST(hex(samples) AS INTEGER) AS samples,
+    CAST(hex(cpu_us) AS INTEGER) AS cpu_us,
+    CAST(hex(events) AS INTEGER) AS events,
+    CAST(hex(crashes) AS INTEGER) AS crashes,
+    CAST(hex(cpu_min) AS INTEGER) AS cpu_min,
+    CAST(hex(cpu_max) AS INTEGER) AS cpu_max,
+    CAST(hex(cpu_sum) AS INTEGER) AS cpu_sum,
+    CAST(hex(cpu_count) AS INTEGER) AS cpu_count,
+    CAST(hex(memory_min) AS INTEGER) AS memory_min,
+    CAST(hex(memory_max) AS INTEGER) AS memory_max,
+    CAST(hex(memory_sum) AS INTEGER) AS memory_sum,
+    CAST(hex(memory_count) AS INTEGER) AS memory_count,
+    CAST(hex(tree_cpu_max) AS INTEGER) AS tree_cpu_max,
+    CAST(hex(tree_cpu_sum) AS INTEGER) AS tree_cpu_sum,
+    CAST(hex(tree_cpu_count) AS INTEGER) AS tree_cpu_count,
+    CAST(hex(tree_memory_max) AS INTEGER) AS tree_memory_max,
+    CAST(hex(tree_memory_sum) AS INTEGER) AS tree_memory_sum,
+    CAST(hex(tree_memory_count) AS INTEGER) AS tree_memory_count
+FROM digits)
+SELECT
+    p.name AS plugin, strftime('%Y-%m-%dT%H:%M:%SZ', unix_time, 'unixepoch') AS at, unix_time, samples,
+    iif(cpu_count > 0, cpu_min / 1e3, NULL) AS cpu_min_percent, cpu_sum / 1e3 / nullif(cpu_count, 0) AS cpu_percent,
+    iif(cpu_count > 0, cpu_max / 1e3, NULL) AS cpu_max_percent,
+    iif(memory_count > 0, memory_min / 1024.0, NULL) AS memory_min_mb,
+    memory_sum / 1024.0 / nullif(memory_count, 0) AS memory_mb,
+    iif(memory_count > 0, memory_max / 1024.0, NULL) AS memory_max_mb,
+    tree_cpu_sum / 1e3 / nullif(tree_cpu_count, 0) AS tree_cpu_percent,
+    iif(tree_cpu_count > 0, tree_cpu_max / 1e3, NULL) AS tree_cpu_max_percent,
+    tree_memory_sum / 1024.0 / nullif(tree_memory_count, 0) AS tree_memory_mb,
+    iif(tree_memory_count > 0, tree_memory_max / 1024.0, NULL) AS tree_memory_max_mb,
+    cpu_us / 1e6 AS cpu_seconds, r.events, r.crashes
+FROM numbers r JOIN plugin p ON p.id = r.plugin WHERE samples > 0;

@@ -8,7 +8,7 @@ use rusqlite::{Connection, TransactionBehavior};
 
 use super::batch::{BatchView, Block, Section};
 use super::config::StoreSettings;
-use super::measures::{RollupTable, RollupWriter, SampleRow, recent_blobs};
+use super::measures::{RollupTable, RollupWriter, SampleRow, newest_sample, recent_blobs};
 use super::retention::{limit_size, remove_old};
 use super::rollup::{HOUR_MS, MINUTE_MS, Rollup, SLOT_MS, begin_of};
 use super::tables::{HostRow, PluginRow};
@@ -138,24 +138,27 @@ fn roll_up(connection: &Connection, from_ms: i64, until_ms: i64) -> Result<()> {
     let blobs = recent_blobs(connection, from_ms)?;
     let batches = decode(&blobs);
     let mut writer = RollupWriter::new(connection, RollupTable::Minute)?;
+    let mut minutes = vec![Rollup::default(); RollupTable::Minute.count()];
     for sections in by_plugin(&batches).chunk_by(|(_, a), (_, b)| a.plugin == b.plugin) {
-        let mut minute: Option<(i64, Rollup)> = None;
+        let Some((_, newest)) = sections.last() else { continue };
+        let mut slot = None;
         for (Covered { batch, covered }, section) in sections {
             for (tick, time, row) in batch.rows(section) {
                 if !(from_ms..until_ms).contains(&time.at_ms) {
                     continue;
                 }
-                let begin = begin_of(time.at_ms, MINUTE_MS);
-                if let Some((at_ms, rollup)) = minute.take_if(|(at_ms, _)| *at_ms != begin) {
-                    writer.add(section.plugin, at_ms, &rollup)?;
+                let of = time.at_ms.div_euclid(SLOT_MS);
+                if let Some(slot) = slot.replace(of).filter(|&slot| slot != of) {
+                    writer.add(section.plugin, slot, &minutes)?;
+                    minutes.iter_mut().for_each(Rollup::clear);
                 }
-                let (_, rollup) = minute.get_or_insert_with(|| (begin, Rollup::default()));
-                rollup.add(&row, covered[tick]);
+                let minute = (time.at_ms.rem_euclid(SLOT_MS) / MINUTE_MS) as usize;
+                minutes[minute].add(&row, covered[tick]);
             }
         }
-        let Some((_, newest)) = sections.last() else { continue };
-        if let Some((at_ms, rollup)) = minute {
-            writer.add(newest.plugin, at_ms, &rollup)?;
+        if let Some(slot) = slot {
+            writer.add(newest.plugin, slot, &minutes)?;
+            minutes.iter_mut().for_each(Rollup::clear);
         }
         if let Some(counters) = newest.counters() {
             PluginRow::put_counters(connection, newest.plugin, &counters)?;
@@ -177,10 +180,13 @@ fn seal_before(connection: &Connection, until_ms: i64) -> Result<()> {
     let hour_of =
         |batch: &Covered<'_>| batch.batch.times.first().map(|first| begin_of(first.at_ms, HOUR_MS));
     let mut writer = RollupWriter::new(connection, RollupTable::Hour)?;
+    // Looking for the earlier block of each plugin takes longer than adding the new one.
+    let newest_ms = newest_sample(connection)?;
     for hour in batches.chunk_by(|a, b| hour_of(a) == hour_of(b)) {
         let Some(hour_ms) = hour.first().and_then(hour_of) else { continue };
         for sections in by_plugin(hour).chunk_by(|(_, a), (_, b)| a.plugin == b.plugin) {
-            seal_plugin(connection, &mut writer, sections, hour_ms)?;
+            let is_continued = newest_ms >= Some(hour_ms);
+            seal_plugin(connection, &mut writer, sections, hour_ms, is_continued)?;
         }
     }
     connection.execute("DELETE FROM recent WHERE id <= ?1", [last])?;
@@ -202,12 +208,14 @@ fn update_sessions(connection: &Connection, batches: &[Covered<'_>]) -> Result<(
     Ok(())
 }
 
-/// Writes the samples of a plugin in one hour: a block for each session, and the rollup.
+/// Writes the samples of a plugin in one hour: a block for each session, and the rollup. `is_continued`: the
+/// file may have a block of the hour.
 fn seal_plugin(
     connection: &Connection,
     writer: &mut RollupWriter<'_>,
     sections: &[(&Covered<'_>, Section<'_>)],
     hour_ms: i64,
+    is_continued: bool,
 ) -> Result<()> {
     let Some(&(_, Section { plugin, .. })) = sections.first() else { return Ok(()) };
     let mut rollup = Rollup::default();
@@ -222,22 +230,18 @@ fn seal_plugin(
         }
     }
     if rollup.samples > 0 {
-        writer.add(plugin, hour_ms, &rollup)?;
+        writer.add(plugin, hour_ms.div_euclid(HOUR_MS), &[rollup])?;
     }
-    for (host, block) in blocks {
-        put_block(connection, plugin, hour_ms, host, block)?;
+    for block in blocks.into_values() {
+        let block =
+            if is_continued { with_earlier(connection, plugin, hour_ms, block)? } else { block };
+        put_block(connection, plugin, &block)?;
     }
     Ok(())
 }
 
 /// Appends to the block of the hour, if there is one of the same session.
-fn put_block(
-    connection: &Connection,
-    plugin: i64,
-    hour: i64,
-    host: i64,
-    block: Block,
-) -> Result<()> {
+fn with_earlier(connection: &Connection, plugin: i64, hour: i64, block: Block) -> Result<Block> {
     let earlier = SampleRow::between(connection, plugin, hour, hour + HOUR_MS)?;
     let earlier = earlier.into_iter().rfind(|row| row.from_ms >= hour);
     let is_before = |earlier: &Block| {
@@ -246,15 +250,18 @@ fn put_block(
     };
     let earlier = earlier
         .and_then(|row| Block::decode(&row.data))
-        .filter(|earlier| earlier.host == host && is_before(earlier));
-    let block = match earlier {
+        .filter(|earlier| earlier.host == block.host && is_before(earlier));
+    Ok(match earlier {
         Some(mut all) => {
             all.times.extend(&block.times);
             all.rows.extend(&block.rows);
             all
         }
         None => block,
-    };
+    })
+}
+
+fn put_block(connection: &Connection, plugin: i64, block: &Block) -> Result<()> {
     let (Some(first), Some(last)) = (block.times.first(), block.times.last()) else {
         return Ok(());
     };

@@ -5,7 +5,9 @@
 //! is within [`RELATIVE_ERROR`] of each value in it. Two sketches are merged by adding their counts, which
 //! loses nothing. Ranks are counted by this crate's definition, which interpolates nothing.
 
-use super::codec::{Decoder, Encoder};
+use std::sync::LazyLock;
+
+use super::codec::{BitReader, BitWriter};
 
 /// The largest error of a value that a sketch returns, as a part of it.
 pub(super) const RELATIVE_ERROR: f64 = 0.01;
@@ -21,19 +23,49 @@ pub(super) struct Sketch {
 }
 
 /// The key of values that are zero.
-const ZERO: i16 = i16::MIN;
+const ZERO: i16 = -1;
 
-fn key_of(value: u64) -> i16 {
-    if value == 0 {
-        return ZERO;
+/// The number of octaves: powers of two.
+const OCTAVES: usize = u64::BITS as usize;
+
+/// The upper bounds of buckets.
+struct Bounds {
+    /// By key.
+    bounds: Vec<f64>,
+    /// The first key of each octave, and one more than the last of all.
+    octaves: [usize; OCTAVES + 1],
+}
+
+/// Multiplied one by one: logarithms are not rounded equally on all platforms, and keys are derived from values
+/// that are read.
+static BOUNDS: LazyLock<Bounds> = LazyLock::new(|| {
+    let mut bounds = vec![1.0];
+    let mut octaves = [0; OCTAVES + 1];
+    for (octave, first) in octaves.iter_mut().enumerate() {
+        let begin = 2.0_f64.powi(octave as i32);
+        while bounds.last().is_some_and(|&bound| bound < begin) {
+            let last = bounds.last().copied().unwrap_or(1.0);
+            bounds.push(last * GAMMA);
+        }
+        *first = bounds.len() - 1;
     }
-    // At most 2,219 for the largest integer.
-    ((value as f64).ln() / GAMMA.ln()).ceil() as i16
+    Bounds { bounds, octaves }
+});
+
+/// The key of the lowest bucket whose bound is not below the value.
+fn key_of(value: u64) -> i16 {
+    let Some(octave) = value.checked_ilog2() else { return ZERO };
+    let Bounds { bounds, octaves } = &*BOUNDS;
+    let (first, last) = (octaves[octave as usize], octaves[octave as usize + 1]);
+    let value = value as f64;
+    // At most 2,218 for the largest integer.
+    (first + bounds[first..last].partition_point(|&bound| bound < value)) as i16
 }
 
 /// The value of a bucket: between its bounds, with the same relative distance from both.
 fn value_of(key: i16) -> f64 {
-    if key == ZERO { 0.0 } else { 2.0 * GAMMA.powi(i32::from(key)) / (1.0 + GAMMA) }
+    let bound = usize::try_from(key).ok().and_then(|key| BOUNDS.bounds.get(key));
+    bound.map_or(0.0, |bound| 2.0 * bound / (1.0 + GAMMA))
 }
 
 impl Sketch {
@@ -85,41 +117,112 @@ impl Sketch {
         self.counts.iter().find(at_rank).map(|&(key, _)| value_of(key))
     }
 
-    /// Each bucket as the distance of its key to the one before, and its count unless that is 1.
-    pub(super) fn encode(&self, out: &mut Encoder) {
-        out.int(self.counts.len() as u64);
-        let mut previous = i64::from(ZERO);
-        for &(key, count) in &self.counts {
-            let step = (i64::from(key) - previous) as u64;
-            out.int(step << 1 | u64::from(count != 1));
-            if count != 1 {
-                out.int(count);
-            }
-            previous = key.into();
+    pub(super) fn clear(&mut self) {
+        self.counts.clear();
+    }
+
+    /// What is not known from the number of values, the smallest and the largest: the number of buckets, the
+    /// keys between the first and the last, and the counts.
+    pub(super) fn encode(&self, out: &mut BitWriter) {
+        let (Some(&(first, _)), Some(&(last, _))) = (self.counts.first(), self.counts.last())
+        else {
+            return;
+        };
+        if first == last {
+            return;
+        }
+        let mut values = self.count();
+        let mut buckets = self.counts.len() as u64;
+        out.put_up_to(buckets - 2, max_buckets(values, first, last) - 2);
+        let inner = &self.counts[1..self.counts.len() - 1];
+        put_keys(out, inner, i64::from(first) + 1, i64::from(last) - 1);
+        for &(_, count) in &self.counts[..self.counts.len() - 1] {
+            buckets -= 1;
+            // Each of the others has at least one.
+            out.put_gamma(count, values - buckets);
+            values -= count;
         }
     }
 
-    pub(super) fn decode(input: &mut Decoder<'_>) -> Option<Self> {
-        let mut counts = Vec::new();
-        let mut key = i64::from(ZERO);
-        for nth in 0..input.count()? {
-            let head = input.int()?;
-            let step = i64::try_from(head >> 1).ok()?;
-            // Keys ascend.
-            if step < i64::from(nth > 0) {
-                return None;
-            }
-            key = key.checked_add(step)?;
-            let count = if head & 1 == 0 { 1 } else { input.int()? };
-            counts.push((i16::try_from(key).ok()?, count));
+    /// The opposite of [`encode`](Self::encode).
+    pub(super) fn decode(
+        input: &mut BitReader<'_>,
+        mut values: u64,
+        min: u64,
+        max: u64,
+    ) -> Option<Self> {
+        if values == 0 {
+            return Some(Self::default());
         }
+        let (first, last) = (key_of(min), key_of(max));
+        if first == last {
+            return Some(Self { counts: vec![(first, values)] });
+        }
+        let most = max_buckets(values, first, last).checked_sub(2)?;
+        let mut buckets = input.take_up_to(most)? + 2;
+        let mut counts = Vec::with_capacity(usize::try_from(buckets).ok()?);
+        counts.push((first, 0));
+        let inner = usize::try_from(buckets).ok()? - 2;
+        take_keys(input, inner, i64::from(first) + 1, i64::from(last) - 1, &mut counts)?;
+        for (_, count) in &mut counts {
+            buckets -= 1;
+            *count = input.take_gamma(values - buckets)?;
+            values -= *count;
+        }
+        counts.push((last, values));
         Some(Self { counts })
     }
+}
+
+/// How many buckets there can be between two different ones, with these: as many as values, and as keys. Less
+/// than 2 if there are none.
+fn max_buckets(values: u64, first: i16, last: i16) -> u64 {
+    u64::try_from(i64::from(last) - i64::from(first) + 1).unwrap_or(0).min(values)
+}
+
+/// Keys in ascending order, from `low` to `high`: the middle one, in as many bits as there is room for it
+/// between the others, then those on both sides of it.
+///
+/// Moffat, Stuiver: "Binary interpolative coding for effective index compression", Information Retrieval 3, 2000.
+fn put_keys(out: &mut BitWriter, keys: &[(i16, u64)], low: i64, high: i64) {
+    let at = keys.len() / 2;
+    let Some(&(key, _)) = keys.get(at) else { return };
+    let key = i64::from(key);
+    let (lowest, highest) = room(keys.len(), low, high);
+    out.put_up_to((key - lowest) as u64, (highest - lowest) as u64);
+    put_keys(out, &keys[..at], low, key - 1);
+    put_keys(out, &keys[at + 1..], key + 1, high);
+}
+
+/// The opposite of [`put_keys`].
+fn take_keys(
+    input: &mut BitReader<'_>,
+    count: usize,
+    low: i64,
+    high: i64,
+    keys: &mut Vec<(i16, u64)>,
+) -> Option<()> {
+    if count == 0 {
+        return Some(());
+    }
+    let (lowest, highest) = room(count, low, high);
+    let key = lowest + input.take_up_to(u64::try_from(highest - lowest).ok()?)? as i64;
+    let at = count / 2;
+    take_keys(input, at, low, key - 1, keys)?;
+    keys.push((i16::try_from(key).ok()?, 0));
+    take_keys(input, count - at - 1, key + 1, high, keys)
+}
+
+/// Where the middle one of so many keys can be.
+const fn room(count: usize, low: i64, high: i64) -> (i64, i64) {
+    let at = count / 2;
+    (low + at as i64, high - (count - at - 1) as i64)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::codec::{Decoder, Encoder};
 
     fn check(mut values: Vec<u64>) {
         let mut sketch = Sketch::default();
@@ -136,12 +239,86 @@ mod tests {
         let [mut merged, other] = halves;
         merged.merge(&other);
         assert_eq!(merged, sketch);
-        let mut out = Encoder::default();
-        sketch.encode(&mut out);
-        let bytes = out.finish();
-        let mut input = Decoder::new(&bytes).unwrap();
-        assert_eq!(Sketch::decode(&mut input).unwrap(), sketch);
+        let (min, max) = (values[0], values[values.len() - 1]);
+        let bytes = encode(&sketch);
+        let mut input = Decoder::of_checked(&bytes).bits().unwrap();
+        let decoded = Sketch::decode(&mut input, values.len() as u64, min, max);
+        assert_eq!(decoded.unwrap(), sketch);
         assert!(input.end(()).is_some());
+    }
+
+    fn encode(sketch: &Sketch) -> Vec<u8> {
+        let mut bits = BitWriter::default();
+        sketch.encode(&mut bits);
+        let mut out = Encoder::default();
+        out.bits(bits);
+        out.into_bytes()
+    }
+
+    /// The definition: the bound of a bucket is a power of the factor.
+    #[test]
+    fn key_is_of_the_bucket_with_the_value() {
+        let powers = (0..64).flat_map(|bit| [(1 << bit) - 1, 1 << bit, (1_u64 << bit) + 1]);
+        for value in (1..3_000).chain(powers).chain([u64::MAX - 1, u64::MAX]).filter(|&v| v > 0) {
+            let key = key_of(value);
+            let exact = (value as f64).ln() / GAMMA.ln();
+            let (low, high) = (f64::from(key) - 1.0 - 1e-9, f64::from(key) + 1e-9);
+            assert!(low < exact && exact <= high, "{value}: {key} for {exact}");
+            let error = (value_of(key) - value as f64).abs() / value as f64;
+            assert!(error <= RELATIVE_ERROR * (1.0 + 1e-9), "{value}: {error}");
+        }
+        assert_eq!((key_of(0), key_of(1), key_of(u64::MAX)), (ZERO, 0, 2_218));
+        assert_eq!((value_of(ZERO), value_of(i16::MAX)), (0.0, 0.0));
+    }
+
+    #[test]
+    fn few_buckets_take_few_bytes() {
+        let len = |values: &[u64]| {
+            let mut sketch = Sketch::default();
+            values.iter().for_each(|&value| sketch.add(value));
+            encode(&sketch).len() - 1
+        };
+        assert_eq!(len(&[]), 0);
+        assert_eq!(len(&[50_000; 700]), 0);
+        // Four bits for the number of buckets, and seven for the count of the first.
+        assert_eq!(len(&[0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 9]), 2);
+        // Each value in a bucket of its own.
+        let spread: Vec<u64> = (1..=12).map(|i| i * 8_000).collect();
+        assert_eq!(len(&spread), 8);
+    }
+
+    /// No bits lead to a panic, and those that are accepted are of as many values.
+    #[test]
+    fn other_bits_are_refused_or_a_sketch() {
+        let mut state = 1_u64;
+        let mut refused = 0;
+        for round in 0..20_000_u64 {
+            let bytes: [u8; 12] = std::array::from_fn(|_| {
+                state = state.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(round | 1);
+                (state >> 56) as u8
+            });
+            let mut out = Encoder::default();
+            let mut bits = BitWriter::default();
+            bytes.iter().for_each(|&byte| bits.put(byte.into(), 8));
+            out.bits(bits);
+            let bytes = out.into_bytes();
+            let mut input = Decoder::of_checked(&bytes).bits().unwrap();
+            let (values, min) = (round % 40, round % 7 * 300);
+            let max = min + round % 11 * 500;
+            match Sketch::decode(&mut input, values, min, max) {
+                Some(sketch) => {
+                    assert_eq!(sketch.count(), values);
+                    assert!(sketch.counts.windows(2).all(|pair| pair[0].0 < pair[1].0));
+                    assert!(sketch.counts.iter().all(|&(_, count)| count > 0));
+                }
+                None => refused += 1,
+            }
+        }
+        assert!(refused > 1_000, "{refused}");
+        // The largest below the smallest; two values in no two buckets.
+        let none = || BitReader::default();
+        assert_eq!(Sketch::decode(&mut none(), 5, 9_000, 3), None);
+        assert_eq!(Sketch::decode(&mut none(), 1, 3, 9_000), None);
     }
 
     #[test]

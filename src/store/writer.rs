@@ -10,9 +10,10 @@ use super::feed::{Feed, KnownPlugin, SessionStart};
 use super::measures::{append_batch, newest_sample};
 use super::retention::remove_old;
 use super::row::TickTime;
+use super::run_rows::{NotificationRow, RunRow};
 use super::seal::seal_all;
 use super::stored_clock::StoredClock;
-use super::tables::{HostRow, NotificationRow, PluginRow, RunRow};
+use super::tables::{HostRow, PluginRow};
 use crate::snapshot::inner::Resumed;
 use crate::snapshot::run::RunEnd;
 

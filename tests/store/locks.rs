@@ -107,9 +107,12 @@ fn file_of_another_program_is_left_alone() {
     drop(connection);
     let before = std::fs::read(folder.file()).unwrap();
     let error = Store::open(config(&folder.file())).unwrap_err();
-    assert_eq!(error.to_string(), "the store's database: the file is not a store");
+    let text =
+        format!("the store's database: {}: the file is not a store", folder.file().display());
+    assert_eq!(error.to_string(), text);
     assert_eq!(std::fs::read(folder.file()).unwrap(), before);
     let error = StoreReader::open(folder.0.join("none.db")).unwrap_err();
+    assert!(error.to_string().contains("none.db: "), "{error}");
     assert!(matches!(error, StoreError::Io(error) if error.kind() == std::io::ErrorKind::NotFound));
 }
 

@@ -291,3 +291,58 @@ fn late_look_takes_all_ticks() {
     let times = view.history(Window::All).map(|sample| unix_ms(sample.timestamp));
     assert!(points.iter().map(|point| unix_ms(point.timestamp)).eq(times));
 }
+
+/// Also where two sessions are in the same minute.
+#[test]
+fn views_have_the_values_of_points() {
+    let folder = Folder::new("views-points");
+    record(&folder.file(), 1_439).stop();
+    let host = record(&folder.file(), 30);
+    let (reader, path) = (host.reader(), folder.file());
+    host.stop();
+    let connection = Connection::open(&path).unwrap();
+    for (view, resolution) in [("minutes", Resolution::Minute), ("hours", Resolution::Hour)] {
+        for (name, mut left) in [("cat", 1_469_u64), ("dice", 1_469), ("idle", 1_469)] {
+            let sql = format!(
+                "SELECT unix_time * 1000, samples, events, crashes, cpu_min_percent, cpu_percent, cpu_max_percent,
+                     memory_min_mb, memory_mb, memory_max_mb, tree_cpu_percent, tree_cpu_max_percent,
+                     tree_memory_mb, tree_memory_max_mb
+                 FROM {view} WHERE plugin = ?1 ORDER BY 1"
+            );
+            let mut statement = connection.prepare(&sql).unwrap();
+            let mut rows = statement.query([name]).unwrap();
+            for point in reader.points(name, all(), resolution) {
+                let row = rows.next().unwrap().unwrap();
+                let int = |at: usize| row.get::<_, i64>(at).unwrap();
+                assert_eq!(int(0), unix_ms(point.timestamp));
+                let counts = [point.sample_count, point.events, point.crashes];
+                assert_eq!([1, 2, 3].map(|at| int(at) as u64), counts, "{name} in {view}");
+                left -= point.sample_count;
+                let mb = 1_048_576.0;
+                let of = |range: Option<crate::ValueRange>, unit: f64| {
+                    let range = range.map(|range| [range.min, range.avg, range.max]);
+                    range.map_or([None; 3], |range| range.map(|value| Some(value / unit)))
+                };
+                let (tree_cpu, tree_memory) =
+                    (of(point.tree_cpu_percent, 1.0), of(point.tree_memory, mb));
+                let expected = of(point.cpu_percent, 1.0).into_iter().chain(of(point.memory, mb));
+                let expected =
+                    expected.chain(tree_cpu[1..].to_vec()).chain(tree_memory[1..].to_vec());
+                for (at, expected) in (4..).zip(expected) {
+                    let value: Option<f64> = row.get(at).unwrap();
+                    match (value, expected) {
+                        (Some(value), Some(expected)) => {
+                            assert!(
+                                (value - expected).abs() <= expected * 1e-12,
+                                "{value} {expected}"
+                            );
+                        }
+                        (value, expected) => assert_eq!(value, expected, "{name}: {at} in {view}"),
+                    }
+                }
+            }
+            assert!(rows.next().unwrap().is_none());
+            assert_eq!(left, 0, "{name} in {view}");
+        }
+    }
+}

@@ -49,7 +49,7 @@ fn file_stays_below_its_size() {
         host.sim.register(&pid.to_string()).unwrap().started(pid, "");
     }
     let mut largest = 0;
-    for tick in 0..720 * 8_u64 {
+    for tick in 0..720 * 12_u64 {
         host.tick(|pid| observed(tick * tick, pid));
         if tick % 120 == 119 {
             host.write();

@@ -572,3 +572,35 @@ fn short_history_takes_the_newest_samples() {
     // The newest is 30 s old.
     assert_eq!(counts.collect::<Vec<_>>(), (186..=200).collect::<Vec<_>>());
 }
+
+/// Rollups are all that is left of the session before, which the range does not reach.
+#[test]
+fn range_that_begins_in_a_gap_has_samples() {
+    let folder = Folder::new("gap-resolution");
+    let mut host = Host::start(&folder.file(), config());
+    let plugin = host.sim.register("dice").unwrap();
+    plugin.started(2, "");
+    ticks(&mut host, &plugin, 120);
+    host.write();
+    let killed = kill(host);
+    let mut host = restart(&killed, config(), Start { gap: 40 * HOUR, ..PLAIN });
+    let plugin = host.sim.register("dice").unwrap();
+    plugin.started(3, "");
+    ticks(&mut host, &plugin, 24);
+    host.write();
+
+    let now = host.sim.snapshot().sampled_at() + SECOND;
+    let points = |back: Duration| {
+        let from = now - back;
+        let points = host.reader().points("dice", from..from + HOUR / 6, Resolution::Auto);
+        (points.first().map(|point| point.resolution), points.len())
+    };
+    assert_eq!(points(HOUR / 6), (Some(Resolution::Raw), 24));
+    // Of the session before.
+    let (resolution, len) = points(40 * HOUR + HOUR / 6);
+    assert_eq!(resolution, Some(Resolution::Minute));
+    assert!((7..=11).contains(&len), "{len}");
+    // A range in which both are.
+    let samples = host.reader().aggregates("dice", now - 41 * HOUR..now);
+    assert_eq!((samples.resolution, samples.sample_count), (Resolution::Minute, 144));
+}
