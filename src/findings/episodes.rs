@@ -428,4 +428,242 @@ mod tests {
             }
         }
     }
+
+    /// A level with noise, bursts and a rise in the last part.
+    fn series(seed: u64, n: usize) -> Series {
+        let mut state = seed;
+        let mut random = || {
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
+            (state >> 40) as f32 / (1u64 << 24) as f32
+        };
+        let mut series = Series::default();
+        for sample in 0..n {
+            let risen = if sample > n * 3 / 4 { 30_000.0 * random() } else { 0.0 };
+            let burst = if random() > 0.97 { 45_000.0 } else { 0.0 };
+            // One sample in twenty is unknown.
+            if random() > 0.05 {
+                series.push(sample, (10_000.0 + 4_000.0 * random() + risen + burst) as u32);
+            }
+        }
+        series.ladder.fill(&series.values, 81, true);
+        series
+    }
+
+    fn rungs() -> [Rung; MAX_RUNGS] {
+        [
+            Rung {
+                single: 0.995,
+                single_ratio: 3.0,
+                ..Rung::cpu(Level::All3, Level::Med3, Level::Raw)
+            },
+            Rung { guard: 18, factor: 1.5, ..Rung::cpu(Level::Med3, Level::All9, Level::Mean9) },
+            Rung { single: 0.9, ..Rung::cpu(Level::All9, Level::Med9, Level::Mean9) },
+            Rung {
+                over_factor: 1.1,
+                least: 9_000.0,
+                ..Rung::cpu(Level::Med9, Level::Med27, Level::Mean27)
+            },
+        ]
+    }
+
+    /// By sorting: the value at a share of the ranks.
+    fn at_share(sorted: &[f32], share: f32) -> f32 {
+        sorted[((sorted.len() - 1) as f32 * share + 0.5) as usize]
+    }
+
+    #[test]
+    fn reference_is_that_of_sorted_values() {
+        for (seed, first) in [(1, 0), (2, 17), (3, 1 << 33)] {
+            let series = series(seed, 300);
+            for rung in rungs() {
+                for end in [27, 40, 90, 200] {
+                    let width = rung.level.width();
+                    let sorted = |level: Level, stride: u64, begin: usize| {
+                        let taken = (begin..end)
+                            .filter(|&i| (first + u64::from(series.at[i])).is_multiple_of(stride));
+                        let mut values: Vec<f32> = taken.map(|i| series.ladder[level][i]).collect();
+                        values.sort_by(f32::total_cmp);
+                        values
+                    };
+                    let stride = (width as u64 / 3).max(1);
+                    let reference = Reference::of(
+                        &series.ladder,
+                        &series.at,
+                        first,
+                        &rung,
+                        end,
+                        5,
+                        &mut Vec::new(),
+                    );
+                    assert_eq!(reference.minute, 5);
+                    let values = sorted(rung.level, stride, width - 1);
+                    if values.len() < 6 {
+                        assert_eq!(reference.mean, f32::INFINITY);
+                        continue;
+                    }
+                    let n = values.len();
+                    let middle = values[(n - 1) / 2];
+                    let spread = [
+                        at_share(&values, 0.84) - middle,
+                        0.6 * (at_share(&values, 0.95) - middle),
+                        0.04 * middle,
+                        0.03 * rung.least,
+                    ];
+                    let for_few = 1.0 + 8.0 / n as f32;
+                    let spread = spread.into_iter().fold(0.0, f32::max) * for_few;
+                    assert_eq!((reference.middle, reference.spread), (middle, spread), "{rung:?}");
+                    let means = sorted(rung.mean, stride, width - 1);
+                    let center = means[(n - 1) / 2];
+                    let upper = &means[(n - 1) / 2 + 1..];
+                    let high = upper[(upper.len() as f32 * 0.68) as usize];
+                    let mean = match rung.mean {
+                        Level::Raw => 0.0,
+                        _ => center + 4.0 * (high - center) * for_few,
+                    };
+                    assert_eq!(reference.mean, mean, "{rung:?}");
+                    let raw = sorted(Level::Raw, 1, 0);
+                    let reached = raw[((raw.len() - 1) as f32 * rung.single) as usize];
+                    let is_single = rung.single > 0.0 && reached >= rung.single_ratio * middle;
+                    assert_eq!(reference.single, if is_single { reached } else { 0.0 }, "{rung:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn records_exceed_all_values_before_the_guard() {
+        let mut found = 0;
+        for seed in 0..12 {
+            let mut series = series(seed, 400);
+            let rungs = rungs();
+            let is_any = series.mark_records(&rungs);
+            assert_eq!(is_any, series.marks.iter().any(|&marks| marks > 0));
+            for (index, rung) in rungs.iter().enumerate() {
+                let [level, over, mean] =
+                    [rung.level, rung.over, rung.mean].map(|level| &series.ladder[level]);
+                let mut records = Vec::new();
+                for now in 0..series.values.len() {
+                    let mut is_record = false;
+                    if now >= rung.guard + rung.reference {
+                        let before = rung.over.width() - 1..=now - rung.guard;
+                        let most = |of: &[f32]| {
+                            of[before.clone()].iter().copied().fold(f32::MIN, f32::max)
+                        };
+                        let highest =
+                            (rung.factor * most(level)).max(rung.over_factor * most(over));
+                        is_record = level[now] > highest
+                            && level[now] >= rung.least
+                            && (rung.mean == Level::Raw || mean[now] >= 1.2 * most(mean));
+                        if is_record {
+                            records.push(highest);
+                        }
+                    }
+                    let is_marked = series.marks[now] & 1 << index > 0;
+                    assert_eq!(is_marked, is_record, "seed {seed}, rung {index}, value {now}");
+                }
+                assert_eq!(series.records[index], records);
+                found += records.len();
+            }
+        }
+        assert!(found > 100, "{found}");
+    }
+
+    fn of_values(values: &[u32]) -> Series {
+        let mut series = Series::default();
+        values.iter().enumerate().for_each(|(sample, &value)| series.push(sample, value));
+        series
+    }
+
+    fn levels(parts: &[(usize, u32)]) -> Series {
+        let values: Vec<u32> =
+            parts.iter().flat_map(|&(n, value)| std::iter::repeat_n(value, n)).collect();
+        of_values(&values)
+    }
+
+    const ONE: [Rung; 1] = [Rung::cpu(Level::All3, Level::Med3, Level::Raw)];
+
+    /// A middle of 10 % and a limit of 15 %.
+    #[test]
+    fn episode_has_its_entry_reference_and_margin() {
+        let episodes = levels(&[(200, 10_000), (40, 30_000)]).episodes(&ONE, 0);
+        let expected = Episode {
+            from: 202,
+            to: 240,
+            entry: 202,
+            before: 10_000.0,
+            reference: 202 - 36,
+            width: 3,
+            is_brief: false,
+            margin: 2.0,
+        };
+        assert_eq!(episodes, [expected]);
+        for (value, count) in [(15_000, 0), (15_001, 1)] {
+            let found = levels(&[(200, 10_000), (40, value)]).episodes(&ONE, 0);
+            assert_eq!(found.len(), count, "{value}");
+        }
+    }
+
+    /// 156 values at least, and a rise of the least of the rung.
+    #[test]
+    fn short_or_flat_series_have_no_episode() {
+        for (before, after, count) in [(156, 3, 1), (153, 3, 0), (154, 3, 1)] {
+            let found = levels(&[(before, 1_000), (after, 30_000)]).episodes(&ONE, 0);
+            assert_eq!(found.len(), count, "{before} and {after}");
+        }
+        for (value, count) in [(5_499, 0), (5_501, 1)] {
+            let found = levels(&[(200, 500), (40, value)]).episodes(&ONE, 0);
+            assert_eq!(found.len(), count, "{value}");
+        }
+    }
+
+    /// Below 40 % of the way from the middle to the limit, which are 12 %.
+    #[test]
+    fn episode_ends_below_share_of_its_limit() {
+        for (value, to) in [(12_100, 300), (11_900, 211)] {
+            let found = levels(&[(200, 10_000), (10, 30_000), (90, value)]).episodes(&ONE, 0);
+            assert_eq!(found[0].to, to, "{value}");
+        }
+        // 20 % above a middle of 40 %, where 40 % of the way to the limit of 60 % are 48 %.
+        for (value, to) in [(48_100, 300), (47_900, 211)] {
+            let found = levels(&[(200, 40_000), (10, 90_000), (90, value)]).episodes(&ONE, 0);
+            assert_eq!(found[0].to, to, "{value}");
+        }
+    }
+
+    /// Needs the medians of 27 values, and so a rung of that width.
+    #[test]
+    fn long_episode_outlasts_a_dip_of_half_a_minute() {
+        let rungs = [ONE[0], Rung::cpu(Level::All27, Level::Med27, Level::Raw)];
+        for (high, to) in [(60, 276), (20, 221)] {
+            let found = levels(&[(200, 10_000), (high, 30_000), (6, 10_000), (10, 30_000)])
+                .episodes(&rungs, 0);
+            assert_eq!(found[0].to, to, "{high} {found:?}");
+        }
+    }
+
+    #[test]
+    fn onset_is_where_values_become_those_after() {
+        let mut series = levels(&[(200, 10_000), (40, 30_000)]);
+        let episode = series.episodes(&ONE, 0)[0];
+        assert_eq!(series.level_at_entry(&episode), 30_000.0);
+        assert_eq!(series.onset(&episode, 30_000.0), 200);
+        // Values that are nearer to those before are not part of it, nor is what lies farther back than
+        // three lengths of the rung.
+        let mut values = vec![10_000; 200];
+        values.extend([19_000, 21_000, 30_000, 30_000, 30_000, 30_000, 30_000]);
+        let mut series = of_values(&values);
+        let episode = series.episodes(&ONE, 0)[0];
+        assert_eq!(episode.entry, 202);
+        assert_eq!(series.onset(&episode, 30_000.0), 201);
+        let long = Episode { entry: 230, from: 230, ..episode };
+        let mut series = levels(&[(200, 10_000), (40, 30_000)]);
+        assert_eq!(series.onset(&long, 30_000.0), 230 - 9);
+        // About the entry: one value before it, and three from it on.
+        let mut values = vec![10_000; 229];
+        values.extend([40_000, 30_000, 20_000, 50_000, 90_000]);
+        series = of_values(&values);
+        assert_eq!(series.level_at_entry(&long), 30_000.0);
+    }
 }

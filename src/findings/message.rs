@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use super::finding::{Finding, FindingKind, Onset, RegressionMetric};
 use super::weight::BUSY_PERCENT;
-use crate::format::display::{span, times};
+use crate::format::display::{length, span, times};
 use crate::format::notification::{NewestValue, OverLimit};
 use crate::format::text::sanitize;
 use crate::{PluginState, RunEnd};
@@ -145,7 +145,7 @@ impl Message {
                 if let Some(since) = since {
                     self.at(since.time());
                 }
-                let (normal, cost) = (percent(*before), span(*cpu_time));
+                let (normal, cost) = (percent(*before), length(*cpu_time));
                 self.text(format!(" (normally {normal}), {cost} of CPU time more; it is over"));
             }
             FindingKind::Saturated { percent: full } => {

@@ -277,4 +277,50 @@ mod tests {
         assert!(is_above(&old, &shifted(9.0)));
         assert!(!is_above(&old[..2], &shifted(90.0)[..2]), "too few to tell");
     }
+
+    #[test]
+    fn memory_is_more_by_its_ratio_its_rise_and_its_margin() {
+        let more = |old: &[f32], new: &[f32]| memory(old, new, &mut Vec::new());
+        let level = |kib: f32| [kib; 6];
+        assert_eq!(more(&level(1e5), &level(1.31e5)), Some((1e5, 1.31e5)));
+        assert_eq!(more(&level(1e5), &level(1.29e5)), None);
+        // By 16 MiB at least.
+        assert_eq!(more(&level(20_000.0), &level(36_400.0)), Some((20_000.0, 36_400.0)));
+        assert_eq!(more(&level(20_000.0), &level(36_300.0)), None);
+        // Five minutes of both.
+        assert_eq!(more(&level(1e5)[..4], &level(2e5)), None);
+        assert_eq!(more(&level(1e5), &level(2e5)[..4]), None);
+        assert_eq!(more(&level(1e5)[..5], &level(2e5)[..5]), Some((1e5, 2e5)));
+        // The medians of the newest five.
+        let old = [9e4, 1e5, 1e5, 9e4, 1.1e5, 1.05e5];
+        let new = [9e5, 1.4e5, 1.5e5, 1.6e5, 1.5e5, 1.7e5];
+        assert_eq!(more(&old, &new), Some((1e5, 1.5e5)));
+        // The least of the newest five above the most of the newest ten.
+        let mut old = vec![1e5; 12];
+        old[2] = 1.4e5;
+        assert_eq!(more(&old, &level(1.6e5)), None);
+        assert_eq!(more(&old, &level(1.62e5)), Some((1e5, 1.62e5)));
+        old.rotate_left(1);
+        assert_eq!(more(&old, &level(1.5e5)), Some((1e5, 1.5e5)));
+        let new = [1e5, 1.5e5, 1.5e5, 1.5e5, 1.16e5, 1.5e5];
+        assert_eq!(more(&level(1e5), &new), Some((1e5, 1.5e5)));
+        let new = [1e5, 1.5e5, 1.5e5, 1.5e5, 1.14e5, 1.5e5];
+        assert_eq!(more(&level(1e5), &new), None);
+    }
+
+    /// 85 % of all pairs, of which equal ones count half.
+    #[test]
+    fn values_are_above_in_most_pairs() {
+        let old: Vec<f32> = (0..20).map(|i| i as f32).collect();
+        for (value, expected) in [(16.0, false), (16.5, true), (17.0, true)] {
+            assert_eq!(is_above(&old, &[value; 20]), expected, "{value}");
+        }
+        assert!(!is_above(&[5.0; 20], &[5.0; 20]));
+        // 2.6 deviations of the sum of ranks: all of five and five values, not of four and five.
+        assert!(!is_above(&[1.0; 4], &[2.0; 5]));
+        assert!(is_above(&[1.0; 5], &[2.0; 5]));
+        assert!(!is_above(&[1.0; 2], &[2.0; 10]));
+        assert!(!is_above(&[1.0; 3], &[2.0; 12]));
+        assert!(is_above(&[1.0; 3], &[2.0; 13]));
+    }
 }

@@ -7,6 +7,10 @@ use super::{Finding, FindingKind, FindingsBuilder, Onset, RegressionMetric, Seve
 use crate::testing::{Observed, Simulation, Usage};
 use crate::{Config, Limit, LimitMetric, Limits, Plugin, PluginState, Snapshot, Window};
 
+mod kinds;
+#[cfg(unix)]
+mod versions;
+
 const INTERVAL: Duration = Duration::from_secs(10);
 const MB: u64 = 1 << 20;
 

@@ -5,7 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::finding::{Finding, Findings, Onset};
 use super::message::MessagePart;
-use crate::format::display::span;
+use crate::format::display::length;
 use crate::format::text::sanitize;
 
 /// Names of plugins that are too young, in a sentence.
@@ -58,16 +58,6 @@ impl Findings {
             }
         }
         text
-    }
-}
-
-/// `an hour`, `58 minutes`, `5 s`.
-fn length(time: std::time::Duration) -> String {
-    let text = span(time);
-    match text.as_str() {
-        "hour" => "an hour".to_owned(),
-        "minute" | "day" => format!("a {text}"),
-        _ => text,
     }
 }
 

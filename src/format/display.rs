@@ -28,6 +28,13 @@ pub(crate) fn span(time: Duration) -> String {
     }
 }
 
+/// With an article: `an hour`, `10 minutes`, `5 s`.
+pub(crate) fn length(time: Duration) -> String {
+    let text = span(time);
+    // Minutes and days are never single.
+    if text == "hour" { format!("an {text}") } else { text }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -51,6 +58,17 @@ mod tests {
             (604_800, "7 days"),
         ] {
             assert_eq!(span(Duration::from_secs(seconds)), expected);
+        }
+    }
+
+    #[test]
+    fn length_of_an_hour_has_an_article() {
+        for (seconds, expected) in [(59, "59 s"), (3_595, "an hour"), (7_200, "2 hours")] {
+            assert_eq!(length(Duration::from_secs(seconds)), expected);
+        }
+        // The shortest and the longest of each unit.
+        for seconds in [120, 7_199, 172_799, 172_800] {
+            assert!(length(Duration::from_secs(seconds)).ends_with('s'), "{seconds}");
         }
     }
 }

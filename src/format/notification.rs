@@ -5,7 +5,7 @@ use std::fmt;
 use serde::ser::SerializeStruct;
 use serde::{Serialize, Serializer};
 
-use super::display::span;
+use super::display::length;
 use super::number::{human_duration, round2, timestamp};
 use super::text::sanitize;
 use crate::snapshot::limit::{Limit, LimitMetric, LimitState, LimitStatus};
@@ -121,7 +121,7 @@ impl fmt::Display for OverLimit<'_> {
 
 fn write_within(f: &mut fmt::Formatter<'_>, metric: LimitMetric) -> fmt::Result {
     match metric {
-        LimitMetric::Crashes { within } => write!(f, " within {}", span(within)),
+        LimitMetric::Crashes { within } => write!(f, " within {}", length(within)),
         LimitMetric::CpuPercent
         | LimitMetric::MemoryMb
         | LimitMetric::ProcessCount

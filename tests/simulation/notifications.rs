@@ -278,6 +278,12 @@ fn crash_limit_is_exceeded_between_ticks() {
 }
 
 #[test]
+fn crash_limit_of_an_hour_is_a_sentence() {
+    let limit = Limit::new(LimitMetric::Crashes { within: 3_600 * SECOND }, 2.0);
+    assert_eq!(limit.to_string(), "crashes above 2 within an hour");
+}
+
+#[test]
 fn removed_plugin_clears_its_limits_first() {
     let limits = Limits::default().rule(memory_limit().lasting(POLL));
     let (mut sim, subscription, dice) = subscribed(Config::default().limits(limits));
