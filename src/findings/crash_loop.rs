@@ -111,7 +111,8 @@ mod tests {
     #[test]
     fn doubling_backoff_stays_one_loop() {
         let crashes = [0, 2, 6, 14, 30, 62, 122, 182];
-        for newest in 6..=300 {
+        let step = if cfg!(miri) { 37 } else { 1 };
+        for newest in (6..=300).step_by(step) {
             let count = crashes.iter().filter(|&&tick| tick <= newest).count() as u64;
             assert_eq!(found(&crashes, newest), Some((0, count)), "tick {newest}");
         }

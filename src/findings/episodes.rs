@@ -475,7 +475,8 @@ mod tests {
 
     #[test]
     fn reference_is_that_of_sorted_values() {
-        for (seed, first) in [(1, 0), (2, 17), (3, 1 << 33)] {
+        let cases = [(1, 0), (2, 17), (3, 1 << 33)];
+        for (seed, first) in cases.into_iter().take(if cfg!(miri) { 1 } else { 3 }) {
             let series = series(seed, 300);
             for rung in rungs() {
                 for end in [27, 40, 90, 200] {
@@ -535,7 +536,7 @@ mod tests {
     #[test]
     fn records_exceed_all_values_before_the_guard() {
         let mut found = 0;
-        for seed in 0..12 {
+        for seed in 0..if cfg!(miri) { 1 } else { 12 } {
             let mut series = series(seed, 400);
             let rungs = rungs();
             let is_any = series.mark_records(&rungs);
@@ -567,7 +568,7 @@ mod tests {
                 found += records.len();
             }
         }
-        assert!(found > 100, "{found}");
+        assert!(found > if cfg!(miri) { 0 } else { 100 }, "{found}");
     }
 
     fn of_values(values: &[u32]) -> Series {

@@ -48,6 +48,7 @@ fn assert_one(found: &[Found], expected: Found) {
 const MINUTES: [usize; 2] = [29, 15];
 
 #[test]
+#[cfg_attr(all(miri, not(plugmeter_slow)), ignore = "takes minutes in Miri")]
 fn cpu_without_events() {
     for (old, now) in [(5.0, 8.6), (2.0, 4.1)] {
         assert_one(&versions((old, 0), (now, 0)), (RegressionMetric::Cpu, old, now, MINUTES));
@@ -58,6 +59,7 @@ fn cpu_without_events() {
 }
 
 #[test]
+#[cfg_attr(all(miri, not(plugmeter_slow)), ignore = "takes minutes in Miri")]
 fn cpu_per_event() {
     // Of 5 s, in milliseconds.
     let cost = |(percent, events): (f64, u64)| 50.0 * percent / events as f64;
@@ -85,6 +87,7 @@ fn cpu_per_event() {
 }
 
 #[test]
+#[cfg_attr(all(miri, not(plugmeter_slow)), ignore = "takes minutes in Miri")]
 fn memory() {
     for (mb, is_found) in [(131.0, true), (129.0, false)] {
         let mut life = Life::new();
@@ -104,6 +107,7 @@ fn memory() {
 }
 
 #[test]
+#[cfg_attr(all(miri, not(plugmeter_slow)), ignore = "takes minutes in Miri")]
 fn six_minutes_of_both_are_compared() {
     // The first sample is an interval after the report of the first run.
     for (old, new, is_found) in [(83, 84, true), (82, 84, false), (83, 83, false), (360, 84, true)]
@@ -117,6 +121,7 @@ fn six_minutes_of_both_are_compared() {
 }
 
 #[test]
+#[cfg_attr(all(miri, not(plugmeter_slow)), ignore = "takes minutes in Miri")]
 fn crashes_of_the_new_version() {
     for (old_crashes, new_crashes, is_found) in
         [(0, 2, false), (0, 3, true), (2, 5, true), (40, 3, false)]
