@@ -171,7 +171,7 @@ fn put_rollups(
     Ok(())
 }
 
-/// The samples of one plugin in an hour.
+/// Samples of one plugin in one hour.
 #[derive(Clone, Debug)]
 pub(super) struct SampleRow {
     pub plugin: i64,
@@ -213,16 +213,31 @@ impl SampleRow {
         let sql = "SELECT plugin, from_ms, to_ms, samples, data, crc FROM sample
                    WHERE plugin = ?1 AND from_ms >= ?2 - 3600000 AND from_ms < ?3 AND to_ms >= ?2
                    ORDER BY from_ms";
-        read_all(connection, sql, [plugin, from_ms, to_ms], |row| {
-            let sample = Self {
-                plugin: row.get(0)?,
-                from_ms: row.get(1)?,
-                to_ms: row.get(2)?,
-                samples: row.get(3)?,
-                data: row.get(4)?,
-            };
-            Ok(if_intact(sample, row.get(5)?, Self::crc))
-        })
+        read_all(connection, sql, [plugin, from_ms, to_ms], Self::read)
+    }
+
+    /// The newest of a plugin that begins in a range of time. `None` if that one is damaged.
+    pub(super) fn newest_in(
+        connection: &Connection,
+        plugin: i64,
+        from_ms: i64,
+        to_ms: i64,
+    ) -> Result<Option<Self>> {
+        let sql = "SELECT plugin, from_ms, to_ms, samples, data, crc FROM sample
+                   WHERE plugin = ?1 AND from_ms >= ?2 AND from_ms < ?3
+                   ORDER BY from_ms DESC LIMIT 1";
+        read_one(connection, sql, [plugin, from_ms, to_ms], Self::read)
+    }
+
+    fn read(row: &SqlRow<'_>) -> Result<Option<Self>> {
+        let sample = Self {
+            plugin: row.get(0)?,
+            from_ms: row.get(1)?,
+            to_ms: row.get(2)?,
+            samples: row.get(3)?,
+            data: row.get(4)?,
+        };
+        Ok(if_intact(sample, row.get(5)?, Self::crc))
     }
 }
 

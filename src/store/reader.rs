@@ -29,7 +29,7 @@ type Result<T> = rusqlite::Result<T>;
 /// Reads a store, while a host writes to it or not. Each clone has a connection of its own.
 ///
 /// Values are those of the newest write, at most one write interval old. Damaged rows are left out. A
-/// query that fails returns what is there without it, nothing; [`error`](Self::error) tells why.
+/// query that fails returns an empty result, and [`error`](Self::error) the reason.
 ///
 /// ```
 /// use plugmeter::{Resolution, Store, StoreConfig, StoreReader};
@@ -102,7 +102,7 @@ impl StoreReader {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Why the newest query has failed; `None` if it has not.
+    /// The reason why the newest query has failed; `None` if it has not.
     #[must_use]
     pub fn error(&self) -> Option<StoreError> {
         self.lock().error.as_ref().map(StoreError::copy)

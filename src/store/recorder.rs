@@ -37,6 +37,25 @@ const MAX_WAITING_NOTIFICATIONS: usize = 10_000;
 
 /// Records a collector in a store, in a thread of its own: see [`Store::record`](crate::Store::record).
 /// Dropping it writes what is not written yet, and ends the thread.
+///
+/// ```
+/// # use plugmeter::*;
+/// # let folder = std::env::temp_dir().join(format!("plugmeter-recorder-{}", std::process::id()));
+/// # std::fs::create_dir_all(&folder)?;
+/// # let store = Store::open(StoreConfig::new(folder.join("plugmeter.db")))?;
+/// # let collector = Collector::start(Config::default())?;
+/// # let dice = collector.register("dice")?;
+/// let recorder = store.record(collector.reader())?;
+/// dice.events().increment();
+/// collector.sample_now()?;
+/// recorder.stop();
+/// if let Some(error) = recorder.error() {
+///     eprintln!("the history is not recorded: {error}");
+/// }
+/// assert!(recorder.error().is_none());
+/// # std::fs::remove_dir_all(&folder)?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[must_use = "dropping a recorder ends the recording"]
 pub struct Recorder {
     worker: Worker,
@@ -52,11 +71,11 @@ impl Recorder {
         }
     }
 
-    /// Why nothing is written at present; `None` if all is well.
+    /// The reason why nothing can be written at present; `None` if the newest write has succeeded.
     ///
-    /// The recorder goes on by itself. What could not be written waits for an hour. If the file was damaged,
-    /// or was written by a newer version, it was renamed, and that error stays until the recorder is
-    /// stopped.
+    /// The recorder tries again at each write interval, and what could not be written is kept in memory
+    /// for an hour. A file that was damaged or written by a newer version was renamed, and a new one was
+    /// created: then this returns that error until the recorder is stopped.
     #[must_use]
     pub fn error(&self) -> Option<StoreError> {
         let status = self.status.lock();

@@ -18,6 +18,10 @@ type Result<T> = rusqlite::Result<T>;
 /// The largest number of batches that a reader has to look through.
 const MAX_BATCHES: u32 = 150;
 
+/// The samples of a block, which are in memory while it is written or read. An hour has more only if the poll
+/// interval is shorter than a second.
+const MAX_BLOCK_SAMPLES: usize = 4_096;
+
 /// The work after a write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Due {
@@ -208,7 +212,7 @@ fn update_sessions(connection: &Connection, batches: &[Covered<'_>]) -> Result<(
     Ok(())
 }
 
-/// Writes the samples of a plugin in one hour: a block for each session, and the rollup. `is_continued`: the
+/// Writes the samples of a plugin in one hour: blocks for each session, and the rollup. `is_continued`: the
 /// file may have a block of the hour.
 fn seal_plugin(
     connection: &Connection,
@@ -227,6 +231,11 @@ fn seal_plugin(
             rollup.add(&row, covered[tick]);
             block.times.push(time);
             block.rows.push(row);
+            if block.times.len() == MAX_BLOCK_SAMPLES {
+                put_block(connection, plugin, block)?;
+                block.times.clear();
+                block.rows.clear();
+            }
         }
     }
     if rollup.samples > 0 {
@@ -240,15 +249,19 @@ fn seal_plugin(
     Ok(())
 }
 
-/// Appends to the block of the hour, if there is one of the same session.
+/// Appends to the newest block of the hour, if there is one of the same session that has room.
 fn with_earlier(connection: &Connection, plugin: i64, hour: i64, block: Block) -> Result<Block> {
-    let earlier = SampleRow::between(connection, plugin, hour, hour + HOUR_MS)?;
-    let earlier = earlier.into_iter().rfind(|row| row.from_ms >= hour);
+    let earlier = SampleRow::newest_in(connection, plugin, hour, hour + HOUR_MS)?;
+    let has_room = |row: &SampleRow| {
+        usize::try_from(row.samples)
+            .is_ok_and(|count| count + block.times.len() <= MAX_BLOCK_SAMPLES)
+    };
     let is_before = |earlier: &Block| {
         let times = (earlier.times.last(), block.times.first());
         matches!(times, (Some(last), Some(first)) if last.at_ms < first.at_ms)
     };
     let earlier = earlier
+        .filter(has_room)
         .and_then(|row| Block::decode(&row.data))
         .filter(|earlier| earlier.host == block.host && is_before(earlier));
     Ok(match earlier {

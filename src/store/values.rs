@@ -8,6 +8,17 @@ use crate::snapshot::downsample::ValueRange;
 use crate::snapshot::state::PluginState;
 
 /// How finely values of a store are read.
+///
+/// ```
+#[doc = include_str!("example_setup.txt")]
+/// let reader = store.reader();
+/// let samples = reader.points("dice", yesterday..tomorrow, Resolution::Raw);
+/// let minutes = reader.points("dice", yesterday..tomorrow, Resolution::Minute);
+/// let sampled: u64 = minutes.iter().map(|minute| minute.sample_count).sum();
+/// assert_eq!(sampled, samples.len() as u64);
+/// # std::fs::remove_dir_all(&folder)?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[non_exhaustive]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Resolution {
@@ -17,7 +28,8 @@ pub enum Resolution {
     Minute,
     /// Rollups of an hour.
     Hour,
-    /// The finest that reaches back far enough and gives a few thousand points at most.
+    /// Samples for a range of up to 6 hours, minutes for up to 72 hours, otherwise hours; or the next coarser
+    /// one that is kept for the whole range.
     #[default]
     Auto,
 }
@@ -41,6 +53,15 @@ impl Resolution {
 /// A plugin in a store: a name, from its first registration to its removal, over all sessions of the host.
 ///
 /// The counters are those of the newest write.
+///
+/// ```
+#[doc = include_str!("example_setup.txt")]
+/// let plugins = store.reader().plugins();
+/// assert_eq!((&*plugins[0].name, plugins[0].event_count), ("dice", 3));
+/// assert!(plugins[0].removed_at.is_none());
+/// # std::fs::remove_dir_all(&folder)?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[non_exhaustive]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredPlugin {
@@ -50,11 +71,11 @@ pub struct StoredPlugin {
     pub first_seen: SystemTime,
     /// When it was [removed](crate::Plugin::remove). After that the same name is another plugin.
     pub removed_at: Option<SystemTime>,
-    /// Events.
+    /// Events since the first registration.
     pub event_count: u64,
     /// The kinds of events, in the order of their creation.
     pub event_counts: Vec<(Arc<str>, u64)>,
-    /// Crashes of all runs.
+    /// Crashes since the first registration.
     pub crash_count: u64,
     /// Runs after the first, of another process than the one before. A run after the end of the host is
     /// not one of them.
@@ -63,17 +84,28 @@ pub struct StoredPlugin {
     pub unknown_end_count: u64,
     /// When the newest run that counted as a crash ended.
     pub last_crash: Option<SystemTime>,
-    /// CPU time of the reported processes.
+    /// CPU time that the reported processes have used since the first registration.
     pub cpu_time: Duration,
-    /// CPU time with that of their descendants.
+    /// The same with the CPU time of their descendants.
     pub tree_cpu_time: Duration,
 }
 
 /// One sample, or the samples of one minute or hour.
+///
+/// ```
+#[doc = include_str!("example_setup.txt")]
+/// let points = store.reader().points("dice", yesterday..tomorrow, Resolution::Raw);
+/// for point in &points {
+///     println!("{:?}: {:?} bytes", point.timestamp, point.memory.map(|memory| memory.max));
+/// }
+/// assert_eq!(points.iter().map(|point| point.events).sum::<u64>(), 3);
+/// # std::fs::remove_dir_all(&folder)?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[non_exhaustive]
 #[derive(Clone, Debug, PartialEq)]
 pub struct StoredPoint {
-    /// When the sample was taken; the begin of the minute or hour.
+    /// When the sample was taken; the first moment of the minute or hour.
     pub timestamp: SystemTime,
     /// What the point covers: never [`Resolution::Auto`].
     pub resolution: Resolution,
@@ -87,25 +119,39 @@ pub struct StoredPoint {
     pub tree_cpu_percent: Option<ValueRange>,
     /// Sum of the resident sizes of the process tree in bytes, an upper bound.
     pub tree_memory: Option<ValueRange>,
-    /// Events since the point before.
+    /// Events since the previous point.
     pub events: u64,
-    /// Crashes since the point before.
+    /// Crashes since the previous point.
     pub crashes: u64,
     /// The state of the plugin; `None` unless the point is one sample.
     pub state: Option<PluginState>,
 }
 
-/// A value at a rank.
+/// A percentile: the value at a rank.
+///
+/// ```
+#[doc = include_str!("example_setup.txt")]
+/// let aggregates = store.reader().aggregates("dice", yesterday..tomorrow);
+/// let memory = aggregates.tree_memory.expect("one sample");
+/// match memory.p95 {
+///     Quantile::Within { value, relative_error } => {
+///         println!("{value} bytes, plus or minus {:.0} %", relative_error * 100.0);
+///     }
+///     exact => assert_eq!(exact.value(), memory.max),
+/// }
+/// # std::fs::remove_dir_all(&folder)?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[non_exhaustive]
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Quantile {
     /// The value of the sample with this rank.
     Exact(f64),
-    /// From sketches: the exact value differs by at most this part of it.
+    /// Computed from rollups, which store counts of similar values.
     Within {
         /// The value.
         value: f64,
-        /// The largest error, as a part of the exact value.
+        /// The largest difference from the exact value, as a fraction of it: 0.01 is one percent.
         relative_error: f64,
     },
 }
@@ -121,6 +167,15 @@ impl Quantile {
 }
 
 /// A summary of the known values of a range of time.
+///
+/// ```
+#[doc = include_str!("example_setup.txt")]
+/// let aggregates = store.reader().aggregates("dice", yesterday..tomorrow);
+/// let memory = aggregates.memory.expect("one sample");
+/// assert_eq!((memory.count, memory.avg, memory.min), (1, memory.max, memory.max));
+/// # std::fs::remove_dir_all(&folder)?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[non_exhaustive]
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct StoredSummary {
@@ -137,6 +192,14 @@ pub struct StoredSummary {
 }
 
 /// CPU and memory of a plugin over a range of time, its events and crashes.
+///
+/// ```
+#[doc = include_str!("example_setup.txt")]
+/// let aggregates = store.reader().aggregates("dice", yesterday..tomorrow);
+/// assert_eq!((aggregates.sample_count, aggregates.events, aggregates.crashes), (1, 3, 0));
+/// # std::fs::remove_dir_all(&folder)?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[non_exhaustive]
 #[derive(Clone, Debug, PartialEq)]
 pub struct StoredAggregates {
@@ -156,30 +219,39 @@ pub struct StoredAggregates {
     pub tree_cpu: Option<StoredSummary>,
     /// Sum of the resident sizes of the process tree in bytes, an upper bound.
     pub tree_memory: Option<StoredSummary>,
-    /// CPU time of the process tree: the share of each sample of the time that it covers.
+    /// CPU time of the process tree in the range.
     pub cpu_time: Duration,
     /// Events.
     pub events: u64,
-    /// Events by the time that the samples cover; 0 without samples.
+    /// Events, divided by `time_span` in seconds; 0 if that is zero.
     pub events_per_second: f64,
-    /// CPU time by events; `None` without events.
+    /// CPU time of the process tree, divided by the events; `None` without events.
     pub cpu_per_event: Option<Duration>,
     /// Crashes.
     pub crashes: u64,
 }
 
 /// A notification that was sent while a store recorded.
+///
+/// ```
+#[doc = include_str!("example_setup.txt")]
+/// let notifications = store.reader().notifications(yesterday..tomorrow);
+/// let begun = notifications.iter().find(|one| one.kind == "run_started").expect("it was sent");
+/// assert!(begun.text.starts_with("run began, pid "), "{}", begun.text);
+/// # std::fs::remove_dir_all(&folder)?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[non_exhaustive]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredNotification {
-    /// When the change was processed.
+    /// When the sampler processed the change.
     pub at: SystemTime,
-    /// The plugin; empty for a notification about none.
+    /// The name of the plugin; empty if the notification is about none.
     pub plugin: Arc<str>,
     /// The name of its kind, as in JSON: `"run_ended"`.
     pub kind: String,
-    /// The change, for people.
+    /// The change as a sentence for people, as [`NotificationKind`](crate::NotificationKind) displays it.
     pub text: String,
-    /// All of it, in JSON.
+    /// The whole notification in JSON, as [`Notification`](crate::Notification) serializes it.
     pub json: String,
 }

@@ -47,6 +47,52 @@ fn assert_summary(stored: Option<StoredSummary>, summary: Option<Summary>) {
     }
 }
 
+/// So that a seal needs no more memory than for the longest poll intervals.
+#[test]
+fn blocks_of_short_poll_intervals_are_bounded() {
+    const TICKS: u64 = 10_000;
+    let folder = Folder::new("blocks");
+    let config = Config::default().poll_interval(SECOND / 10).history_duration(HOUR);
+    let mut host = Host::start(&folder.file(), config);
+    let dice = host.sim.register("dice").unwrap();
+    dice.started(101, "");
+    for tick in 0..TICKS {
+        dice.events().add(tick % 3);
+        host.tick(|pid| observed(tick, pid));
+        // At last an hour that has several blocks' samples is sealed at once.
+        match tick % 1_000 {
+            199 | 399 if tick < 5_000 => drop(host.write()),
+            999 => {
+                host.write();
+                if tick < 5_000 {
+                    host.seal(Due::SealAll);
+                }
+            }
+            _ => {}
+        }
+    }
+    host.seal(Due::SealAll);
+    let sizes: Vec<i64> = {
+        let mut statement = host.connection.prepare("SELECT samples FROM sample").unwrap();
+        let sizes = statement.query_map([], |row| row.get(0)).unwrap();
+        sizes.map(Result::unwrap).collect()
+    };
+    assert!(sizes.iter().all(|&size| size <= 4_096), "{sizes:?}");
+    assert!(sizes.contains(&4_000), "blocks of the same hour are joined: {sizes:?}");
+    let points = host.reader().points("dice", all(), Resolution::Raw);
+    let snapshot = host.sim.snapshot();
+    let history = snapshot.plugin("dice").unwrap().history(Window::All);
+    let stored =
+        points.iter().map(|point| (unix_ms(point.timestamp), point.cpu_percent.map(|cpu| cpu.avg)));
+    let sampled = history.map(|sample| (unix_ms(sample.timestamp), sample.cpu_percent));
+    assert!(stored.eq(sampled));
+    assert_eq!(points.len(), TICKS as usize);
+    assert_eq!(
+        points.iter().map(|point| point.events).sum::<u64>(),
+        (0..TICKS).map(|tick| tick % 3).sum::<u64>()
+    );
+}
+
 #[test]
 fn samples_are_read_as_recorded() {
     let folder = Folder::new("samples");
