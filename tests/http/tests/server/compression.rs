@@ -217,15 +217,17 @@ fn slow_gzip_client_does_not_delay_others() {
     for stream in &mut slow {
         stream.write_all(request.as_bytes()).unwrap();
     }
-    let expected = get(address, "/").body;
+    // On a busy machine the page says after some seconds that its values are old.
+    let mut pages = vec![get(address, "/").body];
     for _ in 0..20 {
         assert_eq!(get(address, "/health").status, 200);
         let gzip = get_with_headers(address, "/", &[GZIP]);
-        assert!(decode(&gzip) == expected);
+        pages.push(get(address, "/").body);
+        assert!(pages.contains(&decode(&gzip)));
     }
     for mut stream in slow {
         let gzip = exchange(&mut stream, b"").unwrap();
-        assert!(decode(&gzip) == expected);
+        assert!(pages.contains(&decode(&gzip)));
     }
 }
 
