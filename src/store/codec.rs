@@ -75,7 +75,7 @@ impl Encoder {
         self.int(min);
         self.0.push(bits as u8 | if bits < widest { HAS_EXCEPTIONS } else { 0 });
         let is_exception = |difference: u64| width_of(difference) > bits;
-        if bits > 0 {
+        if bits != 0 {
             let mut packed =
                 BitWriter { bytes: std::mem::take(&mut self.0), ..BitWriter::default() };
             for difference in differences.clone() {
@@ -538,8 +538,8 @@ mod tests {
     #[test]
     fn column_has_the_best_width() {
         let mut widths = [0; 65];
-        for seed in 0..400 {
-            let (shift, rare) = (seed as u32 % 64, 2 + seed % 40);
+        for seed in 0..130 {
+            let (shift, rare) = (seed as u32 % 64, 2 + seed % 13);
             for count in [31, 32, 33, 64, 200] {
                 let column: Vec<u64> = values(seed)
                     .zip(values(seed + 1))
