@@ -273,4 +273,26 @@ mod tests {
         assert!(column(&connection, "sample", "to_ms").is_empty());
         std::fs::remove_file(path).unwrap();
     }
+
+    /// More than 4 MB and more than a quarter of the file.
+    #[test]
+    fn free_pages_are_released_when_they_are_many() {
+        let (path, mut connection) = database("free");
+        for (free_mb, kept_mb, is_released) in [(3, 1, false), (5, 3, true), (5, 20, false)] {
+            let sql = "INSERT INTO recent (host, first_ms, last_ms, data)
+                       VALUES (0, ?1, 0, zeroblob(?2))";
+            for (at, megabytes) in [(1, free_mb), (2, kept_mb)] {
+                connection.execute(sql, [at, megabytes << 20]).unwrap();
+            }
+            connection.execute("DELETE FROM recent WHERE first_ms = 1", []).unwrap();
+            let before = file_bytes(&connection).unwrap();
+            limit_size(&mut connection, 1 << 30).unwrap();
+            let is_smaller = file_bytes(&connection).unwrap() < before;
+            let is_full = free_bytes(&connection).unwrap() == 0;
+            assert_eq!((is_smaller, is_full), (is_released, is_released), "{free_mb} MB");
+            connection.execute("DELETE FROM recent", []).unwrap();
+            release_pages(&connection).unwrap();
+        }
+        std::fs::remove_file(path).unwrap();
+    }
 }

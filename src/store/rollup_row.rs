@@ -215,7 +215,7 @@ mod tests {
         };
         let columns = |rollups: &[Rollup]| RollupRow::of(rollups).columns;
         let expected = |column: &[u8]| Some(column.to_vec());
-        let all = columns(&[plain.clone()]);
+        let all = columns(std::slice::from_ref(&plain));
         // Rounded to microseconds; no number is larger than those of SQL.
         assert_eq!(all[..2], [expected(&[1]), expected(&[2])]);
         assert_eq!(all[2], expected(&digits([i64::MAX as u64].into_iter())));
