@@ -332,6 +332,32 @@ mod tests {
         }
     }
 
+    /// Each tick covers the time since the one before it, the first one that of a poll or since the batch before.
+    #[test]
+    fn ticks_cover_the_time_since_the_one_before() {
+        let time = |at_ms| TickTime { at_ms, boot_ms: 0 };
+        let times = vec![time(1_000), time(1_700), time(1_700), time(9_000)];
+        for (previous_ms, first) in [(None, 5_000), (Some(400), 600), (Some(2_000), 0)] {
+            let batch = Batch { poll_ms: 5_000, previous_ms, times: times.clone(), ..batch(0) };
+            let bytes = batch.encode();
+            let covered = BatchView::decode(&bytes).unwrap().covered();
+            assert_eq!(covered, [first, 700, 0, 7_300]);
+            assert!((0..4).map(|tick| batch.covered_ms(tick)).eq(covered));
+        }
+    }
+
+    #[test]
+    fn section_of_more_rows_than_ticks_has_none() {
+        let batch = batch(13);
+        let bytes = batch.encode();
+        let view = BatchView::decode(&bytes).unwrap();
+        let section = &view.sections[0];
+        let ticks = view.times.len();
+        assert_eq!(section.decode(ticks).unwrap().rows.len(), ticks);
+        assert_eq!(section.decode(ticks - 1), None);
+        assert_eq!(section.counters(), Some(batch.plugins[0].counters.clone()));
+    }
+
     /// Each byte in turn takes three other values, also with a CRC that fits.
     #[test]
     #[cfg_attr(all(miri, not(plugmeter_slow)), ignore = "takes minutes in Miri")]

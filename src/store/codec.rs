@@ -75,7 +75,7 @@ impl Encoder {
         self.int(min);
         self.0.push(bits as u8 | if bits < widest { HAS_EXCEPTIONS } else { 0 });
         let is_exception = |difference: u64| width_of(difference) > bits;
-        if bits > 0 {
+        if bits != 0 {
             let mut packed =
                 BitWriter { bytes: std::mem::take(&mut self.0), ..BitWriter::default() };
             for difference in differences.clone() {
@@ -522,6 +522,137 @@ mod tests {
         assert_eq!(len(&values), 2 + 1 + 2 + 2 + 10);
         values[0] = 0;
         assert_eq!(len(&values), 2 + 375 + 1 + 2 + 10);
+    }
+
+    /// The width that takes the fewest bytes, and of equal ones the smallest: by trying all of them.
+    fn naive_bits(values: &[u64]) -> u32 {
+        let min = values.iter().min().copied().unwrap_or(0);
+        let bytes = |bits: u32| {
+            let exceptions = values.iter().map(|value| width_of(value - min)).filter(|&w| w > bits);
+            let exceptions: usize = exceptions.map(|width| 2 + width.div_ceil(7) as usize).sum();
+            (values.len() * bits as usize).div_ceil(8) + exceptions
+        };
+        (0..=64).min_by_key(|&bits| bytes(bits)).unwrap_or(0)
+    }
+
+    #[test]
+    fn column_has_the_best_width() {
+        let mut widths = [0; 65];
+        for seed in 0..130 {
+            let (shift, rare) = (seed as u32 % 64, 2 + seed % 13);
+            for count in [31, 32, 33, 64, 200] {
+                let column: Vec<u64> = values(seed)
+                    .zip(values(seed + 1))
+                    .take(count)
+                    .map(|(value, other)| if other % rare == 0 { value } else { value >> shift })
+                    .collect();
+                let mut encoder = Encoder::default();
+                encoder.column(column.iter().copied());
+                let bytes = encoder.into_bytes();
+                let mut input = Decoder::of_checked(&bytes);
+                let min = column.iter().min().copied().unwrap();
+                assert_eq!(input.int(), Some(min));
+                let head = input.byte().unwrap();
+                let widest = column.iter().map(|value| width_of(value - min)).max().unwrap();
+                let best = if count < 32 { widest } else { naive_bits(&column) };
+                let flag = if best < widest { 0x80 } else { 0 };
+                assert_eq!(head, best as u8 | flag, "{count} values of seed {seed}");
+                widths[best as usize] += 1;
+                let mut decoded = Decoder::of_checked(&bytes).column(count).unwrap();
+                assert!(column.iter().all(|&value| decoded.next() == Some(value)));
+            }
+        }
+        assert!(widths.iter().filter(|&&columns| columns > 0).count() > 30, "{widths:?}");
+    }
+
+    /// The layout of a file that earlier versions have written.
+    #[test]
+    fn encoding_has_exact_bytes() {
+        let of = |encode: &dyn Fn(&mut Encoder)| {
+            let mut encoder = Encoder::default();
+            encode(&mut encoder);
+            encoder.into_bytes()
+        };
+        assert_eq!(of(&|out| out.int(0x7f)), [0x7f]);
+        assert_eq!(of(&|out| out.int(0x80)), [0x80, 1]);
+        assert_eq!(of(&|out| out.signed(-1)), [1]);
+        assert_eq!(of(&|out| out.signed(64)), [0x80, 1]);
+        assert_eq!(of(&|out| out.option(None)), [0]);
+        assert_eq!(of(&|out| out.option(Some(-2))), [1, 3]);
+        assert_eq!(of(&|out| out.text("ab")), [2, b'a', b'b']);
+        // The minimum, three bits each, the lowest first.
+        assert_eq!(of(&|out| out.column([9, 10, 14].into_iter())), [9, 3, 0b0100_1000, 1]);
+        // Two words of 33 bits: the lower 32 and the one above.
+        assert_eq!(
+            of(&|out| out.column([0, 1 << 32, 1].into_iter())),
+            [0, 33, 0, 0, 0, 0, 0, 0, 0, 0, 6, 0, 0, 0, 0]
+        );
+        // An exception at the second of 32, another one after 29 others.
+        let mut column = [3; 32];
+        (column[1], column[31]) = (4, 203);
+        assert_eq!(of(&|out| out.column(column.into_iter())), [3, 0x80, 2, 1, 1, 29, 200, 1]);
+        // The same without exceptions: one value less.
+        assert_eq!(of(&|out| out.column(column[..31].iter().copied())), [3, 1, 2, 0, 0, 0]);
+        let gamma = |value, max| {
+            let mut bits = BitWriter::default();
+            bits.put_gamma(value, max);
+            of(&|out| out.section(&Encoder(bits_of(&bits))))
+        };
+        assert_eq!(gamma(1, 1), [0]);
+        assert_eq!(gamma(1, 2), [1, 1]);
+        assert_eq!(gamma(5, 9), [1, 0b0000_1100]);
+        // Eight bits are one byte, nine are two.
+        let mut bits = BitWriter::default();
+        bits.put_up_to(255, 255);
+        assert_eq!(bits_of(&bits), [255]);
+        bits.put_up_to(1, 1);
+        assert_eq!(bits_of(&bits), [255, 1]);
+    }
+
+    fn bits_of(bits: &BitWriter) -> Vec<u8> {
+        let BitWriter { bytes, pending, filled } = bits;
+        BitWriter { bytes: bytes.clone(), pending: *pending, filled: *filled }.finish()
+    }
+
+    #[test]
+    fn values_above_the_largest_are_refused() {
+        fn decoder(bytes: &[u8]) -> Decoder<'_> {
+            Decoder::of_checked(bytes)
+        }
+        let mut largest = [0xff_u8; 10];
+        largest[9] = 1;
+        assert_eq!(decoder(&largest).int(), Some(u64::MAX));
+        largest[9] = 2;
+        assert_eq!(decoder(&largest).int(), None);
+        largest[9] = 0x81;
+        assert_eq!(decoder(&[&largest[..], &[0]].concat()).int(), None);
+        assert_eq!(decoder(&[2, 0]).option(), None);
+        assert_eq!(decoder(&[1, 1]).option(), Some(Some(-1)));
+        assert_eq!(decoder(&[0x80, 0x80, 0x40]).count(), Some(1 << 20));
+        assert_eq!(decoder(&[0x81, 0x80, 0x40]).count(), None);
+        assert!(decoder(&[0]).end(()).is_none());
+        assert_eq!(decoder(&[1, 0xff]).text(), None);
+        assert_eq!(decoder(&[2, b'a']).text(), None);
+        // A width of 64 bits, and of 65.
+        let wide = [&[0, 64][..], &[0xff; 8]].concat();
+        assert_eq!(decoder(&wide).column(1).unwrap().next(), Some(u64::MAX));
+        assert!(decoder(&[&[0, 65][..], &[0; 9]].concat()).column(1).is_none());
+        // With the minimum it is larger than any integer.
+        let above = [&[1, 64][..], &[0xff; 8]].concat();
+        assert_eq!(decoder(&above).column(1).unwrap().next(), None);
+        // Fewer bytes than the values need, or than the exceptions.
+        assert!(decoder(&[0, 3, 0]).column(3).is_none());
+        assert!(decoder(&[0, 0x80, 1, 0]).column(2).is_none());
+        // A gauge of 32 bits, of which 0 is unknown.
+        let gauge = |value: u64| {
+            let mut encoder = Encoder::default();
+            encoder.column([value].into_iter());
+            Decoder::of_checked(&encoder.into_bytes()).column(1)?.next_gauge()
+        };
+        assert_eq!(
+            [0, 1, u64::from(u32::MAX), 1 << 32].map(gauge),
+            [Some(u32::MAX), Some(0), Some(u32::MAX - 1), None]
+        );
     }
 
     #[test]

@@ -205,6 +205,41 @@ mod tests {
     }
 
     #[test]
+    fn bounds_are_accepted_and_values_beyond_them_are_not() {
+        let valid = |change: &dyn Fn(StoreConfig) -> StoreConfig| {
+            change(StoreConfig::new("a.db")).validate().is_ok()
+        };
+        let millisecond = Duration::from_millis(1);
+        let (hour, years) = (Duration::from_secs(3_600), Duration::from_secs(36_600 * 24 * 3_600));
+        for (time, is_valid) in
+            [(hour - millisecond, false), (hour, true), (years, true), (years + millisecond, false)]
+        {
+            assert_eq!(valid(&|config| config.retention(time)), is_valid);
+            assert_eq!(valid(&|config| config.minutes(time)), is_valid);
+            assert_eq!(valid(&|config| config.hours(time)), is_valid);
+        }
+        assert!(valid(&|config| config.max_bytes(1 << 20)));
+        assert!(!valid(&|config| config.max_bytes((1 << 20) - 1)));
+        let (shortest, longest) = (Duration::from_millis(100), Duration::from_secs(600));
+        assert!(
+            [shortest, longest].iter().all(|&time| valid(&|config| config.write_interval(time)))
+        );
+        assert!(!valid(&|config| config.write_interval(shortest - millisecond)));
+        assert!(!valid(&|config| config.write_interval(longest + millisecond)));
+    }
+
+    /// The documented defaults, in the units of the settings.
+    #[test]
+    fn defaults_are_as_documented() {
+        let settings = StoreConfig::new("a.db").validate().unwrap();
+        let days = |days: i64| days * 24 * 3_600 * 1_000;
+        let times = (settings.raw_ms, settings.minutes_ms, settings.hours_ms);
+        assert_eq!(times, (days(1), days(7), days(400)));
+        assert_eq!(settings.max_bytes, 268_435_456);
+        assert_eq!(settings.write_interval, Duration::from_secs(60));
+    }
+
+    #[test]
     fn values_out_of_range_are_rejected() {
         let valid = StoreConfig::new("a.db");
         assert!(valid.clone().validate().is_ok());

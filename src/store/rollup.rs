@@ -144,6 +144,7 @@ impl Rollup {
 mod tests {
     use super::*;
     use crate::store::fixtures::rows;
+    use crate::store::row::{TreeRow, UNKNOWN};
 
     fn rollup(rows: &[Row]) -> Rollup {
         let mut rollup = Rollup::default();
@@ -160,6 +161,56 @@ mod tests {
             all.extend(other);
             assert_eq!(merged, rollup(&all), "seed {seed}");
         }
+    }
+
+    #[test]
+    fn cpu_time_is_share_of_covered_time() {
+        let unknown = TreeRow { cpu: UNKNOWN, kib: UNKNOWN, processes: UNKNOWN };
+        let cpu_ns = |cpu, tree_cpu, covered_us| {
+            let tree = TreeRow { cpu: tree_cpu, ..unknown };
+            let row = Row { cpu, tree, covered_us, events: 0, ..rows(1, 1)[0] };
+            let mut rollup = Rollup::default();
+            rollup.add(&row, 2_000);
+            assert_eq!((rollup.samples, rollup.covered_ms), (1, 2_000));
+            rollup.cpu_ns
+        };
+        // 100 % of two seconds, of half a second, and half of the former.
+        assert_eq!(cpu_ns(7, 100_000, None), 2_000_000_000);
+        assert_eq!(cpu_ns(7, 100_000, Some(500_000)), 500_000_000);
+        assert_eq!(cpu_ns(50_000, UNKNOWN, None), 1_000_000_000);
+        assert_eq!(cpu_ns(UNKNOWN, UNKNOWN, None), 0);
+        // A thousandth of a percent of 99 microseconds is less than a nanosecond.
+        assert_eq!((cpu_ns(1, 1, Some(99)), cpu_ns(1, 1, Some(100))), (0, 1));
+    }
+
+    #[test]
+    fn gauges_have_exact_extremes() {
+        let tree = TreeRow { cpu: 4, kib: UNKNOWN, processes: 1 };
+        let row = |cpu, kib| Row { cpu, kib, tree, events: 2, crashes: 1, ..rows(1, 1)[0] };
+        let mut rollup = Rollup::default();
+        [row(5, UNKNOWN), row(3, 70), row(UNKNOWN, 80)].iter().for_each(|row| rollup.add(row, 1));
+        let of = |gauge: &GaugeRollup| (gauge.count, gauge.min, gauge.max, gauge.sum);
+        assert_eq!((of(&rollup.cpu), of(&rollup.memory)), ((2, 3, 5, 8), (2, 70, 80, 150)));
+        assert_eq!(
+            (of(rollup.tree_cpu()), of(rollup.tree_memory())),
+            ((3, 4, 4, 12), (0, 0, 0, 0))
+        );
+        assert_eq!((rollup.events, rollup.crashes), (6, 3));
+        // Only one of two values differs from the process.
+        for tree in
+            [TreeRow { cpu: 5, kib: 1, processes: 1 }, TreeRow { cpu: 1, kib: 6, processes: 1 }]
+        {
+            let mut rollup = Rollup::default();
+            rollup.add(&Row { tree, ..row(5, 6) }, 1);
+            assert_eq!(rollup.tree_cpu().max, u64::from(tree.cpu));
+            assert_eq!(rollup.tree_memory().max, u64::from(tree.kib));
+        }
+    }
+
+    #[test]
+    fn minute_begins_at_or_before_the_time() {
+        let begins = [-1, 0, 59_999, 60_000].map(|at| begin_of(at, MINUTE_MS));
+        assert_eq!(begins, [-MINUTE_MS, 0, 0, MINUTE_MS]);
     }
 
     #[test]

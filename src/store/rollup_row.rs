@@ -195,6 +195,63 @@ mod tests {
         }
     }
 
+    /// The columns that SQL reads: NULL where they follow from others.
+    #[test]
+    fn columns_are_null_where_others_have_their_values() {
+        let gauge = |value: u64| {
+            let mut gauge = GaugeRollup { count: 1, min: value, max: value, ..Default::default() };
+            (gauge.sum, _) = (value, gauge.sketch.add(value));
+            gauge
+        };
+        let plain = Rollup {
+            samples: 1,
+            covered_ms: 5,
+            cpu_ns: 1_500,
+            events: u64::MAX,
+            crashes: 3,
+            cpu: gauge(12),
+            memory: gauge(345),
+            tree: None,
+        };
+        let columns = |rollups: &[Rollup]| RollupRow::of(rollups).columns;
+        let expected = |column: &[u8]| Some(column.to_vec());
+        let all = columns(std::slice::from_ref(&plain));
+        // Rounded to microseconds; no number is larger than those of SQL.
+        assert_eq!(all[..2], [expected(&[1]), expected(&[2])]);
+        assert_eq!(all[2], expected(&digits([i64::MAX as u64].into_iter())));
+        assert_eq!(all[3], expected(&[3]));
+        assert_eq!(all[4..8], [expected(&[0x12]), expected(&[0x12]), expected(&[0x12]), None]);
+        let memory = expected(&[3, 0x45]);
+        assert_eq!(all[8..12], [memory.clone(), memory.clone(), memory, None]);
+        assert!(all[12..].iter().all(Option::is_none));
+        let below = Rollup { cpu_ns: 1_499, ..plain.clone() };
+        assert_eq!(columns(&[below])[1], expected(&[1]));
+        // One sample without a value.
+        let unknown = Rollup { cpu: GaugeRollup::default(), ..plain.clone() };
+        let row = columns(&[plain.clone(), unknown.clone()]);
+        assert_eq!((&row[7], &row[11]), (&expected(&[1, 0]), &None));
+        // Only one minute has trees of its own: the other has those of the process.
+        let tree = TreeRollup { cpu: gauge(99), memory: gauge(345) };
+        let own = Rollup { tree: Some(Box::new(tree)), ..plain.clone() };
+        let memory_only = TreeRollup { cpu: gauge(12), memory: gauge(346) };
+        let other = Rollup { tree: Some(Box::new(memory_only)), ..plain.clone() };
+        let mut rollups = [plain, own, other, Rollup::default()];
+        let row = RollupRow::of(&rollups);
+        assert_eq!(row.columns[13], expected(&[0x12, 0x99, 0x12, 0]));
+        assert_eq!(row.columns[15], expected(&[1, 1, 1, 0]));
+        for rollup in &mut rollups[..3] {
+            (rollup.cpu_ns, rollup.events) = (2_000, i64::MAX as u64);
+        }
+        assert_eq!(row.rollups(4).unwrap(), rollups);
+        // A row without the sums, or with a byte too many.
+        let mut wrong = RollupRow::of(&rollups);
+        wrong.columns[2] = None;
+        assert!(wrong.rollups(4).is_none());
+        let mut wrong = RollupRow::of(&rollups);
+        wrong.details.push(0);
+        assert!(wrong.rollups(4).is_none());
+    }
+
     #[test]
     fn numbers_are_decimal_digits() {
         assert!(digits([0, 0].into_iter()).is_empty());

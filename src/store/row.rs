@@ -246,6 +246,60 @@ mod tests {
         }
     }
 
+    /// The layout of a file that earlier versions have written, by the form of trees.
+    #[test]
+    fn rows_have_exact_bytes() {
+        let unknown = TreeRow { cpu: UNKNOWN, kib: UNKNOWN, processes: UNKNOWN };
+        let row = Row {
+            cpu: 9,
+            kib: UNKNOWN,
+            tree: unknown,
+            events: 3,
+            crashes: 1,
+            run: 2,
+            state: PluginState::Running,
+            covered_us: Some(4),
+        };
+        let bytes = |tree: TreeRow| {
+            let mut out = Encoder::default();
+            encode_rows(&[Row { tree, ..row }], &mut out);
+            out.into_bytes()
+        };
+        let rest = [3, 0, 1, 0, 2, 0, 2, 0, 5, 0];
+        assert_eq!(bytes(row.tree_of_process()), [&[10, 0, 0, 0, 0][..], &rest].concat());
+        assert_eq!(bytes(unknown), [&[10, 0, 0, 0, 1][..], &rest].concat());
+        let own = TreeRow { cpu: 11, kib: 12, processes: 13 };
+        assert_eq!(bytes(own), [&[10, 0, 0, 0, 2, 12, 0, 13, 0, 14, 0][..], &rest].concat());
+        let of_form = |form: u8| {
+            let bytes = [&[10, 0, 0, 0, form][..], &rest].concat();
+            decode_rows(1, &mut Decoder::of_checked(&bytes))
+        };
+        assert_eq!(of_form(1), Some(vec![row]));
+        assert_eq!(of_form(3), None);
+    }
+
+    #[test]
+    fn tree_of_process_has_its_process() {
+        let of = |run, cpu, kib| {
+            let row = Row { run, cpu, kib, ..rows(0, 1)[0] };
+            let TreeRow { cpu: tree_cpu, kib: tree_kib, processes } = row.tree_of_process();
+            assert_eq!((tree_cpu, tree_kib), (cpu, kib));
+            processes
+        };
+        assert_eq!((of(0, UNKNOWN, UNKNOWN), of(0, 1, 1)), (0, 0));
+        assert_eq!((of(1, 0, UNKNOWN), of(1, UNKNOWN, 0), of(1, 0, 0)), (1, 1, 1));
+        assert_eq!(of(1, UNKNOWN, UNKNOWN), UNKNOWN);
+        assert_eq!((known(UNKNOWN), known(UNKNOWN - 1)), (None, Some(UNKNOWN - 1)));
+    }
+
+    #[test]
+    fn units_are_thousandths_and_kib() {
+        assert_eq!((thousandths(None), kib(None)), (UNKNOWN, UNKNOWN));
+        assert_eq!((thousandths(Some(12.345)), thousandths(Some(0.0))), (12_345, 0));
+        assert_eq!((kib(Some(2_047)), kib(Some(2_048))), (1, 2));
+        assert_eq!(kib(Some(1 << 42)), UNKNOWN);
+    }
+
     #[test]
     fn times_are_decoded_as_encoded() {
         let time = |at_ms, boot_ms| TickTime { at_ms, boot_ms };

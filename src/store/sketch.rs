@@ -287,6 +287,19 @@ mod tests {
         assert_eq!(len(&spread), 8);
     }
 
+    /// The layout of a file that earlier versions have written.
+    #[test]
+    fn keys_have_exact_bits() {
+        let mut sketch = Sketch::default();
+        [0, 1, 2, 3, 13].iter().for_each(|&value| sketch.add(value));
+        let keys: Vec<i16> = sketch.counts.iter().map(|&(key, _)| key).collect();
+        assert_eq!(keys, [ZERO, 0, 35, 55, 129]);
+        // Five buckets of five values: 3 more than two, in two bits. The middle key from 1 to 127, the one
+        // below it from 0 to 34, the one above it from 36 to 128. Each count is 1, which takes no bits.
+        let bits = 3 | (35 - 1) << 2 | (55 - 36) << (2 + 7 + 6);
+        assert_eq!(encode(&sketch), [&[3], &u32::to_le_bytes(bits)[..3]].concat());
+    }
+
     /// No bits lead to a panic, and those that are accepted are of as many values.
     #[test]
     fn other_bits_are_refused_or_a_sketch() {

@@ -107,6 +107,30 @@ mod tests {
         assert_eq!(clock.step_ms(), 0);
     }
 
+    /// A second is the readings of two clocks, more is a clock that was set back.
+    #[test]
+    fn clock_that_is_back_by_a_second_is_the_wall_clock() {
+        let tick = |back: i64| {
+            let mut clock = StoredClock::begin(10 * HOUR, 0, None, false);
+            clock.tick(10 * HOUR, 0);
+            (clock.tick(10 * HOUR + 5_000 - back, 5_000).at_ms - 10 * HOUR, clock.step_ms())
+        };
+        assert_eq!((tick(1_000), tick(1_001)), ((4_000, 0), (5_000, 1_001)));
+        let last = Some(TickTime { at_ms: 10 * HOUR, boot_ms: 0 });
+        let begin = |back: i64, gap: i64| {
+            let clock = StoredClock::begin(10 * HOUR + gap - back, gap, last, true);
+            clock.last().at_ms - 10 * HOUR
+        };
+        assert_eq!((begin(1_000, 5_000), begin(1_001, 5_000)), (4_000, 5_000));
+        // Time goes on by a millisecond at least.
+        assert_eq!((begin(1_000, 0), begin(2_000, 0), begin(2_000, -3)), (1, 1, 1));
+        // Two ticks while the boot clock stands still.
+        let mut clock = StoredClock::begin(10 * HOUR, 0, None, false);
+        let times = [5_000, 5_000, 4_000].map(|boot| clock.tick(5 * HOUR, boot));
+        assert_eq!(times.map(|time| time.at_ms - 10 * HOUR), [5_000, 5_001, 5_002]);
+        assert!(times.iter().all(|time| time.boot_ms == 5_000));
+    }
+
     #[test]
     fn session_begins_after_the_newest_time() {
         let last = Some(TickTime { at_ms: 10 * HOUR, boot_ms: 2 * HOUR });

@@ -255,3 +255,29 @@ pub struct StoredNotification {
     /// The whole notification in JSON, as [`Notification`](crate::Notification) serializes it.
     pub json: String,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_ranges_have_coarse_resolutions() {
+        let of = |span: Duration| {
+            let start = SystemTime::UNIX_EPOCH;
+            Resolution::of_range(&(start..start + span))
+        };
+        let (hour, millisecond) = (Resolution::HOUR, Duration::from_millis(1));
+        assert_eq!((of(Duration::ZERO), of(6 * hour)), (Resolution::Raw, Resolution::Raw));
+        let minutes = (of(6 * hour + millisecond), of(72 * hour));
+        assert_eq!(minutes, (Resolution::Minute, Resolution::Minute));
+        assert_eq!(of(72 * hour + millisecond), Resolution::Hour);
+        let start = SystemTime::UNIX_EPOCH;
+        assert_eq!(Resolution::of_range(&(start + hour..start)), Resolution::Raw);
+    }
+
+    #[test]
+    fn quantile_has_a_value_exact_or_not() {
+        assert_eq!(Quantile::Exact(2.5).value(), 2.5);
+        assert_eq!(Quantile::Within { value: 7.5, relative_error: 0.01 }.value(), 7.5);
+    }
+}

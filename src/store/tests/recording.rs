@@ -3,6 +3,9 @@
 use super::*;
 use crate::snapshot::aggregates::Summary;
 use crate::snapshot::run::RunEnd;
+use crate::store::measures::{RollupTable, SampleRow};
+use crate::store::run_rows::{NotificationRow, RunRow};
+use crate::store::tables::{HostRow, PluginRow};
 use crate::store::values::{Quantile, Resolution, StoredSummary};
 
 fn config() -> Config {
@@ -391,4 +394,120 @@ fn views_have_the_values_of_points() {
             assert_eq!(left, 0, "{name} in {view}");
         }
     }
+}
+
+/// A row of which one value is another one is not used, because its CRC does not fit.
+#[test]
+fn changed_row_is_not_used() {
+    let folder = Folder::new("changed-rows");
+    let Host { connection, .. } = record(&folder.file(), 1_440);
+    let dice = PluginRow::named(&connection, "dice").unwrap()[0].id;
+    let rows = |table: &str| {
+        let (db, end) = (&connection, i64::MAX);
+        let count = match table {
+            "host" => HostRow::all(db).map(|rows| rows.len()),
+            "plugin" => PluginRow::all(db).map(|rows| rows.len()),
+            "run" => RunRow::of_plugin(db, dice).map(|rows| rows.len()),
+            "notification" => NotificationRow::between(db, 0, end).map(|rows| rows.len()),
+            "sample" => SampleRow::between(db, dice, 0, end).map(|rows| rows.len()),
+            "minute" => RollupTable::Minute.between(db, dice, 0, end).map(|rows| rows.len()),
+            _ => RollupTable::Hour.between(db, dice, 0, end).map(|rows| rows.len()),
+        };
+        count.unwrap_or(0)
+    };
+    for table in ["host", "plugin", "run", "notification", "sample", "minute", "hour"] {
+        let intact = rows(table);
+        assert!(intact > 0, "{table}");
+        // The counters of a plugin are read from the blob: their columns are for SQL. Some ids are only an order.
+        let is_read = match table {
+            "plugin" => "name IN ('id', 'name', 'first_seen_ms', 'removed_ms', 'counters', 'crc')",
+            "notification" | "sample" => "name <> 'id'",
+            _ => "true",
+        };
+        let sql = format!("SELECT name, type FROM pragma_table_info('{table}') WHERE {is_read}");
+        let mut statement = connection.prepare(&sql).unwrap();
+        let columns = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
+        let columns: Vec<(String, String)> = columns.map(Result::unwrap).collect();
+        for (column, kind) in columns {
+            let of_null = match (&*column, &*kind) {
+                ("end_kind", _) => "'stopped'",
+                (_, "BLOB") => "x'00'",
+                _ => "1",
+            };
+            let change = format!(
+                "UPDATE {table} SET {column} = CASE
+                     WHEN {column} IS NULL THEN {of_null}
+                     WHEN typeof({column}) = 'blob' THEN CAST({column} || x'00' AS BLOB)
+                     WHEN typeof({column}) = 'text' THEN {column} || 'x'
+                     WHEN {column} IN (0, 1) THEN 1 - {column}
+                     ELSE {column} + 1000000 END"
+            );
+            connection.execute_batch("SAVEPOINT intact").unwrap();
+            // SQLite refuses a change that gives two rows the same key.
+            let is_changed = connection.execute(&change, []).is_ok();
+            assert!(!is_changed || rows(table) < intact, "{column} of {table}");
+            connection.execute_batch("ROLLBACK TO intact; RELEASE intact").unwrap();
+            assert_eq!(rows(table), intact, "{column} of {table}");
+        }
+    }
+}
+
+/// The samples of the first and of the second seal are in the same block, which has their times.
+#[test]
+fn hour_that_is_sealed_twice_has_one_block() {
+    let folder = Folder::new("sealed-twice");
+    let mut host = record(&folder.file(), 60);
+    host.seal(Due::SealAll);
+    // A gap, which the next sample covers.
+    host.sim.advance(SECOND * 17);
+    for tick in 60..120 {
+        host.tick(|pid| observed(tick, pid));
+    }
+    host.write();
+    host.seal(Due::SealAll);
+    let sql = "SELECT count(*), count(DISTINCT plugin || ' ' || (from_ms / 3600000)), sum(samples)
+               FROM sample";
+    let read = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?));
+    let (blocks, hours, samples): (i64, i64, i64) =
+        host.connection.query_row(sql, [], read).unwrap();
+    assert_eq!((blocks, samples), (hours, 3 * 120));
+    let recent: i64 =
+        host.connection.query_row("SELECT count(*) FROM recent", [], |row| row.get(0)).unwrap();
+    assert_eq!(recent, 0);
+}
+
+#[test]
+fn runs_are_read_as_written() {
+    let folder = Folder::new("run-rows");
+    let host = Host::start(&folder.file(), config());
+    let ends = [
+        None,
+        Some(RunEnd::Exited(-3)),
+        Some(RunEnd::Signaled(9)),
+        Some(RunEnd::Replaced),
+        Some(RunEnd::Stopped),
+        Some(RunEnd::Crashed),
+        Some(RunEnd::Unknown),
+        Some(RunEnd::HostGone),
+    ];
+    let run = |(id, end): (i64, Option<RunEnd>)| RunRow {
+        id,
+        plugin: 7,
+        number: id as u64 + 1,
+        host: 2,
+        pid: u32::MAX,
+        version: (id > 2).then(|| "1.0".to_owned()),
+        started_ms: (id > 3).then_some(-5),
+        reported_ms: 10 * id,
+        ended_ms: end.map(|_| 10 * id + 1),
+        end,
+        cpu_ns: (id > 4).then_some(i64::MAX as u64),
+        peak_bytes: (id > 5).then_some(0),
+        oom_killed: (id > 1).then_some(id % 2 == 0),
+        is_crash: id % 3 == 0,
+    };
+    let runs: Vec<_> = (0..).zip(ends).map(run).collect();
+    runs.iter().for_each(|run| run.put(&host.connection).unwrap());
+    assert_eq!(RunRow::of_plugin(&host.connection, 7).unwrap(), runs);
+    assert_eq!(RunRow::active(&host.connection).unwrap(), runs[..1]);
 }
