@@ -658,7 +658,7 @@ mod tests {
         let episode = series.episodes(&ONE, 0)[0];
         assert_eq!(episode.entry, 202);
         assert_eq!(series.onset(&episode, 30_000.0), 201);
-        let long = Episode { entry: 230, from: 230, ..episode };
+        let long = Episode { entry: 230, from: 230, to: 234, ..episode };
         let mut series = levels(&[(200, 10_000), (40, 30_000)]);
         assert_eq!(series.onset(&long, 30_000.0), 230 - 9);
         // About the entry: one value before it, and three from it on.
