@@ -8,6 +8,7 @@ use crate::testing::{Observed, Simulation, Usage};
 use crate::{Config, Limit, LimitMetric, Limits, Plugin, PluginState, Snapshot, Window};
 
 mod kinds;
+mod ranks;
 #[cfg(unix)]
 mod versions;
 
