@@ -34,7 +34,7 @@ pub(super) fn judge(columns: &Columns<'_>) -> Option<Finding> {
     let counted_since = view.crash_count().saturating_sub(sampled);
     let extra = u32::try_from(counted_since).unwrap_or(u32::MAX);
     let recorded = crashes.iter().copied().chain((extra > 0).then_some(extra));
-    let newest = crashes.len().saturating_sub(1) + usize::from(extra > 0);
+    let newest = crashes.len().saturating_sub(1);
     let found = find(recorded, ticks(WITHIN_SECONDS), ticks(PAUSE_SECONDS), newest)?;
     let at = columns.crash_time(found.first);
     let since = Onset::At(at.min(last_crash));
@@ -62,7 +62,6 @@ fn find(
                 known.gap = (tick - known.last).max(known.gap / 2);
                 known.last = tick;
                 known.count += u64::from(crashes);
-                total += u64::from(crashes);
                 continue;
             }
         }
