@@ -121,4 +121,17 @@ mod tests {
     fn crashes_of_one_tick_are_a_loop() {
         assert_eq!(find([0, 5].into_iter(), 120, 24, 1).map(|found| found.count), Some(5));
     }
+
+    #[test]
+    fn loop_is_counted_from_its_first_crash() {
+        // A single crash long before is no part of it.
+        assert_eq!(found(&[0, 300, 310, 320], 320), Some((300, 3)));
+        // After a pause three crashes are needed again.
+        assert_eq!(found(&[10, 50, 90, 250, 300], 300), None);
+        assert_eq!(found(&[10, 50, 90, 250, 300, 301], 301), Some((250, 3)));
+        // One short gap halves the pause.
+        let crashes = [0, 40, 80, 85];
+        assert_eq!(found(&crashes, 85 + 60), Some((0, 4)));
+        assert_eq!(found(&crashes, 85 + 61), None);
+    }
 }
