@@ -33,7 +33,7 @@ pub(super) fn judge(columns: &Columns<'_>) -> Option<Finding> {
     let sampled = view.current().map_or(0, |sample| sample.crash_count);
     let counted_since = view.crash_count().saturating_sub(sampled);
     let extra = u32::try_from(counted_since).unwrap_or(u32::MAX);
-    let recorded = crashes.iter().copied().chain((extra > 0).then_some(extra));
+    let recorded = crashes.iter().copied().chain([extra]);
     let newest = crashes.len().saturating_sub(1);
     let found = find(recorded, ticks(WITHIN_SECONDS), ticks(PAUSE_SECONDS), newest)?;
     let at = columns.crash_time(found.first);

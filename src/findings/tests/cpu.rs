@@ -77,6 +77,12 @@ fn saturation_is_three_minutes_of_a_core() {
     let FindingKind::Saturated { percent } = life.only().kind else { panic!("{}", life.only()) };
     assert!((percent - 96.0).abs() < 1e-3, "{percent}");
     assert_eq!(life.only().since, Onset::At(life.time(35)));
+    // Beside a shift.
+    for (full, expected) in [(35, false), (36, true)] {
+        let kinds = self::life(&[(60, 2.0), (full, 100.0)]).items();
+        let is_found = kinds.iter().any(|item| matches!(item.kind, FindingKind::Saturated { .. }));
+        assert_eq!(is_found, expected, "{full}");
+    }
     assert_eq!(count(&[(100, 94.9)]), 0);
     assert_eq!(count(&[(100, 95.1)]), 1);
 }
