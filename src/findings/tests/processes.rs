@@ -193,3 +193,43 @@ fn short_intervals_are_merged_into_five_seconds() {
     assert!((236..=246).contains(&age.as_secs()), "{age:?}");
     assert_eq!(sim.snapshot().findings().over, Duration::from_secs(299));
 }
+
+#[test]
+fn names_of_young_plugins_are_counted_beyond_some() {
+    let mut sim = simulation();
+    for pid in 1..=60 {
+        sim.register(&format!("plugin-{pid}")).unwrap().started(pid, "");
+    }
+    sim.tick(idle);
+    let text = sim.snapshot().findings().to_string();
+    let (_, names) = text.split_once("too young to judge: ").unwrap();
+    let (names, others) = names.split_once(" and ").unwrap();
+    let listed = names.split(", ").count();
+    assert_eq!(others, format!("{} more", 60 - listed), "{text}");
+}
+
+/// A quarter of an hour of the run, and ten minutes of growth; the same after an earlier run.
+#[test]
+#[cfg_attr(all(miri, not(plugmeter_slow)), ignore = "takes minutes in Miri")]
+fn growth_is_found_after_25_minutes_of_a_run() {
+    for earlier in [0, 100] {
+        let mut life = Life::new();
+        if earlier > 0 {
+            life.ticks(earlier, 2.0, 0);
+            life.start("1.0");
+        }
+        let is_found = |life: &Life| {
+            let kinds = life.items().into_iter().map(|item| item.kind);
+            kinds.filter(|kind| matches!(kind, FindingKind::MemoryGrowth { .. })).count() > 0
+        };
+        let mut ticks = 0;
+        while !is_found(&life) && ticks < 400 {
+            life.memory_mb += 0.2;
+            life.ticks(1, 2.0, 0);
+            ticks += 1;
+        }
+        // The run begins a sample before its first; minutes are those of the collector, of which the
+        // newest may be half over.
+        assert!((300 - 1 - 6..300 + 12).contains(&ticks), "{ticks} after {earlier}");
+    }
+}
