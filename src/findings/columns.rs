@@ -112,12 +112,6 @@ impl<'a> Columns<'a> {
         self.view.run_with_key(key).filter(|_| key > 0)
     }
 
-    /// Samples in this time, at least as many as at the default interval.
-    pub(super) fn samples_in(&self, seconds: f64) -> usize {
-        let least = (seconds / SHORTEST_SAMPLE.as_secs_f64()).round();
-        (seconds / self.seconds).round().max(least) as usize
-    }
-
     /// The time from the oldest tick that was read to the newest, short intervals included that do not
     /// make a sample yet.
     pub(super) fn span(&self) -> Duration {

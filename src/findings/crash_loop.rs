@@ -33,8 +33,8 @@ pub(super) fn judge(columns: &Columns<'_>) -> Option<Finding> {
     let sampled = view.current().map_or(0, |sample| sample.crash_count);
     let counted_since = view.crash_count().saturating_sub(sampled);
     let extra = u32::try_from(counted_since).unwrap_or(u32::MAX);
-    let recorded = crashes.iter().copied().chain((extra > 0).then_some(extra));
-    let newest = crashes.len().saturating_sub(1) + usize::from(extra > 0);
+    let recorded = crashes.iter().copied().chain([extra]);
+    let newest = crashes.len().saturating_sub(1);
     let found = find(recorded, ticks(WITHIN_SECONDS), ticks(PAUSE_SECONDS), newest)?;
     let at = columns.crash_time(found.first);
     let since = Onset::At(at.min(last_crash));
@@ -62,7 +62,6 @@ fn find(
                 known.gap = (tick - known.last).max(known.gap / 2);
                 known.last = tick;
                 known.count += u64::from(crashes);
-                total += u64::from(crashes);
                 continue;
             }
         }
@@ -121,5 +120,18 @@ mod tests {
     #[test]
     fn crashes_of_one_tick_are_a_loop() {
         assert_eq!(find([0, 5].into_iter(), 120, 24, 1).map(|found| found.count), Some(5));
+    }
+
+    #[test]
+    fn loop_is_counted_from_its_first_crash() {
+        // A single crash long before is no part of it.
+        assert_eq!(found(&[0, 300, 310, 320], 320), Some((300, 3)));
+        // After a pause three crashes are needed again.
+        assert_eq!(found(&[10, 50, 90, 250, 300], 300), None);
+        assert_eq!(found(&[10, 50, 90, 250, 300, 301], 301), Some((250, 3)));
+        // One short gap halves the pause.
+        let crashes = [0, 40, 80, 85];
+        assert_eq!(found(&crashes, 85 + 60), Some((0, 4)));
+        assert_eq!(found(&crashes, 85 + 61), None);
     }
 }

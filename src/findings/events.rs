@@ -38,9 +38,6 @@ const RUNGS: [Rung; 2] = [
         is_brief: false,
     },
 ];
-/// Samples from the first event on, before which a surge is not looked for.
-const LEAST_SAMPLES: usize = 8 * MINUTE;
-
 /// `series` is a buffer.
 pub(super) fn judge(columns: &Columns<'_>, series: &mut Series, out: &mut Vec<Finding>) {
     let Some(first) = columns.events.iter().position(|&events| events > 0) else { return };
@@ -49,9 +46,6 @@ pub(super) fn judge(columns: &Columns<'_>, series: &mut Series, out: &mut Vec<Fi
 }
 
 fn surge(columns: &Columns<'_>, first: usize, series: &mut Series) -> Option<Finding> {
-    if first + LEAST_SAMPLES > columns.len() {
-        return None;
-    }
     series.clear();
     for (sample, &events) in columns.events.iter().enumerate().skip(first) {
         series.push(sample, events);
@@ -66,9 +60,9 @@ fn surge(columns: &Columns<'_>, first: usize, series: &mut Series) -> Option<Fin
     Some(Finding::new(columns.view(), since, FindingKind::EventSurge { before, now }))
 }
 
-/// Seconds without events, and seconds of events before.
-const SILENT_SECONDS: f64 = 60.0;
-const BEFORE_SECONDS: f64 = 600.0;
+/// Samples without events, and samples of events before.
+const SILENT_SAMPLES: usize = MINUTE;
+const BEFORE_SAMPLES: usize = 10 * MINUTE;
 /// Events come like clockwork if the longest gap is at most this many times the median and a sample; then
 /// twice the longest gap is silence, and two events are due.
 const REGULAR: f32 = 1.5;
@@ -85,8 +79,7 @@ fn silence(columns: &Columns<'_>, first: usize, gaps: &mut Vec<f32>) -> Option<F
     let (events, n) = (columns.events, columns.len());
     let last = events.iter().rposition(|&events| events > 0)?;
     let (quiet, before) = (n - 1 - last, last + 1 - first);
-    let lately = columns.samples_in(BEFORE_SECONDS);
-    if quiet < columns.samples_in(SILENT_SECONDS) || before < lately {
+    if quiet < SILENT_SAMPLES || before < BEFORE_SAMPLES {
         return None;
     }
     // Of a plugin that is down, or started since, that is what there is to say.
@@ -120,8 +113,9 @@ fn silence(columns: &Columns<'_>, first: usize, gaps: &mut Vec<f32>) -> Option<F
         return None;
     }
     // The lower one of two rates, so that an evening, which comes slowly, is no silence.
-    let recent: u64 = events[last + 1 - lately..=last].iter().map(|&count| u64::from(count)).sum();
-    let rate = (total as f64 / before as f64).min(recent as f64 / lately as f64);
+    let recent = &events[last + 1 - BEFORE_SAMPLES..=last];
+    let recent: u64 = recent.iter().map(|&count| u64::from(count)).sum();
+    let rate = (total as f64 / before as f64).min(recent as f64 / BEFORE_SAMPLES as f64);
     if rate * (quiet as f64) < least_due {
         return None;
     }

@@ -76,3 +76,26 @@ impl LineFit {
         xx - tx * tx / tt.max(1e-12)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn statistics_are_those_of_sorted_values() {
+        for n in 1..40u32 {
+            let mut values: Vec<f32> =
+                (0..n).map(|i| (i.wrapping_mul(7_919) % 31) as f32 - 12.0).collect();
+            let found = (min(&values), max(&values), median(&values, &mut vec![9.0]));
+            values.sort_by(f32::total_cmp);
+            let last = values.len() - 1;
+            assert_eq!(found, (values[0], values[last], values[last / 2]), "{n}");
+            assert_eq!((quantile(&values, 0.0), quantile(&values, 1.0)), (values[0], values[last]));
+        }
+        assert_eq!((min(&[]), max(&[]), median(&[], &mut Vec::new())), (f32::MAX, f32::MIN, 0.0));
+        let ranks: Vec<f32> = (0..11u8).map(f32::from).collect();
+        // The nearest rank.
+        let found = [0.04, 0.06, 0.5, 0.54, 0.56, 0.94, 0.96].map(|share| quantile(&ranks, share));
+        assert_eq!(found, [0.0, 1.0, 5.0, 5.0, 6.0, 9.0, 10.0]);
+    }
+}

@@ -1,13 +1,18 @@
 #![allow(clippy::unwrap_used)] // a panic fails the test
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use super::{Finding, FindingKind, FindingsBuilder, Onset, RegressionMetric, Severity};
 use crate::testing::{Observed, Simulation, Usage};
 use crate::{Config, Limit, LimitMetric, Limits, Plugin, PluginState, Snapshot, Window};
 
+mod columns;
+mod cpu;
+mod events;
 mod kinds;
+mod processes;
+mod ranks;
 #[cfg(unix)]
 mod versions;
 
@@ -64,6 +69,30 @@ impl Life {
             self.sim.tick(|_| usage);
         }
         self
+    }
+
+    /// With exactly `percent` of a core in each tick.
+    fn steady(&mut self, count: usize, percent: f64, events: u64) -> &mut Self {
+        for _ in 0..count {
+            // Without the difference that alternates.
+            self.ticks(1, percent / 0.95, events);
+        }
+        self
+    }
+
+    /// Ticks in which the process cannot be read.
+    fn denied(&mut self, count: usize) -> &mut Self {
+        (0..count).for_each(|_| self.sim.tick(|_| Observed::Denied));
+        self
+    }
+
+    fn items(&self) -> Vec<Finding> {
+        self.sim.snapshot().findings().items
+    }
+
+    /// The time of the sample so many samples before the newest one.
+    fn time(&self, back: u32) -> SystemTime {
+        self.sim.snapshot().sampled_at() - Duration::from_secs(5) * back
     }
 
     fn only(&self) -> Finding {
