@@ -392,7 +392,6 @@ impl<M> ProcessTrees<M> {
             self.is_limit_unreported |= !tree.is_over_limit;
             (tree.is_over_limit, tree.has_overflowed) = (true, true);
             tree.lacks_existing |= !is_newborn;
-            tree.is_incomplete |= !is_newborn;
             // A list that finds it later does not find a newborn.
             self.discovery.is_partial = true;
             return Open::Unreadable;

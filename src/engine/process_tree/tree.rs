@@ -57,7 +57,7 @@ pub(super) struct Tree {
     pub is_over_limit: bool,
     /// The same, in the current list.
     pub has_overflowed: bool,
-    /// One of those has perhaps existed before the root was added.
+    /// One of those has perhaps existed before the root was added: the tree stays incomplete.
     pub lacks_existing: bool,
     /// CPU time since the last share that no living member accounts for.
     pub loose_busy: u64,

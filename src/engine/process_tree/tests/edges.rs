@@ -355,6 +355,23 @@ fn process_without_room_when_its_plugin_is_registered_counts_from_then_on() {
     assert_eq!(others_ms(&driver), 3);
 }
 
+/// So many that the processes are listed, of which only those with new pids are opened.
+#[test]
+fn process_without_room_is_remembered_while_many_pids_are_assigned() {
+    let (mut driver, root, _) = full_tree();
+    driver.kernel.forks_left = 3_000;
+    for _ in 0..1_200 {
+        end_job(&mut driver, root, 0);
+    }
+    driver.kernel.counts = Counts::default();
+    driver.tick();
+    assert_eq!((driver.kernel.counts.lists, others_ms(&driver)), (1, 0));
+    driver.trees.limits = MemberLimits::default();
+    driver.tick();
+    assert_eq!((others_ms(&driver), usage(&driver).processes), (6, 3));
+    driver.check().unwrap();
+}
+
 #[test]
 fn process_without_room_that_existed_does_not_count_when_it_is_waited_for() {
     let mut driver = Driver::new(Kernel::new(SETTINGS));
