@@ -217,7 +217,10 @@ impl<M> ProcessTrees<M> {
         self.check_lost(window.as_ref());
         // Their descendants are not known either, and older than this window. The same holds for what a
         // tree had no room for.
-        let must_list = self.has_room_again() || !self.discovery.orphans.is_empty();
+        let has_orphans = !self.discovery.orphans.is_empty();
+        let must_list = self.has_room_again() || has_orphans;
+        // If the source panics, they are found by a list, and are no newborns.
+        self.discovery.is_partial |= has_orphans;
         let mut pids = std::mem::take(&mut self.discovery.pids);
         let spare = std::mem::take(&mut self.discovery.spare_retries);
         let mut retries = std::mem::replace(&mut self.discovery.retries, spare);

@@ -69,6 +69,23 @@ fn orphan_missed_by_registration_is_no_newborn() {
     }
 }
 
+/// The pass that takes orphans in panics before it has opened all of them.
+#[test]
+fn orphan_is_no_newborn_after_a_panic_in_source() {
+    for calls in 0..CALLS {
+        for panics_after in 0..12 {
+            let (mut driver, _, _) = orphaned_after_first_pass(calls);
+            driver.tick();
+            driver.kernel.panics_after = Some(panics_after);
+            driver.tick();
+            driver.kernel.panics_after = None;
+            driver.tick();
+            assert_eq!(others_ms(&driver), 0, "{calls}, {panics_after}");
+            driver.check().unwrap();
+        }
+    }
+}
+
 /// A pass that neither finds an orphan, nor what its new parent has waited for.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Incomplete {
