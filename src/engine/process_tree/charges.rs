@@ -127,7 +127,19 @@ impl<M> ProcessTrees<M> {
                 }
                 last = tree;
             }
+            if self.is_below_unplaced(Some(at)) {
+                for tree in self.trees.iter_mut().flatten() {
+                    tree.is_uncertain = true;
+                    tree.uncertain_charge = tree.uncertain_charge.saturating_add(charge);
+                }
+            }
         }
+    }
+
+    /// Whether the root above could not be placed yet, so that any tree may be around it.
+    fn is_below_unplaced(&self, at: Option<MemberIndex>) -> bool {
+        let top = self.members.chain(at).last().and_then(|top| self.members.get(top));
+        top.is_some_and(|top| top.is_unplaced)
     }
 
     /// A process that has exited waits for nobody, and its children are an ancestor's.
@@ -187,6 +199,7 @@ impl<M> ProcessTrees<M> {
                 Some(ReapedRoot { children_counted, hidden_charge, last_children: None });
         }
         let (mut charge, is_orphan) = (member.charge(), member.is_orphan);
+        let is_unplaced = member.is_unplaced;
         let is_root = member.is_root();
         if is_root && self.has_nested(at) {
             self.ignore_reaped_root(tree);
@@ -206,6 +219,9 @@ impl<M> ProcessTrees<M> {
                 parent.young_charge = parent.young_charge.saturating_add(charge);
             }
             Some(_) | None => self.post(parent, charge),
+        }
+        if parent.is_none() && is_unplaced {
+            self.post_to_all(charge);
         }
         // It may be in the last `children_cpu` of the root.
         if parent.is_none()
@@ -263,6 +279,18 @@ impl<M> ProcessTrees<M> {
                 tree.charges.post(charge, depth);
             }
             last = tree;
+        }
+        if self.is_below_unplaced(at) {
+            self.post_to_all(charge);
+        }
+    }
+
+    /// Charges all trees.
+    fn post_to_all(&mut self, charge: u64) {
+        let depth = u32::try_from(self.members.len()).unwrap_or(u32::MAX);
+        for tree in self.trees.iter_mut().flatten() {
+            tree.has_reaped = true;
+            tree.charges.post(charge, depth);
         }
     }
 

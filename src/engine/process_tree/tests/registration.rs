@@ -69,6 +69,36 @@ fn orphan_missed_by_registration_is_no_newborn() {
     }
 }
 
+/// A root whose parent could not be read may be a descendant of any other root.
+#[test]
+fn root_without_stat_counts_nowhere_else_when_it_is_waited_for() {
+    for has_child in [false, true] {
+        let mut driver = Driver::new(Kernel::new(SETTINGS));
+        let outer = driver.kernel.spawn(false).unwrap();
+        let inner = child(&mut driver, outer);
+        driver.kernel.run(inner, 600 * MS);
+        driver.kernel.can_stat = false;
+        driver.add(1, inner, false);
+        driver.kernel.can_stat = true;
+        driver.add(0, outer, false);
+        if has_child {
+            let worker = child(&mut driver, inner);
+            driver.kernel.run(worker, 300 * MS);
+            driver.kernel.can_stat = false;
+            driver.tick();
+            driver.kernel.exit(worker);
+            wait_for(&mut driver, worker);
+            driver.kernel.can_stat = true;
+        }
+        driver.kernel.exit(inner);
+        wait_for(&mut driver, inner);
+        driver.tick();
+        driver.tick();
+        assert_eq!(others_ms(&driver), 0, "{has_child}");
+        driver.check().unwrap();
+    }
+}
+
 /// The pass that takes orphans in panics before it has opened all of them.
 #[test]
 fn orphan_is_no_newborn_after_a_panic_in_source() {
