@@ -1,7 +1,7 @@
 //! Texts of the dashboard: verdict, messages and rows.
 
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use plugmeter::testing::{Observed, Simulation, Usage};
 use plugmeter::{Collector, Config, Limit, LimitMetric, Limits, Plugin, PluginState};
@@ -29,7 +29,11 @@ fn verdict_and_messages(sim: &Simulation) -> (String, Vec<String>) {
 
 /// Time of the simulation's tick less `ago` seconds, in UTC, as the page formats it.
 fn clock(sim: &Simulation, ago: u64) -> String {
-    let at = sim.snapshot().sampled_at() - Duration::from_secs(ago);
+    clock_at(sim, sim.snapshot().sampled_at() - Duration::from_secs(ago))
+}
+
+/// A time in UTC, as the page formats it at the simulation's tick: with the date if that was another day.
+fn clock_at(sim: &Simulation, at: SystemTime) -> String {
     let text = humantime::format_rfc3339_seconds(at).to_string();
     let today = humantime::format_rfc3339_seconds(sim.snapshot().sampled_at()).to_string();
     if text[..10] == today[..10] {
@@ -128,25 +132,30 @@ fn crashes_are_reported_with_count_and_time() {
 
     crash(&mut sim);
     crash(&mut sim);
-    let at = clock(&sim, 0);
+    let at = sim.snapshot().sampled_at();
     // The first of four ticks since, and the time between, has counted the first crash.
-    let first = clock(&sim, 32);
-    let crash_loop = format!("error: dice: crash loop, 3 crashes since {first}, last at {at}");
-    let down = format!("{crash_loop}; crashed, down (exit code 3)");
+    let first = at - Duration::from_secs(32);
+    let crash_loop = |sim: &Simulation| {
+        let [first, at] = [first, at].map(|at| clock_at(sim, at));
+        format!("error: dice: crash loop, 3 crashes since {first}, last at {at}")
+    };
+    let down = format!("{}; crashed, down (exit code 3)", crash_loop(&sim));
     assert_eq!(verdict_and_messages(&sim).1, [down]);
 
     dice.started(2, "");
     let alive = |_| Usage { cpu_time: Duration::ZERO, memory_bytes: MB };
     sim.tick(alive);
-    assert_eq!(verdict_and_messages(&sim).1, [crash_loop]);
+    assert_eq!(verdict_and_messages(&sim).1, [crash_loop(&sim)]);
+    let crashes = |sim: &Simulation, window: &str| {
+        let at = clock_at(sim, at);
+        format!("warning: dice: crashed 3 times in the last {window}, last at {at}")
+    };
     // Two minutes later it is over.
     (0..20).for_each(|_| sim.tick(alive));
-    let crashes = format!("crashed 3 times in the last 10 minutes, last at {at}");
-    assert_eq!(verdict_and_messages(&sim).1, [format!("warning: dice: {crashes}")]);
+    assert_eq!(verdict_and_messages(&sim).1, [crashes(&sim, "10 minutes")]);
     // A quarter of an hour later the crashes have left the last 10 minutes.
     (0..90).for_each(|_| sim.tick(alive));
-    let crashes = crashes.replace("10 minutes", "hour");
-    assert_eq!(verdict_and_messages(&sim).1, [format!("warning: dice: {crashes}")]);
+    assert_eq!(verdict_and_messages(&sim).1, [crashes(&sim, "hour")]);
     // After an hour they have left the last hour.
     (0..300).for_each(|_| sim.tick(alive));
     assert_eq!(
@@ -167,11 +176,15 @@ fn crashes_before_first_sample_are_counted() {
         }
         plugin.started(3, "");
         let alive = |_| Usage { cpu_time: Duration::ZERO, memory_bytes: MB };
-        let at = clock(&sim, 0);
+        let at = sim.snapshot().sampled_at();
+        let last = |sim: &Simulation, window: &str| {
+            let at = clock_at(sim, at);
+            format!("warning: {name}: crashed twice in the last {window}, last at {at}")
+        };
         (0..3).for_each(|_| sim.tick(alive));
         let (_, findings) = verdict_and_messages(&sim);
-        let last = format!("warning: {name}: crashed twice in the last 10 minutes, last at {at}");
-        assert!(findings.contains(&last), "no {last:?} in {findings:?}");
+        let last_minutes = last(&sim, "10 minutes");
+        assert!(findings.contains(&last_minutes), "no {last_minutes:?} in {findings:?}");
         let (_server, address) = serve(sim.reader());
         let data = crate::json(address, "/page/rows");
         let row = data["rows"].as_array().unwrap().iter().find(|row| row[0] == name).unwrap();
@@ -179,7 +192,7 @@ fn crashes_before_first_sample_are_counted() {
         if name == "later" {
             // Half an hour later the crashes are in the last hour, but not in the last ten minutes.
             (0..180).for_each(|_| sim.tick(alive));
-            let last = last.replace("10 minutes", "hour");
+            let last = last(&sim, "hour");
             assert!(
                 verdict_and_messages(&sim).1.contains(&last),
                 "no {last:?} in {:?}",
