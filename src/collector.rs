@@ -170,7 +170,8 @@ impl Collector {
     ///
     /// A plugin's CPU value is `None` if too little time has passed since the previous one: less than
     /// 1 ms with the native probe (100 ms if it is not permitted to read CPU clocks); with the portable
-    /// probe less than 100 ms on Linux, 157 ms on Windows, and 10 ms elsewhere. For the newest values without waiting, use [`snapshot`](Self::snapshot).
+    /// probe less than 100 ms on Linux, 157 ms on Windows, and 10 ms elsewhere. For the newest values
+    /// without waiting, use [`snapshot`](Self::snapshot).
     ///
     /// # Errors
     ///

@@ -114,8 +114,8 @@ impl Config {
     /// Default: on where the probe is native ([`ProbeKind::Native`] on Linux), off with the portable
     /// probe, which has to list all processes of the machine in each tick, and does not count the CPU
     /// time that a descendant uses after its last tick. Process trees cannot be read at all where
-    /// `/proc` belongs to another PID namespace; this is logged. Without them, [`Sample::process_count`](crate::Sample::process_count) and the
-    /// other values of trees are `None`.
+    /// `/proc` belongs to another PID namespace; this is logged. Without them,
+    /// [`Sample::process_count`](crate::Sample::process_count) and the other values of trees are `None`.
     ///
     /// ```
     /// use plugmeter::{Config, ProbeKind};

@@ -247,7 +247,7 @@ impl Section<'_> {
     }
 }
 
-/// The ticks of one plugin in an hour, all of one session.
+/// Ticks of one plugin in an hour, all of one session.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Block {
     pub host: i64,

@@ -121,8 +121,8 @@ impl Sketch {
         self.counts.clear();
     }
 
-    /// What is not known from the number of values, the smallest and the largest: the number of buckets, the
-    /// keys between the first and the last, and the counts.
+    /// Writes the number of buckets, the keys between the first and the last, and the counts. The reader has
+    /// the number of values, and computes the outer keys from the smallest and the largest value.
     pub(super) fn encode(&self, out: &mut BitWriter) {
         let (Some(&(first, _)), Some(&(last, _))) = (self.counts.first(), self.counts.last())
         else {

@@ -11,3 +11,4 @@ mod last_times;
 mod moves;
 mod oracle;
 mod registration;
+mod room;
