@@ -8,6 +8,7 @@
 //! history in memory is the buffer for a file that cannot be written.
 
 mod batch;
+mod bits;
 mod codec;
 mod config;
 mod database;

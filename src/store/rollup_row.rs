@@ -5,7 +5,8 @@
 //! `CAST(hex(substr(x, n * length(x) / 10 + 1, length(x) / 10)) AS INTEGER)`, which is how the views do it.
 //! A row for each minute would be twice as large, and take most of the time of a seal.
 
-use super::codec::{BitWriter, Decoder, Encoder, RowCrc};
+use super::bits::BitWriter;
+use super::codec::{Decoder, Encoder, RowCrc};
 use super::rollup::{GaugeRollup, Rollup, TreeRollup};
 use super::sketch::Sketch;
 

@@ -7,7 +7,7 @@
 
 use std::sync::LazyLock;
 
-use super::codec::{BitReader, BitWriter};
+use super::bits::{BitReader, BitWriter};
 
 /// The largest error of a value that a sketch returns, as a part of it.
 pub(super) const RELATIVE_ERROR: f64 = 0.01;
