@@ -281,7 +281,6 @@ pub(crate) struct Settings {
 /// assert_eq!(ProbeKind::default(), ProbeKind::Native);
 /// assert_eq!(ProbeKind::Portable.to_string(), "portable");
 /// ```
-#[non_exhaustive]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ProbeKind {

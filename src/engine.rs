@@ -182,8 +182,8 @@ impl<P, M> Engine<P, M> {
         };
         self.name_order.remove(position);
         self.trackers.truncate(self.slots.end() as usize);
-        // The totals are the tick's, over the plugins that are still registered.
-        if let Some(newest) = self.history.newest(slot, tracker.first_tick()) {
+        // The totals are the tick's, over the plugins that were registered then and still are.
+        if let Some(newest) = self.history.newest(slot, tracker.registered_tick()) {
             self.sums.remove(&newest, self.info.process_trees);
             self.sums.write_to(&mut self.system);
         }

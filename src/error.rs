@@ -20,7 +20,6 @@ use crate::snapshot::limit::LimitMetric;
 /// assert!(matches!(error, StartError::Config(ConfigError::PollInterval { value, .. })
 ///     if value.is_zero()));
 /// ```
-#[non_exhaustive]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ConfigError {
     /// The poll interval is out of range.

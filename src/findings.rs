@@ -30,20 +30,21 @@
 //! # Kinds
 //!
 //! Severities: C critical, W warning, N notice. Times are for poll intervals of at most 5 s: samples of
-//! shorter intervals are merged into samples of 5 s. With a longer interval the times are longer in
+//! shorter intervals are merged into samples of 5 s, or of up to twice that where 5 s is no multiple of the
+//! interval. With a longer interval the times are longer in
 //! proportion. "The window" is the newest 720 samples, an hour; "points" are percentage points of one
 //! core.
 //!
 //! | kind | severity | condition |
 //! |---|---|---|
 //! | [`Down`](FindingKind::Down) | C | the state is Crashed or Failed |
-//! | [`CrashLoop`](FindingKind::CrashLoop) | C | three crashes in ten minutes, and no long pause since |
+//! | [`CrashLoop`](FindingKind::CrashLoop) | C | three crashes in ten minutes, and no long pause since; not with poll intervals of more than five minutes |
 //! | [`Crashed`](FindingKind::Crashed) | W | the last crash was at most an hour before the tick |
 //! | [`EndedUnknown`](FindingKind::EndedUnknown) | W | the newest run has ended, and its exit status is [unknown](PluginView::unknown_end_count) |
 //! | [`Suspended`](FindingKind::Suspended) | W | the process is [suspended](PluginView::suspended_since) |
 //! | [`Unhealthy`](FindingKind::Unhealthy) | W | the host has set the state [`Unhealthy`](crate::PluginState::Unhealthy) |
 //! | [`Unreadable`](FindingKind::Unreadable) | W | there is a [read error](PluginView::read_error) |
-//! | [`Survivors`](FindingKind::Survivors) | W | descendants are alive 30 s after the reported process has ended |
+//! | [`Survivors`](FindingKind::Survivors) | W | descendants of a reported process are alive 30 s after it has ended, also beside the next run |
 //! | [`Silence`](FindingKind::Silence) | W; C if the plugin uses 90 % of a core or more | no event for much longer than ever before, although many were due |
 //! | [`Saturated`](FindingKind::Saturated) | W | a core or more for three minutes |
 //! | [`CpuShift`](FindingKind::CpuShift) | N; W from 25 points or a tenth of the machine, C from half of the machine | CPU has been higher for 45 s, 2¼ or 7 minutes than ever before in the window |

@@ -216,6 +216,12 @@ impl Snapshot {
         self.0.info.started_instant
     }
 
+    /// The newest tick of an earlier collector; 0 if this one was started without saved values.
+    #[cfg(feature = "otlp")]
+    pub(crate) fn restored_ticks(&self) -> u64 {
+        self.0.info.resumed.map_or(0, |resumed| resumed.ticks)
+    }
+
     /// The counts that continue an earlier collector; `None` if this one was started without saved values.
     pub(crate) fn resumed(&self) -> Option<inner::Resumed> {
         self.0.info.resumed

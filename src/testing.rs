@@ -80,7 +80,6 @@ pub struct Simulation {
 /// assert_eq!(Observed::from(usage), Observed::Running(usage));
 /// assert_eq!(Observed::from(None), Observed::Gone);
 /// ```
-#[non_exhaustive]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Observed {
     /// It is alive, and has no descendants.
@@ -193,8 +192,10 @@ impl Simulation {
         let (names, restored) = saved.prepare();
         let history_duration = config.validate()?.history_duration;
         let mut sim = Self::start(config, names, |started| *started = clocks(*started))?;
-        sim.engine.restore(restored, history_duration);
-        sim.engine.publish_restored(&mut sim.publisher);
+        if sim.enabled {
+            sim.engine.restore(restored, history_duration);
+            sim.engine.publish_restored(&mut sim.publisher);
+        }
         Ok(sim)
     }
 
@@ -269,6 +270,13 @@ impl Simulation {
         self.run_pass(Pass::ApplyReports, &mut |_| Observed::Gone);
         self.now = self.now.after(time);
         self.run_pass(Pass::Publish, &mut |_| Observed::Gone);
+    }
+
+    /// The machine sleeps: the monotonic clock stands still.
+    #[cfg(all(test, feature = "store"))]
+    pub(crate) fn sleep(&mut self, time: Duration) {
+        self.now.wall += time;
+        self.now.boot += time;
     }
 
     /// Returns a reader of snapshots, for any thread.

@@ -229,7 +229,8 @@ impl Plugin {
     ///
     /// If the sampler had detected the exit without a status, this report decides whether it was a
     /// crash. If that was decided already, only the exit status is recorded, and the crash count does
-    /// not change. The state changes only if `run` is the plugin's newest run.
+    /// not change. The state changes only if `run` is the plugin's newest run. The id of a run of another
+    /// plugin is ignored, which is logged once for each plugin.
     pub fn exited(&self, run: RunId, status: ExitStatus) {
         self.send(PluginUpdate::Exited(run, exit_status::process_exit(status)));
     }

@@ -46,6 +46,8 @@ pub(crate) enum Cause {
     Process(ReadError),
     /// The cgroup of its tree cannot be read any more.
     Cgroup(CgroupReadError),
+    /// The exit of a run was reported that is not known.
+    UnknownRun(RunId),
 }
 
 impl fmt::Display for Cause {
@@ -56,6 +58,11 @@ impl fmt::Display for Cause {
                 f,
                 "the CPU time of its cgroup cannot be read any more ({error}): its process tree is \
                  measured without it"
+            ),
+            Self::UnknownRun(run) => write!(
+                f,
+                "the reported exit of run {run} is ignored: it is a run of another plugin, or so old that \
+                 it is not kept any more"
             ),
         }
     }

@@ -6,6 +6,7 @@ mod tests;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use crate::history::limit_row::{LimitRecord, LimitRow};
@@ -50,6 +51,8 @@ enum Progress {
 #[derive(Clone, Debug)]
 struct LimitTracker {
     limit: Limit,
+    /// Of all limits that were ever set, each has another one.
+    id: u32,
     progress: Progress,
     value: Option<f64>,
     /// Samples without a value since the newest one with a value.
@@ -57,8 +60,11 @@ struct LimitTracker {
 }
 
 impl LimitTracker {
-    const fn new(limit: Limit) -> Self {
-        Self { limit, progress: Progress::Ok, value: None, missing: 0 }
+    fn new(limit: Limit) -> Self {
+        static NEXT_ID: AtomicU32 = AtomicU32::new(0);
+        // ORDERING: Relaxed, only the number matters.
+        let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
+        Self { limit, id, progress: Progress::Ok, value: None, missing: 0 }
     }
 
     /// Evaluates the newest value. Returns the change, if the limit is exceeded or cleared by it.
@@ -162,6 +168,8 @@ pub(crate) struct TickValues {
     pub process_count: Option<u32>,
     /// The event counter.
     pub events: u64,
+    /// It has increased since the tick before.
+    pub has_events: bool,
 }
 
 /// The limits of one plugin.
@@ -170,12 +178,10 @@ pub(crate) struct LimitSet {
     trackers: Vec<LimitTracker>,
     /// When the active run was reported; `None` without one.
     run_since: Option<MonoNanos>,
-    /// Changes when the limits are replaced.
-    generation: u32,
     /// The newest tick, and the event counter at that tick.
     previous: Option<(MonoNanos, u64)>,
-    /// The newest tick that has counted an event.
-    last_event: Option<MonoNanos>,
+    /// The newest tick that has counted an event; before the first one, when the limits were set.
+    last_event: MonoNanos,
     /// When crashes were counted, oldest first, as long as a limit of crashes counts them.
     crashes: VecDeque<MonoNanos>,
     /// States, or values of limits of crashes, differ from the record that was built last.
@@ -183,14 +189,13 @@ pub(crate) struct LimitSet {
 }
 
 impl LimitSet {
-    /// Limits of a plugin with an active run that began at `run_since`, if it has one.
-    pub(crate) fn new(limits: &[Limit], run_since: Option<MonoNanos>) -> Self {
+    /// Limits that are set at `now`, of a plugin with an active run that began at `run_since`, if it has one.
+    pub(crate) fn new(limits: &[Limit], run_since: Option<MonoNanos>, now: MonoNanos) -> Self {
         Self {
             trackers: limits.iter().copied().map(LimitTracker::new).collect(),
             run_since,
-            generation: 0,
             previous: None,
-            last_event: None,
+            last_event: now,
             crashes: VecDeque::new(),
             is_changed: true,
         }
@@ -216,7 +221,6 @@ impl LimitSet {
             let reason = if has_metric { ClearReason::Changed } else { ClearReason::Removed };
             tracker.clear(at, reason).map(&mut notify);
         }
-        self.generation = self.generation.wrapping_add(1);
         self.is_changed = true;
     }
 
@@ -291,8 +295,8 @@ impl LimitSet {
         mut notify: impl FnMut(NotificationKind),
     ) {
         let previous = self.previous.replace((at.mono, values.events));
-        if previous.is_some_and(|(_, events)| values.events > events) {
-            self.last_event = Some(at.mono);
+        if values.has_events {
+            self.last_event = at.mono;
         }
         let is_gap =
             previous.is_some_and(|(mono, _)| at.mono.since(mono) >= poll_interval * GAP_INTERVALS);
@@ -319,8 +323,7 @@ impl LimitSet {
                         (time > 0.0).then(|| (values.events - events) as f64 / time)
                     }),
                     LimitMetric::SilentSeconds => {
-                        let since = self.last_event.map_or(run_since, |last| last.max(run_since));
-                        Some(at.mono.since(since).as_secs_f64())
+                        Some(at.mono.since(self.last_event.max(run_since)).as_secs_f64())
                     }
                     LimitMetric::Crashes { .. } => None,
                 };
@@ -347,7 +350,7 @@ impl LimitSet {
     pub(crate) fn records(&self) -> Arc<Vec<LimitRecord>> {
         let record = |tracker: &LimitTracker| LimitRecord {
             limit: tracker.limit,
-            generation: self.generation,
+            id: tracker.id,
             state: tracker.state(),
             crashes: tracker.value.filter(|_| tracker.limit.metric.is_crashes()),
         };
@@ -356,10 +359,9 @@ impl LimitSet {
 
     /// The values of the tick, in the order of the limits.
     pub(crate) fn rows(&self, slot: u32) -> impl Iterator<Item = LimitRow> {
-        let generation = self.generation;
         let row = move |tracker: &LimitTracker| LimitRow {
             slot,
-            generation,
+            id: tracker.id,
             value: tracker.value,
             peak: tracker.peak(),
         };

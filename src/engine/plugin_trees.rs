@@ -374,7 +374,13 @@ impl<M> PluginTrees<M> {
             }
             others_cpu = cgroup.total(others_cpu);
         }
-        let unknown = TreeTick { others_cpu, others_share: None, processes: None, resident: None };
+        let unknown = TreeTick {
+            others_cpu,
+            others_share: None,
+            processes: None,
+            survivors: None,
+            resident: None,
+        };
         let is_followed = !has_run || !matches!(root, Root::None);
         let Some(usage) = usage.filter(|_| self.is_tick_read && is_followed) else {
             return Some(unknown);
@@ -403,7 +409,13 @@ impl<M> PluginTrees<M> {
             (is_known.then(|| usage.processes.saturating_add(1)), sum)
         };
         let resident = resident.and_then(ResidentBytes::new);
-        Some(TreeTick { others_share, processes, resident, ..unknown })
+        let survivors = match root {
+            // The tree is another plugin's.
+            Root::Of { .. } => None,
+            Root::None | Root::Own if has_run && !own.is_exited() => Some(usage.survivors),
+            Root::None | Root::Own => Some(usage.processes),
+        };
+        Some(TreeTick { others_share, processes, survivors, resident, ..unknown })
     }
 
     /// CPU time of a plugin's descendants so far, by the rule.

@@ -49,6 +49,7 @@
 //!   no trace of where it came from.
 //! - The last children that a root has waited for, if it is reaped before `stat` could be read.
 
+mod adoption;
 mod charges;
 mod discovery;
 mod members;
@@ -131,6 +132,8 @@ pub(crate) struct TreeUsage {
     pub others_cpu: CpuTime,
     /// Living members. Zombies do not count.
     pub processes: u32,
+    /// Those of them that belonged to an earlier root, which has ended.
+    pub survivors: u32,
     /// The sum over the living members, in bytes. Zero without members; `None` if the memory of one
     /// is not known.
     pub resident: Option<u64>,
@@ -286,6 +289,7 @@ impl<M> ProcessTrees<M> {
         let mut usage = TreeUsage {
             others_cpu: tree.others_cpu,
             processes: 0,
+            survivors: self.survivors(tree),
             resident: Some(0),
             is_complete: !tree.is_over_limit && !self.discovery.is_incomplete(),
         };

@@ -259,6 +259,7 @@ fn place_runs(
             process_start: started.and_then(|(at, session)| placement.boot(session, at)),
             name: CommandName::default(),
             began,
+            read_from: began,
             last_read: ended_mono,
             ended_mono,
             last_tick: last_ticks.get(old).copied().unwrap_or(0),
@@ -317,7 +318,7 @@ impl<P, M> Engine<P, M> {
         self.info.resumed = Some(Resumed { ticks: times.len() as u64, first_run, has_plugins });
         self.unregistered.last_tick = times.len() as u64;
         let mut columns = Vec::new();
-        for plugin in plugins {
+        for mut plugin in plugins {
             let saved = &plugin.saved;
             let first_sample = saved.samples.partition_point(|(tick, _)| *tick < first);
             let (runs, numbers) = place_runs(saved, &placement, first_sample, first);
@@ -325,9 +326,12 @@ impl<P, M> Engine<P, M> {
             if let Some((tick, _)) = samples.first() {
                 let first_tick = (tick - first) as u64 + 1;
                 let slot = self.slots.allocate(plugin.id);
-                let crashes = samples.iter().map(|(_, sample)| sample.crashes).sum();
+                let counters = &saved.counters;
+                let sampled = counters.crashes.saturating_sub(counters.unsampled_crashes);
+                let in_history = samples.iter().map(|(_, sample)| sample.crashes).sum::<u64>();
+                let crashes_before = sampled.saturating_sub(in_history);
                 let mut tracker =
-                    PluginTracker::restored(&plugin, slot, first_tick, crashes, runs, &now);
+                    PluginTracker::restored(&plugin, slot, first_tick, crashes_before, runs, &now);
                 // It differs from what is published by nothing that anybody sees.
                 let _: &Arc<_> = tracker.record();
                 if self.trackers.len() <= slot as usize {
@@ -342,6 +346,8 @@ impl<P, M> Engine<P, M> {
                 });
                 columns.push((slot, first_tick, packed.collect::<Vec<_>>()));
             }
+            // They are in the history now, or too old for it.
+            plugin.saved.samples = Vec::new();
             self.unregistered.plugins.insert(plugin.id, plugin);
         }
         columns.sort_unstable_by_key(|(slot, ..)| *slot);
@@ -389,6 +395,8 @@ impl<P, M> Engine<P, M> {
                 }
             }
             self.history.commit(pending);
+            // No publication does it.
+            self.history.sweep();
         }
     }
 
@@ -409,14 +417,14 @@ impl<P, M> Engine<P, M> {
                 let sessions: &[SavedSession] = &[];
                 let placement = Placement { now, wall: now.wall, sessions };
                 // No sample refers to a run.
-                let count = plugin.saved.samples.len();
-                let (runs, _) = place_runs(&plugin.saved, &placement, count, 0);
+                let (runs, _) = place_runs(&plugin.saved, &placement, 0, 0);
                 let slot = self.slots.allocate(id);
                 let end = self.slots.end() as usize;
                 if self.trackers.len() < end {
                     self.trackers.resize_with(end, || None);
                 }
-                let tracker = PluginTracker::restored(&plugin, slot, next_tick, 0, runs, now);
+                let crashes = plugin.saved.counters.crashes;
+                let tracker = PluginTracker::restored(&plugin, slot, next_tick, crashes, runs, now);
                 self.trackers[slot as usize] = Some(tracker);
                 slot
             }
@@ -437,20 +445,19 @@ impl<P, M> Engine<P, M> {
         if self.unregistered.slots.is_empty() {
             return;
         }
-        if self.history.oldest() > self.unregistered.last_tick {
-            for (id, slot) in std::mem::take(&mut self.unregistered.slots) {
-                self.slots.release(id);
-                self.trackers[slot as usize] = None;
-            }
-            self.trackers.truncate(self.slots.end() as usize);
-            return;
-        }
         for &(_, slot) in &self.unregistered.slots {
             if let Some(newest) = self.history.newest(slot, 0) {
                 self.sums.remove(&newest, self.info.process_trees);
             }
         }
         self.sums.write_to(&mut self.system);
+        if self.history.oldest() > self.unregistered.last_tick {
+            for (id, slot) in std::mem::take(&mut self.unregistered.slots) {
+                self.slots.release(id);
+                self.trackers[slot as usize] = None;
+            }
+            self.trackers.truncate(self.slots.end() as usize);
+        }
     }
 }
 
@@ -463,14 +470,14 @@ impl<P> PluginTracker<P> {
         plugin: &RestoredPlugin,
         slot: u32,
         first_tick: u64,
-        crashes_in_history: u64,
+        crashes_before: u64,
         runs: RunLog,
         now: &TimePoint,
     ) -> Self {
         let RestoredPlugin { id, events, saved } = plugin;
         let name = Arc::clone(&saved.name);
         let mut tracker = Self::new(*id, name, events.clone(), slot, first_tick, now);
-        tracker.continue_from(&saved.counters, crashes_in_history, runs);
+        tracker.continue_from(&saved.counters, crashes_before, runs);
         tracker
     }
 }

@@ -102,6 +102,8 @@ struct RareDetails<P> {
     last_crash: Option<MonoNanos>,
     /// Read errors that were logged.
     logged: Vec<ReadError>,
+    /// A report of the exit of an unknown run was logged.
+    has_warned_of_unknown_run: bool,
     /// Children whose exit was detected before the host's report of it, oldest first. The report
     /// has their last reading.
     exited_children: Vec<exit::ExitedChild>,
@@ -121,6 +123,7 @@ impl<P> TrackerDetails<P> {
                 surviving_process: None,
                 last_crash: None,
                 logged: Vec::new(),
+                has_warned_of_unknown_run: false,
                 exited_children: Vec::new(),
                 unreported: Vec::new(),
                 tree: TreeMeter::default(),
@@ -166,6 +169,7 @@ impl<P> PluginTracker<P> {
             ended_cpu: Duration::ZERO,
             is_suspended: None,
             suspended_since: None,
+            survivors: None,
             read_error: None,
             limits: None,
         };
@@ -189,13 +193,13 @@ impl<P> PluginTracker<P> {
         }
     }
 
-    /// Continues the counters of an earlier collector. `crashes_in_history` are the crashes of the samples
+    /// Continues the counters of an earlier collector. `crashes_before` are the crashes before the samples
     /// that are restored.
     #[cfg(feature = "store")]
     pub(crate) fn continue_from(
         &mut self,
         saved: &super::restore::SavedCounters,
-        crashes_in_history: u64,
+        crashes_before: u64,
         runs: crate::history::run_log::RunLog,
     ) {
         let sampled_crashes = saved.crashes.saturating_sub(saved.unsampled_crashes);
@@ -209,7 +213,7 @@ impl<P> PluginTracker<P> {
         record.crash_count = saved.crashes;
         record.restored = Some(Arc::new(crate::history::plugin_record::RestoredRecord {
             registered_tick: record.first_tick,
-            crashes_before: sampled_crashes.saturating_sub(crashes_in_history),
+            crashes_before,
             others_cpu,
         }));
         record.runs = runs;
@@ -253,8 +257,9 @@ impl<P> PluginTracker<P> {
         self.details.id
     }
 
-    pub(crate) const fn first_tick(&self) -> u64 {
-        self.details.record.first_tick
+    /// The first tick after the registration.
+    pub(crate) fn registered_tick(&self) -> u64 {
+        self.details.record.registered_tick()
     }
 
     pub(crate) const fn name(&self) -> &Arc<str> {
@@ -320,6 +325,14 @@ impl<P> PluginTracker<P> {
             let record = self.change();
             record.is_suspended = is_suspended;
             record.suspended_since = (is_suspended == Some(true)).then_some(at);
+        }
+    }
+
+    fn set_survivors(&mut self, count: u32, at: SystemTime) {
+        let before = self.details.record.survivors;
+        if before.map_or(0, |(count, _)| count) != count {
+            let since = before.map_or(at, |(_, since)| since);
+            self.change().survivors = (count > 0).then_some((count, since));
         }
     }
 

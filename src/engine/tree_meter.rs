@@ -16,7 +16,10 @@ pub(crate) struct TreeTick {
     pub others_share: Option<CpuShare>,
     /// Living processes, the reported one included.
     pub processes: Option<u32>,
-    /// Sum of the resident sizes of these; `None` if one of them is unknown.
+    /// Those of them that belonged to the process of an earlier run, which has ended; `None` if it is not
+    /// known.
+    pub survivors: Option<u32>,
+    /// Sum of the resident sizes of the processes; `None` if one of them is unknown.
     pub resident: Option<ResidentBytes>,
 }
 
@@ -110,7 +113,8 @@ impl TreeMeter {
             (Some(_), None) => is_known.then_some(1),
         };
         let resident = tree.map_or(own_resident, |tree| tree.resident);
-        TreeTick { others_cpu: self.others_cpu, others_share, processes, resident }
+        let others_cpu = self.others_cpu;
+        TreeTick { others_cpu, others_share, processes, survivors: None, resident }
     }
 }
 
@@ -136,6 +140,7 @@ mod tests {
             others_cpu: CpuTime(1),
             others_share: others_share.map(CpuShare),
             processes: Some(processes),
+            survivors: None,
             resident: resident(kib),
         }
     }

@@ -71,11 +71,17 @@ fn unreadable_since(view: PluginView<'_>) -> Onset {
     onset(view, |sample| sample.cpu_percent.is_none() && sample.memory_bytes.is_none())
 }
 
-/// Since when, and how many, if the plugin has no process but descendants of one. Beside the next run
-/// they cannot be found from its descendants.
+/// Since when, and how many, if descendants of a process that has ended are alive.
 fn survivors(view: PluginView<'_>) -> Option<(Onset, u32)> {
+    if let Some((processes, since)) = view.survivors() {
+        let age = view.snapshot().sampled_at().duration_since(since).unwrap_or_default();
+        return (age >= SURVIVAL).then_some((Onset::At(since), processes));
+    }
+    if view.run().is_some() {
+        return None;
+    }
     let lives = |count: Option<u32>| count.filter(|&count| count > 0);
-    let processes = lives(view.usage().process_count).filter(|_| view.run().is_none())?;
+    let processes = lives(view.usage().process_count)?;
     let since = onset(view, |sample| lives(sample.process_count).is_some());
     let ended_at = view.runs().next_back().and_then(|run| run.ended_at).unwrap_or(since.time());
     let age = view.snapshot().sampled_at().duration_since(ended_at).unwrap_or_default();

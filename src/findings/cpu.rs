@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::columns::{Columns, MINUTE, is_known};
 use super::episodes::{Episode, Rung, Series};
-use super::finding::{Finding, FindingKind};
+use super::finding::{Finding, FindingKind, Onset};
 use super::ladder::Level;
 use super::stats::{mean, median_in_place};
 
@@ -167,9 +167,11 @@ fn saturated(columns: &Columns<'_>, series: &Series) -> Option<Finding> {
     const BELOW: u32 = 3;
     let values = &series.values;
     let (mut below, mut since, mut full, mut was_full) = (0u32, values.len(), 0usize, false);
+    let mut is_unbroken = true;
     for at in (0..values.len()).rev() {
         below = ((below << 1) | u32::from(values[at] < NOT_FULL)) & 0xfff;
         if below.count_ones() > BELOW {
+            is_unbroken = false;
             break;
         }
         if values[at] >= FULL {
@@ -184,5 +186,11 @@ fn saturated(columns: &Columns<'_>, series: &Series) -> Option<Finding> {
         return None;
     }
     let kind = FindingKind::Saturated { percent: mean(&values[since..]) / 1e3 };
-    Some(Finding::new(columns.view(), columns.onset(series.sample(since)), kind))
+    // The oldest sample may be one of the few that are below.
+    let onset = if is_unbroken && columns.age >= WARM_UP {
+        Onset::Before(columns.time(0))
+    } else {
+        columns.onset(series.sample(since))
+    };
+    Some(Finding::new(columns.view(), onset, kind))
 }

@@ -11,11 +11,14 @@ const WITHIN_SECONDS: f64 = 600.0;
 const GAPS: usize = 3;
 const PAUSE_SECONDS: f64 = 120.0;
 
-/// A loop in progress; in ticks.
+/// A loop in progress.
 #[derive(Clone, Copy)]
 struct Loop {
+    /// The index of the tick with its first crash.
     first: usize,
-    last: usize,
+    /// Times, in intervals.
+    first_at: usize,
+    last_at: usize,
     gap: usize,
     count: u64,
 }
@@ -28,55 +31,69 @@ pub(super) fn judge(columns: &Columns<'_>) -> Option<Finding> {
     if interval * 2.0 > WITHIN_SECONDS {
         return None;
     }
-    let ticks = |seconds: f64| (seconds / interval).round() as usize;
+    let intervals = |seconds: f64| (seconds / interval).round() as usize;
     // Crashes that were counted after the tick belong to the next one, which is not recorded yet.
-    let sampled = view.current().map_or(0, |sample| sample.crash_count);
-    let counted_since = view.crash_count().saturating_sub(sampled);
-    let extra = u32::try_from(counted_since).unwrap_or(u32::MAX);
+    let extra = u32::try_from(view.crashes_since_tick()).unwrap_or(u32::MAX);
     let recorded = crashes.iter().copied().chain([extra]);
     let newest = crashes.len().saturating_sub(1);
-    let found = find(recorded, ticks(WITHIN_SECONDS), ticks(PAUSE_SECONDS), newest)?;
-    let at = columns.crash_time(found.first);
-    let since = Onset::At(at.min(last_crash));
+    // By the clock: the ticks before and after a time without a collector are neighbours.
+    let age = |tick: usize| {
+        let age = newest.checked_sub(tick).and_then(|back| view.sample_age(back));
+        intervals(age.unwrap_or_default().as_secs_f64())
+    };
+    let oldest = age(0);
+    let time = |tick: usize| oldest - age(tick).min(oldest) + usize::from(tick > newest);
+    let pause = intervals(PAUSE_SECONDS);
+    let found = find(recorded, time, intervals(WITHIN_SECONDS), pause, time(newest))?;
+    let judged: u64 = crashes.iter().copied().chain([extra]).map(u64::from).sum();
+    // It may have begun before the window.
+    let is_older = view.crash_count() > judged && found.first_at <= (GAPS * found.gap).max(pause);
+    let since = if is_older {
+        Onset::Before(columns.crash_time(0))
+    } else {
+        Onset::At(columns.crash_time(found.first).min(last_crash))
+    };
     let kind = FindingKind::CrashLoop { count: found.count, last: last_crash };
     Some(Finding::new(view, since, kind))
 }
 
-/// The loop that lasts at the tick `newest`.
+/// The loop that lasts at the time `now`. `time` returns that of a tick.
 fn find(
     crashes: impl Iterator<Item = u32>,
+    time: impl Fn(usize) -> usize,
     within: usize,
     pause: usize,
-    newest: usize,
+    now: usize,
 ) -> Option<Loop> {
     let is_over = |gap: usize, quiet: usize| quiet > (GAPS * gap).max(pause);
-    let mut recent: [Option<(usize, u64)>; CRASHES] = [None; CRASHES];
+    let mut recent: [Option<(usize, usize, u64)>; CRASHES] = [None; CRASHES];
     let (mut total, mut found): (u64, Option<Loop>) = (0, None);
     for (tick, crashes) in crashes.enumerate().filter(|&(_, crashes)| crashes > 0) {
+        let at = time(tick);
         if let Some(known) = &mut found {
-            if is_over(known.gap, tick - known.last) {
+            if is_over(known.gap, at - known.last_at) {
                 found = None;
                 recent = [None; CRASHES];
             } else {
                 // One short gap does not make the next long one the end.
-                known.gap = (tick - known.last).max(known.gap / 2);
-                known.last = tick;
+                known.gap = (at - known.last_at).max(known.gap / 2);
+                known.last_at = at;
                 known.count += u64::from(crashes);
                 continue;
             }
         }
         for _ in 0..crashes.min(CRASHES as u32) {
-            recent = [recent[1], recent[2], Some((tick, total))];
+            recent = [recent[1], recent[2], Some((tick, at, total))];
         }
         total += u64::from(crashes);
-        if let Some((first, before)) = recent[0]
-            && tick - first <= within
+        if let Some((first, first_at, before)) = recent[0]
+            && at - first_at <= within
         {
-            found =
-                Some(Loop { first, last: tick, gap: (tick - first) / 2, count: total - before });
+            let (gap, count) = ((at - first_at) / 2, total - before);
+            found = Some(Loop { first, first_at, last_at: at, gap, count });
         }
     }
-    found.filter(|found| !is_over(found.gap, newest.saturating_sub(found.last)))
+    found.filter(|found| !is_over(found.gap, now.saturating_sub(found.last_at)))
 }
 
 #[cfg(test)]
@@ -86,7 +103,7 @@ mod tests {
     /// At 5 s.
     fn found(ticks: &[usize], newest: usize) -> Option<(usize, u64)> {
         let crashes = (0..=newest).map(|tick| u32::from(ticks.contains(&tick)));
-        find(crashes, 120, 24, newest).map(|found| (found.first, found.count))
+        find(crashes, |tick| tick, 120, 24, newest).map(|found| (found.first, found.count))
     }
 
     #[test]
@@ -119,7 +136,22 @@ mod tests {
 
     #[test]
     fn crashes_of_one_tick_are_a_loop() {
-        assert_eq!(find([0, 5].into_iter(), 120, 24, 1).map(|found| found.count), Some(5));
+        let found = find([0, 5].into_iter(), |tick| tick, 120, 24, 1);
+        assert_eq!(found.map(|found| found.count), Some(5));
+    }
+
+    /// Fifty minutes without a collector after the sixth tick.
+    #[test]
+    fn gap_between_two_ticks_counts_as_time() {
+        let found = |ticks: &[usize], newest: usize| {
+            let crashes = (0..=newest).map(|tick| u32::from(ticks.contains(&tick)));
+            let time = |tick: usize| if tick > 6 { tick + 600 } else { tick };
+            find(crashes, time, 120, 24, time(newest)).map(|found| found.count)
+        };
+        assert_eq!(found(&[0, 6, 12], 12), None);
+        assert_eq!(found(&[0, 3, 6], 6), Some(3));
+        assert_eq!(found(&[0, 3, 6], 7), None);
+        assert_eq!(found(&[0, 3, 6, 8, 9, 10], 10), Some(3));
     }
 
     #[test]

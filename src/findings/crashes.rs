@@ -40,8 +40,13 @@ pub(super) fn recent_crash(view: PluginView<'_>) -> Option<SystemTime> {
 /// The finding for recent crashes; `None` if [`FindingKind::Down`] states the only one already.
 pub(super) fn crashed(view: PluginView<'_>, last: SystemTime) -> Option<FindingKind> {
     let snapshot = view.snapshot();
-    let burst = CRASH_BURST.min(snapshot.history_duration());
-    let within = if view.crashes(burst) > 1 { burst } else { crash_window(snapshot) };
+    let interval = snapshot.poll_interval();
+    // A window counts from its oldest tick on: a short one may have only the newest.
+    let window = |within: Duration| {
+        if interval * 2 > within { within.saturating_add(interval) } else { within }
+    };
+    let burst = window(CRASH_BURST.min(snapshot.history_duration()));
+    let within = if view.crashes(burst) > 1 { burst } else { window(crash_window(snapshot)) };
     let count = view.crashes(within);
     let is_stated = view.state() == PluginState::Crashed && count <= 1;
     (!is_stated).then_some(FindingKind::Crashed { count, within, last })

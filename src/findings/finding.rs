@@ -19,7 +19,6 @@ use crate::{LimitStatus, PluginState, PluginView, ReadError, RunEnd, RunId};
 /// assert_eq!(Onset::At(now).time(), now);
 /// assert!(!Onset::Before(now).is_exact());
 /// ```
-#[non_exhaustive]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Onset {
     /// It began at this time.
@@ -107,14 +106,13 @@ pub enum FindingKind {
     Suspended,
     /// The host reported the plugin as unhealthy.
     Unhealthy,
-    /// Descendants of the reported process are alive although it has ended.
+    /// Descendants of a reported process are alive although it has ended, without a next run or beside it.
     Survivors {
         /// The number of these processes.
         processes: u32,
     },
     /// CPU has been higher, for longer, than ever before in the window, and more events do not explain
     /// it.
-    #[non_exhaustive]
     CpuShift {
         /// The normal value before the shift, in percent of one core: the median of the means of whole
         /// minutes.
@@ -156,7 +154,6 @@ pub enum FindingKind {
     },
     /// The memory of the active run grows: its *floor*, the least value of equal parts of the newest 10
     /// minutes to an hour, rises evenly from part to part, and still does.
-    #[non_exhaustive]
     MemoryGrowth {
         /// The floor at the onset, in bytes.
         from: u64,
@@ -180,9 +177,10 @@ pub enum FindingKind {
         now: u64,
     },
     /// At least three crashes within ten minutes. It ends after three times the last interval between two
-    /// crashes without a further one, and after two minutes at least.
+    /// crashes without a further one, and after two minutes at least. With a poll interval of more than five
+    /// minutes none is found, because the times of crashes are those of ticks.
     CrashLoop {
-        /// The number of crashes since the first of the loop.
+        /// The number of crashes since the first of the loop that is in the window.
         count: u64,
         /// When the last one happened.
         last: SystemTime,
@@ -215,7 +213,6 @@ pub enum FindingKind {
         now: f64,
     },
     /// The newest version needs more than the one before it.
-    #[non_exhaustive]
     Regression {
         /// The compared value. `before` and `now` are in its unit.
         metric: RegressionMetric,
@@ -406,7 +403,6 @@ impl Finding {
 /// assert!(findings.to_string().starts_with("no findings: 1 plugin judged over "));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[non_exhaustive]
 #[derive(Clone, Debug, PartialEq)]
 pub struct Findings {
     /// The most urgent first: by severity, those that last before those that are over, by impact, by the

@@ -82,7 +82,7 @@ pub(super) fn judge(columns: &Columns<'_>, start: usize, minutes: &mut Minutes) 
                 if is_early && !is_full_soon(columns, now, per_hour, limit_in) {
                     continue;
                 }
-                let first = hinge(&low[..end]);
+                let first = onset_minute(&low[..end]);
                 let from = floor(low, first.min(end - len), len);
                 let kind = FindingKind::MemoryGrowth {
                     from: bytes(from),
@@ -92,7 +92,7 @@ pub(super) fn judge(columns: &Columns<'_>, start: usize, minutes: &mut Minutes) 
                     high: bytes_per_hour(high_slope),
                     limit_in,
                 };
-                let since = columns.onset(at[first] as usize);
+                let since = columns.onset(if first == 0 { start } else { at[first] as usize });
                 return Some(Finding::new(columns.view(), since, kind));
             }
         }
@@ -262,189 +262,28 @@ fn hinge(low: &[f32]) -> usize {
     at
 }
 
+/// The minute at which growth began: 0, if one line from there describes all minutes nearly as well as a level
+/// and a line, which always fit a little better, the more so the fewer minutes there are.
+fn onset_minute(low: &[f32]) -> usize {
+    let nearly = 1.0 + 6.0 / low.len() as f64;
+    let (at, base) = (hinge(low), f64::from(low[low.len() - 1]));
+    let residuals = |from: usize| {
+        let mut line = LineFit::default();
+        for (minute, &kib) in low.iter().enumerate().skip(from) {
+            line.add(minute as f64, f64::from(kib) - base);
+        }
+        line.residuals()
+    };
+    let level = low[..at].iter().map(|&kib| f64::from(kib) - base);
+    let mean = level.clone().sum::<f64>() / at.max(1) as f64;
+    let of_level = level.map(|kib| (kib - mean).powi(2)).sum::<f64>();
+    if residuals(0) <= nearly * (residuals(at) + of_level) + 1.0 { 0 } else { at }
+}
+
 /// The median of the first values of a slice.
 pub(super) fn median_kib(values: &[f32], buffer: &mut Vec<f32>) -> u64 {
     bytes(median(values, buffer))
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// The squared distances of values from their mean.
-    fn of_level(values: &[f32]) -> f64 {
-        let mean = values.iter().map(|&x| f64::from(x)).sum::<f64>() / values.len().max(1) as f64;
-        values.iter().map(|&x| (f64::from(x) - mean).powi(2)).sum()
-    }
-
-    /// The squared distances of values from their line of least squares.
-    fn of_line(values: &[f32]) -> f64 {
-        let n = values.len() as f64;
-        let (t, x) = ((n - 1.0) / 2.0, values.iter().map(|&x| f64::from(x)).sum::<f64>() / n);
-        let points = values.iter().enumerate().map(|(i, &v)| (i as f64 - t, f64::from(v) - x));
-        let slope = points.clone().map(|(t, x)| t * x).sum::<f64>()
-            / points.clone().map(|(t, _)| t * t).sum::<f64>();
-        points.map(|(t, x)| (x - slope * t).powi(2)).sum()
-    }
-
-    #[test]
-    fn hinge_has_least_squared_distances() {
-        let level = [500.0, 503.0, 499.0, 502.0, 498.0, 501.0, 500.5, 499.5, 502.5, 500.0];
-        let noise = |i: usize| [0.0, 7.0, 3.0, 9.0, 1.0, 4.0][i % 6];
-        for (before, slope, after) in [
-            (10, 40.0, 12),
-            (10, 25.0, 8),
-            (4, 60.0, 20),
-            (0, 30.0, 15),
-            (10, 0.0, 9),
-            (9, -30.0, 11),
-        ] {
-            let mut low = level[..before].to_vec();
-            low.extend((0..after).map(|i| 480.0 + slope * i as f32 + noise(i)));
-            let distances: Vec<f64> =
-                (0..=low.len() - 8).map(|at| of_level(&low[..at]) + of_line(&low[at..])).collect();
-            let least = distances.iter().copied().fold(f64::MAX, f64::min);
-            let found = distances[hinge(&low)];
-            assert!(found - least < 1e-3, "{before} {slope}: {found}, {distances:?}");
-        }
-        // The last minute from which a line can begin.
-        let late: Vec<f32> = (0..30).map(|i| 100.0 + 90.0 * (i as f32 - 22.0).max(0.0)).collect();
-        assert_eq!(hinge(&late), 22);
-    }
-
-    #[test]
-    fn slopes_are_of_floors_a_third_of_the_span_apart() {
-        for (floors, len) in [
-            (&[0.0, 10.0, 16.0, 30.0, 41.0][..], 3),
-            (&[0.0, 9.0, 20.0, 33.0, 38.0, 52.0], 6),
-            (&[0.0, 9.0, 20.0, 33.0, 38.0, 52.0, 60.0, 75.0], 7),
-        ] {
-            let mut expected = Vec::new();
-            for from in 0..floors.len() {
-                for to in from + 1..floors.len() {
-                    if to - from >= floors.len() / 3 {
-                        let minutes = ((to - from) * len) as f32;
-                        expected.push((floors[to] - floors[from]) / minutes);
-                    }
-                }
-            }
-            expected.sort_by(f32::total_cmp);
-            let (middle, low, high) = slope(floors, len, &mut vec![9.0]);
-            let (least, most) = (expected[0], *expected.last().unwrap());
-            assert_eq!((low, high), (least, most), "{floors:?}");
-            let at_most = expected.iter().filter(|&&other| other <= middle).count();
-            assert!(at_most.abs_diff(expected.len() / 2) <= 1, "{middle} of {expected:?}");
-        }
-    }
-
-    #[test]
-    fn growth_below_the_least_is_not_even() {
-        let steps = |parts: usize, step: f32, first: f32| -> Vec<f32> {
-            (0..parts).map(|part| first + step * part as f32).collect()
-        };
-        // 4 MiB in 28 minutes and longer, and more in less; 4 % of much memory.
-        for (parts, minutes, first, least) in [
-            (8, 56, 1_000.0, 4_096.0),
-            (8, 28, 1_000.0, 4_096.0),
-            (6, 14, 1_000.0, 8_192.0),
-            (5, 10, 1_000.0, 11_468.8),
-            (8, 56, 1_000_000.0, 40_000.0),
-            (6, 14, 1_000_000.0, 80_000.0),
-        ] {
-            let floors = |total: f32| steps(parts, total / parts as f32, first);
-            assert!(rises_evenly(&floors(0.99 * least), minutes).is_none(), "{minutes} {least}");
-            let (total, last) = rises_evenly(&floors(1.01 * least), minutes).unwrap();
-            assert!((total / least - 1.01).abs() < 1e-3, "{total}");
-            assert_eq!(last, *floors(1.01 * least).last().unwrap());
-        }
-    }
-
-    /// Each step between 0.35 and 1.8 shares with few parts, between 0.3 and 2 with many; the last two
-    /// make up 1.2 shares.
-    #[test]
-    fn uneven_steps_are_no_growth() {
-        let is_even = |steps: &[f32]| {
-            let mut floors = vec![50_000.0];
-            let share = 10_000.0 * steps.len() as f32 / steps.iter().sum::<f32>();
-            floors.extend(steps.iter().scan(50_000.0, |floor, step| {
-                *floor += step * share;
-                Some(*floor)
-            }));
-            rises_evenly(&floors, 56).is_some()
-        };
-        for (steps, expected) in [
-            (&[1.0, 1.0, 1.0, 1.0, 1.0][..], true),
-            (&[0.36, 1.16, 1.16, 1.16, 1.16], true),
-            (&[0.34, 1.165, 1.165, 1.165, 1.165], false),
-            (&[0.8, 1.79, 0.8, 0.81, 0.8], true),
-            (&[0.8, 1.81, 0.8, 0.79, 0.8], false),
-            (&[0.31, 1.115, 1.115, 1.115, 1.115, 1.115, 1.115], true),
-            (&[0.29, 1.118, 1.118, 1.118, 1.118, 1.118, 1.119], false),
-            (&[0.83, 1.99, 0.83, 0.84, 0.84, 0.83, 0.84], true),
-            (&[0.83, 2.02, 0.83, 0.83, 0.83, 0.83, 0.83], false),
-            (&[1.25, 1.25, 1.28, 0.61, 0.61], true),
-            (&[1.27, 1.27, 1.28, 0.59, 0.59], false),
-        ] {
-            assert_eq!(is_even(steps), expected, "{steps:?}");
-        }
-    }
-
-    /// Minutes of age as in a run that began with the first.
-    fn rises(low: &[f32], end: usize, parts: usize, len: usize) -> Option<Vec<f32>> {
-        rise(low, end, parts, len, |minute| minute as f32).map(|rise| rise.floors[..parts].to_vec())
-    }
-
-    #[test]
-    fn floors_are_the_least_of_each_part() {
-        let saw = |i: usize| 50_000.0 + 800.0 * i as f32 + [0.0, 900.0, 2_000.0][i % 3];
-        let low: Vec<f32> = (0..30).map(saw).collect();
-        let expected: Vec<f32> = (0..6).map(|part| saw(12 + 3 * part)).collect();
-        assert_eq!(rises(&low, 30, 6, 3), Some(expected));
-        let expected: Vec<f32> = (0..5).map(|part| saw(9 + 3 * part)).collect();
-        assert_eq!(rises(&low, 24, 5, 3), Some(expected));
-        // The newest part is as low as the first.
-        let mut fallen = low.clone();
-        fallen[28] = low[12];
-        assert_eq!(rises(&fallen, 30, 6, 3), None);
-    }
-
-    #[test]
-    fn growth_ends_by_a_fall_of_a_quarter() {
-        let low: Vec<f32> = (0..30).map(|i| 50_000.0 + 1_000.0 * i as f32).collect();
-        // Floors of 56 to 74 MB by six parts of three minutes up to minute 24: 18 MB.
-        for (fall, expected) in [(0.24, true), (0.26, false)] {
-            let mut low = low.clone();
-            let newest = low[21];
-            low[27] = newest - fall * 18_000.0;
-            assert_eq!(rises(&low, 24, 6, 3).is_some(), expected, "{fall}");
-        }
-    }
-
-    #[test]
-    fn earlier_fall_shows_that_memory_comes_and_goes() {
-        for (fall, expected) in [(0.28, true), (0.32, false)] {
-            let mut low: Vec<f32> = (0..48).map(|i| 50_000.0 + 1_000.0 * i as f32).collect();
-            // 18 MB of growth in the newest 18 minutes; memory was higher in a part long before.
-            for kib in &mut low[6..9] {
-                *kib = low_at(9) + fall * 18_000.0;
-            }
-            assert_eq!(rises(&low, 48, 6, 3).is_some(), expected, "{fall}");
-        }
-        fn low_at(minute: usize) -> f32 {
-            50_000.0 + 1_000.0 * minute as f32
-        }
-    }
-
-    #[test]
-    fn growth_by_the_logarithm_of_age_levels_off() {
-        let by_age = |grown: fn(f32) -> f32| -> Vec<f32> {
-            (0..40).map(|i| 50_000.0 + grown(i as f32 + 1.0)).collect()
-        };
-        assert!(rises(&by_age(|age| 1_000.0 * age), 40, 8, 4).is_some());
-        assert!(rises(&by_age(|age| 1_000.0 * age), 40, 8, 5).is_some());
-        let levelling = by_age(|age| 30_000.0 * age.ln());
-        assert!(rises(&levelling, 40, 8, 4).is_none());
-        // The floors of its newest part alone rise evenly.
-        assert!(rises(&levelling[16..], 24, 6, 4).is_some());
-    }
-}
+mod tests;

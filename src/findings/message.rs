@@ -123,8 +123,11 @@ impl Message {
                 self.since(since);
             }
             FindingKind::Survivors { processes } => {
-                let live = if *processes == 1 { "process lives" } else { "processes live" };
-                self.text(format!("{processes} {live} on without the main process"));
+                let live = match processes {
+                    1 => "process lives on without its",
+                    _ => "processes live on without their",
+                };
+                self.text(format!("{processes} {live} main process"));
                 self.since(since);
             }
             FindingKind::CpuShift { before, now, per_event, .. } => {

@@ -6,7 +6,8 @@ use crate::snapshot::limit::{Limit, LimitState};
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct LimitRecord {
     pub limit: Limit,
-    pub generation: u32,
+    /// Of all limits that were ever set, each has another one.
+    pub id: u32,
     pub state: LimitState,
     /// The value of a limit of crashes, which may change between ticks.
     pub crashes: Option<f64>,
@@ -17,8 +18,8 @@ pub(crate) struct LimitRecord {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct LimitRow {
     pub slot: u32,
-    /// The same as that of the limit's record, unless the limits were replaced since the tick.
-    pub generation: u32,
+    /// That of the limit's record.
+    pub id: u32,
     pub value: Option<f64>,
     pub peak: Option<f64>,
 }

@@ -38,6 +38,8 @@ pub(crate) struct PluginRecord {
     pub is_suspended: Option<bool>,
     /// When the suspension was detected.
     pub suspended_since: Option<SystemTime>,
+    /// Living processes of ended processes of this plugin, and since when there were any.
+    pub survivors: Option<(u32, SystemTime)>,
     pub read_error: Option<ReadError>,
     /// `None` without limits.
     pub limits: Option<Arc<Vec<LimitRecord>>>,

@@ -20,6 +20,9 @@ pub(crate) struct RunRecord {
     pub name: CommandName,
     /// When its first reading was taken, or its report was applied.
     pub began: MonoNanos,
+    /// When the interval of its last share began that has readings: the same as `last_read` if it was not
+    /// read again. Set once it has ended.
+    pub read_from: MonoNanos,
     /// When its last reading was taken. Set once it has ended.
     pub last_read: MonoNanos,
     /// When it ended, once it has: see [`ended`](Self::ended).
@@ -56,6 +59,12 @@ impl RunRecord {
         self.run.ended_at = Some(at.wall);
         self.ended_mono = at.mono;
         self.last_tick = last_tick;
+    }
+
+    /// Whether a share that was taken at `at`, and is the first since its last one, may cover it: it was
+    /// active then, or was read at least twice since.
+    pub(crate) fn has_share_at(&self, at: MonoNanos) -> bool {
+        self.ended().is_none_or(|ended| ended > at) || self.last_read > self.read_from
     }
 
     /// When it ended, on both clocks: one for the order, one for display.
@@ -130,11 +139,6 @@ impl RunLog {
     /// The number of runs that have ended, and were not read after `at`.
     pub(crate) fn read_until(&self, at: MonoNanos) -> usize {
         self.partition_point(|record| record.ended().is_some() && record.last_read <= at)
-    }
-
-    /// The number of runs that began before `at`.
-    pub(crate) fn begun_before(&self, at: MonoNanos) -> usize {
-        self.partition_point(|record| record.began < at)
     }
 
     /// The newest run that ended after `since`, up to `until`.
@@ -224,6 +228,7 @@ mod tests {
             process_start: None,
             name: CommandName::default(),
             began: MonoNanos(0),
+            read_from: MonoNanos(0),
             last_read: MonoNanos(0),
             ended_mono: MonoNanos(0),
             last_tick: 0,
@@ -281,7 +286,6 @@ mod tests {
                 };
                 let by = naive(&|record| record.ended().is_some_and(|ended| ended <= mono));
                 assert_eq!(log.ended_by(mono), by);
-                assert_eq!(log.begun_before(mono), naive(&|record| record.began < mono));
                 let read =
                     |record: &RunRecord| record.ended().is_some() && record.last_read <= mono;
                 assert_eq!(log.read_until(mono), naive(&read));

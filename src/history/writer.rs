@@ -303,7 +303,7 @@ impl HistoryWriter {
     }
 
     /// Recovers retired values that readers have released. Containers come before their contents.
-    fn sweep(&mut self) {
+    pub(crate) fn sweep(&mut self) {
         let Self { tick, pools, empty, frames, blocks, table, .. } = self;
         pools.snapshots.sweep(*tick, |snapshot| {
             snapshot.timeline.blocks = Arc::clone(&empty.blocks);

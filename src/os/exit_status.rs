@@ -2,7 +2,7 @@
 
 use std::process::ExitStatus;
 
-use crate::snapshot::run::ProcessExit;
+use crate::snapshot::run::{ProcessExit, RunEnd};
 
 /// Converts the status that `wait` returned.
 pub(crate) fn process_exit(status: ExitStatus) -> ProcessExit {
@@ -11,6 +11,13 @@ pub(crate) fn process_exit(status: ExitStatus) -> ProcessExit {
         (None, Some(signal)) => ProcessExit::Signaled(signal),
         // A process that has not exited, such as a stopped one: `wait` never returns its status.
         (None, None) => ProcessExit::Unknown,
+    }
+}
+
+/// `Exited` or `Signaled`; `Unknown` for a status that is none of an exit, such as that of a stopped process.
+impl From<ExitStatus> for RunEnd {
+    fn from(status: ExitStatus) -> Self {
+        process_exit(status).run_end()
     }
 }
 
@@ -37,5 +44,17 @@ mod tests {
         assert_eq!(process_exit(ExitStatus::from_raw(3 << 8)), ProcessExit::Exited(3));
         assert_eq!(process_exit(ExitStatus::from_raw(9)), ProcessExit::Signaled(9));
         assert_eq!(process_exit(ExitStatus::from_raw(0x7f | 19 << 8)), ProcessExit::Unknown);
+    }
+
+    #[test]
+    fn end_of_run_follows_from_exit_status() {
+        for (status, expected) in [
+            (0, RunEnd::Exited(0)),
+            (3 << 8, RunEnd::Exited(3)),
+            (9, RunEnd::Signaled(9)),
+            (0x7f | 19 << 8, RunEnd::Unknown),
+        ] {
+            assert_eq!(RunEnd::from(ExitStatus::from_raw(status)), expected, "{status}");
+        }
     }
 }

@@ -296,7 +296,7 @@ impl Probe for NativeProbe {
         if self.is_foreign {
             return None;
         }
-        self.trees.get_or_init(|| NativeTreeSource::new(self.budget.share(), self.units));
+        self.trees.get_or_init(|| NativeTreeSource::new(FdBudget::new(), self.units));
         self.trees.get_mut()?.as_mut()
     }
 

@@ -97,7 +97,8 @@ pub struct Aggregates {
     pub cpu_time: Duration,
     /// Events between the oldest and the newest sample.
     pub events: u64,
-    /// [`events`](Self::events) divided by [`time_span`](Self::time_span); 0 for one sample.
+    /// [`events`](Self::events) divided by [`time_span`](Self::time_span), without a time in which there was
+    /// no collector; 0 for one sample.
     pub events_per_second: f64,
     /// [`cpu_time`](Self::cpu_time) divided by [`events`](Self::events). `None` without events.
     pub cpu_per_event: Option<Duration>,

@@ -4,8 +4,12 @@ use std::time::Duration;
 
 use super::rows::PluginRows;
 use crate::history::metric::FIRST_MISSING;
+#[cfg(feature = "store")]
+use crate::history::metric::Metric;
 use crate::history::packed::run_key_of;
 use crate::history::timeline::SamplePiece;
+#[cfg(feature = "store")]
+use crate::history::tree_row::TreeMetric;
 use crate::history::units::CpuShare;
 use crate::time::MonoNanos;
 
@@ -48,7 +52,8 @@ pub(super) struct Part {
 /// none. The CPU time is the sample's share, of the process tree if there are trees, times the time
 /// that it covers. That begins with the newest sample before it that has a share, or with the start of
 /// the first run since, if none was read in between; and it ends with the sample, or with the last
-/// reading of the newest run, if none is active.
+/// reading of the newest run, if none is active. Runs that were not read again since that sample have no
+/// part in the share.
 ///
 /// # Cost
 ///
@@ -71,12 +76,28 @@ pub(super) fn covered_times(
     first: u64,
     mut each: impl FnMut(Option<Duration>),
 ) {
-    // Without these samples it would not be known where the first share begins.
-    const BEFORE: u64 = 3;
     let newest = rows.inner.timeline.newest;
-    let from = first.saturating_sub(BEFORE).max(oldest);
-    let mut walk = Walk { rows, tick: from, newest, previous: None, covered: MonoNanos(0) };
     let with_trees = rows.inner.info.process_trees;
+    let has_share = |tick: u64| {
+        let own = rows.packed(tick);
+        let mut share = own.get(Metric::Cpu);
+        if with_trees {
+            let values = rows.inner.timeline.at_with_tree(tick, rows.record.slot, own);
+            share = values.map_or(FIRST_MISSING, |(_, tree)| tree.get(TreeMetric::Cpu));
+        }
+        share < FIRST_MISSING
+    };
+    // The first share begins with the one before it.
+    let mut from = first;
+    if (first..=newest).any(has_share) {
+        while from > oldest {
+            from -= 1;
+            if has_share(from) {
+                break;
+            }
+        }
+    }
+    let mut walk = Walk { rows, tick: from, newest, previous: None, covered: MonoNanos(0) };
     let mut is_cut = from > oldest;
     rows.inner.timeline.pieces(rows.record.slot, from, with_trees, |piece| {
         for ((&at, &run), &share) in piece.at.iter().zip(piece.runs).zip(piece.cpu) {
@@ -223,14 +244,19 @@ impl Walk<'_> {
     /// The length of what the share of a sample at `at` covers.
     fn covered_nanos(&self, at: MonoNanos, has_run: bool) -> u64 {
         let (runs, covered) = (&self.rows.record.runs, self.covered);
-        let first = runs.get(runs.read_until(covered)).filter(|record| record.began < at);
+        let since = (runs.read_until(covered)..).map_while(|index| runs.get(index));
+        let since = since.take_while(|record| record.began < at);
+        let mut read = since.filter(|record| record.has_share_at(at));
+        let first = read.next();
         // Without a run in between, it is the share of descendants that have survived theirs.
         let start = first.map_or(covered, |record| record.began.max(covered));
         let mut end = at;
-        if !has_run && first.is_some() {
-            let newest = runs.begun_before(at).checked_sub(1).and_then(|index| runs.get(index));
-            let ended = newest.filter(|record| record.ended().is_some());
-            end = ended.map_or(at, |record| record.last_read.min(at));
+        if !has_run
+            && let Some(first) = first
+            && let last = read.last().unwrap_or(first)
+            && last.ended().is_some()
+        {
+            end = last.last_read.min(at);
         }
         end.0.saturating_sub(start.0)
     }

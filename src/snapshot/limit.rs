@@ -36,7 +36,8 @@ pub enum LimitMetric {
     ProcessCount,
     /// Events since the previous sample, divided by the time since then.
     EventsPerSecond,
-    /// Seconds since the newest tick that has counted an event, or since the run began.
+    /// Seconds since the newest tick that has counted an event; before the first one, since the run began
+    /// or since limits were set, whichever was later.
     SilentSeconds,
     /// Crashes that were counted in the newest part of the time, since the limit was set.
     Crashes {
@@ -389,7 +390,6 @@ impl Limits {
 /// assert_eq!(LimitState::Exceeded(now).since(), Some(now));
 /// assert_eq!(LimitState::Ok.to_string(), "ok");
 /// ```
-#[non_exhaustive]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum LimitState {
     /// There is no current sequence of violating samples.
@@ -450,7 +450,6 @@ impl LimitState {
 /// # }
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[non_exhaustive]
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct LimitStatus {
     /// The limit.

@@ -156,7 +156,6 @@ impl NotificationKind {
 /// ```
 /// assert_eq!(plugmeter::ClearReason::RunEnded.to_string(), "run_ended");
 /// ```
-#[non_exhaustive]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ClearReason {
     /// Its values were below [`Limit::clear_below`](crate::Limit::clear_below) for long enough.

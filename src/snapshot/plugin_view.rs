@@ -111,6 +111,18 @@ impl<'a> PluginView<'a> {
             && inner.info.started_instant == others.info.started_instant
     }
 
+    /// Whether its totals continue those of an earlier collector.
+    #[cfg(feature = "otlp")]
+    pub(crate) fn is_restored(&self) -> bool {
+        self.record().restored.is_some()
+    }
+
+    /// How many processes live on although the reported one that they belonged to has ended, and since when
+    /// there were any.
+    pub(crate) fn survivors(&self) -> Option<(u32, SystemTime)> {
+        self.record().survivors
+    }
+
     /// The registered name.
     #[must_use]
     pub fn name(&self) -> &'a str {
@@ -153,6 +165,13 @@ impl<'a> PluginView<'a> {
     #[must_use = "iterators are lazy"]
     pub fn runs(&self) -> impl DoubleEndedIterator<Item = &'a Run> + Clone + use<'a> {
         self.run_records().map(|record| &record.run)
+    }
+
+    /// The runs to which samples refer, and others, oldest first: more than [`runs`](Self::runs) if there are
+    /// many.
+    #[cfg(feature = "otlp")]
+    pub(crate) fn kept_runs(&self) -> impl Iterator<Item = &'a Run> + use<'a> {
+        self.record().runs.iter().map(|record| &record.run)
     }
 
     /// The runs of [`runs`](Self::runs), each with whether it has counted as a crash.

@@ -142,6 +142,7 @@ mod tests {
                 ended_cpu: second,
                 is_suspended: None,
                 suspended_since: None,
+                survivors: None,
                 read_error: None,
                 limits: None,
             }));

@@ -169,6 +169,23 @@ impl<'a> PluginView<'a> {
         }
     }
 
+    /// Crashes that were counted after the newest tick.
+    pub(crate) fn crashes_since_tick(&self) -> u64 {
+        let record = self.rows.record;
+        let at_tick = self.rows.counters().map_or(record.crashes_before(), |at| at.crashes);
+        record.crash_count.saturating_sub(at_tick)
+    }
+
+    /// The time between two ticks in which there was a collector, on the monotonic clock.
+    #[cfg(feature = "http")]
+    pub(crate) fn recorded_time(&self, from: u64, to: u64) -> Duration {
+        let timeline = &self.rows.inner.timeline;
+        match (timeline.mono(from), timeline.mono(to)) {
+            (Some(from), Some(to)) => to.since(from).saturating_sub(timeline.gap_time(from, to)),
+            _ => Duration::ZERO,
+        }
+    }
+
     /// The time between the newest sample and the one `back` ticks before it, on the monotonic clock:
     /// setting the wall clock does not change it. `None` if the plugin's history does not reach that far
     /// back.

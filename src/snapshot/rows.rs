@@ -139,11 +139,10 @@ impl<'a> PluginRows<'a> {
         let first = rows.partition_point(|row| row.slot < slot);
         let rows = rows.get(first..).unwrap_or_default();
         let records = self.record.limits.as_deref().map_or(&[][..], Vec::as_slice);
-        records.iter().enumerate().map(move |(i, record)| {
-            // The limits may have been replaced since the tick.
-            let row = rows.get(i).filter(|row| {
-                row.slot == slot && row.generation == record.generation && is_current
-            });
+        records.iter().map(move |record| {
+            // Limits may have been added and removed since the tick.
+            let mut of_plugin = rows.iter().take_while(|row| row.slot == slot);
+            let row = of_plugin.find(|row| row.id == record.id).filter(|_| is_current);
             let value = record.crashes.or(row.and_then(|row| row.value));
             let peak =
                 row.and_then(|row| row.peak).into_iter().chain(record.crashes).reduce(f64::max);

@@ -42,6 +42,12 @@ impl fmt::Display for RunId {
 ///
 /// assert_eq!(RunEnd::Exited(3).to_string(), "exit code 3");
 /// assert_eq!(RunEnd::Signaled(9).to_string(), "signal 9");
+///
+/// # #[cfg(unix)] {
+/// let status = std::process::Command::new("false").status()?;
+/// assert_eq!(RunEnd::from(status), RunEnd::Exited(1));
+/// # }
+/// # Ok::<(), std::io::Error>(())
 /// ```
 #[non_exhaustive]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

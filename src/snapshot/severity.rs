@@ -12,7 +12,6 @@ use serde::{Deserialize, Serialize};
 /// assert!(Severity::Critical > Severity::Warning);
 /// assert_eq!(Severity::Notice.to_string(), "notice");
 /// ```
-#[non_exhaustive]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {

@@ -92,7 +92,6 @@ pub struct SamplerStats {
 /// assert_eq!(collector.snapshot().status().to_string(), "STOPPED");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[non_exhaustive]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum CollectorStatus {

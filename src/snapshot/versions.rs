@@ -65,8 +65,8 @@ pub struct VersionUsage {
     pub events: u64,
     /// [`cpu_time`](Self::cpu_time) divided by [`events`](Self::events); `None` without events.
     pub cpu_per_event: Option<Duration>,
-    /// Crashes of its runs that have ended since the oldest sample of the window, up to the snapshot's
-    /// revision. A crash belongs to the version that crashed, also if the next one is already running.
+    /// Crashes of its runs that began before the newest tick and have ended since the oldest sample of the
+    /// window, up to the snapshot's revision. A crash belongs to the version that crashed, also if the next one is already running.
     pub crashes: u64,
 }
 
@@ -169,7 +169,14 @@ impl PluginView<'_> {
         let mut owner: Option<&RunRecord> = None;
         walk_parts(rows, from, |part| {
             owner = match part.run {
-                0 => record.runs.last_ended(part.since, part.until),
+                0 => record.runs.last_ended(part.since, part.until).or_else(|| {
+                    // The tick before has detected the end.
+                    let index = record.runs.ended_by(part.since).checked_sub(1)?;
+                    let is_of_part = |run: &&RunRecord| {
+                        run.ended() == Some(part.since) && run.last_tick + 1 == part.tick
+                    };
+                    record.runs.get(index).filter(is_of_part)
+                }),
                 key => match owner {
                     Some(run) if run.has_key(key) => owner,
                     Some(_) | None => record.runs.by_key(key, RUN_KEY_MASK),

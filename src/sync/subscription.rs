@@ -11,10 +11,10 @@ use std::fmt;
 use std::future::Future;
 use std::mem;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, TryRecvError, TrySendError};
 use event_listener::Event;
@@ -39,7 +39,6 @@ const QUEUE_LEN: usize = if cfg!(miri) { 16 } else { 1_024 };
 /// assert_eq!(subscription.recv(), Err(RecvError::Closed));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[non_exhaustive]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum RecvError {
     /// No notification is waiting.
@@ -70,6 +69,8 @@ struct Shared {
     arrived: Event,
     /// Notifications that were lost after the last one in the queue. Set when the queue is closed.
     missed_at_end: AtomicU64,
+    /// The last one of these. Set before their number.
+    last_missed: OnceLock<Arc<Notification>>,
 }
 
 /// The sampler's end of one queue.
@@ -79,6 +80,8 @@ struct Subscriber {
     shared: Arc<Shared>,
     /// Notifications that were dropped since the last one that fitted.
     missed: u64,
+    /// The newest one that was dropped.
+    last_missed: Option<Arc<Notification>>,
 }
 
 impl Subscriber {
@@ -89,6 +92,7 @@ impl Subscriber {
         let mut sent = Ok(());
         if self.queue.len() + needed > QUEUE_LEN {
             self.missed += 1;
+            self.last_missed = Some(Arc::clone(notification));
             *dropped += 1;
         } else {
             let missed = mem::take(&mut self.missed);
@@ -103,6 +107,9 @@ impl Subscriber {
 
 impl Drop for Subscriber {
     fn drop(&mut self) {
+        if let Some(last) = self.last_missed.take() {
+            let _: Result<(), _> = self.shared.last_missed.set(last);
+        }
         // ORDERING: Release, paired with the Acquire in `try_recv`: a subscriber that sees the queue
         // disconnected sees the number. The queue orders them as well.
         self.shared.missed_at_end.store(self.missed, Ordering::Release);
@@ -197,7 +204,8 @@ impl SubscriberSender {
         let parts = sender.map(|sender| {
             let (queue, receiver) = crossbeam_channel::bounded(QUEUE_LEN);
             let shared = Arc::new(Shared::default());
-            let subscriber = Subscriber { queue, shared: Arc::clone(&shared), missed: 0 };
+            let subscriber =
+                Subscriber { queue, shared: Arc::clone(&shared), missed: 0, last_missed: None };
             // An error means that the sampler is gone: dropping the subscriber closes the queue.
             let _: Result<(), _> = sender.send(Incoming::Subscriber(subscriber));
             Parts { receiver, shared }
@@ -294,12 +302,10 @@ impl Subscription {
                 // of several receivers report the number.
                 match shared.missed_at_end.swap(0, Ordering::AcqRel) {
                     0 => Err(RecvError::Closed),
-                    missed => Ok(Notification {
-                        revision: 0,
-                        at: SystemTime::UNIX_EPOCH,
-                        plugin: Arc::from(""),
-                        kind: NotificationKind::Lagged { missed },
-                    }),
+                    missed => {
+                        let last = shared.last_missed.get().ok_or(RecvError::Closed)?;
+                        Ok(lagged(last, missed))
+                    }
                 }
             }
         }

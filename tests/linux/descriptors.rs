@@ -155,9 +155,9 @@ fn plugins_beyond_descriptor_limit_have_values() {
         let plugins = start_all(&collector, &children);
         assert_all_have_values(&collector, &plugins, &format!("{probe}"));
         if probe == ProbeKind::Native {
-            // Half of the limit, less three of the probe's own and two for process trees, holds two
+            // Half of the limit, less three for the probe and three for its process trees, holds two
             // descriptors for each process that fits.
-            assert_eq!(open_for_processes(), (LIMIT / 2 - 3 - 2) / 2 * 2);
+            assert_eq!(open_for_processes(), (LIMIT / 2 - 3 - 3) / 2 * 2);
         }
         // Descriptors that the host can open, with those that it had open before.
         let host = open_all().len() + before;
@@ -167,6 +167,23 @@ fn plugins_beyond_descriptor_limit_have_values() {
             own_descriptors()
         );
     }
+}
+
+/// Two collectors in one process do not have half of the limit each.
+#[test]
+fn collectors_share_the_descriptor_limit() {
+    if !enter_isolated(collectors_share_the_descriptor_limit, &["prlimit", "--nofile=64"]) {
+        return;
+    }
+    let before = own_descriptors().len();
+    let children: Vec<ChildGuard> = (0..40).map(|_| sleeper()).collect();
+    let collectors = [(); 2].map(|()| manual_collector(ProbeKind::Native));
+    for (number, collector) in collectors.iter().enumerate() {
+        let plugins = start_all(collector, &children);
+        assert_all_have_values(collector, &plugins, &format!("collector {number}"));
+    }
+    let host = open_all().len() + before;
+    assert!(host >= LIMIT / 2, "only {host} are left to the host: {:?}", own_descriptors());
 }
 
 #[test]

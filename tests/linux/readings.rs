@@ -4,8 +4,8 @@ use std::fs;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use plugmeter::{PluginState, ProbeKind};
-use plugmeter_test_support::{manual_collector, probes, wait_for};
+use plugmeter::{Collector, PluginState, ProbeKind, Window};
+use plugmeter_test_support::{manual_collector, probes, sleeper, wait_for};
 
 use crate::test_child::{TestChild, cpu_time, resident_pages, signal, tasks, wait_for_state};
 
@@ -318,5 +318,42 @@ fn replaced_run_is_read_once_more() {
         // The portable probe counts in steps of 10 ms.
         let least = used - Duration::from_millis(20);
         assert!(cpu_time.is_some_and(|time| time >= least), "{probe}: {cpu_time:?}");
+    }
+}
+
+/// The host reaps the old process itself, and starts the next one some time later.
+#[test]
+fn cpu_time_of_a_window_is_that_of_the_processes_after_a_restart() {
+    for probe in probes() {
+        let collector = manual_collector(probe);
+        let plugin = collector.register("dice").unwrap();
+        let mut old = sleeper();
+        plugin.started(old.pid(), "1.0");
+        let sample = |collector: &Collector| {
+            wait_for("a share", || {
+                let snapshot = collector.sample_now().unwrap();
+                let share = snapshot.plugin("dice").unwrap().current().unwrap().cpu_percent;
+                share.map(|_| snapshot)
+            })
+        };
+        sample(&collector);
+        old.kill();
+        old.wait();
+        let reaped = Instant::now();
+        wait_for("a time without a process", || {
+            (reaped.elapsed() > Duration::from_millis(400)).then_some(())
+        });
+        let mut load = TestChild::start("idle");
+        plugin.started(load.pid(), "2.0");
+        load.request("burn 200");
+        let snapshot = sample(&collector);
+        let view = snapshot.plugin("dice").unwrap();
+        let (window, used) = (view.aggregates(Window::All).unwrap().cpu_time, view.cpu_time());
+        assert!(used >= Duration::from_millis(150), "{probe}: {used:?}");
+        // The share is that of an interval that begins a little earlier than the reading.
+        assert!(
+            window <= used.mul_f64(1.2) + Duration::from_millis(30),
+            "{probe}: {window:?}, {used:?}"
+        );
     }
 }

@@ -63,6 +63,35 @@ fn run_that_begins_inside_a_tick_counts_from_its_start() {
     assert_cpu_time(&sim, SECOND * 5 / 2);
 }
 
+/// Its CPU time is not known, and the share of the sample is that of the other one alone.
+#[test]
+fn run_that_was_read_once_has_no_part_in_a_share() {
+    for is_last in [false, true] {
+        let mut sim = keeping(100);
+        let plugin = sim.register("dice").unwrap();
+        sim.tick(idle);
+        let read_once = |sim: &mut Simulation, pid: u32| {
+            plugin.started(pid, "1.0");
+            sim.advance(SECOND);
+            plugin.stopped();
+            sim.advance(SECOND * 3);
+        };
+        if is_last {
+            // Two seconds of CPU time, and then a run without a second reading.
+            plugin.started(1, "1.0");
+            sim.tick(|_| usage(2_000, 1_024));
+            plugin.stopped();
+            read_once(&mut sim, 2);
+            sim.tick(|_| Observed::Gone);
+        } else {
+            read_once(&mut sim, 2);
+            plugin.started(3, "2.0");
+            sim.tick(|_| usage(2_000, 1_024));
+        }
+        assert_cpu_time(&sim, SECOND * 2);
+    }
+}
+
 #[test]
 fn missing_share_is_covered_by_the_next_one() {
     let mut sim = keeping(100);

@@ -25,6 +25,8 @@ struct Plugin {
     set: LimitSet,
     now: u64,
     events: u64,
+    /// At the newest tick.
+    seen_events: u64,
     changes: Vec<Change>,
 }
 
@@ -54,8 +56,8 @@ fn record(changes: &mut Vec<Change>, at: u64, kind: NotificationKind) {
 
 impl Plugin {
     fn new(limits: &[Limit]) -> Self {
-        let set = LimitSet::new(limits, Some(MonoNanos(0)));
-        Self { set, now: 1_000, events: 0, changes: Vec::new() }
+        let set = LimitSet::new(limits, Some(MonoNanos(0)), MonoNanos(0));
+        Self { set, now: 1_000, events: 0, seen_events: 0, changes: Vec::new() }
     }
 
     fn cpu(lasting: u64) -> Self {
@@ -69,7 +71,9 @@ impl Plugin {
 
     fn tick_after(&mut self, seconds: u64, values: TickValues) {
         self.now += seconds;
-        let values = TickValues { events: self.events, ..values };
+        let has_events = self.events > self.seen_events;
+        self.seen_events = self.events;
+        let values = TickValues { events: self.events, has_events, ..values };
         let (now, changes) = (self.now, &mut self.changes);
         self.set.tick(&point(now), &values, INTERVAL, |kind| record(changes, now, kind));
     }
@@ -104,6 +108,21 @@ impl Plugin {
 
 fn cpu_limit(lasting: u64) -> Limit {
     Limit::new(LimitMetric::CpuPercent, 80.0).lasting(seconds(lasting)).grace(Duration::ZERO)
+}
+
+/// Of a run of 1,000 s, in which nobody has looked for events.
+#[test]
+fn silence_before_limits_were_set_does_not_count() {
+    let silent = Limit::new(LimitMetric::SilentSeconds, 900.0);
+    let limits = [silent.lasting(Duration::ZERO).grace(Duration::ZERO)];
+    let set = LimitSet::new(&limits, Some(MonoNanos(0)), point(1_000).mono);
+    let mut plugin = Plugin { set, ..Plugin::new(&[]) };
+    for _ in 0..181 {
+        plugin.tick(None);
+    }
+    assert_eq!(plugin.take(), []);
+    plugin.tick(None);
+    assert_eq!(plugin.take(), [Exceeded { at: 1_910, since: 1_905, peak: 910.0 }]);
 }
 
 #[test]
@@ -404,4 +423,32 @@ fn event_rate_of_no_time_is_unknown() {
     plugin.events += 1;
     plugin.tick_after(0, TickValues::default());
     assert_eq!(plugin.set.rows(0).next().unwrap().value, None);
+}
+
+/// The records of the new set, each with the row of the tick that belongs to it.
+#[test]
+fn limit_that_stays_keeps_its_id() {
+    let mut plugin = Plugin::cpu(0);
+    let ids = |plugin: &Plugin| -> Vec<u32> {
+        plugin.set.records().iter().map(|record| record.id).collect()
+    };
+    let before = ids(&plugin);
+    let added = Limit::new(LimitMetric::MemoryMb, 100.0);
+    plugin.replace(&[added, cpu_limit(0)]);
+    let after = ids(&plugin);
+    assert_eq!((after.len(), after[1]), (2, before[0]));
+    assert_ne!(after[0], after[1]);
+    plugin.replace(&[cpu_limit(1)]);
+    assert!(!before.contains(&ids(&plugin)[0]));
+}
+
+/// Also those of the first tick.
+#[test]
+fn events_of_first_tick_end_the_silence() {
+    let silent = Limit::new(LimitMetric::SilentSeconds, 900.0).grace(Duration::ZERO);
+    let mut plugin = Plugin::new(&[silent]);
+    plugin.events = 500;
+    plugin.tick(None);
+    let value = plugin.set.rows(0).next().and_then(|row| row.value);
+    assert_eq!(value, Some(0.0));
 }

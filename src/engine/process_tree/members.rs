@@ -98,6 +98,10 @@ pub(super) struct Member<M> {
     pub known_since: Option<u32>,
     /// It was taken in since the last pass, and is older.
     pub is_old_find: bool,
+    /// It was the root of its tree.
+    pub was_root: bool,
+    /// It belonged to an earlier root of its tree, or is a descendant of such a process.
+    pub is_of_earlier_root: bool,
     /// Read in this pass.
     pub stat: Option<ProcessStat>,
     pub seen: Seen,
@@ -139,6 +143,8 @@ impl<M> Member<M> {
             clock_at_stat: None,
             known_since: None,
             is_old_find: false,
+            was_root: false,
+            is_of_earlier_root: false,
             stat: None,
             seen: Seen::Unread,
             final_children: None,

@@ -1,6 +1,6 @@
 //! Roots: when the host reports a start, an end, or removes a plugin.
 
-use super::discovery::Age;
+use super::adoption::Age;
 use super::members::{Hold, Member, MemberIndex, PidReuse, Seen};
 use super::tree::{AddedAfter, SharedCharges, Tree, TreeIndex};
 use super::{AddedRoot, FinalRoot, ProcessTrees, RootReading, TreeId};
@@ -176,7 +176,19 @@ impl<M> ProcessTrees<M> {
         if from != tree {
             self.move_subtree(at, from, tree);
         }
+        self.belong_to_root(at);
         counts_from
+    }
+
+    /// What is below a member that has become a root again belongs to it.
+    fn belong_to_root(&mut self, root: MemberIndex) {
+        for at in 0..self.members.slots() {
+            if self.members.chain(Some(at)).any(|above| above == root)
+                && let Some(member) = self.members.get_mut(at)
+            {
+                (member.was_root, member.is_of_earlier_root) = (false, false);
+            }
+        }
     }
 
     fn move_subtree(&mut self, root: MemberIndex, from: TreeIndex, to: TreeIndex) {
@@ -408,7 +420,14 @@ impl<M> ProcessTrees<M> {
         };
         let Some(at) = tree.root.take() else { return };
         tree.members.push(at);
+        tree.had_root = true;
+        for &at in &tree.members {
+            if let Some(member) = self.members.get_mut(at) {
+                member.is_of_earlier_root = true;
+            }
+        }
         let Some(member) = self.members.get_mut(at) else { return };
+        member.was_root = true;
         if let Some(counted) = counted {
             member.count_own(counted);
         }

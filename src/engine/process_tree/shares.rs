@@ -1,6 +1,6 @@
 //! CPU shares, and the list of processes.
 
-use super::members::Member;
+use super::members::{Member, MemberIndex};
 use super::tree::Tree;
 use super::{ProcessTrees, TreeId};
 use crate::history::units::{CpuShare, CpuTime, ResidentBytes};
@@ -22,6 +22,24 @@ impl<M> ProcessTrees<M> {
     pub(super) fn living<'a>(&'a self, tree: &'a Tree) -> impl Iterator<Item = &'a Member<M>> {
         let members = tree.members.iter().filter_map(|&at| self.members.get(at));
         members.filter(|member| member.is_alive && member.is_proven())
+    }
+
+    /// The number of living processes that belonged to earlier roots of a tree, which have ended.
+    pub(super) fn survivors(&self, tree: &Tree) -> u32 {
+        if !tree.had_root {
+            return 0;
+        }
+        // Below a living process that was replaced, there are no survivors yet.
+        let is_earlier_root = |at: MemberIndex| {
+            self.members.get(at).is_some_and(|member| member.was_root && member.is_alive)
+        };
+        let is_survivor = |at: MemberIndex| {
+            self.members.get(at).is_some_and(|member| {
+                member.is_of_earlier_root && member.is_alive && member.is_proven()
+            }) && !self.members.chain(Some(at)).any(is_earlier_root)
+        };
+        let count = tree.members.iter().filter(|&&at| is_survivor(at)).count();
+        u32::try_from(count).unwrap_or(u32::MAX)
     }
 
     /// The share of all members other than the root since the last value: the sum of the members'

@@ -29,6 +29,8 @@ pub(super) struct Tree {
     pub root: Option<MemberIndex>,
     /// Without the root.
     pub members: Vec<MemberIndex>,
+    /// There was a root that is none any more.
+    pub had_root: bool,
     pub others_cpu: CpuTime,
     pub charges: SharedCharges,
     /// The ancestors of the root. Some of them takes the orphans of the tree.
@@ -77,6 +79,7 @@ impl Tree {
             id: Some(id),
             root: None,
             members: Vec::new(),
+            had_root: false,
             others_cpu: CpuTime::default(),
             charges: SharedCharges::default(),
             above: Vec::new(),

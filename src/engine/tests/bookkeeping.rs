@@ -35,6 +35,21 @@ fn warning_is_issued_once_for_each_cause() {
     assert_eq!(warnings(&mut harness), [Cause::Process(ReadError::PidReused)]);
 }
 
+#[test]
+fn exit_of_unknown_run_is_ignored_and_logged_once() {
+    let mut harness = Harness::new();
+    let run = harness.start_and_tick(1);
+    let other = next_run_id();
+    for _ in 0..3 {
+        harness.report(PluginUpdate::Exited(other, ProcessExit::Exited(3)));
+    }
+    assert_eq!(warnings(&mut harness), [Cause::UnknownRun(other)]);
+    let snapshot = harness.tick();
+    let view = dice(&snapshot);
+    assert_eq!((view.run().map(|run| run.id), view.crash_count()), (Some(run), 0));
+    assert_eq!(warnings(&mut harness), []);
+}
+
 /// 256 runs are shown, and runs are released in chunks of 64.
 #[track_caller]
 fn assert_runs_are_pruned(harness: &mut Harness) {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::{Harness, PLUGIN, SECOND, dice, started};
+use crate::findings::FindingKind;
 use crate::os::fake_probe::{Call, FAKE_RESIDENT_BYTES};
 use crate::snapshot::Snapshot;
 use crate::snapshot::run::{ProcessExit, RunId};
@@ -195,6 +196,40 @@ fn replaced_process_that_lives_is_a_survivor() {
     assert_eq!((dice(&snapshot).pid(), tree(&snapshot).processes), (Some(3), Some(3)));
     assert_eq!(tree(&snapshot).cpu_percent, Some(50.0));
     assert_eq!(dice(&snapshot).usage().cpu_percent, Some(0.0));
+}
+
+/// Half a minute after their process has ended. One that was replaced may go on.
+#[test]
+fn survivors_beside_the_next_run_are_a_finding() {
+    let survivors = |snapshot: &Snapshot| {
+        let findings = dice(snapshot).findings();
+        findings.iter().find_map(|finding| match finding.kind {
+            FindingKind::Survivors { processes } => Some((processes, finding.since.time())),
+            _ => None,
+        })
+    };
+    let (mut harness, _) = wrapper();
+    harness.start_and_tick(3);
+    harness.processes.spawn(3, 4);
+    for _ in 0..40 {
+        assert_eq!(survivors(&harness.tick()), None, "both processes live");
+    }
+    harness.processes.set_zombie(1, Duration::ZERO, ProcessExit::Exited(0));
+    harness.processes.reap(1);
+    harness.processes.update(2, |process| process.parent = 0);
+    let since = harness.tick().sampled_at();
+    for _ in 0..29 {
+        assert_eq!(survivors(&harness.tick()), None);
+    }
+    assert_eq!(survivors(&harness.tick()), Some((1, since)));
+    // With a child that it starts, and through one more restart.
+    harness.processes.spawn(2, 5);
+    assert_eq!(survivors(&harness.tick()), Some((2, since)));
+    harness.start_and_tick(6);
+    assert_eq!(survivors(&harness.tick()), Some((2, since)));
+    // A process that is reported again takes its descendants back.
+    harness.start(2);
+    assert_eq!(survivors(&harness.tick()), None);
 }
 
 /// By a second report of it while it runs, and after it was reported as stopped.

@@ -1,11 +1,12 @@
 //! How a run ends, and whether it counts as a crash.
 
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use super::active_run::{ActiveRun, Liveness};
 use super::{PluginTracker, TrackerContext, TrackerDetails};
 use crate::engine::cpu_meter::ReadingSpan;
-use crate::engine::effects::{PendingCrash, PendingExit};
+use crate::engine::effects::{Cause, Effects, PendingCrash, PendingExit, Warning};
 use crate::history::packed::run_key;
 use crate::history::run_log::RunRecord;
 use crate::os::Probe;
@@ -78,7 +79,7 @@ impl<P> PluginTracker<P> {
             }
             None => match self.run_mut(run) {
                 Some(record) => record,
-                None => return,
+                None => return self.warn_of_unknown_run(run, context.effects),
             },
         };
         record.update_end(exit.run_end());
@@ -98,6 +99,13 @@ impl<P> PluginTracker<P> {
         }
         if is_crash {
             self.count_crash(run, end);
+        }
+    }
+
+    fn warn_of_unknown_run(&mut self, run: RunId, effects: &mut Effects) {
+        if !std::mem::replace(&mut self.details.rare().has_warned_of_unknown_run, true) {
+            let plugin = Arc::clone(self.name());
+            effects.warnings.push(Warning { plugin, cause: Cause::UnknownRun(run) });
         }
     }
 
@@ -258,7 +266,9 @@ impl<P> PluginTracker<P> {
         let record = plugin.runs.get_mut(active.about.run).expect("an active run is in the log");
         let last_tick = if tick >= active.about.first_tick { tick } else { 0 };
         record.finish(&at, last_tick);
-        record.last_read = active.span.as_ref().map_or(record.began, ReadingSpan::last_at);
+        let began = record.began;
+        (record.read_from, record.last_read) =
+            active.span.as_ref().map_or((began, began), |span| (span.first_at(), span.last_at()));
         record.run.cpu_time = cpu_time;
         record.run.peak_memory_bytes = Some(active.peak_memory).filter(|&bytes| bytes != 0);
         record.run.oom_killed = active.about.oom_killed;

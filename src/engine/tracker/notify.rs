@@ -7,6 +7,7 @@ use super::{PluginTracker, TrackerDetails};
 use crate::engine::effects::Effects;
 use crate::engine::limits::{LimitSet, TickValues};
 use crate::history::frame::{Frame, NewestTick};
+use crate::history::metric::Metric;
 use crate::history::run_log::RunRecord;
 use crate::history::tree_row::TreeValues;
 use crate::history::units::CpuShare;
@@ -139,7 +140,7 @@ impl<P> PluginTracker<P> {
             None if limits.is_empty() => return,
             None => {
                 let run_since = record.active_run().map(|run| run.began);
-                rare.limits = Some(Box::new(LimitSet::new(limits, run_since)));
+                rare.limits = Some(Box::new(LimitSet::new(limits, run_since, now.mono)));
             }
             Some(set) => set.replace(limits, now, adder(&record.name, now, effects)),
         }
@@ -170,6 +171,7 @@ impl<P> PluginTracker<P> {
             memory_bytes: tree.resident(),
             process_count: tree.process_count().filter(|_| tick.has_trees),
             events: newest.totals.get(slot as usize).map_or(0, |totals| totals.events),
+            has_events: own.get(Metric::Events) > 0,
         };
         let notify = adder(&record.name, &tick.now, effects);
         limits.tick(&tick.now, &values, tick.poll_interval, notify);

@@ -115,6 +115,7 @@ impl<P> PluginTracker<P> {
             process_start,
             name: active.about.name,
             began: active.span.as_ref().map_or(now.mono, ReadingSpan::first_at),
+            read_from: MonoNanos::default(),
             last_read: MonoNanos::default(),
             ended_mono: MonoNanos::default(),
             last_tick: 0,

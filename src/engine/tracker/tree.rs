@@ -158,6 +158,10 @@ impl<P> PluginTracker<P> {
         let Some(tree) = context.trees.tick_values(slot, own, own_cpu, now, min_nanos) else {
             return;
         };
+        if let Some(survivors) = tree.survivors {
+            self.set_survivors(survivors, context.now.wall);
+            recorder.is_changed |= self.is_changed;
+        }
         if let Some(error) = context.trees.take_cgroup_failure(slot)
             && self.active.is_some()
         {

@@ -73,11 +73,13 @@ fn conditions_of_processes() {
         &format!("{error} since 1970-01-01T00:01:00Z"),
         &json!({"read_error": error.to_string()}),
     );
-    for (processes, live) in [(1, "1 process lives"), (2, "2 processes live")] {
+    for (processes, live) in
+        [(1, "1 process lives on without its"), (2, "2 processes live on without their")]
+    {
         check(
             FindingKind::Survivors { processes },
             "survivors",
-            &format!("{live} on without the main process since 1970-01-01T00:01:00Z"),
+            &format!("{live} main process since 1970-01-01T00:01:00Z"),
             &json!({"processes": processes}),
         );
     }

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io;
 use std::mem;
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
@@ -36,12 +36,12 @@ pub(super) struct MemberFd {
 /// Descriptors in a [`ProcessFds`].
 const FDS_PER_PROCESS: u64 = 2;
 
-/// Descriptors of the probe itself: epoll, eventfd, and the reserve.
+/// Descriptors of a probe itself, at most: epoll, eventfd, and the reserve. The reading of its process trees,
+/// which has a budget of its own, has the file of the pid that was assigned last, and a reserve.
 const PROBE_FDS: u64 = 3;
 
-/// Descriptors of the reading of process trees, if it shares the budget: the file of the pid that was
-/// assigned last, and the reserve.
-const TREE_FDS: u64 = 2;
+/// The descriptors of all collectors of this process.
+static PERMITS: LazyLock<Arc<Permits>> = LazyLock::new(Arc::default);
 
 /// The share of the budget that descendants leave free, so that processes that are attached between
 /// two readings of the descendants can be held at once: an eighth.
@@ -93,15 +93,10 @@ pub(super) enum OpenError {
 
 impl FdBudget {
     pub(super) fn new() -> Self {
-        Self { permits: Arc::default(), reserve: open_reserve(), is_warned: false }
+        Self { permits: Arc::clone(&PERMITS), reserve: open_reserve(), is_warned: false }
     }
 
-    /// The same budget with a reserve of its own.
-    pub(super) fn share(&self) -> Self {
-        Self { permits: Arc::clone(&self.permits), reserve: open_reserve(), is_warned: false }
-    }
-
-    /// The largest number of descriptors in use: half of the soft limit.
+    /// The largest number of descriptors in use, by all collectors together: half of the soft limit.
     ///
     /// The host may change the limit at any time; reading it costs a quarter of a microsecond.
     fn max_fds() -> u64 {
@@ -110,9 +105,9 @@ impl FdBudget {
 
     /// The descriptors in use.
     fn used_fds(&self) -> u64 {
-        let shares = Arc::strong_count(&self.permits) as u64 - 1;
-        let held = self.permits.process_fds() + self.permits.member_fds();
-        PROBE_FDS + shares * TREE_FDS + held
+        // One owner is the static.
+        let budgets = Arc::strong_count(&self.permits) as u64 - 1;
+        budgets * PROBE_FDS + self.permits.process_fds() + self.permits.member_fds()
     }
 
     /// Whether one more process may be held.

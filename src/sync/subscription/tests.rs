@@ -175,10 +175,15 @@ mod threads {
         send(&mut notifier, 0..QUEUE_LEN as u64 + 3);
         drop(notifier);
         let mut count = Count::default();
+        let mut last = numbered(0);
         while let Ok(notification) = subscription.try_recv() {
             count.add(&notification);
+            last = notification;
         }
         assert_eq!((count.received, count.missed), (QUEUE_LEN as u64, 3));
+        // With the revision of the newest one that was lost.
+        assert_eq!(last.kind, NotificationKind::Lagged { missed: 3 });
+        assert_eq!(last.revision, QUEUE_LEN as u64 + 2);
         assert_eq!(subscription.recv(), Err(RecvError::Closed));
         assert_eq!(subscribers.subscribe().recv(), Err(RecvError::Closed));
     }

@@ -505,14 +505,23 @@ fn share_nanos(registration: &Registration, samples: &[&RecordedSample], at: usi
     let last_read = |run: &Run| run.readings[run.readings.len() - 1].0;
     let overlaps =
         |run: &&Run| began(run) < sample.at && (run.is_active() || last_read(run) > before);
-    let runs: Vec<_> = registration.runs.iter().filter(overlaps).collect();
+    // A run that was not read again since its last share has no part in the next one.
+    let last_share = |run: &Run| {
+        let fallen = run.readings.windows(2).filter(|pair| pair[1].1 < pair[0].1);
+        let own = registration.samples.iter().filter(|sample| {
+            sample.cpu.is_some() && sample.run.is_some_and(|(id, ..)| id == run.id)
+        });
+        let times = fallen.map(|pair| pair[1].0).chain(own.map(|sample| sample.at));
+        times.fold(began(run), Duration::max)
+    };
+    let is_measured = |run: &&Run| {
+        run.ended.is_none_or(|(ended, _)| ended > sample.at) || last_read(run) > last_share(run)
+    };
+    let runs: Vec<_> =
+        registration.runs.iter().filter(overlaps).filter(|run| is_measured(run)).collect();
     let start = runs.first().map_or(before, |run| began(run).max(before));
-    // The newest run, also if it was read once.
-    let newest = registration.runs.iter().rfind(|run| began(run) < sample.at);
-    let end = match newest {
-        Some(run) if sample.run.is_none() && !runs.is_empty() && !run.is_active() => {
-            last_read(run).min(sample.at)
-        }
+    let end = match runs.last() {
+        Some(run) if sample.run.is_none() && !run.is_active() => last_read(run).min(sample.at),
         _ => sample.at,
     };
     u128::from(share) * (end.saturating_sub(start)).as_nanos()
@@ -531,7 +540,14 @@ fn versions(registration: &Registration, samples: &[&RecordedSample]) -> Vec<Ver
             |run: &&Run| run.ended.is_some_and(|(ended, _)| ended > before && ended <= sample.at);
         match sample.run {
             Some((id, ..)) => registration.runs.iter().find(|run| run.id == id),
-            None => registration.runs.iter().rfind(ended_since),
+            None => registration.runs.iter().rfind(ended_since).or_else(|| {
+                // The tick before has detected the end.
+                let (id, ..) = samples[at.checked_sub(1)?].run?;
+                let is_over = |run: &&Run| {
+                    run.id == id && run.ended.is_some_and(|(ended, _)| ended == before)
+                };
+                registration.runs.iter().find(is_over)
+            }),
         }
     };
     let owners: Vec<_> = (0..samples.len()).map(owner).collect();
