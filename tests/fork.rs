@@ -319,3 +319,32 @@ fn forked_child_can_start_own_collector() {
     assert_eq!(snapshot.plugin("dice").unwrap().version(), Some("1.0"));
     assert!(plugmeter::global().unwrap().sample_now().is_ok());
 }
+
+#[cfg(feature = "store")]
+#[test]
+fn forked_child_does_not_read_from_store_of_host() {
+    use plugmeter::{Store, StoreConfig, StoreReader};
+
+    let folder = std::env::temp_dir().join(format!("plugmeter-forked-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let path = folder.join("plugmeter.db");
+    let store = Store::open(StoreConfig::new(&path)).unwrap();
+    let collector = Collector::start(Config::default()).unwrap();
+    let _plugin = collector.register("dice").unwrap();
+    collector.sample_now().unwrap();
+    let recorder = store.record(collector.reader()).unwrap();
+    recorder.stop();
+    let reader = store.reader();
+    assert_eq!(reader.plugins().len(), 1);
+    let code = fork(|| {
+        let is_refused = reader.plugins().is_empty() && reader.error().is_some();
+        let is_recorder_ignored = recorder.error().is_none();
+        let own = StoreReader::open(&path).unwrap();
+        let is_own_usable = own.plugins().len() == 1 && own.error().is_none();
+        i32::from(!is_refused) + 2 * i32::from(!is_recorder_ignored) + 4 * i32::from(!is_own_usable)
+    });
+    assert_eq!(code, 0, "the sum of the violated conditions");
+    assert_eq!((reader.plugins().len(), reader.error().is_none()), (1, true));
+    drop((reader, recorder, store));
+    std::fs::remove_dir_all(&folder).unwrap();
+}

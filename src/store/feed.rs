@@ -16,7 +16,7 @@ use crate::snapshot::inner::Resumed;
 use crate::snapshot::notification::{Notification, NotificationKind};
 use crate::snapshot::plugin_view::PluginView;
 use crate::snapshot::query::Window;
-use crate::snapshot::run::Run;
+use crate::snapshot::run::{Run, RunEnd};
 
 /// Samples that wait for a write are dropped when they are older than this.
 const MAX_WAITING: Duration = Duration::from_secs(60 * 60);
@@ -104,6 +104,8 @@ pub(super) struct Feed {
     last_tick: u64,
     /// The tick before the batch.
     previous_ms: Option<i64>,
+    /// Runs that have ended by the removal of their plugins, since the newest write.
+    closed_runs: Vec<(Run, RunRow)>,
     pub changes: Changes,
     /// The row of the session differs from that in the file in more than its end.
     pub is_host_changed: bool,
@@ -127,6 +129,7 @@ impl Feed {
             is_first_look: true,
             last_tick,
             previous_ms: None,
+            closed_runs: Vec::new(),
             changes: Changes::default(),
             is_host_changed: false,
             dropped_ticks: 0,
@@ -145,6 +148,7 @@ impl Feed {
             },
             ..Changes::default()
         };
+        self.closed_runs.clear();
         self.live.values_mut().for_each(|plugin| plugin.entry = None);
     }
 
@@ -165,8 +169,12 @@ impl Feed {
 
     /// Adds a notification.
     pub(super) fn notify(&mut self, notification: &Notification) {
-        if notification.kind == NotificationKind::Removed {
-            self.remove(&notification.plugin);
+        match &notification.kind {
+            NotificationKind::Removed => self.remove(&notification.plugin),
+            NotificationKind::RunEnded { run, crash } => {
+                self.end_run(&notification.plugin, run, *crash);
+            }
+            _ => {}
         }
         let at_ms = self.clock.stored(unix_ms(notification.at));
         self.changes.notifications.push(NotificationRow {
@@ -178,11 +186,35 @@ impl Feed {
         });
     }
 
+    /// Ends a run whose end perhaps no snapshot shows: the plugin was removed after it, or many runs have
+    /// followed.
+    fn end_run(&mut self, plugin: &Arc<str>, run: &Run, is_crash: bool) {
+        let Self { live, closed_runs, clock, host, changes, .. } = self;
+        let live = live.get_mut(plugin).into_iter().flat_map(|plugin| &mut plugin.runs);
+        // A look may come before the notification.
+        let mut runs = live.chain(closed_runs);
+        let Some((known, row)) = runs.find(|(known, _)| known.id == run.id) else { return };
+        let ended = run_row(run, row.id, row.number, row.plugin, host.id, clock);
+        *row = RunRow { is_crash, ..ended };
+        *known = run.clone();
+        changes.runs.insert(row.id, row.clone());
+    }
+
     fn remove(&mut self, name: &Arc<str>) {
-        let removed = self.live.remove(name).map(|plugin| plugin.id);
+        let at_ms = self.clock.last().at_ms;
+        let removed = self.live.remove(name).map(|plugin| {
+            // Its process may go on, and nobody will see its end.
+            for (run, row) in plugin.runs.into_iter().filter(|(_, row)| row.ended_ms.is_none()) {
+                let ended_ms = Some(at_ms.max(row.reported_ms));
+                let row = RunRow { ended_ms, end: Some(RunEnd::Unknown), ..row };
+                self.changes.runs.insert(row.id, row.clone());
+                self.closed_runs.push((run, row));
+            }
+            plugin.id
+        });
         let known = self.known.remove(&**name).map(|known| known.id);
         if let Some(id) = removed.or(known) {
-            self.changes.removed.push((id, self.clock.last().at_ms));
+            self.changes.removed.push((id, at_ms));
         }
     }
 
@@ -201,8 +233,8 @@ impl Feed {
             longest_len as u64 != snapshot.tick() && longest_len as u128 >= capacity(snapshot);
         let cut = Some(longest_len).filter(|_| is_cut);
         let first = self.changes.batch.times.len();
-        if let Some(view) = longest {
-            self.add_times(&view, count, boot);
+        if longest.is_some() {
+            self.add_times(snapshot, count, boot);
         }
         if !snapshot.is_stopped() {
             let gone = self.live.keys().filter(|name| snapshot.plugin(name).is_none());
@@ -220,19 +252,16 @@ impl Feed {
         self.drop_old();
     }
 
-    /// Adds the times of the newest `count` ticks.
-    fn add_times(&mut self, view: &PluginView<'_>, count: usize, boot: Duration) {
-        let history = view.history(Window::All);
-        let newest = history.rev().take(count).enumerate();
-        let walls: Vec<_> = newest
-            .map(|(back, sample)| {
-                let age = view.sample_age(back).unwrap_or_default();
-                (unix_ms(sample.timestamp), boot.saturating_sub(age))
-            })
-            .collect();
-        for (wall_ms, boot) in walls.into_iter().rev() {
+    /// Adds the times of the newest `count` ticks. `boot` is that of the newest.
+    fn add_times(&mut self, snapshot: &Snapshot, count: usize, boot: Duration) {
+        let (timeline, newest) = (&snapshot.0.timeline, snapshot.tick());
+        let newest_boot = timeline.at(newest).map_or(boot, |at| at.boot);
+        for back in (0..count as u64).rev() {
+            let Some(at) = timeline.at(newest - back) else { continue };
+            // By the boot clock: the monotonic clock stands still while the machine sleeps.
+            let boot = boot.saturating_sub(newest_boot.saturating_sub(at.boot));
             let boot_ms = i64::try_from(boot.as_millis()).unwrap_or(i64::MAX);
-            self.changes.batch.times.push(self.clock.tick(wall_ms, boot_ms));
+            self.changes.batch.times.push(self.clock.tick(unix_ms(at.wall), boot_ms));
         }
     }
 
@@ -251,6 +280,10 @@ impl Feed {
         };
         self.add_runs(view, &mut plugin);
         let history = view.history(Window::All);
+        if plugin.continues_file && history.len() > 0 {
+            // The counters of a view with a sample include those of the file.
+            (plugin.continues_file, plugin.base) = (false, StoredCounters::default());
+        }
         let samples = history.len().min(count);
         // The newest samples, oldest first.
         let skipped = history.len() - samples;
@@ -280,7 +313,11 @@ impl Feed {
             (plugin.events, plugin.crashes) =
                 (plugin.events.max(events), plugin.crashes.max(crashes));
         }
-        let counters = plugin.counters(view, &self.clock);
+        let counters = if plugin.continues_file {
+            plugin.base.clone()
+        } else {
+            plugin.counters(view, &self.clock)
+        };
         let first = first + count - samples;
         let batch = &mut self.changes.batch;
         let mut row = rows.iter_mut().zip(first..);
@@ -317,11 +354,12 @@ impl Feed {
             }
         };
         let (events, crashes) = (base.events, base.crashes.saturating_sub(base.unsampled_crashes));
-        // The counters of a collector that was resumed include those of the file.
-        let base = if self.resumed.is_some() { StoredCounters::default() } else { base };
+        // A collector that could not read the saved values does not continue them.
+        let continues_file = self.resumed.is_some_and(|resumed| resumed.has_plugins);
         LivePlugin {
             id,
             base,
+            continues_file,
             events,
             crashes,
             last_run,
@@ -365,14 +403,20 @@ impl Feed {
 
     /// Drops the oldest ticks that wait for a write, if there are too many.
     fn drop_old(&mut self) {
-        let batch = &mut self.changes.batch;
+        let hour_ms = i64::try_from(MAX_WAITING.as_millis()).unwrap_or(i64::MAX);
+        let Changes { batch, runs, notifications, .. } = &mut self.changes;
         let Some(newest) = batch.times.last().copied() else { return };
-        let oldest = newest.at_ms - i64::try_from(MAX_WAITING.as_millis()).unwrap_or(i64::MAX);
-        let old = batch.times.partition_point(|time| time.at_ms < oldest);
+        let oldest = newest.at_ms - hour_ms;
+        // After a suspension, or if the clock was set forward, a few ticks may be older than that.
+        let most = usize::try_from(hour_ms / batch.poll_ms.max(1)).unwrap_or(usize::MAX);
+        let too_many = batch.times.len().saturating_sub(most);
+        let old = batch.times.partition_point(|time| time.at_ms < oldest).min(too_many);
         // A few at a time, because that moves all others.
         if old == 0 || old < batch.times.len() / 10 {
             return;
         }
+        notifications.retain(|notification| notification.at_ms >= oldest);
+        runs.retain(|_, run| run.ended_ms.is_none_or(|ended| ended >= oldest));
         self.dropped_ticks += old as u64;
         batch.previous_ms = batch.times.get(old - 1).map(|time| time.at_ms);
         batch.times.drain(..old);
@@ -390,4 +434,27 @@ fn unusual_us(covered: Duration, usual_ms: u64) -> Option<u32> {
     let us = u64::try_from(covered.as_micros()).unwrap_or(u64::MAX);
     let is_usual = us.abs_diff(usual_ms.saturating_mul(1_000)) <= 2_000;
     if is_usual { None } else { u32::try_from(us).ok() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_before_1970_are_negative() {
+        for ms in [-1_500, -1, 0, 1, 1_700_000_000_123] {
+            assert_eq!(unix_ms(from_unix_ms(ms)), ms);
+        }
+        assert_eq!(from_unix_ms(-1_500), UNIX_EPOCH - Duration::from_millis(1_500));
+        assert_eq!((nanos(Duration::from_micros(3)), nanos(Duration::MAX)), (3_000, u64::MAX));
+    }
+
+    /// Two milliseconds are the rounding of two times.
+    #[test]
+    fn usual_time_of_a_share_is_not_stored() {
+        let of = |us: u64| unusual_us(Duration::from_micros(us), 5_000);
+        assert_eq!([of(4_998_000), of(5_000_000), of(5_002_000)], [None; 3]);
+        assert_eq!([of(4_997_999), of(5_002_001)], [Some(4_997_999), Some(5_002_001)]);
+        assert_eq!(unusual_us(Duration::from_secs(7_200), 5_000), None, "more than an hour");
+    }
 }

@@ -13,8 +13,10 @@ use crate::snapshot::run::{Run, RunId};
 #[derive(Debug)]
 pub(super) struct LivePlugin {
     pub id: i64,
-    /// Added to the counters of the collector.
+    /// Added to the counters of the collector. Those of the file as long as a collector that continues them
+    /// shows none, because the plugin has no sample yet.
     pub base: StoredCounters,
+    pub continues_file: bool,
     /// The counters at the newest row.
     pub events: u64,
     pub crashes: u64,

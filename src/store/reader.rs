@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::io;
 use std::mem;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -21,6 +22,7 @@ use super::run_rows::{NotificationRow, RunRow};
 use super::summary::{aggregates, exact_aggregates, point, raw_point, within};
 use super::tables::{HostRow, PluginRow};
 use super::values::{Resolution, StoredAggregates, StoredNotification, StoredPlugin, StoredPoint};
+use crate::os::files::file_identity;
 use crate::snapshot::run::{Run, RunId};
 use crate::sync::fork::ForkGuard;
 
@@ -29,7 +31,8 @@ type Result<T> = rusqlite::Result<T>;
 /// Reads a store, while a host writes to it or not. Each clone has a connection of its own.
 ///
 /// Values are those of the newest write, at most one write interval old. Damaged rows are left out. A
-/// query that fails returns an empty result, and [`error`](Self::error) the reason.
+/// query that fails returns an empty result, and [`error`](Self::error) the reason. In a child that was
+/// forked from its process every query fails; the child can open a reader of its own.
 ///
 /// ```
 /// use plugmeter::{Resolution, Store, StoreConfig, StoreReader};
@@ -53,26 +56,36 @@ type Result<T> = rusqlite::Result<T>;
 /// ```
 pub struct StoreReader {
     path: PathBuf,
+    fork_guard: ForkGuard,
     state: Mutex<ReaderState>,
 }
 
 #[derive(Default)]
 struct ReaderState {
-    /// With the process that has opened it.
-    connection: Option<(Connection, ForkGuard)>,
+    connection: Option<OpenFile>,
     error: Option<StoreError>,
+}
+
+struct OpenFile {
+    connection: Connection,
+    /// The process that has opened it.
+    fork_guard: ForkGuard,
+    /// Of the file; `None` if it is not known.
+    identity: Option<(u64, u64)>,
+}
+
+impl OpenFile {
+    fn open(path: &Path) -> std::result::Result<Self, StoreError> {
+        let identity = file_identity(path).ok();
+        let connection = open_for_reading(path)?;
+        Ok(Self { connection, fork_guard: ForkGuard::new(), identity })
+    }
 }
 
 impl Drop for ReaderState {
     fn drop(&mut self) {
-        self.forget_after_fork();
-    }
-}
-
-impl ReaderState {
-    /// A connection must not be used, and not be closed, in a forked child.
-    fn forget_after_fork(&mut self) {
-        if self.connection.as_ref().is_some_and(|(_, guard)| !guard.in_owner_process()) {
+        // A connection must not be closed in a forked child.
+        if self.connection.as_ref().is_some_and(|open| !open.fork_guard.in_owner_process()) {
             mem::forget(self.connection.take());
         }
     }
@@ -88,14 +101,14 @@ impl StoreReader {
     pub fn open(path: impl AsRef<Path>) -> std::result::Result<Self, StoreError> {
         let path = path.as_ref();
         let reader = Self::new(path.to_owned());
-        let connection = open_for_reading(path).map_err(|error| error.at(path))?;
-        reader.lock().connection = Some((connection, ForkGuard::new()));
+        let open = OpenFile::open(path).map_err(|error| error.at(path))?;
+        reader.lock().connection = Some(open);
         Ok(reader)
     }
 
     /// The file is opened by the first query.
     pub(super) fn new(path: PathBuf) -> Self {
-        Self { path, state: Mutex::default() }
+        Self { path, fork_guard: ForkGuard::new(), state: Mutex::default() }
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, ReaderState> {
@@ -105,13 +118,19 @@ impl StoreReader {
     /// The reason why the newest query has failed; `None` if it has not.
     #[must_use]
     pub fn error(&self) -> Option<StoreError> {
+        if !self.fork_guard.in_owner_process() {
+            return Some(io::Error::other("this is a forked child").into());
+        }
         self.lock().error.as_ref().map(StoreError::copy)
     }
 
     /// Runs a query on one state of the file.
     pub(super) fn query<T: Default>(&self, query: impl FnOnce(&Connection) -> Result<T>) -> T {
+        // Another thread may have held the lock, or one of the database, at the fork.
+        if !self.fork_guard.in_owner_process() {
+            return T::default();
+        }
         let mut state = self.lock();
-        state.forget_after_fork();
         let result = self.try_query(&mut state, query);
         match result {
             Ok(value) => {
@@ -132,12 +151,11 @@ impl StoreReader {
         state: &mut ReaderState,
         query: impl FnOnce(&Connection) -> Result<T>,
     ) -> std::result::Result<T, StoreError> {
-        if state.connection.is_none() {
-            state.connection = Some((open_for_reading(&self.path)?, ForkGuard::new()));
-        }
-        let Some((connection, _)) = &state.connection else {
-            unreachable!("it was opened above");
-        };
+        let identity = file_identity(&self.path).ok();
+        // Otherwise another file is in its place, or none.
+        let open = state.connection.take().filter(|open| open.identity == identity);
+        let open = open.map_or_else(|| OpenFile::open(&self.path), Ok)?;
+        let connection = &state.connection.insert(open).connection;
         let run = || {
             let transaction = connection.unchecked_transaction()?;
             let value = query(&transaction)?;

@@ -1,5 +1,8 @@
 //! The thread that records: it looks at each tick, writes each minute, and goes on after errors.
 
+#[cfg(test)]
+mod tests;
+
 use std::fmt;
 use std::future::pending;
 use std::io;
@@ -18,11 +21,13 @@ use super::row::TickTime;
 use super::seal::{SealSchedule, seal};
 use super::tables::HostRow;
 use super::writer::{SessionOf, begin_session, write};
+use crate::history::plugin_record::PluginRecord;
 use crate::os::clock;
 use crate::os::files::file_identity;
 use crate::os::machine::boot_id;
 use crate::snapshot::Snapshot;
 use crate::snapshot::notification::{Notification, NotificationKind};
+use crate::sync::fork::ForkGuard;
 use crate::sync::publish::Reader;
 use crate::sync::subscription::Subscription;
 use crate::sync::wakeup::{StopSignal, Woken};
@@ -60,6 +65,7 @@ const MAX_WAITING_NOTIFICATIONS: usize = 10_000;
 pub struct Recorder {
     worker: Worker,
     status: Arc<RecorderStatus>,
+    fork_guard: ForkGuard,
 }
 
 impl Recorder {
@@ -75,9 +81,13 @@ impl Recorder {
     ///
     /// The recorder tries again at each write interval, and what could not be written is kept in memory
     /// for an hour. A file that was damaged or written by a newer version was renamed, and a new one was
-    /// created: then this returns that error until the recorder is stopped.
+    /// created: then this returns that error until the recorder is stopped. In a forked child nothing is
+    /// recorded, and there is no error.
     #[must_use]
     pub fn error(&self) -> Option<StoreError> {
+        if !self.fork_guard.in_owner_process() {
+            return None;
+        }
         let status = self.status.lock();
         status.error.as_ref().or(status.replaced.as_ref()).map(StoreError::copy)
     }
@@ -133,36 +143,19 @@ pub(super) fn start(
 ) -> io::Result<Recorder> {
     let status = Arc::new(RecorderStatus::default());
     let signal = Arc::new(StopSignal::default());
-    let (connection, replaced) = store.take_connection();
-    let mut thread = RecorderThread {
-        // A recorder of the same collector continues the session of the one before.
-        feed: store.take_feed(reader.snapshot().collector_start()),
-        subscription: reader.subscribe(),
-        reader,
-        status: Arc::clone(&status),
-        identity: file_identity(store.path()).ok(),
-        connection,
-        store,
-        waiting: Vec::new(),
-        schedule: SealSchedule::default(),
-        is_suspect: false,
-        is_session_found: false,
-    };
-    if let Some(replaced) = replaced {
-        thread.report_replaced(replaced);
-    }
+    let thread = RecorderThread::new(store, reader, Arc::clone(&status));
     let stop = Arc::clone(&signal);
     let body = move || {
         thread.run(&signal);
         drop(recording);
     };
     let worker = Worker::spawn("plugmeter-store", move || stop.request(), body)?;
-    Ok(Recorder { worker, status })
+    Ok(Recorder { worker, status, fork_guard: ForkGuard::new() })
 }
 
 /// On the boot clock.
 fn boot_time_of(snapshot: &Snapshot) -> Duration {
-    clock::now().boot.saturating_sub(snapshot.age())
+    snapshot.0.sampled_at().boot
 }
 
 struct RecorderThread {
@@ -186,6 +179,28 @@ struct RecorderThread {
 }
 
 impl RecorderThread {
+    fn new(store: Arc<StoreInner>, reader: Reader, status: Arc<RecorderStatus>) -> Self {
+        let (connection, replaced) = store.take_connection();
+        let mut thread = Self {
+            // A recorder of the same collector continues the session of the one before.
+            feed: store.take_feed(reader.snapshot().collector_start()),
+            subscription: reader.subscribe(),
+            reader,
+            status,
+            identity: file_identity(store.path()).ok(),
+            connection,
+            store,
+            waiting: Vec::new(),
+            schedule: SealSchedule::default(),
+            is_suspect: false,
+            is_session_found: false,
+        };
+        if let Some(replaced) = replaced {
+            thread.report_replaced(replaced);
+        }
+        thread
+    }
+
     fn run(mut self, signal: &Arc<StopSignal>) {
         let interval = self.store.settings.write_interval;
         let mut next_write = Instant::now() + interval;
@@ -194,18 +209,16 @@ impl RecorderThread {
         loop {
             let now = Instant::now();
             if now >= next_write {
-                self.look();
+                snapshot = self.take_newest(&snapshot);
                 self.write(false);
                 next_write = Instant::now() + interval;
             }
             let timeout = next_write.saturating_duration_since(Instant::now());
             match signal.wait(self.reader.changed(&snapshot), timeout) {
-                // Changes between two ticks are part of the next one.
-                Woken::Ready(Some(newer)) if newer.tick() == snapshot.tick() => snapshot = newer,
-                Woken::Ready(Some(_)) => snapshot = self.on_tick(&snapshot),
+                Woken::Ready(Some(newer)) => snapshot = self.on_change(&snapshot, newer),
                 Woken::Ready(None) => {
                     // The collector has ended: what it has left is written, until that has succeeded.
-                    snapshot = self.look();
+                    snapshot = self.take_newest(&snapshot);
                     if self.write(false) {
                         signal.wait(pending::<()>(), Duration::MAX);
                     } else {
@@ -219,46 +232,75 @@ impl RecorderThread {
                 Woken::Stopped => break,
             }
         }
-        self.look();
+        self.take_newest(&snapshot);
         self.write(true);
         if let Some(feed) = self.feed {
             self.store.keep_feed(self.reader.snapshot().collector_start(), feed);
         }
     }
 
-    /// A tick without notifications is taken with a later one, because taking several at a time costs as much
-    /// as taking one. The history must still hold it then, and a plugin that is removed is taken from the
-    /// snapshot before.
-    fn on_tick(&mut self, before: &Snapshot) -> Snapshot {
-        self.waiting.extend(std::iter::from_fn(|| self.subscription.try_recv().ok()));
-        let snapshot = self.reader.snapshot();
-        let Some(feed) = &mut self.feed else { return self.look() };
-        if !self.waiting.is_empty() {
-            feed.look(before, boot_time_of(before));
-            return self.look();
+    /// Changes between two ticks are taken with the next one, and a tick without notifications with a later one,
+    /// because taking several at a time costs as much as taking one. The history must still hold them then.
+    fn on_change(&mut self, before: &Snapshot, newer: Snapshot) -> Snapshot {
+        self.take_before(before, &newer);
+        // The queue is bounded.
+        self.receive();
+        if newer.tick() == before.tick() {
+            return newer;
         }
-        let waiting = snapshot.tick().saturating_sub(feed.last_tick());
-        if u128::from(waiting) > MAX_WAITING_TICKS.min(capacity(&snapshot) / 4) {
-            return self.look();
+        let last = self.feed.as_ref().map(Feed::last_tick);
+        let is_due = last.is_none_or(|last| {
+            let waiting = newer.tick().saturating_sub(last);
+            u128::from(waiting) > MAX_WAITING_TICKS.min(capacity(&newer) / 4)
+        });
+        if is_due || !self.waiting.is_empty() {
+            self.take(&newer);
         }
-        snapshot
+        newer
     }
 
-    /// Takes what is new. Notifications first: the snapshot shows at least their changes.
-    fn look(&mut self) -> Snapshot {
-        let mut notifications = std::mem::take(&mut self.waiting);
-        notifications.extend(std::iter::from_fn(|| self.subscription.try_recv().ok()));
-        let snapshot = self.reader.snapshot();
-        match &mut self.feed {
-            Some(feed) => {
-                notifications.iter().for_each(|notification| feed.notify(notification));
-                feed.look(&snapshot, boot_time_of(&snapshot));
-            }
-            None => {
-                notifications.truncate(MAX_WAITING_NOTIFICATIONS);
-                self.waiting = notifications;
-            }
+    /// A plugin that was removed is in the snapshot before for the last time.
+    fn take_before(&mut self, before: &Snapshot, newer: &Snapshot) {
+        let (old, new) = (&before.0.table, &newer.0.table);
+        // Each registration has a name of its own.
+        let is_gone = |old: &Arc<PluginRecord>| {
+            let new = new.names.position(&old.name).and_then(|at| new.records.get(at));
+            new.is_none_or(|new| !Arc::ptr_eq(&old.name, &new.name))
+        };
+        if !Arc::ptr_eq(&old.names, &new.names) && old.records.iter().any(is_gone) {
+            self.take(before);
         }
+    }
+
+    fn take_newest(&mut self, before: &Snapshot) -> Snapshot {
+        let newest = self.reader.snapshot();
+        self.take_before(before, &newest);
+        self.take(&newest);
+        newest
+    }
+
+    /// Receives the notifications that are queued.
+    fn receive(&mut self) {
+        self.waiting.extend(std::iter::from_fn(|| self.subscription.try_recv().ok()));
+    }
+
+    /// Takes what is new, after the notifications up to the snapshot's revision. Later ones are about later
+    /// snapshots, in which a name may be that of another plugin.
+    fn take(&mut self, snapshot: &Snapshot) {
+        self.receive();
+        let Some(feed) = &mut self.feed else {
+            self.waiting.truncate(MAX_WAITING_NOTIFICATIONS);
+            return;
+        };
+        let later = self.waiting.iter().position(|it| it.revision > snapshot.revision());
+        let count = later.unwrap_or(self.waiting.len());
+        self.waiting.drain(..count).for_each(|notification| feed.notify(&notification));
+        feed.look(snapshot, boot_time_of(snapshot));
+    }
+
+    fn look(&mut self) -> Snapshot {
+        let snapshot = self.reader.snapshot();
+        self.take(&snapshot);
         snapshot
     }
 
@@ -301,13 +343,12 @@ impl RecorderThread {
         }
         let snapshot = self.reader.snapshot();
         let now = clock::now();
-        // About: the uptime is that of the publication.
-        let since_start = snapshot.system().uptime.saturating_add(snapshot.age());
+        let started = snapshot.0.info.started;
         let of = SessionOf {
             boot_id: boot_id(),
             start: TickTime {
-                at_ms: unix_ms(snapshot.started_at()).min(unix_ms(now.wall)),
-                boot_ms: millis(now.boot.saturating_sub(since_start)),
+                at_ms: unix_ms(started.wall).min(unix_ms(now.wall)),
+                boot_ms: millis(started.boot),
             },
             now: TickTime { at_ms: unix_ms(now.wall), boot_ms: millis(now.boot) },
             poll_ms: millis(snapshot.poll_interval()),
@@ -373,8 +414,7 @@ impl RecorderThread {
         if let Ok(due) = result
             && !is_end
         {
-            result = seal(connection, settings, &feed.host, due).map(|host| {
-                feed.host = host;
+            result = seal(connection, settings, &mut feed.host, due).map(|()| {
                 self.schedule.on_done(due, &feed.host);
                 due
             });

@@ -15,6 +15,9 @@ pub(super) fn remove_old(
     now_ms: i64,
 ) -> Result<()> {
     let oldest = now_ms.saturating_sub(settings.hours_ms);
+    // A plugin is kept as long as anything of it.
+    let longest = settings.hours_ms.max(settings.minutes_ms).max(settings.raw_ms);
+    let forgotten = now_ms.saturating_sub(longest);
     connection
         .execute("DELETE FROM sample WHERE to_ms < ?1", [now_ms.saturating_sub(settings.raw_ms)])?;
     connection.execute("DELETE FROM notification WHERE at_ms < ?1", [oldest])?;
@@ -27,9 +30,9 @@ pub(super) fn remove_old(
     remove_rollups(connection, RollupTable::Hour, oldest)?;
     connection.execute(
         "DELETE FROM event_kind WHERE plugin IN (SELECT id FROM plugin WHERE removed_ms < ?1)",
-        [oldest],
+        [forgotten],
     )?;
-    connection.execute("DELETE FROM plugin WHERE removed_ms < ?1", [oldest])?;
+    connection.execute("DELETE FROM plugin WHERE removed_ms < ?1", [forgotten])?;
     Ok(())
 }
 
@@ -77,13 +80,15 @@ const fn shortened(
 const SAMPLE: (&str, &str, i64) = ("sample", "to_ms", 1);
 const NOTIFICATION: (&str, &str, i64) = ("notification", "at_ms", 1);
 const RUN: (&str, &str, i64) = ("run", "ended_ms", 1);
+/// Those that were removed.
+const PLUGIN: (&str, &str, i64) = ("plugin", "removed_ms", 1);
 const MINUTE: (&str, &str, i64) =
     (RollupTable::Minute.name(), RollupTable::Minute.slot(), RollupTable::Minute.slot_ms());
 const HOUR: (&str, &str, i64) =
     (RollupTable::Hour.name(), RollupTable::Hour.slot(), RollupTable::Hour.slot_ms());
 
 /// The tables in the order in which they are shortened.
-const SHORTENED: [Shortened; 14] = [
+const SHORTENED: [Shortened; 16] = [
     shortened(SAMPLE, 2 * HOUR_MS),
     shortened(MINUTE, 24 * HOUR_MS),
     shortened(NOTIFICATION, 24 * HOUR_MS),
@@ -93,12 +98,14 @@ const SHORTENED: [Shortened; 14] = [
     shortened(NOTIFICATION, HOUR_MS),
     shortened(RUN, HOUR_MS),
     shortened(HOUR, 24 * HOUR_MS),
+    shortened(PLUGIN, 24 * HOUR_MS),
     // A crash loop may have more in an hour than there is room for.
     shortened(NOTIFICATION, 0),
     shortened(RUN, 0),
     shortened(SAMPLE, 0),
     shortened(MINUTE, 0),
     shortened(HOUR, 0),
+    shortened(PLUGIN, 0),
 ];
 
 /// Free pages are released when they are more than a quarter of the file and this. Those of batches that
@@ -147,6 +154,10 @@ fn remove_oldest(connection: &Connection) -> Result<usize> {
         let sql = format!("DELETE FROM {table} WHERE {column} <= ?1");
         let removed = connection.execute(&sql, [until])?;
         if removed > 0 {
+            if table == PLUGIN.0 {
+                let sql = "DELETE FROM event_kind WHERE plugin NOT IN (SELECT id FROM plugin)";
+                connection.execute(sql, [])?;
+            }
             return Ok(removed);
         }
     }

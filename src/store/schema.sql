@@ -1,7 +1,8 @@
 -- Layout 1. Times are milliseconds since 1970 (UTC), CPU is in thousandths of a percent of one core,
 -- memory in KiB, CPU time in nanoseconds, that of rollups in microseconds. `crc` is the CRC-32 of the values of
 -- its row; the blobs `data` and `counters` end with one. `recent` has the samples of the hour that is not over;
--- those before `rolled_up_ms` of the newest session are in `minute` too.
+-- those before `rolled_up_ms` of the newest session are in `minute` too. The id of a plugin is not used again, because
+-- rollups may outlive its row.
 --
 -- A row of `minute` has the ten minutes from ten_minutes * 600 s, one of `hour` the hour from hour * 3600 s: rows are
 -- in the order in which they are written. Their columns have a number for each minute, or that of the hour, in
@@ -14,7 +15,7 @@ CREATE TABLE host (
     clock_step_ms INTEGER NOT NULL, rolled_up_ms INTEGER NOT NULL, crc INTEGER NOT NULL
 );
 CREATE TABLE plugin (
-    id INTEGER PRIMARY KEY, name TEXT NOT NULL, first_seen_ms INTEGER NOT NULL, removed_ms INTEGER,
+    id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL, first_seen_ms INTEGER NOT NULL, removed_ms INTEGER,
     events INTEGER NOT NULL, crashes INTEGER NOT NULL, restarts INTEGER NOT NULL,
     unknown_ends INTEGER NOT NULL, last_crash_ms INTEGER, cpu_ns INTEGER NOT NULL,
     tree_cpu_ns INTEGER NOT NULL, counters BLOB NOT NULL, crc INTEGER NOT NULL

@@ -73,17 +73,16 @@ impl SealSchedule {
     }
 }
 
-/// Does what is due, in one transaction, and then holds the file to its size. Returns the new row of the
-/// session.
+/// Does what is due, in one transaction, and then holds the file to its size. Changes the row of the session.
 pub(super) fn seal(
     connection: &mut Connection,
     settings: &StoreSettings,
-    host: &HostRow,
+    host: &mut HostRow,
     due: Due,
-) -> Result<HostRow> {
+) -> Result<()> {
     let now_ms = host.end.at_ms;
     let (rolled_up_ms, sealed_ms) = match due {
-        Due::Nothing => return Ok(host.clone()),
+        Due::Nothing => return Ok(()),
         Due::RollUp => (begin_of(now_ms, SLOT_MS), None),
         Due::Seal => (begin_of(now_ms, SLOT_MS), Some(begin_of(now_ms, HOUR_MS))),
         Due::SealAll => (now_ms + 1, Some(i64::MAX)),
@@ -92,15 +91,16 @@ pub(super) fn seal(
     // After a session has begun, it may be in the middle of the ten minutes.
     let rolled_up_ms = rolled_up_ms.max(host.rolled_up_ms);
     roll_up(&transaction, host.rolled_up_ms, rolled_up_ms)?;
-    let host = HostRow { rolled_up_ms, ..host.clone() };
-    host.put(&transaction)?;
+    let changed = HostRow { rolled_up_ms, ..host.clone() };
+    changed.put(&transaction)?;
     if let Some(sealed_ms) = sealed_ms {
         seal_before(&transaction, sealed_ms)?;
         remove_old(&transaction, settings, now_ms)?;
     }
     transaction.commit()?;
-    limit_size(connection, settings.max_bytes)?;
-    Ok(host)
+    // Also if the file cannot be shortened now.
+    *host = changed;
+    limit_size(connection, settings.max_bytes)
 }
 
 /// Seals all batches.
@@ -227,8 +227,14 @@ fn seal_plugin(
     for (Covered { batch, covered }, section) in sections {
         let block = blocks.entry(batch.host).or_default();
         (block.host, block.poll_ms) = (batch.host, batch.poll_ms);
-        for (tick, time, row) in batch.rows(section) {
+        for (tick, time, mut row) in batch.rows(section) {
             rollup.add(&row, covered[tick]);
+            // A block does not have the tick before its first one. Times are rounded to milliseconds.
+            let usual_ms = u64::try_from(block.poll_ms).unwrap_or(0);
+            if block.times.is_empty() && covered[tick].abs_diff(usual_ms) > 2 {
+                let covered_us = u32::try_from(covered[tick].saturating_mul(1_000)).ok();
+                row.covered_us = row.covered_us.or(covered_us);
+            }
             block.times.push(time);
             block.rows.push(row);
             if block.times.len() == MAX_BLOCK_SAMPLES {

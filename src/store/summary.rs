@@ -8,7 +8,9 @@ use super::lookup::RawSample;
 use super::rollup::{GaugeRollup, Rollup};
 use super::row::{Row, known};
 use super::sketch::RELATIVE_ERROR;
-use super::values::{Quantile, Resolution, StoredAggregates, StoredPoint, StoredSummary};
+use super::values::{
+    KnownCounts, Quantile, Resolution, StoredAggregates, StoredPoint, StoredSummary,
+};
 use crate::snapshot::downsample::ValueRange;
 
 /// A stored unit in a public one, as a fraction: the division comes last, so that results are rounded
@@ -42,10 +44,12 @@ pub(super) fn raw_point(sample: &RawSample) -> StoredPoint {
         let value = unit.of(known(value)?.into());
         Some(ValueRange { min: value, avg: value, max: value })
     };
+    let count = |value: u32| u64::from(known(value).is_some());
     StoredPoint {
         timestamp: from_unix_ms(sample.at_ms),
         resolution: Resolution::Raw,
         sample_count: 1,
+        time_span: Duration::from_millis(sample.covered_ms),
         cpu_percent: range(row.cpu, PERCENT),
         memory: range(row.kib, BYTES),
         tree_cpu_percent: range(row.tree.cpu, PERCENT),
@@ -53,6 +57,12 @@ pub(super) fn raw_point(sample: &RawSample) -> StoredPoint {
         events: row.events,
         crashes: row.crashes,
         state: Some(row.state),
+        known: KnownCounts {
+            cpu: count(row.cpu),
+            memory: count(row.kib),
+            tree_cpu: count(row.tree.cpu),
+            tree_memory: count(row.tree.kib),
+        },
     }
 }
 
@@ -65,6 +75,7 @@ pub(super) fn point(at_ms: i64, rollup: &Rollup, resolution: Resolution) -> Stor
         timestamp: from_unix_ms(at_ms),
         resolution,
         sample_count: rollup.samples,
+        time_span: Duration::from_millis(rollup.covered_ms),
         cpu_percent: range(&rollup.cpu, PERCENT),
         memory: range(&rollup.memory, BYTES),
         tree_cpu_percent: range(rollup.tree_cpu(), PERCENT),
@@ -72,6 +83,12 @@ pub(super) fn point(at_ms: i64, rollup: &Rollup, resolution: Resolution) -> Stor
         events: rollup.events,
         crashes: rollup.crashes,
         state: None,
+        known: KnownCounts {
+            cpu: rollup.cpu.count,
+            memory: rollup.memory.count,
+            tree_cpu: rollup.tree_cpu().count,
+            tree_memory: rollup.tree_memory().count,
+        },
     }
 }
 

@@ -1,6 +1,9 @@
 //! Tests of the store as a whole, in simulated time.
 
+mod changes;
+mod files;
 mod recording;
+mod resumed;
 mod retention;
 mod sessions;
 
@@ -107,8 +110,8 @@ impl Host {
             self.feed.notify(&notification);
         }
         let snapshot = self.sim.snapshot();
-        let boot = self.boot + snapshot.sampled_at_instant().duration_since(self.started);
-        self.feed.look(&snapshot, boot);
+        let since_start = snapshot.0.sampled_at().boot.saturating_sub(snapshot.0.info.started.boot);
+        self.feed.look(&snapshot, self.boot + since_start);
         snapshot
     }
 
@@ -127,8 +130,7 @@ impl Host {
     }
 
     fn seal(&mut self, due: Due) {
-        let host = seal(&mut self.connection, &self.settings, &self.feed.host, due).unwrap();
-        self.feed.host = host;
+        seal(&mut self.connection, &self.settings, &mut self.feed.host, due).unwrap();
         self.schedule.on_done(due, &self.feed.host);
     }
 

@@ -77,8 +77,8 @@ pub struct StoredPlugin {
     pub event_counts: Vec<(Arc<str>, u64)>,
     /// Crashes since the first registration.
     pub crash_count: u64,
-    /// Runs after the first, of another process than the one before. A run after the end of the host is
-    /// not one of them.
+    /// Runs after the first, of another process than the one before. A run after one that was active when
+    /// the host ended is not one of them.
     pub restart_count: u64,
     /// Runs whose end is unknown.
     pub unknown_end_count: u64,
@@ -111,6 +111,8 @@ pub struct StoredPoint {
     pub resolution: Resolution,
     /// The number of samples.
     pub sample_count: u64,
+    /// The time that the samples cover: since the sample before each, or since the host began to record.
+    pub time_span: Duration,
     /// CPU in percent of one core; `None` if no sample has a value.
     pub cpu_percent: Option<ValueRange>,
     /// Resident memory in bytes; `None` if no sample has a value.
@@ -125,6 +127,16 @@ pub struct StoredPoint {
     pub crashes: u64,
     /// The state of the plugin; `None` unless the point is one sample.
     pub state: Option<PluginState>,
+    pub(crate) known: KnownCounts,
+}
+
+/// How many samples of a point have each value.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct KnownCounts {
+    pub cpu: u64,
+    pub memory: u64,
+    pub tree_cpu: u64,
+    pub tree_memory: u64,
 }
 
 /// A percentile: the value at a rank.

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use rusqlite::{Connection, TransactionBehavior};
 
-use super::batch::StoredCounters;
+use super::batch::{PluginBatch, StoredCounters};
 use super::config::StoreSettings;
 use super::feed::{Feed, KnownPlugin, SessionStart};
 use super::measures::{append_batch, newest_sample};
@@ -43,6 +43,13 @@ fn next_id(connection: &Connection, table: &str) -> Result<i64> {
     connection.query_row(&sql, [], |row| row.get(0))
 }
 
+/// The id of a plugin is not used again.
+fn next_plugin_id(connection: &Connection) -> Result<i64> {
+    let sql = "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'plugin'";
+    let newest: i64 = connection.query_row(sql, [], |row| row.get(0))?;
+    Ok(next_id(connection, "plugin")?.max(newest.min(1 << 62) + 1))
+}
+
 /// Begins a session: seals what the session before has left, and ends the runs that were active in it.
 pub(super) fn begin_session(
     connection: &mut Connection,
@@ -54,7 +61,9 @@ pub(super) fn begin_session(
     let hosts = HostRow::all(&transaction)?;
     for mut run in RunRow::active(&transaction)? {
         let host = hosts.iter().find(|host| host.id == run.host);
-        run.ended_ms = Some(host.map_or(run.reported_ms, |host| host.end.at_ms));
+        // A run may have been reported after the newest tick.
+        let ended_ms = host.map_or(run.reported_ms, |host| host.end.at_ms);
+        run.ended_ms = Some(ended_ms.max(run.reported_ms));
         run.end = Some(RunEnd::HostGone);
         run.put(&transaction)?;
     }
@@ -98,7 +107,7 @@ pub(super) fn begin_session(
         host,
         clock,
         known,
-        next_plugin: next_id(&transaction, "plugin")?,
+        next_plugin: next_plugin_id(&transaction)?,
         next_run: next_id(&transaction, "run")?,
         resumed: of.resumed,
         last_tick: match of.resumed {
@@ -152,6 +161,12 @@ pub(super) fn write(connection: &mut Connection, feed: &Feed, is_end: bool) -> R
     // The newest batch has the newest tick: a row that is written each time is a page more.
     if is_end {
         seal_all(&transaction)?;
+        // Without a tick since the write before, there is no batch that has them.
+        if changes.batch.times.is_empty() {
+            for PluginBatch { plugin, counters, .. } in &changes.batch.plugins {
+                PluginRow::put_counters(&transaction, *plugin, counters)?;
+            }
+        }
         let rolled_up_ms = feed.host.end.at_ms + 1;
         HostRow { clean: true, rolled_up_ms, ..feed.host.clone() }.put(&transaction)?;
     } else if feed.is_host_changed {

@@ -8,12 +8,12 @@ use crate::store::run_rows::{NotificationRow, RunRow};
 use crate::store::tables::{HostRow, PluginRow};
 use crate::store::values::{Quantile, Resolution, StoredSummary};
 
-fn config() -> Config {
+pub(super) fn config() -> Config {
     Config::default().poll_interval(5 * SECOND).history_duration(4 * HOUR)
 }
 
 /// Three plugins for this many ticks, and a write each minute.
-fn record(path: &Path, ticks: u64) -> Host {
+pub(super) fn record(path: &Path, ticks: u64) -> Host {
     let mut host = Host::start(path, config());
     let plugins = ["cat", "dice", "idle"].map(|name| host.sim.register(name).unwrap());
     plugins[0].started(100, "1.0");

@@ -8,29 +8,29 @@ use crate::store::saved::load;
 use crate::store::values::Resolution;
 use crate::time::TimePoint;
 
-fn config() -> Config {
+pub(super) fn config() -> Config {
     Config::default().poll_interval(5 * SECOND).history_duration(HOUR)
 }
 
 /// The clocks of a machine: one that runs, and what a host at its start may have seen.
 #[derive(Clone, Copy)]
-struct Start {
-    gap: Duration,
+pub(super) struct Start {
+    pub gap: Duration,
     /// How far the wall clock is set back in the gap.
-    set_back: Duration,
-    is_other_boot: bool,
+    pub set_back: Duration,
+    pub is_other_boot: bool,
 }
 
-const PLAIN: Start =
+pub(super) const PLAIN: Start =
     Start { gap: Duration::from_secs(30), set_back: Duration::ZERO, is_other_boot: false };
 
 /// A host that is killed: what was not written is lost.
-struct Killed {
+pub(super) struct Killed {
     at: TimePoint,
     path: PathBuf,
 }
 
-fn kill(host: Host) -> Killed {
+pub(super) fn kill(host: Host) -> Killed {
     let snapshot = host.sim.snapshot();
     let at = snapshot.0.timeline.at(snapshot.tick()).unwrap();
     let boot = host.boot + snapshot.sampled_at_instant().duration_since(host.started);
@@ -41,12 +41,12 @@ fn boot_id(start: &Start) -> &'static str {
     if start.is_other_boot { "other" } else { "boot" }
 }
 
-fn saved(path: &Path, start: &Start) -> Saved {
+pub(super) fn saved(path: &Path, start: &Start) -> Saved {
     let connection = Connection::open(path).unwrap();
     load(&connection, Some(boot_id(start))).unwrap()
 }
 
-fn restart(killed: &Killed, config: Config, start: Start) -> Host {
+pub(super) fn restart(killed: &Killed, config: Config, start: Start) -> Host {
     let saved = saved(&killed.path, &start);
     let clocks = |_| {
         let mut now = killed.at.after(start.gap);
@@ -66,7 +66,7 @@ fn restart(killed: &Killed, config: Config, start: Start) -> Host {
 }
 
 /// Ticks with one event each.
-fn ticks(host: &mut Host, plugin: &crate::collector::Plugin, count: u64) {
+pub(super) fn ticks(host: &mut Host, plugin: &crate::collector::Plugin, count: u64) {
     for tick in 1..=count {
         plugin.events().increment();
         host.tick(|pid| observed(tick, pid));

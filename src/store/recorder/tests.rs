@@ -1,0 +1,118 @@
+//! What the thread takes from the publications that it sees, one by one.
+
+use std::path::PathBuf;
+use std::time::SystemTime;
+
+use super::*;
+use crate::store::values::Resolution;
+use crate::{Collector, Config, Store, StoreConfig};
+
+const DAY: Duration = Duration::from_secs(86_400);
+
+struct Recording {
+    folder: PathBuf,
+    collector: Collector,
+    thread: RecorderThread,
+    /// The newest publication that the thread has seen.
+    seen: Snapshot,
+    store: Store,
+}
+
+impl Recording {
+    /// Of a collector that ticks when it is told to. The tick at its start is over.
+    fn start(name: &str, history_ticks: u32) -> Self {
+        let name = format!("plugmeter-{name}-{}", std::process::id());
+        let folder = std::env::temp_dir().join(name);
+        let _: io::Result<()> = std::fs::remove_dir_all(&folder);
+        std::fs::create_dir_all(&folder).unwrap();
+        let store = Store::open(StoreConfig::new(folder.join("plugmeter.db"))).unwrap();
+        let config = Config::default().poll_interval(DAY).history_duration(DAY * history_ticks);
+        let collector = Collector::start(config).unwrap();
+        collector.sample_now().unwrap();
+        let status = Arc::default();
+        let mut thread = RecorderThread::new(Arc::clone(&store.0), collector.reader(), status);
+        assert!(thread.begin());
+        let seen = thread.look();
+        Self { folder, collector, thread, seen, store }
+    }
+
+    /// The thread sees the newest publication.
+    fn see(&mut self) {
+        self.seen = self.thread.on_change(&self.seen, self.collector.snapshot());
+    }
+
+    fn tick(&mut self) {
+        self.collector.sample_now().unwrap();
+        self.see();
+    }
+
+    /// Waits until the plugin is registered, or removed.
+    fn wait_for(&self, plugin: &str, is_registered: bool) {
+        while self.collector.snapshot().plugin(plugin).is_some() != is_registered {
+            std::thread::yield_now();
+        }
+    }
+
+    fn end(&mut self) {
+        self.thread.take_newest(&self.seen);
+        assert!(self.thread.write(true));
+    }
+
+    fn events(&self, plugin: &str) -> Vec<u64> {
+        let always = SystemTime::UNIX_EPOCH..SystemTime::now() + DAY;
+        let points = self.store.reader().points(plugin, always, Resolution::Raw);
+        points.iter().map(|point| point.events).collect()
+    }
+}
+
+impl Drop for Recording {
+    fn drop(&mut self) {
+        let _: io::Result<()> = std::fs::remove_dir_all(&self.folder);
+    }
+}
+
+/// Ticks wait in the history until they are taken, and a removed plugin is in no later publication.
+#[test]
+#[cfg_attr(miri, ignore = "Miri runs no C")]
+fn removal_between_two_ticks_loses_nothing() {
+    for sees_removal in [true, false] {
+        let mut recording = Recording::start("removal", 400);
+        let jobs = ["again", "gone"].map(|name| recording.collector.register(name).unwrap());
+        for _ in 0..6 {
+            jobs.iter().for_each(|job| job.events().add(2));
+            recording.tick();
+        }
+        jobs.iter().for_each(|job| job.remove());
+        recording.wait_for("gone", false);
+        if sees_removal {
+            recording.see();
+        }
+        let again = recording.collector.register("again").unwrap();
+        recording.wait_for("again", true);
+        recording.see();
+        again.events().add(5);
+        recording.tick();
+        recording.end();
+        assert_eq!(recording.events("gone"), [2; 6], "sees the removal: {sees_removal}");
+        assert_eq!(recording.events("again"), [2, 2, 2, 2, 2, 2, 5]);
+        let plugins = recording.store.reader().plugins();
+        let counts: Vec<_> =
+            plugins.iter().map(|plugin| (&*plugin.name, plugin.event_count)).collect();
+        assert_eq!(counts, [("again", 12), ("again", 5), ("gone", 12)]);
+        assert!(plugins.iter().map(|p| p.removed_at.is_some()).eq([true, false, true]));
+    }
+}
+
+/// A history of eight ticks must not lose one before it is taken.
+#[test]
+#[cfg_attr(miri, ignore = "Miri runs no C")]
+fn short_history_is_taken_in_time() {
+    let mut recording = Recording::start("short", 8);
+    let plugin = recording.collector.register("dice").unwrap();
+    for _ in 0..40 {
+        plugin.events().increment();
+        recording.tick();
+    }
+    recording.end();
+    assert_eq!(recording.events("dice"), [1; 40]);
+}

@@ -1,0 +1,293 @@
+//! What a recorder takes from snapshots and notifications.
+
+use super::recording::{config, record};
+use super::*;
+use crate::snapshot::run::RunEnd;
+use crate::store::tables::HostRow;
+use crate::store::values::Resolution;
+
+/// The first sample of a block covers the time since the sample before it, as it does in a batch.
+#[test]
+fn sealing_changes_no_aggregates() {
+    let folder = Folder::new("sealed-aggregates");
+    let mut host = Host::start(&folder.file(), config());
+    host.sim.register("dice").unwrap().started(2, "");
+    let at = |host: &Host| unix_ms(host.sim.snapshot().sampled_at());
+    let mut tick = 0;
+    // Up to the last tick of an hour; the next one is late.
+    while tick < 3 || (at(&host) + 5_000) / 3_600_000 == at(&host) / 3_600_000 {
+        tick += 1;
+        host.tick(|pid| observed(tick, pid));
+        if tick % 12 == 0 {
+            host.write();
+        }
+    }
+    host.write();
+    host.sim.advance(40 * SECOND);
+    for _ in 0..3 {
+        tick += 1;
+        host.tick(|pid| observed(tick, pid));
+    }
+    host.write();
+    let start = host.sim.snapshot().started_at();
+    let aggregates = |host: &Host| host.reader().aggregates("dice", start..start + 3 * HOUR);
+    let before = aggregates(&host);
+    assert_eq!(before.resolution, Resolution::Raw);
+    host.seal(Due::SealAll);
+    assert_eq!(aggregates(&host), before);
+}
+
+/// A few ticks are no hour of them, however far the clock has jumped.
+#[test]
+fn ticks_before_a_jump_of_the_clock_are_written() {
+    let folder = Folder::new("jump");
+    let mut host = Host::start(&folder.file(), config());
+    let plugin = host.sim.register("dice").unwrap();
+    for _ in 0..5 {
+        plugin.events().increment();
+        host.tick(|_| None);
+    }
+    host.sim.advance(8 * HOUR);
+    host.tick(|_| None);
+    assert_eq!(host.feed.dropped_ticks, 0);
+    host.write();
+    let points = host.reader().points("dice", all(), Resolution::Raw);
+    assert_eq!(points.iter().map(|point| point.events).collect::<Vec<_>>(), [1, 1, 1, 1, 1, 0]);
+}
+
+/// Its end is in no snapshot if both are reported at a time; without an end it ends with the removal.
+#[cfg(unix)]
+#[test]
+fn run_of_a_removed_plugin_has_ended() {
+    use std::os::unix::process::ExitStatusExt;
+    use std::process::ExitStatus;
+
+    let folder = Folder::new("removed-run");
+    let mut host = Host::start(&folder.file(), config());
+    let [job, left] = ["job", "left"].map(|name| host.sim.register(name).unwrap());
+    let run = job.started(100, "");
+    left.started(102, "");
+    host.tick(|pid| observed(1, pid));
+    host.write();
+    job.exited(run, ExitStatus::from_raw(3 << 8));
+    job.remove();
+    left.remove();
+    host.sim.advance(SECOND);
+    host.look();
+    host.write();
+    let run = |name: &str| host.reader().runs(name).remove(0);
+    assert_eq!(run("job").end, Some(RunEnd::Exited(3)));
+    assert_eq!(run("left").end, Some(RunEnd::Unknown));
+    assert!(run("job").ended_at.is_some() && run("left").ended_at.is_some());
+}
+
+/// A crash that is counted a second after its run has ended changes nothing else of the run.
+#[test]
+fn crash_that_is_counted_late_marks_its_run() {
+    let folder = Folder::new("counted-late");
+    let mut host = Host::start(&folder.file(), config());
+    host.sim.register("dice").unwrap().started(2, "");
+    host.tick(|pid| observed(1, pid));
+    host.tick(|_| Observed::Exited(3));
+    let is_crash = |host: &mut Host| -> bool {
+        host.look();
+        host.write();
+        host.connection.query_row("SELECT is_crash FROM runs", [], |row| row.get(0)).unwrap()
+    };
+    assert!(!is_crash(&mut host));
+    host.sim.advance(SECOND);
+    assert!(is_crash(&mut host));
+}
+
+#[test]
+fn write_without_a_tick_changes_no_covered_time() {
+    let folder = Folder::new("empty-write");
+    let mut host = Host::start(&folder.file(), config());
+    host.sim.register("dice").unwrap();
+    host.tick(|_| None);
+    host.write();
+    host.write();
+    host.sim.advance(17 * SECOND);
+    host.tick(|_| None);
+    host.write();
+    let start = host.sim.snapshot().started_at();
+    let stored = host.reader().aggregates("dice", start..start + HOUR);
+    assert_eq!((stored.sample_count, stored.time_span), (2, 27 * SECOND));
+}
+
+/// The recorder may look at the snapshot before once more.
+#[test]
+fn older_snapshot_adds_nothing() {
+    let folder = Folder::new("older-snapshot");
+    let mut host = Host::start(&folder.file(), config());
+    let plugin = host.sim.register("dice").unwrap();
+    plugin.events().add(3);
+    host.tick(|_| None);
+    let old = host.sim.snapshot();
+    plugin.events().add(4);
+    host.tick(|_| None);
+    host.feed.look(&old, host.boot + 5 * SECOND);
+    host.tick(|_| None);
+    host.write();
+    let points = host.reader().points("dice", all(), Resolution::Raw);
+    assert_eq!(points.iter().map(|point| point.events).collect::<Vec<_>>(), [3, 4, 0]);
+    assert_eq!(host.reader().plugins()[0].event_count, 7);
+}
+
+/// A removal whose notification was lost. And `first_ms`, `removed_ms`.
+#[test]
+fn plugin_that_no_snapshot_shows_was_removed_after_its_newest_sample() {
+    let folder = Folder::new("no-notification");
+    let mut host = Host::start(&folder.file(), config());
+    let plugin = host.sim.register("job").unwrap();
+    host.tick(|_| None);
+    let first = unix_ms(host.sim.snapshot().sampled_at());
+    host.tick(|_| None);
+    let last = unix_ms(host.sim.snapshot().sampled_at());
+    plugin.remove();
+    host.sim.advance(SECOND);
+    host.feed.look(&host.sim.snapshot(), host.boot + 10 * SECOND);
+    host.write();
+    let stored = host.reader().plugins().remove(0);
+    assert_eq!((unix_ms(stored.first_seen), stored.removed_at.map(unix_ms)), (first, Some(last)));
+}
+
+/// All columns of a notification.
+#[test]
+fn notifications_are_read_as_sent() {
+    let folder = Folder::new("notifications");
+    let mut host = Host::start(&folder.file(), config());
+    let sent = host.sim.subscribe();
+    let plugin = host.sim.register("dice").unwrap();
+    for pid in 1..4 {
+        plugin.started(pid, "1.0");
+        host.tick(|pid| observed(1, pid));
+        plugin.crashed();
+        host.tick(|_| None);
+    }
+    plugin.remove();
+    host.sim.advance(SECOND);
+    host.look();
+    host.write();
+    let mut expected = Vec::new();
+    while let Ok(notification) = sent.try_recv() {
+        expected.push((
+            unix_ms(notification.at),
+            notification.plugin.to_string(),
+            notification.kind.as_str().to_owned(),
+            notification.kind.to_string(),
+            serde_json::to_string(&notification).unwrap(),
+        ));
+    }
+    let stored = host.reader().notifications(all());
+    let stored: Vec<_> = stored
+        .into_iter()
+        .map(|one| (unix_ms(one.at), one.plugin.to_string(), one.kind, one.text, one.json))
+        .collect();
+    assert!(stored.len() > 10);
+    assert_eq!(stored, expected);
+}
+
+/// Rows of several looks are one section of the batch, so that a batch stays small.
+#[test]
+fn plugin_has_one_section_in_a_batch() {
+    let folder = Folder::new("sections");
+    let mut host = Host::start(&folder.file(), config());
+    let plugin = host.sim.register("dice").unwrap();
+    host.sim.advance(Duration::ZERO);
+    host.look();
+    for _ in 0..3 {
+        host.tick(|_| None);
+    }
+    let rows = |host: &Host| -> Vec<usize> {
+        host.feed.changes.batch.plugins.iter().map(|plugin| plugin.rows.len()).collect()
+    };
+    assert_eq!(rows(&host), [3]);
+    plugin.remove();
+    host.sim.register("dice").unwrap();
+    host.tick(|_| None);
+    assert_eq!(rows(&host), [3, 1]);
+}
+
+/// Nothing is counted twice if it is not known until when rollups were written; and a value of
+/// another type is a damaged row, not an error.
+#[test]
+fn damaged_session_counts_no_sample_twice() {
+    let folder = Folder::new("damaged-row");
+    let mut host = record(&folder.file(), 12);
+    let mut tick = 12;
+    loop {
+        for _ in 0..12 {
+            host.tick(|pid| observed(tick, pid));
+            tick += 1;
+        }
+        if host.write() == Due::RollUp {
+            break;
+        }
+    }
+    let samples = |host: &Host| -> Vec<(i64, u64)> {
+        let points = host.reader().points("cat", all(), Resolution::Minute);
+        points.iter().map(|point| (unix_ms(point.timestamp), point.sample_count)).collect()
+    };
+    let intact = samples(&host);
+    for damage in ["crc = crc + 1", "start_ms = 'then'"] {
+        host.connection.execute(&format!("UPDATE host SET {damage}"), []).unwrap();
+        assert!(HostRow::all(&host.connection).unwrap().is_empty(), "{damage}");
+        assert!(HostRow::load(&host.connection, 1).unwrap().is_none(), "{damage}");
+        let left = samples(&host);
+        assert!(!left.is_empty() && left.len() < intact.len(), "{damage}");
+        assert!(left.iter().all(|minute| intact.contains(minute)), "{damage}: {left:?}");
+    }
+}
+
+/// The columns of plugins and runs that no other test looks at.
+#[test]
+fn plugins_and_runs_have_all_values() {
+    let folder = Folder::new("all-values");
+    let mut host = Host::start(&folder.file(), config());
+    let plugin = host.sim.register("dice").unwrap();
+    for (pid, end) in [(2, Observed::Gone), (4, Observed::Signaled(11))] {
+        plugin.started(pid, "1.0");
+        host.tick(|pid| observed(1, pid));
+        host.tick(|_| end);
+        host.sim.advance(2 * SECOND);
+    }
+    host.tick(|_| None);
+    host.write();
+    let (snapshot, reader) = (host.sim.snapshot(), host.reader());
+    let (view, stored) = (snapshot.plugin("dice").unwrap(), reader.plugins().remove(0));
+    assert_eq!((stored.unknown_end_count, view.unknown_end_count()), (1, 1));
+    assert_eq!((stored.crash_count, view.crash_count()), (1, 1));
+    assert!(view.last_crash().is_some());
+    assert_eq!(stored.last_crash.map(unix_ms), view.last_crash().map(unix_ms));
+    let times = |run: &crate::Run| {
+        [run.started_at, Some(run.reported_at), run.ended_at].map(|time| time.map(unix_ms))
+    };
+    let runs = reader.runs("dice");
+    assert_eq!(runs.len(), 2);
+    for (run, expected) in runs.iter().zip(view.runs()) {
+        assert_eq!(times(run), times(expected));
+        assert_eq!(run.peak_memory_bytes, expected.peak_memory_bytes);
+        assert_eq!((run.end, run.oom_killed), (expected.end, expected.oom_killed));
+    }
+    assert!(runs[0].id < runs[1].id);
+}
+
+/// The resolution of aggregates, to the millisecond.
+#[test]
+fn aggregates_of_long_ranges_are_those_of_rollups() {
+    let folder = Folder::new("ranges");
+    let host = record(&folder.file(), 12);
+    let start = host.sim.snapshot().started_at();
+    let of = |span: Duration| host.reader().aggregates("cat", start..start + span).resolution;
+    let millisecond = Duration::from_millis(1);
+    assert_eq!((of(26 * HOUR), of(26 * HOUR + millisecond)), (Resolution::Raw, Resolution::Minute));
+    let week = 8 * 24 * HOUR;
+    assert_eq!((of(week), of(week + millisecond)), (Resolution::Minute, Resolution::Hour));
+    // Without a file: nothing, and the reason.
+    let reader = StoreReader::new(folder.0.join("none.db"));
+    let none = reader.aggregates("cat", start..start + HOUR);
+    assert_eq!((none.sample_count, none.resolution, none.cpu), (0, Resolution::Raw, None));
+    assert!(reader.error().is_some());
+    assert!(reader == reader.clone() && reader != host.reader());
+}
