@@ -43,7 +43,8 @@
 //!
 //! - `"status"`: `"error"` with a [finding](crate::findings) of severity critical, `"warning"` with
 //!   one of severity warning, else `"ok"`;
-//! - `"state_since"`, `"read_error"` (a sentence, or null), `"last_crash"`, `"restart_count"`;
+//! - `"state_since"`, `"read_error"` (a sentence, or null), `"last_crash"`, `"restart_count"`,
+//!   `"unknown_end_count"`;
 //! - `"crashes_in_window"`: crashes since the oldest sample of the history;
 //! - `"events_per_second"`: over the last minute, or over two intervals if that is longer; 0 with
 //!   one sample.
@@ -57,7 +58,7 @@
 //!
 //! `{"schema": 1, "timestamp", "tick", "revision", "name", "version", "state", "pid", "current" (as
 //! in `/api/metrics`), "findings" (as in `/api/findings`), "aggregates" (of the window, or null),
-//! "runs", "history": [{"timestamp", "cpu_percent", "cpu_average", "memory_mb", "tree_cpu_percent",
+//! "versions", "runs", "history": [{"timestamp", "cpu_percent", "cpu_average", "memory_mb", "tree_cpu_percent",
 //! "tree_cpu_average", "tree_memory_mb", "event_count", "crash_count", "state", "run"}]}`.
 //!
 //! A history with more samples than `points` is reduced by

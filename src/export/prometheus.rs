@@ -34,7 +34,7 @@
 //! | `plugin_processes` | gauge | living processes: the process and its descendants |
 //! | `plugin_start_time_seconds` | gauge | Unix time at which the process started |
 //! | `plugin_last_crash_timestamp_seconds` | gauge | Unix time of the last crash; absent before the first |
-//! | `plugin_events_total`, `plugin_crashes_total`, `plugin_restarts_total` | counter | since registration, from 0 |
+//! | `plugin_events_total`, `plugin_crashes_total`, `plugin_restarts_total` | counter | since registration, from 0; after `Collector::resume` since the first registration |
 //! | `plugin_events_total{kind="..."}` | counter | the part of `plugin_events_total` that has this [kind](crate::Plugin::event_counter); a sum over plugins has to select the totals by `{kind=""}` |
 //! | `plugin_unknown_ends_total` | counter | processes whose exit status was unknown when they were found to have exited |
 //! | `plugin_up` | gauge | 1 with a running process, else 0 |

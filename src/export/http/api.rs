@@ -98,7 +98,9 @@ fn crashes_since_oldest_sample(view: PluginView<'_>) -> u64 {
         return 0;
     }
     let oldest = view.history(Window::All).next();
-    oldest.map_or(count, |sample| count.saturating_sub(sample.crash_count))
+    // Without a sample: those of this collector.
+    let all = || view.crashes(Window::All);
+    oldest.map_or_else(all, |sample| count.saturating_sub(sample.crash_count))
 }
 
 /// The start of the document of all plugins: everything that changes within a revision.

@@ -73,13 +73,13 @@ fn number(value: Option<f64>) -> String {
 }
 
 impl<'a> HistoryRow<'a> {
-    fn new(view: PluginView<'a>, point: &Point) -> Self {
-        let run = point.run.and_then(|id| view.runs().find(|run| run.id == id));
+    /// `version` is that of the point's run, which may be older than those that the view lists.
+    fn new(view: PluginView<'a>, point: &Point, version: Option<&'a str>) -> Self {
         Self {
             timestamp: timestamp(point.timestamp),
             plugin: view.name(),
             run: point.run,
-            version: run.and_then(|run| run.version.as_deref()),
+            version,
             state: point.state,
             cpu_percent: max(point.cpu_percent),
             cpu_average: avg(point.cpu_percent),
@@ -139,16 +139,19 @@ async fn for_each_point<'a>(
     let (oldest, samples) = range.samples(view);
     let newest = (oldest + samples.len() as u64).saturating_sub(1).max(oldest);
     let mut downsampler = Downsampler::new(oldest, newest, max);
+    // A point has the run of its newest sample.
+    let mut version = None;
     for (tick, sample) in (oldest..).zip(samples) {
         if let Some(point) = downsampler.push(tick, &sample) {
-            write(HistoryRow::new(view, &point));
+            write(HistoryRow::new(view, &point, version));
         }
+        version = sample.version;
         if (tick + 1).is_multiple_of(SAMPLES_PER_YIELD) {
             yield_now().await;
         }
     }
     if let Some(point) = downsampler.finish() {
-        write(HistoryRow::new(view, &point));
+        write(HistoryRow::new(view, &point, version));
     }
 }
 

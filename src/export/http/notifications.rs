@@ -28,7 +28,9 @@ struct Entries {
 impl Entries {
     fn remove_old(&mut self, now: Instant) {
         let is_old = |(at, _): &mut (Instant, _)| now.duration_since(*at) > MAX_AGE;
-        while self.kept.pop_front_if(is_old).is_some() {}
+        while self.kept.pop_front_if(is_old).is_some() {
+            self.version += 1;
+        }
     }
 }
 

@@ -17,7 +17,7 @@ const MAX_POINTS: usize = 10_000;
 
 /// A parameter is invalid: one sentence that begins with its name.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct QueryError(String);
+pub(crate) struct QueryError(pub String);
 
 impl fmt::Display for QueryError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -17,7 +17,7 @@ use super::events::{EventStream, ServerStop};
 use super::health::HealthProblem;
 use super::history_range::HistoryRange;
 use super::notifications::{NotificationLog, Recorder};
-use super::query::Query;
+use super::query::{Query, QueryError};
 use super::response::{JSON, document, error, json, response};
 use super::settings::HttpSettings;
 use super::state::AppState;
@@ -90,8 +90,7 @@ async fn api_plugin_by_query(
     uri: Uri,
 ) -> Result<Response, Response> {
     let query = Query::new(uri.query());
-    let name = query.text("name")?;
-    let name = name.ok_or_else(|| error(StatusCode::BAD_REQUEST, "name is missing"))?;
+    let name = plugin_name(&query)?;
     api_plugin(&state, &name, &query, encoding).await
 }
 
@@ -147,8 +146,7 @@ async fn download_history(
     encoding: Encoding,
     extension: &str,
 ) -> Result<Response, Response> {
-    let name = query.text("name")?;
-    let name = name.as_deref().unwrap_or_default();
+    let name = &plugin_name(query)?;
     let (range, points) = (HistoryRange::from_query(query)?, query.downloaded_points()?);
     let snapshot = state.reader.snapshot();
     let view = snapshot.plugin(name).ok_or_else(|| no_such_plugin(name))?;
@@ -161,6 +159,10 @@ async fn download_history(
     let content_type = if is_csv { download::CSV } else { JSON };
     let response = document(content_type, "", Content::new(file), encoding).await;
     Ok(download::as_file(response, name, extension))
+}
+
+fn plugin_name(query: &Query<'_>) -> Result<String, QueryError> {
+    query.text("name")?.ok_or_else(|| QueryError("name is missing".to_owned()))
 }
 
 fn no_such_plugin(name: &str) -> Response {

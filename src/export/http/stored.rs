@@ -12,6 +12,7 @@ use super::download;
 use super::history_range::HistoryRange;
 use super::state::AppState;
 use crate::format::shown::Shown;
+use crate::store::KnownCounts;
 use crate::{
     PluginView, Resolution, Run, Snapshot, StoreReader, StoredAggregates, StoredPoint,
     StoredSummary, ValueRange, Window,
@@ -28,6 +29,8 @@ pub(super) struct StoredRange {
     pub points: Vec<StoredPoint>,
     pub aggregates: StoredAggregates,
     pub runs: Vec<Run>,
+    /// When the runs of the range began that were not the plugin's first.
+    restarts: Vec<f64>,
 }
 
 /// The times of which the values are in a store only: a window that is longer than the history in memory,
@@ -62,6 +65,8 @@ async fn read(
     let (store, name) = (store.clone(), view.name().to_owned());
     let read = move || {
         let mut runs = store.runs(&name);
+        let restarts = runs.iter().skip(1).map(|run| run.reported_at);
+        let restarts = restarts.filter(|at| (from..until).contains(at)).map(unix_seconds).collect();
         runs.retain(|run| run.ended_at.is_none_or(|ended| ended >= from));
         StoredRange {
             from,
@@ -69,6 +74,7 @@ async fn read(
             points: thinned(store.points(&name, from..until, Resolution::Auto), max_points),
             aggregates: store.aggregates(&name, from..until),
             runs,
+            restarts,
         }
     };
     tokio::task::spawn_blocking(read).await.ok()
@@ -82,28 +88,41 @@ fn thinned(points: Vec<StoredPoint>, max: usize) -> Vec<StoredPoint> {
     }
     let merge = |chunk: &[StoredPoint]| {
         let (first, rest) = chunk.split_first()?;
-        Some(rest.iter().fold(first.clone(), |all, next| StoredPoint {
-            cpu_percent: merged(&all, next, |point| point.cpu_percent),
-            memory: merged(&all, next, |point| point.memory),
-            tree_cpu_percent: merged(&all, next, |point| point.tree_cpu_percent),
-            tree_memory: merged(&all, next, |point| point.tree_memory),
-            sample_count: all.sample_count + next.sample_count,
-            events: all.events + next.events,
-            crashes: all.crashes + next.crashes,
-            state: next.state,
-            ..all
+        Some(rest.iter().fold(first.clone(), |all, next| {
+            let (a, b) = (all.known, next.known);
+            StoredPoint {
+                time_span: all.time_span.saturating_add(next.time_span),
+                cpu_percent: merged([(all.cpu_percent, a.cpu), (next.cpu_percent, b.cpu)]),
+                memory: merged([(all.memory, a.memory), (next.memory, b.memory)]),
+                tree_cpu_percent: merged([
+                    (all.tree_cpu_percent, a.tree_cpu),
+                    (next.tree_cpu_percent, b.tree_cpu),
+                ]),
+                tree_memory: merged([
+                    (all.tree_memory, a.tree_memory),
+                    (next.tree_memory, b.tree_memory),
+                ]),
+                sample_count: all.sample_count + next.sample_count,
+                events: all.events + next.events,
+                crashes: all.crashes + next.crashes,
+                state: next.state,
+                known: KnownCounts {
+                    cpu: a.cpu + b.cpu,
+                    memory: a.memory + b.memory,
+                    tree_cpu: a.tree_cpu + b.tree_cpu,
+                    tree_memory: a.tree_memory + b.tree_memory,
+                },
+                ..all
+            }
         }))
     };
     points.chunks(size).filter_map(merge).collect()
 }
 
-fn merged(
-    all: &StoredPoint,
-    next: &StoredPoint,
-    get: fn(&StoredPoint) -> Option<ValueRange>,
-) -> Option<ValueRange> {
-    let (Some(a), Some(b)) = (get(all), get(next)) else { return get(all).or(get(next)) };
-    let (n, m) = (all.sample_count as f64, next.sample_count as f64);
+/// The range of two, each with the number of its values.
+fn merged(parts: [(Option<ValueRange>, u64); 2]) -> Option<ValueRange> {
+    let [(Some(a), n), (Some(b), m)] = parts else { return parts[0].0.or(parts[1].0) };
+    let (n, m) = (n as f64, m as f64);
     Some(ValueRange {
         min: a.min.min(b.min),
         avg: (a.avg * n + b.avg * m) / (n + m).max(1.0),
@@ -119,8 +138,7 @@ pub(super) async fn range_values(
 ) -> Option<RangeValues> {
     let stored = read(state, view, range, MAX_POINTS).await?;
     let shown = Shown::of(view.snapshot());
-    let poll_interval = view.snapshot().poll_interval();
-    let StoredRange { from, until, aggregates, points, .. } = &stored;
+    let StoredRange { from, until, aggregates, points, restarts, .. } = &stored;
     let stats = |all: StoredSummary| [all.avg, all.min, all.p95.value(), all.max];
     Some(RangeValues {
         time_range: (unix_seconds(*from), unix_seconds(*until)),
@@ -139,13 +157,13 @@ pub(super) async fn range_values(
             }
             Resolution::Hour => "From the store, by hour; p95 within 1 %.",
         },
-        trace: trace(points, &stored.runs, poll_interval, shown),
-        table: trace(&thinned(points.clone(), MAX_ROWS), &stored.runs, poll_interval, shown),
+        trace: trace(points, restarts, shown),
+        table: trace(&thinned(points.clone(), MAX_ROWS), restarts, shown),
         runs: Some(stored.runs),
     })
 }
 
-fn trace(points: &[StoredPoint], runs: &[Run], poll_interval: Duration, shown: Shown) -> Trace {
+fn trace(points: &[StoredPoint], restarts: &[f64], shown: Shown) -> Trace {
     let mut trace = Trace::default();
     let times: Vec<_> = points.iter().map(|point| unix_seconds(point.timestamp)).collect();
     // The usual distance of two points.
@@ -161,13 +179,12 @@ fn trace(points: &[StoredPoint], runs: &[Run], poll_interval: Duration, shown: S
         let memory = shown.value(point.memory, point.tree_memory);
         trace.cpu.push((at, cpu.map(|cpu| cpu.max)));
         trace.memory.push((at, memory.map(|memory| memory.max)));
-        let covered = point.sample_count as f64 * poll_interval.as_secs_f64();
+        let covered = point.time_span.as_secs_f64();
         trace.rate.push((at, (covered > 0.0).then(|| point.events as f64 / covered)));
         trace.crashes.extend((point.crashes > 0).then_some(at));
         before = Some(at);
     }
-    let begins = runs.iter().skip(1).map(|run| unix_seconds(run.reported_at));
-    trace.restarts.extend(begins);
+    trace.restarts.extend(restarts);
     trace
 }
 
@@ -201,6 +218,17 @@ mod tests {
     use crate::{Collector, Config, Store, StoreConfig};
 
     #[test]
+    fn merged_average_is_of_all_known_values() {
+        let range = |avg: f64| Some(ValueRange { min: avg - 1.0, avg, max: avg + 1.0 });
+        let found = merged([(range(100.0), 72), (range(10.0), 720)]).unwrap();
+        assert_eq!((found.min, found.max), (9.0, 101.0));
+        assert!((found.avg - (100.0 * 72.0 + 10.0 * 720.0) / 792.0).abs() < 1e-9, "{found:?}");
+        assert_eq!(merged([(None, 0), (range(5.0), 3)]), range(5.0));
+        assert_eq!(merged([(range(5.0), 3), (None, 0)]), range(5.0));
+        assert_eq!(merged([(None, 0), (None, 0)]), None);
+    }
+
+    #[test]
     #[cfg_attr(miri, ignore = "Miri runs no C")]
     fn merged_points_have_extremes_and_sums() {
         let folder = std::env::temp_dir().join(format!("plugmeter-merged-{}", std::process::id()));
@@ -222,7 +250,9 @@ mod tests {
         assert!(few.len() <= 2 && points.len() >= 5);
         let sum = |points: &[StoredPoint]| {
             let events: u64 = points.iter().map(|point| point.events).sum();
-            (events, points.iter().map(|point| point.sample_count).sum::<u64>())
+            let time: Duration = points.iter().map(|point| point.time_span).sum();
+            let memory: u64 = points.iter().map(|point| point.known.memory).sum();
+            (events, points.iter().map(|point| point.sample_count).sum::<u64>(), time, memory)
         };
         assert_eq!(sum(&few), sum(&points));
         let memory = |points: &[StoredPoint]| {

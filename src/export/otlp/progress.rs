@@ -52,7 +52,8 @@ impl Progress {
         let started = snapshot.started_at();
         if self.collector != Some(started) {
             self.collector = Some(started);
-            self.tick = 0;
+            // Restored ticks were those of an earlier host.
+            self.tick = snapshot.restored_ticks();
             for plugin in self.plugins.values_mut() {
                 let plugin = Arc::make_mut(plugin);
                 plugin.restart();
@@ -81,9 +82,17 @@ impl PluginProgress {
         let before = before.unwrap_or(oldest.timestamp);
         let started = snapshot.started_at();
         // The plugin was registered after the tick before its first sample.
-        let is_whole = registration::is_history_whole(view);
+        let start = if view.is_restored() {
+            // When its totals began is not known. Counted from the first point, increments are right: see
+            // "Cumulative streams: handling unknown start time" in the data model of OpenTelemetry.
+            oldest.timestamp
+        } else if registration::is_history_whole(view) {
+            before.max(started)
+        } else {
+            started
+        };
         Self {
-            start: if is_whole { before.max(started) } else { started },
+            start,
             tick: 0,
             time: before,
             cpu_time: Duration::ZERO,

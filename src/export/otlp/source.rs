@@ -85,7 +85,7 @@ impl<'a> PluginSource<'a> {
             next: first,
             cpu,
             tree_cpu,
-            runs: view.runs().map(|run| (run.id, run.started_at)).collect(),
+            runs: view.kept_runs().map(|run| (run.id, run.started_at)).collect(),
             is_restarted,
             initial,
         })

@@ -39,20 +39,19 @@ impl RangeStats {
     /// tick.
     fn of_zoom(view: PluginView<'_>, range: HistoryRange) -> Self {
         let shown = Shown::of(view.snapshot());
-        let (_, samples) = range.samples(view);
+        let (first, samples) = range.samples(view);
         let (mut cpu, mut memory) = (Vec::new(), Vec::new());
         let mut ends = None;
         let sample_count = samples.len() as u64;
+        let seconds =
+            view.recorded_time(first, first + sample_count.saturating_sub(1)).as_secs_f64();
         for sample in samples {
             cpu.extend(shown.value(sample.cpu_percent, sample.tree_cpu_percent));
             memory.extend(shown.sample_memory(&sample).map(|bytes| bytes as f64));
-            let point = (sample.timestamp, sample.event_count);
-            ends = Some((ends.map_or(point, |(first, _)| first), point));
+            let count = sample.event_count;
+            ends = Some((ends.map_or(count, |(before, _)| before), count));
         }
-        let (events, seconds) = ends.map_or((0, 0.0), |((from, before), (to, count))| {
-            let elapsed = to.duration_since(from).unwrap_or_default();
-            (count.saturating_sub(before), elapsed.as_secs_f64())
-        });
+        let events = ends.map_or(0, |(before, count): (u64, u64)| count.saturating_sub(before));
         Self {
             sample_count,
             cpu: summary(cpu),

@@ -147,13 +147,29 @@ fn names_in_csv_are_text() {
     }
 }
 
+/// More runs than a view lists.
+#[test]
+fn download_of_crash_loop_has_every_version() {
+    let mut sim = Simulation::new(Config::default()).unwrap();
+    let plugin = sim.register("dice").unwrap();
+    for run in 0..300 {
+        plugin.started(100 + run, &format!("1.{run}"));
+        sim.tick(|_| Usage { cpu_time: Duration::ZERO, memory_bytes: 1 << 20 });
+        plugin.crashed();
+    }
+    let (_server, address) = serve(sim.reader(), HttpConfig::default());
+    let rows = csv(&get(address, "/api/history.csv?name=dice"));
+    let expected: Vec<_> = (0..300).map(|run| format!("1.{run}")).collect();
+    assert_eq!(column(&rows, "version"), expected);
+}
+
 #[test]
 fn invalid_download_is_an_error() {
     let (_server, address) = serve(sim().reader(), HttpConfig::default());
     for file in ["csv", "json"] {
         for (query, status, message) in [
             ("name=nobody", 404, "no plugin is registered as \"nobody\""),
-            ("", 404, "no plugin is registered as \"\""),
+            ("", 400, "name is missing"),
             ("name=dice&window=x", 400, "window is not a number"),
             ("name=dice&from=5", 400, "to is missing"),
             ("name=dice&from=5&to=5", 400, "from is not before to"),

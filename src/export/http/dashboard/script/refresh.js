@@ -67,13 +67,16 @@ async function refresh() {
     const query = body.dataset.query;
     const path = isIndex ? 'page/rows?' : `page/plugin?${query}&`;
     const response = await fetchPath(`${path}log=${log}&since=${revision || 0}&started=${started}`);
-    // The range was changed during the request.
-    if (query !== body.dataset.query) throw 0;
     if (response.status === 200) data = await response.json();
     if (response.ok) respondedAt = performance.now();
-    const isRemoved = !isIndex && response.status === 404;
-    errorText = response.ok ? null
-      : isRemoved ? banner.dataset.removed : `${banner.dataset.httpError} ${response.status}.`;
+    if (query === body.dataset.query) {
+      const isRemoved = !isIndex && response.status === 404;
+      errorText = response.ok ? null
+        : isRemoved ? banner.dataset.removed : `${banner.dataset.httpError} ${response.status}.`;
+    } else {
+      // The range was changed during the request, and its data are fetched next.
+      data = null;
+    }
   } catch {
     // No response, an incomplete one, or one that is not from this server.
     errorText = banner.dataset.disconnected;
