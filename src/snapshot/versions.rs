@@ -170,12 +170,10 @@ impl PluginView<'_> {
         walk_parts(rows, from, |part| {
             owner = match part.run {
                 0 => record.runs.last_ended(part.since, part.until).or_else(|| {
-                    // The tick before has detected the end.
-                    let index = record.runs.ended_by(part.since).checked_sub(1)?;
-                    let is_of_part = |run: &&RunRecord| {
+                    // The tick before has detected the end of its run.
+                    owner.filter(|run| {
                         run.ended() == Some(part.since) && run.last_tick + 1 == part.tick
-                    };
-                    record.runs.get(index).filter(is_of_part)
+                    })
                 }),
                 key => match owner {
                     Some(run) if run.has_key(key) => owner,

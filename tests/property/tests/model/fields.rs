@@ -138,5 +138,6 @@ pub(crate) struct VersionFields {
     pub(crate) memory: Option<SortedValues>,
     /// `None` as above.
     pub(crate) cpu_time: Option<Duration>,
-    pub(crate) events: u64,
+    /// `None` as above.
+    pub(crate) events: Option<u64>,
 }

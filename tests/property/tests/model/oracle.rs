@@ -587,7 +587,7 @@ fn versions(registration: &Registration, samples: &[&RecordedSample]) -> Vec<Ver
             cpu_time: are_recorded.then(|| {
                 cpu_time(owned.iter().map(|&at| share_nanos(registration, samples, at)).sum())
             }),
-            events: owned.iter().map(|&at| events(at)).sum(),
+            events: are_recorded.then(|| owned.iter().map(|&at| events(at)).sum()),
         }
     };
     names.iter().map(usage).collect()
