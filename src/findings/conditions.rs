@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use super::crashes::{crashed, recent_crash};
 use super::finding::{Finding, FindingKind, Onset};
 use super::onset::onset;
-use crate::{LimitState, PluginState, PluginView, RunEnd, Window};
+use crate::{LimitState, PluginState, PluginView, RunEnd};
 
 /// Descendants may outlive their root for this long, as of its end, before that is a finding.
 const SURVIVAL: Duration = Duration::from_secs(30);
@@ -73,19 +73,7 @@ fn unreadable_since(view: PluginView<'_>) -> Onset {
 
 /// Since when, and how many, if descendants of a process that has ended are alive.
 fn survivors(view: PluginView<'_>) -> Option<(Onset, u32)> {
-    if let Some((processes, since)) = view.survivors() {
-        let age = view.snapshot().sampled_at().duration_since(since).unwrap_or_default();
-        return (age >= SURVIVAL).then_some((Onset::At(since), processes));
-    }
-    if view.run().is_some() {
-        return None;
-    }
-    let lives = |count: Option<u32>| count.filter(|&count| count > 0);
-    let processes = lives(view.usage().process_count)?;
-    let since = onset(view, |sample| lives(sample.process_count).is_some());
-    let ended_at = view.runs().next_back().and_then(|run| run.ended_at).unwrap_or(since.time());
-    let age = view.snapshot().sampled_at().duration_since(ended_at).unwrap_or_default();
-    let history = view.history(Window::All).rev().take(2);
-    let is_lasting = history.filter(|sample| lives(sample.process_count).is_some()).count() == 2;
-    (age >= SURVIVAL && is_lasting).then_some((since, processes))
+    let (processes, since) = view.survivors()?;
+    let age = view.snapshot().sampled_at().duration_since(since).unwrap_or_default();
+    (age >= SURVIVAL).then_some((Onset::At(since), processes))
 }

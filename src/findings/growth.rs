@@ -82,7 +82,7 @@ pub(super) fn judge(columns: &Columns<'_>, start: usize, minutes: &mut Minutes) 
                 if is_early && !is_full_soon(columns, now, per_hour, limit_in) {
                     continue;
                 }
-                let first = onset_minute(&low[..end]);
+                let first = onset_minute(&low[..end], at);
                 let from = floor(low, first.min(end - len), len);
                 let kind = FindingKind::MemoryGrowth {
                     from: bytes(from),
@@ -186,7 +186,7 @@ fn rise(
         let (value, at) = (floor(low, from, len), age(from) + len as f32 / 2.0);
         highest = highest.max(value);
         fall = fall.max(highest - value);
-        if at >= 3.0 || settled > 0 {
+        if at >= 3.0 {
             settled += 1;
             line.add(f64::from(at), f64::from(value));
             levelling.add(f64::from(at.max(1.0)).ln(), f64::from(value));
@@ -262,20 +262,27 @@ fn hinge(low: &[f32]) -> usize {
     at
 }
 
-/// The minute at which growth began: 0, if one line from there describes all minutes nearly as well as a level
-/// and a line, which always fit a little better, the more so the fewer minutes there are.
-fn onset_minute(low: &[f32]) -> usize {
+/// The minute at which growth began: 0, if there is no level of three minutes before it, or if one line from
+/// there describes all minutes nearly as well as a level and a line, which always fit a little better, the more
+/// so the fewer minutes there are.
+///
+/// `samples` are the first ones of the minutes: the oldest minute may be a part of one.
+fn onset_minute(low: &[f32], samples: &[u32]) -> usize {
+    const LEVEL: usize = 3;
     let nearly = 1.0 + 6.0 / low.len() as f64;
     let (at, base) = (hinge(low), f64::from(low[low.len() - 1]));
+    if at < LEVEL {
+        return 0;
+    }
     let residuals = |from: usize| {
         let mut line = LineFit::default();
-        for (minute, &kib) in low.iter().enumerate().skip(from) {
-            line.add(minute as f64, f64::from(kib) - base);
+        for (&sample, &kib) in samples.iter().zip(low).skip(from) {
+            line.add(f64::from(sample), f64::from(kib) - base);
         }
         line.residuals()
     };
     let level = low[..at].iter().map(|&kib| f64::from(kib) - base);
-    let mean = level.clone().sum::<f64>() / at.max(1) as f64;
+    let mean = level.clone().sum::<f64>() / at as f64;
     let of_level = level.map(|kib| (kib - mean).powi(2)).sum::<f64>();
     if residuals(0) <= nearly * (residuals(at) + of_level) + 1.0 { 0 } else { at }
 }

@@ -15,6 +15,7 @@ mod processes;
 mod ranks;
 #[cfg(unix)]
 mod versions;
+mod windows;
 
 const INTERVAL: Duration = Duration::from_secs(10);
 const MB: u64 = 1 << 20;

@@ -43,11 +43,13 @@ fn growth_of_all_minutes_began_with_the_first() {
     for minutes in [10, 25, 59] {
         let line = |i: usize| 50_000.0 + 1_000.0 * i as f32 + noise(i);
         let low: Vec<f32> = (0..minutes).map(line).collect();
-        assert_eq!(onset_minute(&low), 0, "{minutes}");
+        let samples: Vec<u32> = (0..80).map(|minute| minute * 12).collect();
+        assert_eq!(onset_minute(&low, &samples), 0, "{minutes}");
         // After a level of ten minutes.
         let mut late: Vec<f32> = (0..10).map(|i| 50_000.0 + noise(i)).collect();
         late.extend((0..minutes).map(line));
-        assert!((9..=11).contains(&onset_minute(&late)), "{}", onset_minute(&late));
+        let onset = onset_minute(&late, &samples);
+        assert!((9..=11).contains(&onset), "{onset}");
     }
 }
 
