@@ -207,6 +207,12 @@ impl Snapshot {
     pub fn sampler(&self) -> SamplerStats {
         self.0.sampler
     }
+
+    /// The newest tick of an earlier collector; 0 if this one was started without saved values.
+    #[cfg(feature = "otlp")]
+    pub(crate) fn restored_ticks(&self) -> u64 {
+        self.0.info.resumed.map_or(0, |resumed| resumed.ticks)
+    }
 }
 
 #[cfg(feature = "store")]
@@ -216,10 +222,16 @@ impl Snapshot {
         self.0.info.started_instant
     }
 
-    /// The newest tick of an earlier collector; 0 if this one was started without saved values.
-    #[cfg(feature = "otlp")]
-    pub(crate) fn restored_ticks(&self) -> u64 {
-        self.0.info.resumed.map_or(0, |resumed| resumed.ticks)
+    /// Whether a plugin is not registered any more in a later snapshot: its name is free there, or that of
+    /// another registration.
+    pub(crate) fn has_plugin_removed_by(&self, later: &Self) -> bool {
+        let (old, new) = (&self.0.table, &later.0.table);
+        // Each registration has a name of its own.
+        let mut gone = old.records.iter().filter(|old| {
+            let new = new.names.position(&old.name).and_then(|at| new.records.get(at));
+            new.is_none_or(|new| !Arc::ptr_eq(&old.name, &new.name))
+        });
+        !Arc::ptr_eq(&old.names, &new.names) && gone.next().is_some()
     }
 
     /// The counts that continue an earlier collector; `None` if this one was started without saved values.

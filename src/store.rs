@@ -57,8 +57,6 @@ use self::feed::Feed;
 use self::lock::StoreLock;
 pub use self::reader::StoreReader;
 pub use self::recorder::Recorder;
-#[cfg(feature = "http")]
-pub(crate) use self::values::KnownCounts;
 pub use self::values::{
     Quantile, Resolution, StoredAggregates, StoredNotification, StoredPlugin, StoredPoint,
     StoredSummary,

@@ -6,7 +6,6 @@ mod tests;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use crate::history::limit_row::{LimitRecord, LimitRow};
@@ -51,7 +50,7 @@ enum Progress {
 #[derive(Clone, Debug)]
 struct LimitTracker {
     limit: Limit,
-    /// Of all limits that were ever set, each has another one.
+    /// Of the limits of one plugin, each has another one.
     id: u32,
     progress: Progress,
     value: Option<f64>,
@@ -60,10 +59,7 @@ struct LimitTracker {
 }
 
 impl LimitTracker {
-    fn new(limit: Limit) -> Self {
-        static NEXT_ID: AtomicU32 = AtomicU32::new(0);
-        // ORDERING: Relaxed, only the number matters.
-        let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
+    const fn new(limit: Limit, id: u32) -> Self {
         Self { limit, id, progress: Progress::Ok, value: None, missing: 0 }
     }
 
@@ -176,6 +172,8 @@ pub(crate) struct TickValues {
 #[derive(Clone, Debug)]
 pub(crate) struct LimitSet {
     trackers: Vec<LimitTracker>,
+    /// The id of the next new limit.
+    next_id: u32,
     /// When the active run was reported; `None` without one.
     run_since: Option<MonoNanos>,
     /// The newest tick, and the event counter at that tick.
@@ -190,9 +188,21 @@ pub(crate) struct LimitSet {
 
 impl LimitSet {
     /// Limits that are set at `now`, of a plugin with an active run that began at `run_since`, if it has one.
-    pub(crate) fn new(limits: &[Limit], run_since: Option<MonoNanos>, now: MonoNanos) -> Self {
+    /// Their ids begin with `first_id`.
+    pub(crate) fn new(
+        limits: &[Limit],
+        first_id: u32,
+        run_since: Option<MonoNanos>,
+        now: MonoNanos,
+    ) -> Self {
+        let ids = first_id..;
         Self {
-            trackers: limits.iter().copied().map(LimitTracker::new).collect(),
+            trackers: limits
+                .iter()
+                .zip(ids)
+                .map(|(&limit, id)| LimitTracker::new(limit, id))
+                .collect(),
+            next_id: first_id.wrapping_add(limits.len() as u32),
             run_since,
             previous: None,
             last_event: now,
@@ -211,7 +221,9 @@ impl LimitSet {
         let mut old = std::mem::take(&mut self.trackers);
         for limit in limits {
             let same = old.iter().position(|tracker| tracker.limit == *limit);
-            let tracker = same.map_or_else(|| LimitTracker::new(*limit), |i| old.remove(i));
+            let next_id = &mut self.next_id;
+            let new = || LimitTracker::new(*limit, std::mem::replace(next_id, *next_id + 1));
+            let tracker = same.map_or_else(new, |i| old.remove(i));
             self.trackers.push(tracker);
         }
         for mut tracker in old {
@@ -222,6 +234,11 @@ impl LimitSet {
             tracker.clear(at, reason).map(&mut notify);
         }
         self.is_changed = true;
+    }
+
+    /// The id of the next new limit.
+    pub(crate) const fn next_id(&self) -> u32 {
+        self.next_id
     }
 
     /// Clears all limits, because the plugin is removed.

@@ -114,6 +114,8 @@ struct RareDetails<P> {
     tree: TreeMeter,
     /// `None` without limits.
     limits: Option<Box<LimitSet>>,
+    /// The id of the next limit, while there are none.
+    next_limit_id: u32,
 }
 
 impl<P> TrackerDetails<P> {
@@ -128,6 +130,7 @@ impl<P> TrackerDetails<P> {
                 unreported: Vec::new(),
                 tree: TreeMeter::default(),
                 limits: None,
+                next_limit_id: 0,
             })
         })
     }

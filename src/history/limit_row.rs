@@ -6,7 +6,7 @@ use crate::snapshot::limit::{Limit, LimitState};
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct LimitRecord {
     pub limit: Limit,
-    /// Of all limits that were ever set, each has another one.
+    /// Of the limits of one plugin, each has another one.
     pub id: u32,
     pub state: LimitState,
     /// The value of a limit of crashes, which may change between ticks.

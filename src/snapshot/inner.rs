@@ -25,7 +25,10 @@ pub(crate) struct CollectorInfo {
     /// In bytes.
     pub machine_memory: Option<u64>,
     /// `None` if the collector was started without saved values.
-    #[cfg_attr(not(feature = "store"), expect(dead_code, reason = "read by the recorder"))]
+    #[cfg_attr(
+        not(any(feature = "otlp", feature = "store")),
+        expect(dead_code, reason = "read by the recorder and the encoder")
+    )]
     pub resumed: Option<Resumed>,
 }
 
@@ -33,7 +36,10 @@ pub(crate) struct CollectorInfo {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Resumed {
     /// The number of ticks in the history that are from before: the first ones.
-    #[cfg_attr(not(feature = "store"), expect(dead_code, reason = "read by the recorder"))]
+    #[cfg_attr(
+        not(any(feature = "otlp", feature = "store")),
+        expect(dead_code, reason = "read by the recorder and the encoder")
+    )]
     pub ticks: u64,
     /// The first run id of this collector: lower ones are of runs from before.
     #[cfg_attr(not(feature = "store"), expect(dead_code, reason = "read by the recorder"))]

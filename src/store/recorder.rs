@@ -21,7 +21,6 @@ use super::row::TickTime;
 use super::seal::{SealSchedule, seal};
 use super::tables::HostRow;
 use super::writer::{SessionOf, begin_session, write};
-use crate::history::plugin_record::PluginRecord;
 use crate::os::clock;
 use crate::os::files::file_identity;
 use crate::os::machine::boot_id;
@@ -261,13 +260,7 @@ impl RecorderThread {
 
     /// A plugin that was removed is in the snapshot before for the last time.
     fn take_before(&mut self, before: &Snapshot, newer: &Snapshot) {
-        let (old, new) = (&before.0.table, &newer.0.table);
-        // Each registration has a name of its own.
-        let is_gone = |old: &Arc<PluginRecord>| {
-            let new = new.names.position(&old.name).and_then(|at| new.records.get(at));
-            new.is_none_or(|new| !Arc::ptr_eq(&old.name, &new.name))
-        };
-        if !Arc::ptr_eq(&old.names, &new.names) && old.records.iter().any(is_gone) {
+        if before.has_plugin_removed_by(newer) {
             self.take(before);
         }
     }

@@ -158,3 +158,63 @@ pub(super) fn exact_aggregates(name: &str, samples: &[RawSample]) -> StoredAggre
         ..found
     }
 }
+
+#[cfg(feature = "http")]
+impl StoredPoint {
+    /// This point and the next one as one.
+    pub(crate) fn merged(self, next: &Self) -> Self {
+        let (a, b) = (self.known, next.known);
+        Self {
+            time_span: self.time_span.saturating_add(next.time_span),
+            cpu_percent: merged([(self.cpu_percent, a.cpu), (next.cpu_percent, b.cpu)]),
+            memory: merged([(self.memory, a.memory), (next.memory, b.memory)]),
+            tree_cpu_percent: merged([
+                (self.tree_cpu_percent, a.tree_cpu),
+                (next.tree_cpu_percent, b.tree_cpu),
+            ]),
+            tree_memory: merged([
+                (self.tree_memory, a.tree_memory),
+                (next.tree_memory, b.tree_memory),
+            ]),
+            sample_count: self.sample_count + next.sample_count,
+            events: self.events + next.events,
+            crashes: self.crashes + next.crashes,
+            state: next.state,
+            known: KnownCounts {
+                cpu: a.cpu + b.cpu,
+                memory: a.memory + b.memory,
+                tree_cpu: a.tree_cpu + b.tree_cpu,
+                tree_memory: a.tree_memory + b.tree_memory,
+            },
+            ..self
+        }
+    }
+}
+
+/// The range of two, each with the number of its values.
+#[cfg(feature = "http")]
+fn merged(parts: [(Option<ValueRange>, u64); 2]) -> Option<ValueRange> {
+    let [(Some(a), n), (Some(b), m)] = parts else { return parts[0].0.or(parts[1].0) };
+    let (n, m) = (n as f64, m as f64);
+    Some(ValueRange {
+        min: a.min.min(b.min),
+        avg: (a.avg * n + b.avg * m) / (n + m).max(1.0),
+        max: a.max.max(b.max),
+    })
+}
+
+#[cfg(all(test, feature = "http"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn merged_average_is_of_all_known_values() {
+        let range = |avg: f64| Some(ValueRange { min: avg - 1.0, avg, max: avg + 1.0 });
+        let found = merged([(range(100.0), 72), (range(10.0), 720)]).unwrap();
+        assert_eq!((found.min, found.max), (9.0, 101.0));
+        assert!((found.avg - (100.0 * 72.0 + 10.0 * 720.0) / 792.0).abs() < 1e-9, "{found:?}");
+        assert_eq!(merged([(None, 0), (range(5.0), 3)]), range(5.0));
+        assert_eq!(merged([(range(5.0), 3), (None, 0)]), range(5.0));
+        assert_eq!(merged([(None, 0), (None, 0)]), None);
+    }
+}

@@ -127,12 +127,12 @@ pub struct StoredPoint {
     pub crashes: u64,
     /// The state of the plugin; `None` unless the point is one sample.
     pub state: Option<PluginState>,
-    pub(crate) known: KnownCounts,
+    pub(super) known: KnownCounts,
 }
 
 /// How many samples of a point have each value.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct KnownCounts {
+pub(super) struct KnownCounts {
     pub cpu: u64,
     pub memory: u64,
     pub tree_cpu: u64,

@@ -56,7 +56,7 @@ fn record(changes: &mut Vec<Change>, at: u64, kind: NotificationKind) {
 
 impl Plugin {
     fn new(limits: &[Limit]) -> Self {
-        let set = LimitSet::new(limits, Some(MonoNanos(0)), MonoNanos(0));
+        let set = LimitSet::new(limits, 0, Some(MonoNanos(0)), MonoNanos(0));
         Self { set, now: 1_000, events: 0, seen_events: 0, changes: Vec::new() }
     }
 
@@ -115,7 +115,7 @@ fn cpu_limit(lasting: u64) -> Limit {
 fn silence_before_limits_were_set_does_not_count() {
     let silent = Limit::new(LimitMetric::SilentSeconds, 900.0);
     let limits = [silent.lasting(Duration::ZERO).grace(Duration::ZERO)];
-    let set = LimitSet::new(&limits, Some(MonoNanos(0)), point(1_000).mono);
+    let set = LimitSet::new(&limits, 0, Some(MonoNanos(0)), point(1_000).mono);
     let mut plugin = Plugin { set, ..Plugin::new(&[]) };
     for _ in 0..181 {
         plugin.tick(None);

@@ -140,11 +140,13 @@ impl<P> PluginTracker<P> {
             None if limits.is_empty() => return,
             None => {
                 let run_since = record.active_run().map(|run| run.began);
-                rare.limits = Some(Box::new(LimitSet::new(limits, run_since, now.mono)));
+                let set = LimitSet::new(limits, rare.next_limit_id, run_since, now.mono);
+                rare.limits = Some(Box::new(set));
             }
             Some(set) => set.replace(limits, now, adder(&record.name, now, effects)),
         }
         if limits.is_empty() {
+            rare.next_limit_id = rare.limits.as_ref().map_or(0, |set| set.next_id());
             (rare.limits, record.limits) = (None, None);
         }
         self.is_changed = true;

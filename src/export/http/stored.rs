@@ -12,10 +12,9 @@ use super::download;
 use super::history_range::HistoryRange;
 use super::state::AppState;
 use crate::format::shown::Shown;
-use crate::store::KnownCounts;
 use crate::{
     PluginView, Resolution, Run, Snapshot, StoreReader, StoredAggregates, StoredPoint,
-    StoredSummary, ValueRange, Window,
+    StoredSummary, Window,
 };
 
 /// The source of windows beyond the memory.
@@ -88,46 +87,9 @@ fn thinned(points: Vec<StoredPoint>, max: usize) -> Vec<StoredPoint> {
     }
     let merge = |chunk: &[StoredPoint]| {
         let (first, rest) = chunk.split_first()?;
-        Some(rest.iter().fold(first.clone(), |all, next| {
-            let (a, b) = (all.known, next.known);
-            StoredPoint {
-                time_span: all.time_span.saturating_add(next.time_span),
-                cpu_percent: merged([(all.cpu_percent, a.cpu), (next.cpu_percent, b.cpu)]),
-                memory: merged([(all.memory, a.memory), (next.memory, b.memory)]),
-                tree_cpu_percent: merged([
-                    (all.tree_cpu_percent, a.tree_cpu),
-                    (next.tree_cpu_percent, b.tree_cpu),
-                ]),
-                tree_memory: merged([
-                    (all.tree_memory, a.tree_memory),
-                    (next.tree_memory, b.tree_memory),
-                ]),
-                sample_count: all.sample_count + next.sample_count,
-                events: all.events + next.events,
-                crashes: all.crashes + next.crashes,
-                state: next.state,
-                known: KnownCounts {
-                    cpu: a.cpu + b.cpu,
-                    memory: a.memory + b.memory,
-                    tree_cpu: a.tree_cpu + b.tree_cpu,
-                    tree_memory: a.tree_memory + b.tree_memory,
-                },
-                ..all
-            }
-        }))
+        Some(rest.iter().fold(first.clone(), |all, next| all.merged(next)))
     };
     points.chunks(size).filter_map(merge).collect()
-}
-
-/// The range of two, each with the number of its values.
-fn merged(parts: [(Option<ValueRange>, u64); 2]) -> Option<ValueRange> {
-    let [(Some(a), n), (Some(b), m)] = parts else { return parts[0].0.or(parts[1].0) };
-    let (n, m) = (n as f64, m as f64);
-    Some(ValueRange {
-        min: a.min.min(b.min),
-        avg: (a.avg * n + b.avg * m) / (n + m).max(1.0),
-        max: a.max.max(b.max),
-    })
 }
 
 /// The values of the charts.
@@ -218,17 +180,6 @@ mod tests {
     use crate::{Collector, Config, Store, StoreConfig};
 
     #[test]
-    fn merged_average_is_of_all_known_values() {
-        let range = |avg: f64| Some(ValueRange { min: avg - 1.0, avg, max: avg + 1.0 });
-        let found = merged([(range(100.0), 72), (range(10.0), 720)]).unwrap();
-        assert_eq!((found.min, found.max), (9.0, 101.0));
-        assert!((found.avg - (100.0 * 72.0 + 10.0 * 720.0) / 792.0).abs() < 1e-9, "{found:?}");
-        assert_eq!(merged([(None, 0), (range(5.0), 3)]), range(5.0));
-        assert_eq!(merged([(range(5.0), 3), (None, 0)]), range(5.0));
-        assert_eq!(merged([(None, 0), (None, 0)]), None);
-    }
-
-    #[test]
     #[cfg_attr(miri, ignore = "Miri runs no C")]
     fn merged_points_have_extremes_and_sums() {
         let folder = std::env::temp_dir().join(format!("plugmeter-merged-{}", std::process::id()));
@@ -251,8 +202,7 @@ mod tests {
         let sum = |points: &[StoredPoint]| {
             let events: u64 = points.iter().map(|point| point.events).sum();
             let time: Duration = points.iter().map(|point| point.time_span).sum();
-            let memory: u64 = points.iter().map(|point| point.known.memory).sum();
-            (events, points.iter().map(|point| point.sample_count).sum::<u64>(), time, memory)
+            (events, points.iter().map(|point| point.sample_count).sum::<u64>(), time)
         };
         assert_eq!(sum(&few), sum(&points));
         let memory = |points: &[StoredPoint]| {

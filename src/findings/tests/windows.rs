@@ -62,7 +62,7 @@ fn saturation_of_more_than_the_window_goes_on() {
     let is_saturated = |kind: &FindingKind| matches!(kind, FindingKind::Saturated { .. });
     let mut life = Life::new();
     let tick = |life: &mut Life, number: usize| {
-        life.steady(1, if number % 10 == 0 { 92.0 } else { 100.0 }, 0);
+        life.steady(1, if number.is_multiple_of(10) { 92.0 } else { 100.0 }, 0);
     };
     (0..800).for_each(|number| tick(&mut life, number));
     let mut before = find(&life, is_saturated);
