@@ -194,7 +194,10 @@ fn value(
         }
         LimitMetric::SilentSeconds => {
             let has_counted = |pair: &&[(u64, u64)]| pair[1].1 > pair[0].1;
+            // Before the first tick there were none.
+            let first = ticks.first().filter(|tick| tick.1 > 0).map(|tick| tick.0);
             let newest = ticks.windows(2).filter(has_counted).map(|pair| pair[1].0).max();
+            let newest = newest.or(first);
             Some((now - newest.unwrap_or(0).max(run_since)) as f64)
         }
         _ => unreachable!("it is not generated"),
