@@ -43,6 +43,11 @@ impl ReadingSpan {
         self.last_at
     }
 
+    /// Whether there is a later reading than the one with which the interval began.
+    pub(crate) fn has_two_readings(&self) -> bool {
+        self.last_at > self.first_at
+    }
+
     /// The CPU time at the beginning of the interval.
     pub(crate) const fn first_cpu(&self) -> CpuTime {
         self.first_cpu
@@ -99,7 +104,7 @@ impl ReadingSpan {
     /// The interval from the first to the last reading and its CPU time; `None` with one reading.
     #[inline]
     fn measured(&self) -> Option<BusyInterval> {
-        (self.last_at > self.first_at).then(|| BusyInterval {
+        self.has_two_readings().then(|| BusyInterval {
             start: self.first_at,
             end: self.last_at,
             busy: self.busy(),

@@ -327,15 +327,15 @@ impl<P> PluginTracker<P> {
             self.is_suspended = is_suspended;
             let record = self.change();
             record.is_suspended = is_suspended;
-            record.suspended_since = (is_suspended == Some(true)).then_some(at);
+            record.suspended_since = (is_suspended == Some(true)).then(|| Box::new(at));
         }
     }
 
     fn set_survivors(&mut self, count: u32, at: SystemTime) {
-        let before = self.details.record.survivors;
-        if before.map_or(0, |(count, _)| count) != count {
-            let since = before.map_or(at, |(_, since)| since);
-            self.change().survivors = (count > 0).then_some((count, since));
+        let before = self.details.record.survivors.as_deref();
+        if before.map_or(0, |(count, _)| *count) != count {
+            let since = before.map_or(at, |(_, since)| *since);
+            self.change().survivors = (count > 0).then(|| Box::new((count, since)));
         }
     }
 

@@ -37,9 +37,10 @@ pub(crate) struct PluginRecord {
     /// Whether the process of the active run is stopped; `None` if unknown.
     pub is_suspended: Option<bool>,
     /// When the suspension was detected.
-    pub suspended_since: Option<SystemTime>,
+    /// Boxed, as what follows, because few plugins have it.
+    pub suspended_since: Option<Box<SystemTime>>,
     /// Living processes of ended processes of this plugin, and since when there were any.
-    pub survivors: Option<(u32, SystemTime)>,
+    pub survivors: Option<Box<(u32, SystemTime)>>,
     pub read_error: Option<ReadError>,
     /// `None` without limits.
     pub limits: Option<Arc<Vec<LimitRecord>>>,

@@ -20,15 +20,14 @@ pub(crate) struct RunRecord {
     pub name: CommandName,
     /// When its first reading was taken, or its report was applied.
     pub began: MonoNanos,
-    /// When the interval of its last share began that has readings: the same as `last_read` if it was not
-    /// read again. Set once it has ended.
-    pub read_from: MonoNanos,
     /// When its last reading was taken. Set once it has ended.
     pub last_read: MonoNanos,
     /// When it ended, once it has: see [`ended`](Self::ended).
     pub ended_mono: MonoNanos,
     /// The last tick whose sample refers to it; 0 for none. Set once it has ended.
     pub last_tick: u64,
+    /// It was read again after the last share that was taken while it was active. Set once it has ended.
+    pub is_read_since_share: bool,
     /// Crash or no crash is decided: no later report or exit counts the run.
     pub classified: bool,
     /// The run counts as a crash after the grace period, unless it is classified by then.
@@ -64,7 +63,7 @@ impl RunRecord {
     /// Whether a share that was taken at `at`, and is the first since its last one, may cover it: it was
     /// active then, or was read at least twice since.
     pub(crate) fn has_share_at(&self, at: MonoNanos) -> bool {
-        self.ended().is_none_or(|ended| ended > at) || self.last_read > self.read_from
+        self.ended().is_none_or(|ended| ended > at) || self.is_read_since_share
     }
 
     /// When it ended, on both clocks: one for the order, one for display.
@@ -228,10 +227,10 @@ mod tests {
             process_start: None,
             name: CommandName::default(),
             began: MonoNanos(0),
-            read_from: MonoNanos(0),
             last_read: MonoNanos(0),
             ended_mono: MonoNanos(0),
             last_tick: 0,
+            is_read_since_share: false,
             classified: false,
             crash_pending: false,
             counts_as_crash: false,

@@ -120,7 +120,7 @@ impl<'a> PluginView<'a> {
     /// How many processes live on although the reported one that they belonged to has ended, and since when
     /// there were any.
     pub(crate) fn survivors(&self) -> Option<(u32, SystemTime)> {
-        self.record().survivors
+        self.record().survivors.as_deref().copied()
     }
 
     /// The registered name.
@@ -305,7 +305,7 @@ impl<'a> PluginView<'a> {
     /// `None` if it is not.
     #[must_use]
     pub fn suspended_since(&self) -> Option<SystemTime> {
-        self.record().suspended_since
+        self.record().suspended_since.as_deref().copied()
     }
 
     /// Why the reported process could not be read; `None` if it was read, or if there is no process.

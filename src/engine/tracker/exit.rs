@@ -149,6 +149,7 @@ impl<P> PluginTracker<P> {
         self.change().ended_cpu += more;
         if let Some(record) = self.run_mut(run) {
             record.run.cpu_time = Some(record.run.cpu_time.unwrap_or_default() + more);
+            record.is_read_since_share |= span.last_at() > record.last_read;
             record.last_read = record.last_read.max(span.last_at());
         }
     }
@@ -266,9 +267,9 @@ impl<P> PluginTracker<P> {
         let record = plugin.runs.get_mut(active.about.run).expect("an active run is in the log");
         let last_tick = if tick >= active.about.first_tick { tick } else { 0 };
         record.finish(&at, last_tick);
-        let began = record.began;
-        (record.read_from, record.last_read) =
-            active.span.as_ref().map_or((began, began), |span| (span.first_at(), span.last_at()));
+        record.last_read = active.span.as_ref().map_or(record.began, ReadingSpan::last_at);
+        record.is_read_since_share =
+            active.span.as_ref().is_some_and(ReadingSpan::has_two_readings);
         record.run.cpu_time = cpu_time;
         record.run.peak_memory_bytes = Some(active.peak_memory).filter(|&bytes| bytes != 0);
         record.run.oom_killed = active.about.oom_killed;
