@@ -217,11 +217,6 @@ impl Snapshot {
 
 #[cfg(feature = "store")]
 impl Snapshot {
-    /// When the collector was started, on the monotonic clock.
-    pub(crate) fn collector_start(&self) -> Instant {
-        self.0.info.started_instant
-    }
-
     /// Whether a plugin is not registered any more in a later snapshot: its name is free there, or that of
     /// another registration.
     pub(crate) fn has_plugin_removed_by(&self, later: &Self) -> bool {

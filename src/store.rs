@@ -17,6 +17,7 @@ mod feed;
 #[cfg(test)]
 mod fixtures;
 mod json;
+mod kept_feeds;
 mod live_plugin;
 mod lock;
 mod lookup;
@@ -45,7 +46,6 @@ use std::io;
 use std::mem;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::time::Instant;
 
 use rusqlite::Connection;
 
@@ -53,7 +53,6 @@ pub use self::config::StoreConfig;
 use self::config::StoreSettings;
 use self::database::{Opened, Replaced, open_or_replace};
 pub use self::error::{StoreConfigError, StoreError};
-use self::feed::Feed;
 use self::lock::StoreLock;
 pub use self::reader::StoreReader;
 pub use self::recorder::Recorder;
@@ -101,8 +100,6 @@ struct StoreState {
     /// Until the first recorder takes it.
     connection: Option<Connection>,
     replaced: Option<Replaced>,
-    /// The session of the newest recorder, with the start of its collector.
-    feed: Option<(Instant, Feed)>,
     /// Alive while a recorder is.
     recording: Weak<()>,
 }
@@ -135,7 +132,6 @@ impl Store {
             lock: Some(lock),
             connection: Some(connection),
             replaced,
-            feed: None,
             recording: Weak::new(),
         };
         let fork_guard = ForkGuard::new();
@@ -144,6 +140,8 @@ impl Store {
 
     /// Records the ticks, runs and notifications of a collector from now on, in a thread of its own, and
     /// also what its history holds already.
+    ///
+    /// A collector that was recorded before, in this file and process, continues its session.
     ///
     /// It looks at each tick, writes once in each [write interval](StoreConfig::write_interval), and never
     /// delays the sampler. It does not fail either: see [`Recorder::error`].
@@ -204,16 +202,6 @@ impl StoreInner {
     fn take_connection(&self) -> (Option<Connection>, Option<Replaced>) {
         let mut state = self.lock();
         (state.connection.take(), state.replaced.take())
-    }
-
-    fn keep_feed(&self, collector_start: Instant, feed: Feed) {
-        self.lock().feed = Some((collector_start, feed));
-    }
-
-    /// The session of an earlier recorder of the same collector.
-    fn take_feed(&self, collector_start: Instant) -> Option<Feed> {
-        let kept = self.lock().feed.take();
-        kept.filter(|(start, _)| *start == collector_start).map(|(_, feed)| feed)
     }
 
     fn replace_lock(&self, lock: StoreLock) {

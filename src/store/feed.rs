@@ -102,6 +102,8 @@ pub(super) struct Feed {
     is_replacement: bool,
     is_first_look: bool,
     last_tick: u64,
+    /// Of the newest look.
+    last_revision: u64,
     /// The tick before the batch.
     previous_ms: Option<i64>,
     /// Runs that have ended by the removal of their plugins, since the newest write.
@@ -128,6 +130,7 @@ impl Feed {
             is_replacement,
             is_first_look: true,
             last_tick,
+            last_revision: 0,
             previous_ms: None,
             closed_runs: Vec::new(),
             changes: Changes::default(),
@@ -171,6 +174,10 @@ impl Feed {
     pub(super) fn notify(&mut self, notification: &Notification) {
         match &notification.kind {
             NotificationKind::Removed => self.remove(&notification.plugin),
+            // The newest look has found the runs of its revision.
+            NotificationKind::RunStarted(run) if notification.revision > self.last_revision => {
+                self.start_run(&notification.plugin, run);
+            }
             NotificationKind::RunEnded { run, crash } => {
                 self.end_run(&notification.plugin, run, *crash);
             }
@@ -184,6 +191,17 @@ impl Feed {
             text: notification.kind.to_string(),
             json: serde_json::to_string(notification).unwrap_or_default(),
         });
+    }
+
+    /// Adds a run that perhaps no look will find, because a view shows the newest 256.
+    fn start_run(&mut self, name: &Arc<str>, run: &Run) {
+        // A look adds the plugin.
+        let Some((name, mut plugin)) = self.live.remove_entry(name) else { return };
+        if plugin.runs.iter().all(|(known, _)| known.id != run.id) {
+            let row = self.add_run(&mut plugin, run, false);
+            plugin.runs.push((run.clone(), row));
+        }
+        self.live.insert(name, plugin);
     }
 
     /// Ends a run whose end perhaps no snapshot shows: the plugin was removed after it, or many runs have
@@ -245,7 +263,7 @@ impl Feed {
             self.add_plugin(&view, first, count, cut);
         }
         self.is_first_look = false;
-        self.last_tick = snapshot.tick();
+        (self.last_tick, self.last_revision) = (snapshot.tick(), snapshot.revision());
         self.host.end = self.clock.last();
         self.is_host_changed |= self.host.step_ms != self.clock.step_ms();
         self.host.step_ms = self.clock.step_ms();
@@ -371,34 +389,36 @@ impl Feed {
 
     /// Adds the runs that are new, and those that have changed.
     fn add_runs(&mut self, view: &PluginView<'_>, plugin: &mut LivePlugin) {
-        let is_of_session = |(run, _): &(&Run, bool)| {
-            self.resumed.is_none_or(|resumed| run.id >= resumed.first_run)
-        };
+        let resumed = self.resumed;
+        let is_of_session =
+            |(run, _): &(&Run, bool)| resumed.is_none_or(|resumed| run.id >= resumed.first_run);
         let mut runs = Vec::with_capacity(plugin.runs.len());
         for (run, is_crash) in view.judged_runs().filter(is_of_session) {
             let known = plugin.runs.iter().find(|(known, _)| known.id == run.id);
             let row = match known {
                 Some((known, row)) if known == run && row.is_crash == is_crash => row.clone(),
-                _ => {
-                    let (id, number) = match known {
-                        Some((_, row)) => (row.id, row.number),
-                        None => {
-                            plugin.last_run += 1;
-                            self.next_run += 1;
-                            (self.next_run - 1, plugin.last_run)
-                        }
-                    };
-                    let row = RunRow {
-                        is_crash,
-                        ..run_row(run, id, number, plugin.id, self.host.id, &self.clock)
-                    };
-                    self.changes.runs.insert(id, row.clone());
-                    row
-                }
+                _ => self.add_run(plugin, run, is_crash),
             };
             runs.push((run.clone(), row));
         }
         plugin.runs = runs;
+    }
+
+    /// The row of a run that is new, or has changed.
+    fn add_run(&mut self, plugin: &mut LivePlugin, run: &Run, is_crash: bool) -> RunRow {
+        let known = plugin.runs.iter().find(|(known, _)| known.id == run.id);
+        let (id, number) = match known {
+            Some((_, row)) => (row.id, row.number),
+            None => {
+                plugin.last_run += 1;
+                self.next_run += 1;
+                (self.next_run - 1, plugin.last_run)
+            }
+        };
+        let row = run_row(run, id, number, plugin.id, self.host.id, &self.clock);
+        let row = RunRow { is_crash, ..row };
+        self.changes.runs.insert(id, row.clone());
+        row
     }
 
     /// Drops the oldest ticks that wait for a write, if there are too many.
@@ -430,10 +450,10 @@ impl Feed {
 
 /// The time that a share covers, in microseconds; `None` if it is the time since the tick before. The times
 /// of ticks are in milliseconds.
-fn unusual_us(covered: Duration, usual_ms: u64) -> Option<u32> {
+fn unusual_us(covered: Duration, usual_ms: u64) -> Option<u64> {
     let us = u64::try_from(covered.as_micros()).unwrap_or(u64::MAX);
     let is_usual = us.abs_diff(usual_ms.saturating_mul(1_000)) <= 2_000;
-    if is_usual { None } else { u32::try_from(us).ok() }
+    if is_usual { None } else { Some(us) }
 }
 
 #[cfg(test)]
@@ -455,6 +475,6 @@ mod tests {
         let of = |us: u64| unusual_us(Duration::from_micros(us), 5_000);
         assert_eq!([of(4_998_000), of(5_000_000), of(5_002_000)], [None; 3]);
         assert_eq!([of(4_997_999), of(5_002_001)], [Some(4_997_999), Some(5_002_001)]);
-        assert_eq!(unusual_us(Duration::from_secs(7_200), 5_000), None, "more than an hour");
+        assert_eq!(of(7_200_000_000), Some(7_200_000_000), "more than an hour");
     }
 }

@@ -23,7 +23,7 @@ pub(super) fn rows(seed: u64, count: usize) -> Vec<Row> {
                 crashes: next(2),
                 run: next(4),
                 state: PluginState::ALL[next(7) as usize],
-                covered_us: (next(6) == 0).then(|| next(u64::from(u32::MAX) + 1) as u32),
+                covered_us: (next(6) == 0).then(|| next(1 << 40)),
             };
             match seed % 3 {
                 0 => row.tree = row.tree_of_process(),

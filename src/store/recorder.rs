@@ -16,6 +16,7 @@ use super::StoreInner;
 use super::database::{Replaced, is_damage, open_or_replace};
 use super::error::StoreError;
 use super::feed::{Feed, capacity, unix_ms};
+use super::kept_feeds;
 use super::lock::StoreLock;
 use super::row::TickTime;
 use super::seal::{SealSchedule, seal};
@@ -182,7 +183,7 @@ impl RecorderThread {
         let (connection, replaced) = store.take_connection();
         let mut thread = Self {
             // A recorder of the same collector continues the session of the one before.
-            feed: store.take_feed(reader.snapshot().collector_start()),
+            feed: kept_feeds::take(store.path(), &reader),
             subscription: reader.subscribe(),
             reader,
             status,
@@ -234,7 +235,7 @@ impl RecorderThread {
         self.take_newest(&snapshot);
         self.write(true);
         if let Some(feed) = self.feed {
-            self.store.keep_feed(self.reader.snapshot().collector_start(), feed);
+            kept_feeds::keep(self.store.path(), &self.reader, feed);
         }
     }
 
@@ -327,8 +328,11 @@ impl RecorderThread {
             if self.is_session_found {
                 return Ok(());
             }
-            let host = HostRow::load(connection, feed.host.id).map_err(StoreError::database)?;
-            self.is_session_found = host.is_some_and(|host| host.start_ms == feed.host.start_ms);
+            // Another host may have recorded since.
+            let newest = HostRow::all(connection).map_err(StoreError::database)?.pop();
+            self.is_session_found = newest.is_some_and(|newest| {
+                (newest.id, newest.start_ms) == (feed.host.id, feed.host.start_ms)
+            });
             if self.is_session_found {
                 return Ok(());
             }

@@ -87,7 +87,7 @@ impl Rollup {
         self.samples += 1;
         self.covered_ms += covered_ms;
         let share = known(row.tree.cpu).or(known(row.cpu)).unwrap_or(0);
-        let covered_us = row.covered_us.map_or_else(|| covered_ms.saturating_mul(1_000), u64::from);
+        let covered_us = row.covered_us.unwrap_or_else(|| covered_ms.saturating_mul(1_000));
         // A thousandth of a percent of a microsecond is a hundredth of a nanosecond.
         let cpu_ns = u64::from(share).saturating_mul(covered_us) / 100;
         self.cpu_ns = self.cpu_ns.saturating_add(cpu_ns);

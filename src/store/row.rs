@@ -22,7 +22,7 @@ pub(super) struct Row {
     pub state: PluginState,
     /// The time that the shares cover, in microseconds; `None` if it is the time since the tick before. It
     /// is shorter where a run has begun or ended in between.
-    pub covered_us: Option<u32>,
+    pub covered_us: Option<u64>,
 }
 
 /// The values of the process tree.
@@ -140,7 +140,7 @@ pub(super) fn encode_rows(rows: &[Row], out: &mut Encoder) {
     out.column(rows.iter().map(|row| row.crashes));
     out.column(rows.iter().map(|row| row.run));
     out.column(rows.iter().map(|row| state_code(row.state)));
-    out.column(rows.iter().map(|row| row.covered_us.map_or(0, |us| u64::from(us) + 1)));
+    out.column(rows.iter().map(|row| row.covered_us.map_or(0, |us| us.saturating_add(1))));
 }
 
 /// Decodes this many rows.
@@ -165,7 +165,7 @@ pub(super) fn decode_rows(count: usize, input: &mut Decoder<'_>) -> Option<Vec<R
             crashes: crashes.next()?,
             run: runs.next()?,
             state: state_of(states.next()?)?,
-            covered_us: covered.next()?.checked_sub(1).and_then(|us| u32::try_from(us).ok()),
+            covered_us: covered.next()?.checked_sub(1),
         };
         match &mut trees {
             Some([cpu, kib, processes]) => {

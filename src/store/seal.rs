@@ -232,8 +232,7 @@ fn seal_plugin(
             // A block does not have the tick before its first one. Times are rounded to milliseconds.
             let usual_ms = u64::try_from(block.poll_ms).unwrap_or(0);
             if block.times.is_empty() && covered[tick].abs_diff(usual_ms) > 2 {
-                let covered_us = u32::try_from(covered[tick].saturating_mul(1_000)).ok();
-                row.covered_us = row.covered_us.or(covered_us);
+                row.covered_us = row.covered_us.or(Some(covered[tick].saturating_mul(1_000)));
             }
             block.times.push(time);
             block.rows.push(row);

@@ -95,7 +95,7 @@ impl Host {
         let start = begin_session(&mut connection, &settings, &of).unwrap();
         Self {
             subscription: sim.subscribe(),
-            started: snapshot.collector_start(),
+            started: snapshot.0.info.started_instant,
             sim,
             connection,
             feed: Feed::new(start),
@@ -105,10 +105,14 @@ impl Host {
         }
     }
 
-    fn look(&mut self) -> Snapshot {
+    fn receive(&mut self) {
         while let Ok(notification) = self.subscription.try_recv() {
             self.feed.notify(&notification);
         }
+    }
+
+    fn look(&mut self) -> Snapshot {
+        self.receive();
         let snapshot = self.sim.snapshot();
         let since_start = snapshot.0.sampled_at().boot.saturating_sub(snapshot.0.info.started.boot);
         self.feed.look(&snapshot, self.boot + since_start);

@@ -6,6 +6,8 @@ mod tests;
 use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
+#[cfg(feature = "store")]
+use std::sync::Weak;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
@@ -153,6 +155,12 @@ impl Reader {
         self.0.subscribers.notify(notification);
     }
 
+    /// A reader that keeps nothing of the collector.
+    #[cfg(feature = "store")]
+    pub(crate) fn downgrade(&self) -> WeakReader {
+        WeakReader(Arc::downgrade(&self.0))
+    }
+
     /// Blocks until a snapshot with a newer revision than that of `than` is published, and returns
     /// it. If there is one already, it returns immediately.
     ///
@@ -229,6 +237,22 @@ impl Reader {
         std::future::poll_fn(move |context| {
             poll_newer(&published, revision, &mut listening, context)
         })
+    }
+}
+
+/// Tells whether a reader is of the same collector.
+#[cfg(feature = "store")]
+pub(crate) struct WeakReader(Weak<Published>);
+
+#[cfg(feature = "store")]
+impl WeakReader {
+    /// Whether the collector, or a reader of it, exists.
+    pub(crate) fn is_alive(&self) -> bool {
+        self.0.strong_count() > 0
+    }
+
+    pub(crate) fn is_of(&self, reader: &Reader) -> bool {
+        self.0.as_ptr() == Arc::as_ptr(&reader.0)
     }
 }
 

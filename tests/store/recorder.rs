@@ -52,6 +52,37 @@ fn second_recorder_continues_the_session() {
     assert_eq!(events, 6);
 }
 
+/// The same if the store is closed in between, also by a collector that does not continue what a collector
+/// before it has counted.
+#[test]
+fn store_that_is_opened_again_continues_the_session() {
+    let folder = Folder::new("opened-again");
+    let mut expected = 0;
+    for _ in 0..2 {
+        let collector = Collector::start(Config::default()).unwrap();
+        let plugin = collector.register("dice").unwrap();
+        plugin.started(std::process::id(), "1.0");
+        for events in 1..=3 {
+            let store = Store::open(config(&folder.file())).unwrap();
+            let recorder = store.record(collector.reader()).unwrap();
+            plugin.events().add(events);
+            expected += events;
+            collector.sample_now().unwrap();
+            recorder.stop();
+            assert!(recorder.error().is_none());
+            let plugins = store.reader().plugins();
+            assert_eq!((plugins.len(), plugins[0].event_count), (1, expected));
+        }
+    }
+    let store = Store::open(config(&folder.file())).unwrap();
+    let reader = store.reader();
+    assert_eq!(reader.runs("dice").len(), 2);
+    let points = reader.points("dice", always(), Resolution::Raw);
+    assert_eq!(points.iter().map(|point| point.events).sum::<u64>(), expected);
+    let times: Vec<_> = points.iter().map(|point| point.timestamp).collect();
+    assert!(times.is_sorted_by(|a, b| a < b));
+}
+
 #[test]
 fn recorder_outlives_its_collector() {
     let folder = Folder::new("outlives");

@@ -291,3 +291,67 @@ fn aggregates_of_long_ranges_are_those_of_rollups() {
     assert!(reader.error().is_some());
     assert!(reader == reader.clone() && reader != host.reader());
 }
+
+/// A view shows the newest 256 runs of a plugin; the notifications have the others.
+#[test]
+fn crash_loop_between_two_looks_has_all_runs() {
+    const RUNS: u32 = 700;
+    let folder = Folder::new("many-runs");
+    let mut host = Host::start(&folder.file(), config());
+    let plugin = host.sim.register("dice").unwrap();
+    host.tick(|_| None);
+    for pid in 2..RUNS + 2 {
+        plugin.started(pid, "1.0");
+        if pid % 10 == 0 {
+            plugin.stopped();
+        } else {
+            plugin.crashed();
+        }
+        host.sim.advance(Duration::from_millis(1));
+        host.receive();
+    }
+    host.tick(|_| None);
+    host.write();
+    let runs = host.reader().runs("dice");
+    assert!(runs.iter().map(|run| run.pid).eq(2..RUNS + 2));
+    assert!(runs.iter().all(|run| run.ended_at >= Some(run.reported_at)));
+    let crashes: i64 = host
+        .connection
+        .query_row("SELECT count(*) FROM run WHERE is_crash AND number = id", [], |row| row.get(0))
+        .unwrap();
+    assert_eq!(crashes, i64::from(RUNS - RUNS / 10));
+    let stopped = runs.iter().filter(|run| run.end == Some(RunEnd::Stopped)).count();
+    assert_eq!(stopped, RUNS as usize / 10);
+}
+
+/// The time that a share covers may be longer than an hour.
+#[test]
+fn cpu_time_of_intervals_of_hours_is_exact() {
+    let folder = Folder::new("long-interval");
+    let config = Config::default().poll_interval(6 * HOUR).history_duration(24 * HOUR);
+    let mut host = Host::start(&folder.file(), config);
+    let plugin = host.sim.register("dice").unwrap();
+    host.tick(|_| None);
+    host.sim.advance(HOUR);
+    plugin.started(2, "1.0");
+    host.sim.advance(Duration::ZERO);
+    // A tenth of a core, for six of the seven hours between the ticks.
+    let used = 6 * HOUR / 10;
+    host.tick(|_| Usage { cpu_time: used, memory_bytes: 1 << 20 });
+    let snapshot = host.sim.snapshot();
+    let view = snapshot.plugin("dice").unwrap();
+    assert_eq!((view.cpu_time(), view.usage().cpu_percent), (used, Some(10.0)));
+    host.write();
+    let start = snapshot.started_at();
+    let cpu_times = |host: &Host| {
+        let spans = [(24 * HOUR, Resolution::Raw), (48 * HOUR, Resolution::Minute)];
+        spans.map(|(span, resolution)| {
+            let aggregates = host.reader().aggregates("dice", start..start + span);
+            assert_eq!(aggregates.resolution, resolution);
+            aggregates.cpu_time
+        })
+    };
+    assert_eq!(cpu_times(&host), [used; 2]);
+    host.seal(Due::SealAll);
+    assert_eq!(cpu_times(&host), [used; 2]);
+}

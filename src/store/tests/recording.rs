@@ -81,7 +81,8 @@ fn blocks_of_short_poll_intervals_are_bounded() {
         sizes.map(Result::unwrap).collect()
     };
     assert!(sizes.iter().all(|&size| size <= 4_096), "{sizes:?}");
-    assert!(sizes.contains(&4_000), "blocks of the same hour are joined: {sizes:?}");
+    // Each of seven seals would leave one or two more. An hour may begin in between.
+    assert!(sizes.len() <= 5, "blocks of the same hour are joined: {sizes:?}");
     let points = host.reader().points("dice", all(), Resolution::Raw);
     let snapshot = host.sim.snapshot();
     let history = snapshot.plugin("dice").unwrap().history(Window::All);
