@@ -63,10 +63,22 @@ pub use self::values::{
 use crate::collector::saved::Saved;
 use crate::os::clock;
 use crate::os::machine::boot_id;
-use crate::sync::fork::ForkGuard;
+use crate::sync::fork::FirstProcess;
 use crate::sync::publish::Reader;
 
+static SQLITE: FirstProcess = FirstProcess::new();
+
+/// SQLite cannot be used in a child that was forked from a process that has used it, not even for another file:
+/// its mutexes may have been locked at the fork, and it takes the locks of the parent for its own
+/// (<https://sqlite.org/howtocorrupt.html>, "Carrying an open database connection across a fork()").
+fn check_process() -> io::Result<()> {
+    if SQLITE.is_this() { Ok(()) } else { Err(io::Error::other("this is a forked child")) }
+}
+
 /// A file with the history of all plugins, which one host writes to.
+///
+/// A child that is forked without `exec` from a process that has opened a store or a reader can use neither:
+/// every call fails.
 ///
 /// ```
 /// use plugmeter::{Collector, Config, Store, StoreConfig};
@@ -91,7 +103,6 @@ pub struct Store(Arc<StoreInner>);
 /// The state that a store and its recorder share.
 pub(crate) struct StoreInner {
     settings: StoreSettings,
-    fork_guard: ForkGuard,
     state: Mutex<StoreState>,
 }
 
@@ -120,6 +131,7 @@ impl Store {
     pub fn open(config: StoreConfig) -> Result<Self, StoreError> {
         let settings = config.validate()?;
         let open = || {
+            check_process()?;
             let lock = StoreLock::acquire(&settings.path)?;
             Ok((lock, open_or_replace(&settings.path, false, clock::now().wall)?))
         };
@@ -134,8 +146,7 @@ impl Store {
             replaced,
             recording: Weak::new(),
         };
-        let fork_guard = ForkGuard::new();
-        Ok(Self(Arc::new(StoreInner { settings, fork_guard, state: Mutex::new(state) })))
+        Ok(Self(Arc::new(StoreInner { settings, state: Mutex::new(state) })))
     }
 
     /// Records the ticks, runs and notifications of a collector from now on, in a thread of its own, and
@@ -151,9 +162,7 @@ impl Store {
     /// If a recorder of this store exists already ([`io::ErrorKind::AlreadyExists`]), or the operating
     /// system does not provide a thread.
     pub fn record(&self, reader: Reader) -> io::Result<Recorder> {
-        if !self.0.fork_guard.in_owner_process() {
-            return Err(io::Error::other("this is a forked child"));
-        }
+        check_process()?;
         let mut state = self.0.lock();
         if state.recording.strong_count() > 0 {
             let text = "the store is recording already";
@@ -211,7 +220,7 @@ impl StoreInner {
 
 impl Drop for StoreInner {
     fn drop(&mut self) {
-        if !self.fork_guard.in_owner_process() {
+        if check_process().is_err() {
             // Closing the file here would release the locks of the parent: fcntl(2).
             let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
             mem::forget((state.connection.take(), state.lock.take()));

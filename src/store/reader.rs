@@ -12,6 +12,7 @@ use std::time::{Duration, SystemTime};
 use rusqlite::Connection;
 
 use super::batch::Section;
+use super::check_process;
 use super::database::open_for_reading;
 use super::error::StoreError;
 use super::feed::{from_unix_ms, unix_ms};
@@ -24,7 +25,6 @@ use super::tables::{HostRow, PluginRow};
 use super::values::{Resolution, StoredAggregates, StoredNotification, StoredPlugin, StoredPoint};
 use crate::os::files::file_identity;
 use crate::snapshot::run::{Run, RunId};
-use crate::sync::fork::ForkGuard;
 
 type Result<T> = rusqlite::Result<T>;
 
@@ -32,7 +32,7 @@ type Result<T> = rusqlite::Result<T>;
 ///
 /// Values are those of the newest write, at most one write interval old. Damaged rows are left out. A
 /// query that fails returns an empty result, and [`error`](Self::error) the reason. In a child that was
-/// forked from its process every query fails; the child can open a reader of its own.
+/// forked without `exec` from a process that has opened a store or a reader, every query fails.
 ///
 /// ```
 /// use plugmeter::{Resolution, Store, StoreConfig, StoreReader};
@@ -56,7 +56,6 @@ type Result<T> = rusqlite::Result<T>;
 /// ```
 pub struct StoreReader {
     path: PathBuf,
-    fork_guard: ForkGuard,
     state: Mutex<ReaderState>,
 }
 
@@ -68,8 +67,6 @@ struct ReaderState {
 
 struct OpenFile {
     connection: Connection,
-    /// The process that has opened it.
-    fork_guard: ForkGuard,
     /// Of the file; `None` if it is not known.
     identity: Option<(u64, u64)>,
 }
@@ -78,14 +75,14 @@ impl OpenFile {
     fn open(path: &Path) -> std::result::Result<Self, StoreError> {
         let identity = file_identity(path).ok();
         let connection = open_for_reading(path)?;
-        Ok(Self { connection, fork_guard: ForkGuard::new(), identity })
+        Ok(Self { connection, identity })
     }
 }
 
 impl Drop for ReaderState {
     fn drop(&mut self) {
         // A connection must not be closed in a forked child.
-        if self.connection.as_ref().is_some_and(|open| !open.fork_guard.in_owner_process()) {
+        if check_process().is_err() {
             mem::forget(self.connection.take());
         }
     }
@@ -100,6 +97,7 @@ impl StoreReader {
     /// it cannot be read.
     pub fn open(path: impl AsRef<Path>) -> std::result::Result<Self, StoreError> {
         let path = path.as_ref();
+        check_process().map_err(|error| StoreError::from(error).at(path))?;
         let reader = Self::new(path.to_owned());
         let open = OpenFile::open(path).map_err(|error| error.at(path))?;
         reader.lock().connection = Some(open);
@@ -108,7 +106,7 @@ impl StoreReader {
 
     /// The file is opened by the first query.
     pub(super) fn new(path: PathBuf) -> Self {
-        Self { path, fork_guard: ForkGuard::new(), state: Mutex::default() }
+        Self { path, state: Mutex::default() }
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, ReaderState> {
@@ -118,16 +116,16 @@ impl StoreReader {
     /// The reason why the newest query has failed; `None` if it has not.
     #[must_use]
     pub fn error(&self) -> Option<StoreError> {
-        if !self.fork_guard.in_owner_process() {
-            return Some(io::Error::other("this is a forked child").into());
+        if let Err(error) = check_process() {
+            return Some(error.into());
         }
         self.lock().error.as_ref().map(StoreError::copy)
     }
 
     /// Runs a query on one state of the file.
     pub(super) fn query<T: Default>(&self, query: impl FnOnce(&Connection) -> Result<T>) -> T {
-        // Another thread may have held the lock, or one of the database, at the fork.
-        if !self.fork_guard.in_owner_process() {
+        // Another thread may have held the lock at the fork.
+        if check_process().is_err() {
             return T::default();
         }
         let mut state = self.lock();

@@ -12,7 +12,6 @@ use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 
-use super::StoreInner;
 use super::database::{Replaced, is_damage, open_or_replace};
 use super::error::StoreError;
 use super::feed::{Feed, capacity, unix_ms};
@@ -22,12 +21,12 @@ use super::row::TickTime;
 use super::seal::{SealSchedule, seal};
 use super::tables::HostRow;
 use super::writer::{SessionOf, begin_session, write};
+use super::{StoreInner, check_process};
 use crate::os::clock;
 use crate::os::files::file_identity;
 use crate::os::machine::boot_id;
 use crate::snapshot::Snapshot;
 use crate::snapshot::notification::{Notification, NotificationKind};
-use crate::sync::fork::ForkGuard;
 use crate::sync::publish::Reader;
 use crate::sync::subscription::Subscription;
 use crate::sync::wakeup::{StopSignal, Woken};
@@ -65,7 +64,6 @@ const MAX_WAITING_NOTIFICATIONS: usize = 10_000;
 pub struct Recorder {
     worker: Worker,
     status: Arc<RecorderStatus>,
-    fork_guard: ForkGuard,
 }
 
 impl Recorder {
@@ -85,7 +83,7 @@ impl Recorder {
     /// recorded, and there is no error.
     #[must_use]
     pub fn error(&self) -> Option<StoreError> {
-        if !self.fork_guard.in_owner_process() {
+        if check_process().is_err() {
             return None;
         }
         let status = self.status.lock();
@@ -150,7 +148,7 @@ pub(super) fn start(
         drop(recording);
     };
     let worker = Worker::spawn("plugmeter-store", move || stop.request(), body)?;
-    Ok(Recorder { worker, status, fork_guard: ForkGuard::new() })
+    Ok(Recorder { worker, status })
 }
 
 /// On the boot clock.

@@ -19,3 +19,26 @@ impl ForkGuard {
         std::process::id() == self.pid
     }
 }
+
+/// The first process that has used something: a child that is forked from it must not use that.
+#[cfg(feature = "store")]
+pub(crate) struct FirstProcess(std::sync::atomic::AtomicU32);
+
+#[cfg(feature = "store")]
+impl FirstProcess {
+    pub(crate) const fn new() -> Self {
+        Self(std::sync::atomic::AtomicU32::new(0))
+    }
+
+    /// Whether this process may use it. The first one that asks is the first one that uses it.
+    pub(crate) fn is_this(&self) -> bool {
+        use std::sync::atomic::Ordering;
+
+        let pid = std::process::id();
+        // ORDERING: Relaxed. Nothing else is published, and within a process all values are the same.
+        match self.0.compare_exchange(0, pid, Ordering::Relaxed, Ordering::Relaxed) {
+            Ok(_) => true,
+            Err(first) => first == pid,
+        }
+    }
+}

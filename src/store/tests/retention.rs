@@ -1,1 +1,118 @@
+//! Removal of values that are too old, or that exceed the size limit.
 
+use super::*;
+use crate::store::retention::file_bytes;
+use crate::store::values::Resolution;
+
+#[test]
+fn each_resolution_is_kept_as_long_as_configured() {
+    let folder = Folder::new("retention");
+    let config = Config::default().poll_interval(60 * SECOND).history_duration(2 * HOUR);
+    let mut host = Host::start(&folder.file(), config);
+    let store = StoreConfig::new(folder.file());
+    let store = store.retention(2 * HOUR).minutes(5 * HOUR).hours(9 * HOUR);
+    host.settings = store.validate().unwrap();
+    host.sim.register("dice").unwrap().started(2, "");
+    for tick in 0..20 * 60 {
+        host.tick(|pid| observed(tick, pid));
+        if tick % 10 == 9 {
+            host.write();
+        }
+    }
+    let now = unix_ms(host.sim.snapshot().sampled_at());
+    let hours_back = |resolution| {
+        let points = host.reader().points("dice", all(), resolution);
+        (now - unix_ms(points[0].timestamp)) as f64 / 3_600_000.0
+    };
+    // Samples are removed by the hour.
+    assert!((1.9..3.1).contains(&hours_back(Resolution::Raw)), "{}", hours_back(Resolution::Raw));
+    assert!((4.9..6.1).contains(&hours_back(Resolution::Minute)));
+    assert!((7.9..10.1).contains(&hours_back(Resolution::Hour)));
+    // Times older than the samples are read from the rollups.
+    let range = |hours: u32| {
+        let end = host.sim.snapshot().sampled_at();
+        end - hours * HOUR..end - (hours - 1) * HOUR
+    };
+    let resolution = |hours| host.reader().aggregates("dice", range(hours)).resolution;
+    assert_eq!(resolution(1), Resolution::Raw);
+    assert_eq!(resolution(4), Resolution::Minute);
+    assert_eq!(resolution(8), Resolution::Hour);
+}
+
+#[test]
+fn file_stays_below_its_size() {
+    let folder = Folder::new("size");
+    let config = Config::default().poll_interval(5 * SECOND).history_duration(HOUR);
+    let mut host = Host::start(&folder.file(), config);
+    host.settings = StoreConfig::new(folder.file()).max_bytes(1 << 20).validate().unwrap();
+    for pid in 0..10 {
+        host.sim.register(&pid.to_string()).unwrap().started(pid, "");
+    }
+    let mut largest = 0;
+    for tick in 0..720 * 12_u64 {
+        host.tick(|pid| observed(tick * tick, pid));
+        if tick % 120 == 119 {
+            host.write();
+            let bytes = file_bytes(&host.connection).unwrap();
+            assert!(bytes <= 1 << 20, "{bytes} bytes at tick {tick}");
+            largest = largest.max(bytes);
+        }
+    }
+    assert!(largest > 900 << 10, "the limit was not reached: {largest}");
+    // Minutes are kept longer than samples.
+    let oldest = |resolution| host.reader().points("3", all(), resolution)[0].timestamp;
+    assert!(oldest(Resolution::Minute) < oldest(Resolution::Raw));
+    let newest = host.reader().points("3", all(), Resolution::Raw).last().unwrap().timestamp;
+    assert_eq!(unix_ms(newest), unix_ms(host.sim.snapshot().sampled_at()));
+}
+
+/// Also if notifications and runs of an hour alone are too large.
+#[test]
+fn file_of_crash_loop_stays_below_its_size() {
+    let folder = Folder::new("crash-loop-size");
+    let config = Config::default().poll_interval(5 * SECOND).history_duration(HOUR);
+    let mut host = Host::start(&folder.file(), config);
+    host.settings = StoreConfig::new(folder.file()).max_bytes(1 << 20).validate().unwrap();
+    let plugin = host.sim.register("crashy").unwrap();
+    let mut largest = 0;
+    for minute in 0..30 {
+        for run in 0..150 {
+            plugin.started(1 + minute * 150 + run, "1.0");
+            plugin.crashed();
+        }
+        host.tick(|_| None);
+        host.write();
+        let bytes = file_bytes(&host.connection).unwrap();
+        assert!(bytes <= 1 << 20, "{bytes} bytes after {minute} minutes");
+        largest = largest.max(bytes);
+    }
+    assert!(largest > 900 << 10, "the limit was not reached: {largest}");
+    let counted = host.reader().plugins()[0].crash_count;
+    assert_eq!(counted, 30 * 150);
+    assert!(!host.reader().runs("crashy").is_empty());
+}
+
+/// Ticks that cannot be written are kept for an hour.
+#[test]
+fn ticks_wait_for_an_hour() {
+    let folder = Folder::new("waiting");
+    let config = Config::default().poll_interval(5 * SECOND).history_duration(HOUR);
+    let mut host = Host::start(&folder.file(), config);
+    let plugin = host.sim.register("dice").unwrap();
+    for _ in 0..700 {
+        plugin.events().increment();
+        host.tick(|_| None);
+    }
+    assert_eq!(host.feed.dropped_ticks, 0);
+    for _ in 0..900 {
+        plugin.events().increment();
+        host.tick(|_| None);
+    }
+    assert!(host.feed.dropped_ticks >= 800, "{}", host.feed.dropped_ticks);
+    host.write();
+    let points = host.reader().points("dice", all(), Resolution::Raw);
+    assert!((720..=800).contains(&points.len()), "{}", points.len());
+    assert!(points.iter().all(|point| point.events == 1));
+    let last = unix_ms(points.last().unwrap().timestamp);
+    assert_eq!(last, unix_ms(host.sim.snapshot().sampled_at()));
+}
