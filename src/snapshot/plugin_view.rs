@@ -123,6 +123,12 @@ impl<'a> PluginView<'a> {
         self.record().survivors.as_deref().copied()
     }
 
+    /// The name as each registration has one of its own: another pointer is another registration.
+    #[cfg(feature = "store")]
+    pub(crate) fn shared_name(&self) -> &'a std::sync::Arc<str> {
+        &self.record().name
+    }
+
     /// The registered name.
     #[must_use]
     pub fn name(&self) -> &'a str {

@@ -94,6 +94,7 @@ pub(super) struct Feed {
     pub host: HostRow,
     clock: StoredClock,
     known: HashMap<String, KnownPlugin>,
+    /// By the names of their registrations: another registration of a name has another pointer.
     live: HashMap<Arc<str>, LivePlugin, foldhash::fast::RandomState>,
     next_plugin: i64,
     next_run: i64,
@@ -173,7 +174,12 @@ impl Feed {
     /// Adds a notification.
     pub(super) fn notify(&mut self, notification: &Notification) {
         match &notification.kind {
-            NotificationKind::Removed => self.remove(&notification.plugin),
+            NotificationKind::Removed => {
+                // If it comes late, a look has found that already, and perhaps a new registration.
+                if !self.has_other_registration(&notification.plugin) {
+                    self.remove(&notification.plugin);
+                }
+            }
             // The newest look has found the runs of its revision.
             NotificationKind::RunStarted(run) if notification.revision > self.last_revision => {
                 self.start_run(&notification.plugin, run);
@@ -193,15 +199,28 @@ impl Feed {
         });
     }
 
+    /// Whether the live plugin of this name is another registration than that of the name.
+    fn has_other_registration(&self, name: &Arc<str>) -> bool {
+        self.live.get_key_value(name).is_some_and(|(live, _)| !Arc::ptr_eq(live, name))
+    }
+
     /// Adds a run that perhaps no look will find, because a view shows the newest 256.
     fn start_run(&mut self, name: &Arc<str>, run: &Run) {
-        // A look adds the plugin.
-        let Some((name, mut plugin)) = self.live.remove_entry(name) else { return };
-        if plugin.runs.iter().all(|(known, _)| known.id != run.id) {
+        if self.has_other_registration(name) {
+            // The notification of its removal was lost.
+            self.remove(name);
+        }
+        let mut plugin = match self.live.remove(name) {
+            Some(plugin) => plugin,
+            // A look adds the plugin, which may have runs before this one.
+            None if self.is_first_look => return,
+            None => self.new_plugin(name),
+        };
+        if plugin.runs.iter().rev().all(|(known, _)| known.id != run.id) {
             let row = self.add_run(&mut plugin, run, false);
             plugin.runs.push((run.clone(), row));
         }
-        self.live.insert(name, plugin);
+        self.live.insert(Arc::clone(name), plugin);
     }
 
     /// Ends a run whose end perhaps no snapshot shows: the plugin was removed after it, or many runs have
@@ -254,11 +273,12 @@ impl Feed {
         if longest.is_some() {
             self.add_times(snapshot, count, boot);
         }
-        if !snapshot.is_stopped() {
-            let gone = self.live.keys().filter(|name| snapshot.plugin(name).is_none());
-            let gone: Vec<_> = gone.cloned().collect();
-            gone.iter().for_each(|name| self.remove(name));
-        }
+        let is_gone = |name: &&Arc<str>| match snapshot.plugin(name) {
+            Some(view) => !Arc::ptr_eq(view.shared_name(), name),
+            None => !snapshot.is_stopped(),
+        };
+        let gone: Vec<_> = self.live.keys().filter(is_gone).cloned().collect();
+        gone.iter().for_each(|name| self.remove(name));
         for view in snapshot.plugins() {
             self.add_plugin(&view, first, count, cut);
         }
@@ -292,10 +312,8 @@ impl Feed {
         count: usize,
         cut: Option<usize>,
     ) {
-        let (name, mut plugin) = match self.live.remove_entry(view.name()) {
-            Some(entry) => entry,
-            None => (Arc::from(view.name()), self.new_plugin(view.name())),
-        };
+        let name = view.shared_name();
+        let mut plugin = self.live.remove(name).unwrap_or_else(|| self.new_plugin(name));
         self.add_runs(view, &mut plugin);
         let history = view.history(Window::All);
         if plugin.continues_file && history.len() > 0 {
@@ -355,11 +373,11 @@ impl Feed {
                 batch.plugins.push(PluginBatch { plugin: plugin.id, first, rows, counters });
             }
         }
-        self.live.insert(name, plugin);
+        self.live.insert(Arc::clone(name), plugin);
     }
 
-    fn new_plugin(&mut self, name: &str) -> LivePlugin {
-        let known = self.known.remove(name);
+    fn new_plugin(&mut self, name: &Arc<str>) -> LivePlugin {
+        let known = self.known.remove(&**name);
         let is_new = known.is_none();
         let (id, base, last_run) = match known {
             Some(KnownPlugin { id, counters, last_run }) => (id, counters, last_run),
@@ -367,7 +385,7 @@ impl Feed {
                 let id = self.next_plugin;
                 self.next_plugin += 1;
                 let first_ms = self.clock.last().at_ms;
-                self.changes.new_plugins.push(NewPlugin { id, name: Arc::from(name), first_ms });
+                self.changes.new_plugins.push(NewPlugin { id, name: Arc::clone(name), first_ms });
                 (id, StoredCounters::default(), 0)
             }
         };

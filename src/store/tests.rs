@@ -113,6 +113,10 @@ impl Host {
 
     fn look(&mut self) -> Snapshot {
         self.receive();
+        self.look_without_notifications()
+    }
+
+    fn look_without_notifications(&mut self) -> Snapshot {
         let snapshot = self.sim.snapshot();
         let since_start = snapshot.0.sampled_at().boot.saturating_sub(snapshot.0.info.started.boot);
         self.feed.look(&snapshot, self.boot + since_start);

@@ -355,3 +355,56 @@ fn cpu_time_of_intervals_of_hours_is_exact() {
     host.seal(Due::SealAll);
     assert_eq!(cpu_times(&host), [used; 2]);
 }
+
+/// Also if the notification of the removal is lost, or comes late.
+#[test]
+fn registration_of_the_same_name_is_another_plugin() {
+    for is_late in [false, true] {
+        let folder = Folder::new("registered-again");
+        let mut host = Host::start(&folder.file(), config());
+        let first = host.sim.register("dice").unwrap();
+        first.events().add(3);
+        host.tick(|_| None);
+        first.remove();
+        let second = host.sim.register("dice").unwrap();
+        second.events().add(2);
+        host.sim.tick(|_| None);
+        host.look_without_notifications();
+        if is_late {
+            host.receive();
+        } else {
+            while host.subscription.try_recv().is_ok() {}
+        }
+        second.events().increment();
+        host.tick(|_| None);
+        host.write();
+        let reader = host.reader();
+        let plugins = reader.plugins();
+        let of = |is_removed: bool| {
+            let mut plugins = plugins.iter().filter(|it| it.removed_at.is_some() == is_removed);
+            let events: Vec<_> = plugins.by_ref().map(|plugin| plugin.event_count).collect();
+            events
+        };
+        assert_eq!((of(true), of(false)), (vec![3], vec![3]), "late: {is_late}");
+        let events = reader.points("dice", all(), Resolution::Raw);
+        assert_eq!(events.iter().map(|point| point.events).collect::<Vec<_>>(), [3, 2, 1]);
+    }
+}
+
+/// A view shows the newest 256.
+#[test]
+fn all_runs_before_the_first_look_at_a_plugin_are_kept() {
+    let folder = Folder::new("first-runs");
+    let mut host = Host::start(&folder.file(), config());
+    host.tick(|_| None);
+    let dice = host.sim.register("dice").unwrap();
+    for pid in 1..=300 {
+        dice.started(pid, "");
+        dice.stopped();
+        host.sim.advance(Duration::from_millis(10));
+    }
+    host.tick(|_| None);
+    host.write();
+    let runs = host.reader().runs("dice");
+    assert!(runs.iter().map(|run| run.pid).eq(1..=300), "{}", runs.len());
+}
