@@ -19,6 +19,9 @@ pub(super) struct Batch {
     /// The tick before the first; `None` if that was the first of the session.
     pub previous_ms: Option<i64>,
     pub times: Vec<TickTime>,
+    /// The ticks, in order and without the first, before which others were not recorded. They cover a poll
+    /// interval.
+    pub breaks: Vec<usize>,
     pub plugins: Vec<PluginBatch>,
 }
 
@@ -98,6 +101,10 @@ impl Batch {
         out.option(self.previous_ms);
         out.int(self.times.len() as u64);
         encode_times(&self.times, &mut out);
+        out.int(self.breaks.len() as u64);
+        for &tick in &self.breaks {
+            out.int(tick as u64);
+        }
         out.int(self.plugins.len() as u64);
         let mut section = Encoder::default();
         for PluginBatch { plugin, first, rows, counters } in &self.plugins {
@@ -115,21 +122,44 @@ impl Batch {
     /// `None` for bytes that are damaged, or of another version.
     #[cfg(any(test, fuzzing))]
     pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
-        let BatchView { host, poll_ms, previous_ms, times, sections } = BatchView::decode(bytes)?;
+        let BatchView { host, poll_ms, previous_ms, times, breaks, sections } =
+            BatchView::decode(bytes)?;
         let plugins = sections.iter().map(|section| section.decode(times.len()));
         let plugins = plugins.collect::<Option<_>>()?;
-        Some(Self { host, poll_ms, previous_ms, times, plugins })
+        Some(Self { host, poll_ms, previous_ms, times, breaks, plugins })
     }
 
-    /// The time since the tick before a tick.
+    /// The time that a tick covers: since the tick before it, if that was recorded.
     pub(super) fn covered_ms(&self, tick: usize) -> u64 {
         let before = match tick.checked_sub(1) {
+            Some(_) if self.breaks.binary_search(&tick).is_ok() => None,
             Some(before) => self.times.get(before).map(|time| time.at_ms),
             None => self.previous_ms,
         };
         let at = self.times.get(tick).map_or(0, |time| time.at_ms);
         let since = before.map_or(self.poll_ms, |before| at.saturating_sub(before));
         u64::try_from(since).unwrap_or(0)
+    }
+
+    /// The ticks between the last one and the next were not recorded.
+    pub(super) fn begin_after_a_break(&mut self) {
+        match self.times.len() {
+            0 => self.previous_ms = None,
+            next => self.breaks.push(next),
+        }
+    }
+
+    /// Drops the times of the first ticks.
+    pub(super) fn drop_times(&mut self, count: usize) {
+        let Some(last) = count.checked_sub(1) else { return };
+        let is_broken = self.breaks.binary_search(&count).is_ok();
+        self.previous_ms = self.times.get(last).map(|time| time.at_ms).filter(|_| !is_broken);
+        self.times.drain(..count);
+        self.breaks.retain_mut(|tick| {
+            let is_kept = *tick > count;
+            *tick = tick.saturating_sub(count);
+            is_kept
+        });
     }
 
     /// Divides the batch where the hour changes, so that each part is of one hour.
@@ -143,6 +173,11 @@ impl Batch {
                 return vec![Cow::Borrowed(self)];
             }
             let end = begin + times.len();
+            let first_break = self.breaks.partition_point(|&tick| tick < begin);
+            let last_break = self.breaks.partition_point(|&tick| tick < end);
+            let breaks = self.breaks.get(first_break..last_break).unwrap_or_default();
+            let breaks: Vec<_> = breaks.iter().map(|tick| tick - begin).collect();
+            let is_broken = breaks.first() == Some(&0);
             let part = |of: &PluginBatch| {
                 let within = |at: usize| at.clamp(begin, end);
                 let (from, to) = (within(of.first), within(of.first + of.rows.len()));
@@ -157,8 +192,9 @@ impl Batch {
             parts.push(Cow::Owned(Self {
                 host: self.host,
                 poll_ms: self.poll_ms,
-                previous_ms,
+                previous_ms: previous_ms.filter(|_| !is_broken),
                 times: times.to_vec(),
+                breaks: breaks.into_iter().filter(|&tick| tick > 0).collect(),
                 plugins: self.plugins.iter().map(part).collect(),
             }));
             previous_ms = times.last().map(|time| time.at_ms);
@@ -175,6 +211,7 @@ pub(super) struct BatchView<'a> {
     pub poll_ms: i64,
     pub previous_ms: Option<i64>,
     pub times: Vec<TickTime>,
+    pub breaks: Vec<usize>,
     pub sections: Vec<Section<'a>>,
 }
 
@@ -196,23 +233,34 @@ impl<'a> BatchView<'a> {
         let previous_ms = input.option()?;
         let ticks = input.count()?;
         let times = decode_times(ticks, &mut input)?;
+        let mut breaks = Vec::new();
+        for _ in 0..input.count()? {
+            breaks.push(input.count()?);
+        }
+        if !breaks.is_sorted_by(|a, b| a < b) {
+            return None;
+        }
         let mut sections = Vec::new();
         for _ in 0..input.count()? {
             sections.push(Section { plugin: input.signed()?, input: input.section()? });
         }
-        input.end(Self { host, poll_ms, previous_ms, times, sections })
+        input.end(Self { host, poll_ms, previous_ms, times, breaks, sections })
     }
 
-    /// The time that each tick covers: since the tick before it.
+    /// The time that each tick covers: since the tick before it, if that was recorded.
     pub(super) fn covered(&self) -> Vec<u64> {
         let mut previous = self.previous_ms;
-        let cover = |time: &TickTime| {
+        let mut breaks = self.breaks.iter().peekable();
+        let cover = |(tick, time): (usize, &TickTime)| {
+            if breaks.next_if_eq(&&tick).is_some() {
+                previous = None;
+            }
             let since =
                 previous.map_or(self.poll_ms, |previous| time.at_ms.saturating_sub(previous));
             previous = Some(time.at_ms);
             u64::try_from(since).unwrap_or(0)
         };
-        self.times.iter().map(cover).collect()
+        self.times.iter().enumerate().map(cover).collect()
     }
 
     /// The rows of a section with their times. A section that cannot be decoded has none.
@@ -247,11 +295,13 @@ impl Section<'_> {
     }
 }
 
-/// Ticks of one plugin in an hour, all of one session.
+/// Ticks of one plugin in an hour, all of one session. Each covers the time since the one before.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Block {
     pub host: i64,
     pub poll_ms: i64,
+    /// The time that the first tick covers.
+    pub first_covered_ms: u64,
     pub times: Vec<TickTime>,
     /// As many as times.
     pub rows: Vec<Row>,
@@ -263,6 +313,7 @@ impl Block {
         out.int(VERSION);
         out.signed(self.host);
         out.signed(self.poll_ms);
+        out.int(self.first_covered_ms);
         out.int(self.times.len() as u64);
         encode_times(&self.times, &mut out);
         encode_rows(&self.rows, &mut out);
@@ -275,10 +326,11 @@ impl Block {
         if input.int()? != VERSION {
             return None;
         }
-        let (host, poll_ms, count) = (input.signed()?, input.signed()?, input.count()?);
+        let (host, poll_ms) = (input.signed()?, input.signed()?);
+        let (first_covered_ms, count) = (input.int()?, input.count()?);
         let times = decode_times(count, &mut input)?;
         let rows = decode_rows(count, &mut input)?;
-        input.end(Self { host, poll_ms, times, rows })
+        input.end(Self { host, poll_ms, first_covered_ms, times, rows })
     }
 }
 
@@ -290,7 +342,7 @@ mod tests {
     fn block(seed: u64) -> Block {
         let Batch { host, poll_ms, times, .. } = batch(seed);
         let rows = rows(seed, times.len());
-        Block { host, poll_ms, times, rows }
+        Block { host, poll_ms, first_covered_ms: 70 * seed, times, rows }
     }
 
     #[test]
@@ -310,14 +362,16 @@ mod tests {
                 time.at_ms = 3 * HOUR_MS + seed as i64 * 60_000 + minutes * 60_000;
             }
             let parts = batch.split_by_hour();
-            let (mut times, mut previous_ms) = (Vec::<TickTime>::new(), batch.previous_ms);
+            let mut times = Vec::<TickTime>::new();
             for part in &parts {
                 let hours = part.times.iter().map(|time| begin_of(time.at_ms, HOUR_MS));
                 assert!(
                     hours.clone().eq(hours.clone().next().into_iter().cycle().take(hours.len()))
                 );
-                assert_eq!(part.previous_ms, previous_ms);
-                previous_ms = part.times.last().map(|time| time.at_ms);
+                for tick in 0..part.times.len() {
+                    let covered = batch.covered_ms(times.len() + tick);
+                    assert_eq!(part.covered_ms(tick), covered, "seed {seed}");
+                }
                 times.extend(&part.times);
             }
             assert_eq!(times, batch.times);
@@ -332,17 +386,22 @@ mod tests {
         }
     }
 
-    /// Each tick covers the time since the one before it, the first one that of a poll or since the batch before.
+    /// The first one that of a poll or since the batch before, and that of a poll after ticks that were not recorded.
     #[test]
     fn ticks_cover_the_time_since_the_one_before() {
         let time = |at_ms| TickTime { at_ms, boot_ms: 0 };
         let times = vec![time(1_000), time(1_700), time(1_700), time(9_000)];
         for (previous_ms, first) in [(None, 5_000), (Some(400), 600), (Some(2_000), 0)] {
-            let batch = Batch { poll_ms: 5_000, previous_ms, times: times.clone(), ..batch(0) };
-            let bytes = batch.encode();
-            let covered = BatchView::decode(&bytes).unwrap().covered();
-            assert_eq!(covered, [first, 700, 0, 7_300]);
-            assert!((0..4).map(|tick| batch.covered_ms(tick)).eq(covered));
+            for (breaks, second, last) in
+                [(vec![], 700, 7_300), (vec![1], 5_000, 7_300), (vec![1, 3], 5_000, 5_000)]
+            {
+                let times = times.clone();
+                let batch = Batch { poll_ms: 5_000, previous_ms, times, breaks, ..batch(0) };
+                let bytes = batch.encode();
+                let covered = BatchView::decode(&bytes).unwrap().covered();
+                assert_eq!(covered, [first, second, 0, last]);
+                assert!((0..4).map(|tick| batch.covered_ms(tick)).eq(covered));
+            }
         }
     }
 

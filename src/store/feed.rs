@@ -107,6 +107,8 @@ pub(super) struct Feed {
     last_revision: u64,
     /// The tick before the batch.
     previous_ms: Option<i64>,
+    /// Ticks after that of the newest row were not recorded.
+    has_missed_ticks: bool,
     /// Runs that have ended by the removal of their plugins, since the newest write.
     closed_runs: Vec<(Run, RunRow)>,
     pub changes: Changes,
@@ -133,6 +135,7 @@ impl Feed {
             last_tick,
             last_revision: 0,
             previous_ms: None,
+            has_missed_ticks: false,
             closed_runs: Vec::new(),
             changes: Changes::default(),
             is_host_changed: false,
@@ -270,6 +273,11 @@ impl Feed {
             longest_len as u64 != snapshot.tick() && longest_len as u128 >= capacity(snapshot);
         let cut = Some(longest_len).filter(|_| is_cut);
         let first = self.changes.batch.times.len();
+        // Without plugins there are no rows, and the history may have lost ticks.
+        self.has_missed_ticks |= new_ticks > count;
+        if count > 0 && std::mem::take(&mut self.has_missed_ticks) {
+            self.changes.batch.begin_after_a_break();
+        }
         if longest.is_some() {
             self.add_times(snapshot, count, boot);
         }
@@ -456,8 +464,7 @@ impl Feed {
         notifications.retain(|notification| notification.at_ms >= oldest);
         runs.retain(|_, run| run.ended_ms.is_none_or(|ended| ended >= oldest));
         self.dropped_ticks += old as u64;
-        batch.previous_ms = batch.times.get(old - 1).map(|time| time.at_ms);
-        batch.times.drain(..old);
+        batch.drop_times(old);
         for plugin in &mut batch.plugins {
             let dropped = old.saturating_sub(plugin.first).min(plugin.rows.len());
             plugin.rows.drain(..dropped);

@@ -65,6 +65,7 @@ pub(super) fn batch(seed: u64) -> Batch {
         poll_ms: 5_000,
         previous_ms: seed.is_multiple_of(2).then_some(12),
         times: (0..ticks).map(time).collect(),
+        breaks: (1..ticks).filter(|tick| (seed + *tick as u64).is_multiple_of(4)).collect(),
         plugins: (0..seed as usize % 4).map(plugin).collect(),
     }
 }

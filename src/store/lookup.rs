@@ -96,21 +96,14 @@ impl<'a> Lookup<'a> {
         let (from_ms, to_ms) = (self.from_ms, self.to_ms);
         let in_range = from_ms..to_ms;
         for &id in &self.ids {
-            // The sample before, which may be in the block before, with its session.
-            let mut previous = None;
             for row in SampleRow::between(self.connection, id, from_ms, to_ms)? {
-                let Some(block) = Block::decode(&row.data) else {
-                    previous = None;
-                    continue;
-                };
+                let Some(block) = Block::decode(&row.data) else { continue };
+                let mut previous = None;
                 for (time, row) in block.times.iter().zip(&block.rows) {
-                    let since = match previous {
-                        Some((host, at_ms)) if host == block.host => time.at_ms - at_ms,
-                        _ => block.poll_ms,
-                    };
-                    previous = Some((block.host, time.at_ms));
+                    let since = previous.replace(time.at_ms).map(|at_ms| time.at_ms - at_ms);
+                    let covered = since.map(|since| u64::try_from(since).unwrap_or(0));
                     if in_range.contains(&time.at_ms) {
-                        let covered_ms = u64::try_from(since).unwrap_or(0);
+                        let covered_ms = covered.unwrap_or(block.first_covered_ms);
                         samples.push(RawSample { at_ms: time.at_ms, covered_ms, row: *row });
                     }
                 }

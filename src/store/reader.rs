@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::io;
 use std::mem;
 use std::ops::Range;
 use std::path::{Path, PathBuf};

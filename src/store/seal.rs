@@ -11,6 +11,7 @@ use super::config::StoreSettings;
 use super::measures::{RollupTable, RollupWriter, SampleRow, newest_sample, recent_blobs};
 use super::retention::{limit_size, remove_old};
 use super::rollup::{HOUR_MS, MINUTE_MS, Rollup, SLOT_MS, begin_of};
+use super::row::TickTime;
 use super::tables::{HostRow, PluginRow};
 
 type Result<T> = rusqlite::Result<T>;
@@ -227,20 +228,18 @@ fn seal_plugin(
     for (Covered { batch, covered }, section) in sections {
         let block = blocks.entry(batch.host).or_default();
         (block.host, block.poll_ms) = (batch.host, batch.poll_ms);
-        for (tick, time, mut row) in batch.rows(section) {
+        for (tick, time, row) in batch.rows(section) {
             rollup.add(&row, covered[tick]);
-            // A block does not have the tick before its first one. Times are rounded to milliseconds.
-            let usual_ms = u64::try_from(block.poll_ms).unwrap_or(0);
-            if block.times.is_empty() && covered[tick].abs_diff(usual_ms) > 2 {
-                row.covered_us = row.covered_us.or(Some(covered[tick].saturating_mul(1_000)));
-            }
-            block.times.push(time);
-            block.rows.push(row);
-            if block.times.len() == MAX_BLOCK_SAMPLES {
+            if block.times.len() == MAX_BLOCK_SAMPLES || !continues(block, time, covered[tick]) {
                 put_block(connection, plugin, block)?;
                 block.times.clear();
                 block.rows.clear();
             }
+            if block.times.is_empty() {
+                block.first_covered_ms = covered[tick];
+            }
+            block.times.push(time);
+            block.rows.push(row);
         }
     }
     if rollup.samples > 0 {
@@ -254,6 +253,12 @@ fn seal_plugin(
     Ok(())
 }
 
+/// Whether a tick that covers so much time is the next one of a block.
+fn continues(block: &Block, time: TickTime, covered_ms: u64) -> bool {
+    let since = |last: &TickTime| u64::try_from(time.at_ms - last.at_ms);
+    block.times.last().is_none_or(|last| since(last) == Ok(covered_ms))
+}
+
 /// Appends to the newest block of the hour, if there is one of the same session that has room.
 fn with_earlier(connection: &Connection, plugin: i64, hour: i64, block: Block) -> Result<Block> {
     let earlier = SampleRow::newest_in(connection, plugin, hour, hour + HOUR_MS)?;
@@ -261,14 +266,13 @@ fn with_earlier(connection: &Connection, plugin: i64, hour: i64, block: Block) -
         usize::try_from(row.samples)
             .is_ok_and(|count| count + block.times.len() <= MAX_BLOCK_SAMPLES)
     };
-    let is_before = |earlier: &Block| {
-        let times = (earlier.times.last(), block.times.first());
-        matches!(times, (Some(last), Some(first)) if last.at_ms < first.at_ms)
+    let is_continued = |earlier: &Block| {
+        block.times.first().is_some_and(|first| continues(earlier, *first, block.first_covered_ms))
     };
     let earlier = earlier
         .filter(has_room)
         .and_then(|row| Block::decode(&row.data))
-        .filter(|earlier| earlier.host == block.host && is_before(earlier));
+        .filter(|earlier| earlier.host == block.host && is_continued(earlier));
     Ok(match earlier {
         Some(mut all) => {
             all.times.extend(&block.times);
@@ -296,7 +300,6 @@ fn put_block(connection: &Connection, plugin: i64, block: &Block) -> Result<()> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::row::TickTime;
 
     #[test]
     fn seals_are_due_when_time_is_over_or_batches_are_many() {

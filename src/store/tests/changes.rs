@@ -408,3 +408,61 @@ fn all_runs_before_the_first_look_at_a_plugin_are_kept() {
     let runs = host.reader().runs("dice");
     assert!(runs.iter().map(|run| run.pid).eq(1..=300), "{}", runs.len());
 }
+
+/// The first sample after them covers a poll interval, also in a block.
+#[test]
+fn ticks_that_were_not_recorded_are_in_no_aggregate() {
+    let folder = Folder::new("breaks");
+    let config = Config::default().poll_interval(5 * SECOND).history_duration(60 * SECOND);
+    let mut host = Host::start(&folder.file(), config);
+    let observe = |tick: u64| {
+        let main = Usage { cpu_time: tick as u32 * SECOND, memory_bytes: 1 << 20 };
+        Observed::Running(main)
+    };
+    let dice = host.sim.register("dice").unwrap();
+    dice.started(1, "");
+    let start = host.sim.snapshot().started_at();
+    let mut tick = 0;
+    let mut tick_times = |host: &mut Host, times: u64, is_recorded: bool| {
+        for _ in 0..times {
+            tick += 1;
+            if is_recorded {
+                host.tick(|_| observe(tick));
+            } else {
+                host.sim.tick(|_| observe(tick));
+            }
+        }
+    };
+    tick_times(&mut host, 3, true);
+    // The history holds twelve of these, the last of which is taken with the next.
+    tick_times(&mut host, 40, false);
+    tick_times(&mut host, 1, true);
+    let aggregates = |host: &Host, plugin: &str| {
+        let aggregates = host.reader().aggregates(plugin, start..start + HOUR);
+        assert_eq!(aggregates.resolution, Resolution::Raw);
+        (aggregates.sample_count, aggregates.time_span)
+    };
+    let expected = (15, 75 * SECOND);
+    host.write();
+    assert_eq!(aggregates(&host, "dice"), expected);
+    host.seal(Due::SealAll);
+    assert_eq!(aggregates(&host, "dice"), expected, "sealed");
+    // Nothing is recorded without plugins.
+    dice.remove();
+    tick_times(&mut host, 30, true);
+    let cat = host.sim.register("cat").unwrap();
+    tick_times(&mut host, 2, true);
+    cat.remove();
+    tick_times(&mut host, 30, true);
+    host.sim.register("cow").unwrap();
+    tick_times(&mut host, 2, true);
+    host.write();
+    for is_sealed in [false, true] {
+        assert_eq!(aggregates(&host, "dice"), expected, "sealed: {is_sealed}");
+        for name in ["cat", "cow"] {
+            let expected = (2, 10 * SECOND);
+            assert_eq!(aggregates(&host, name), expected, "{name}, sealed: {is_sealed}");
+        }
+        host.seal(Due::SealAll);
+    }
+}
