@@ -18,8 +18,16 @@ use crate::snapshot::plugin_view::PluginView;
 use crate::snapshot::query::Window;
 use crate::snapshot::run::{Run, RunEnd};
 
-/// Samples that wait for a write are dropped when they are older than this.
+/// What could not be written is dropped when it is older than this.
 const MAX_WAITING: Duration = Duration::from_secs(60 * 60);
+
+/// Ticks of an hour, or fewer than these, wait for their first write as well if they are older: after a
+/// suspension, or if the clock was set forward.
+const MIN_WAITING_TICKS: usize = 12;
+
+/// Rows that may wait for their first write beyond the ticks of an hour: 64 MiB. A recorder that begins late
+/// takes the whole history.
+const MAX_WAITING_ROWS: usize = 1_000_000;
 
 /// Milliseconds since 1970.
 pub(super) fn unix_ms(time: SystemTime) -> i64 {
@@ -295,7 +303,11 @@ impl Feed {
         self.host.end = self.clock.last();
         self.is_host_changed |= self.host.step_ms != self.clock.step_ms();
         self.host.step_ms = self.clock.step_ms();
-        self.drop_old();
+        let Batch { times, plugins, .. } = &self.changes.batch;
+        let rows: usize = plugins.iter().map(|plugin| plugin.rows.len()).sum();
+        if rows > MAX_WAITING_ROWS {
+            self.drop_ticks(times.len().saturating_sub(MAX_WAITING_ROWS / plugins.len()));
+        }
     }
 
     /// Adds the times of the newest `count` ticks. `boot` is that of the newest.
@@ -447,30 +459,41 @@ impl Feed {
         row
     }
 
-    /// Drops the oldest ticks that wait for a write, if there are too many.
-    fn drop_old(&mut self) {
-        let hour_ms = i64::try_from(MAX_WAITING.as_millis()).unwrap_or(i64::MAX);
+    /// The changes could not be written: they wait for the next write, but not for longer than an hour.
+    pub(super) fn on_write_failed(&mut self) {
+        let Batch { times, .. } = &self.changes.batch;
+        let Some(newest) = times.last() else { return };
+        let oldest = newest.at_ms.saturating_sub(hour_ms());
+        self.drop_ticks(times.partition_point(|time| time.at_ms < oldest));
+    }
+
+    /// Drops so many of the oldest ticks, but none of the newest that an hour has, with what is older than the
+    /// others.
+    fn drop_ticks(&mut self, count: usize) {
         let Changes { batch, runs, notifications, .. } = &mut self.changes;
-        let Some(newest) = batch.times.last().copied() else { return };
-        let oldest = newest.at_ms - hour_ms;
-        // After a suspension, or if the clock was set forward, a few ticks may be older than that.
-        let most = usize::try_from(hour_ms / batch.poll_ms.max(1)).unwrap_or(usize::MAX);
-        let too_many = batch.times.len().saturating_sub(most);
-        let old = batch.times.partition_point(|time| time.at_ms < oldest).min(too_many);
+        let of_an_hour = usize::try_from(hour_ms() / batch.poll_ms.max(1)).unwrap_or(usize::MAX);
+        let too_many = batch.times.len().saturating_sub(of_an_hour.max(MIN_WAITING_TICKS));
+        let count = count.min(too_many);
         // A few at a time, because that moves all others.
-        if old == 0 || old < batch.times.len() / 10 {
+        if count == 0 || count < batch.times.len() / 10 {
             return;
         }
-        notifications.retain(|notification| notification.at_ms >= oldest);
-        runs.retain(|_, run| run.ended_ms.is_none_or(|ended| ended >= oldest));
-        self.dropped_ticks += old as u64;
-        batch.drop_times(old);
+        if let Some(oldest) = batch.times.get(count).map(|time| time.at_ms) {
+            notifications.retain(|notification| notification.at_ms >= oldest);
+            runs.retain(|_, run| run.ended_ms.is_none_or(|ended| ended >= oldest));
+        }
+        self.dropped_ticks += count as u64;
+        batch.drop_times(count);
         for plugin in &mut batch.plugins {
-            let dropped = old.saturating_sub(plugin.first).min(plugin.rows.len());
+            let dropped = count.saturating_sub(plugin.first).min(plugin.rows.len());
             plugin.rows.drain(..dropped);
-            plugin.first = plugin.first.saturating_sub(old);
+            plugin.first = plugin.first.saturating_sub(count);
         }
     }
+}
+
+fn hour_ms() -> i64 {
+    i64::try_from(MAX_WAITING.as_millis()).unwrap_or(i64::MAX)
 }
 
 /// The time that a share covers, in microseconds; `None` if it is the time since the tick before. The times

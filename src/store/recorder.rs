@@ -393,6 +393,9 @@ impl RecorderThread {
     fn write(&mut self, is_end: bool) -> bool {
         let result = self.try_begin().and_then(|()| self.try_write(is_end));
         let is_written = result.is_ok();
+        if let Some(feed) = self.feed.as_mut().filter(|_| !is_written) {
+            feed.on_write_failed();
+        }
         self.status.set(result.err().map(|error| error.at(self.store.path())));
         is_written
     }

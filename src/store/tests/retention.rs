@@ -103,10 +103,14 @@ fn ticks_wait_for_an_hour() {
         plugin.events().increment();
         host.tick(|_| None);
     }
+    host.feed.on_write_failed();
     assert_eq!(host.feed.dropped_ticks, 0);
-    for _ in 0..900 {
+    for tick in 0..900 {
         plugin.events().increment();
         host.tick(|_| None);
+        if tick % 12 == 0 {
+            host.feed.on_write_failed();
+        }
     }
     assert!(host.feed.dropped_ticks >= 800, "{}", host.feed.dropped_ticks);
     host.write();
@@ -115,4 +119,46 @@ fn ticks_wait_for_an_hour() {
     assert!(points.iter().all(|point| point.events == 1));
     let last = unix_ms(points.last().unwrap().timestamp);
     assert_eq!(last, unix_ms(host.sim.snapshot().sampled_at()));
+}
+
+/// A recorder that begins late takes them all from the history.
+#[test]
+fn history_of_more_than_an_hour_is_recorded() {
+    let folder = Folder::new("long-history");
+    let config = Config::default().poll_interval(5 * SECOND).history_duration(3 * HOUR);
+    let mut sim = Simulation::new(config).unwrap();
+    let plugin = sim.register("dice").unwrap();
+    for tick in 0..2_000 {
+        plugin.events().increment();
+        if tick % 100 == 0 {
+            plugin.started(1 + tick, "");
+            plugin.stopped();
+        }
+        sim.tick(|_| None);
+    }
+    let mut host = Host::start_at(&folder.file(), sim, 20_000 * SECOND, Some("boot"));
+    host.look();
+    assert_eq!(host.feed.dropped_ticks, 0);
+    host.write();
+    let points = host.reader().points("dice", all(), Resolution::Minute);
+    assert_eq!(points.iter().map(|point| point.events).sum::<u64>(), 2_000);
+    assert_eq!(host.reader().runs("dice").len(), 20);
+}
+
+/// Beyond an hour, a look takes as many as fit into memory.
+#[test]
+fn rows_that_wait_for_their_first_write_are_bounded() {
+    const PLUGINS: usize = 500;
+    let folder = Folder::new("many-rows");
+    let config = Config::default().poll_interval(5 * SECOND).history_duration(4 * HOUR);
+    let mut sim = Simulation::new(config).unwrap();
+    let _plugins: Vec<_> =
+        (0..PLUGINS).map(|at| sim.register(&format!("plugin {at}")).unwrap()).collect();
+    for _ in 0..2_500 {
+        sim.tick(|_| None);
+    }
+    let mut host = Host::start_at(&folder.file(), sim, 20_000 * SECOND, Some("boot"));
+    host.look();
+    assert_eq!(host.feed.dropped_ticks, 500);
+    assert!(host.feed.changes.batch.plugins.iter().all(|plugin| plugin.rows.len() == 2_000));
 }
