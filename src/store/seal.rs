@@ -9,7 +9,7 @@ use rusqlite::{Connection, TransactionBehavior};
 use super::batch::{BatchView, Block, Section};
 use super::config::StoreSettings;
 use super::measures::{RollupTable, RollupWriter, SampleRow, newest_sample, recent_blobs};
-use super::retention::{limit_size, remove_old};
+use super::retention::{file_bytes, limit_size, remove_old};
 use super::rollup::{HOUR_MS, MINUTE_MS, Rollup, SLOT_MS, begin_of};
 use super::row::TickTime;
 use super::tables::{HostRow, PluginRow};
@@ -83,6 +83,10 @@ pub(super) fn seal(
 ) -> Result<()> {
     let now_ms = host.end.at_ms;
     let (rolled_up_ms, sealed_ms) = match due {
+        // The rows of runs, notifications and plugins are in the file already.
+        Due::Nothing if file_bytes(connection)? > settings.max_bytes => {
+            return limit_size(connection, settings.max_bytes);
+        }
         Due::Nothing => return Ok(()),
         Due::RollUp => (begin_of(now_ms, SLOT_MS), None),
         Due::Seal => (begin_of(now_ms, SLOT_MS), Some(begin_of(now_ms, HOUR_MS))),

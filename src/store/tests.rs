@@ -1,7 +1,6 @@
 //! Tests of the store as a whole, in simulated time.
 
 mod changes;
-mod files;
 mod recording;
 mod resumed;
 mod retention;

@@ -1,5 +1,6 @@
 //! Removal of values that are too old, or that exceed the size limit.
 
+use super::recording::config;
 use super::*;
 use crate::store::retention::file_bytes;
 use crate::store::values::Resolution;
@@ -161,4 +162,86 @@ fn rows_that_wait_for_their_first_write_are_bounded() {
     host.look();
     assert_eq!(host.feed.dropped_ticks, 500);
     assert!(host.feed.changes.batch.plugins.iter().all(|plugin| plugin.rows.len() == 2_000));
+}
+
+/// Then the sealed values are in the file already.
+#[test]
+fn minutes_are_counted_once_if_the_file_cannot_be_shortened() {
+    let folder = Folder::new("not-shortened");
+    let mut host = Host::start(&folder.file(), config());
+    let plugin = host.sim.register("dice").unwrap();
+    let tick = |host: &mut Host| {
+        plugin.events().increment();
+        host.tick(|_| None);
+    };
+    for _ in 0..300 {
+        tick(&mut host);
+    }
+    host.write();
+    // The values that are old enough are removed in the same transaction as others are sealed.
+    let trigger = "CREATE TRIGGER keep BEFORE DELETE ON sample BEGIN SELECT RAISE(ABORT, ''); END";
+    host.connection.execute_batch(trigger).unwrap();
+    host.settings.max_bytes = 1;
+    let seal_all = |host: &mut Host| {
+        seal(&mut host.connection, &host.settings, &mut host.feed.host, Due::SealAll)
+    };
+    seal_all(&mut host).unwrap_err();
+    for _ in 0..12 {
+        tick(&mut host);
+    }
+    write(&mut host.connection, &host.feed, false).unwrap();
+    host.feed.on_written(false);
+    seal_all(&mut host).unwrap_err();
+    let minutes = host.reader().points("dice", all(), Resolution::Minute);
+    assert_eq!(minutes.iter().map(|point| point.events).sum::<u64>(), 312);
+}
+
+/// The rows of removed plugins are values as well.
+#[test]
+fn file_of_many_removed_plugins_stays_below_its_size() {
+    let folder = Folder::new("removed-size");
+    let mut host = Host::start(&folder.file(), config());
+    host.settings = StoreConfig::new(folder.file()).max_bytes(1 << 20).validate().unwrap();
+    let mut largest = 0;
+    for minute in 0..60 {
+        let plugins: Vec<_> = (0..100)
+            .map(|at| host.sim.register(&format!("job {minute} {at} {}", "x".repeat(40))).unwrap())
+            .collect();
+        plugins.iter().for_each(|plugin| plugin.event_counter("command").unwrap().increment());
+        host.tick(|_| None);
+        plugins.iter().for_each(|plugin| plugin.remove());
+        host.sim.advance(60 * SECOND);
+        host.look();
+        host.write();
+        let bytes = file_bytes(&host.connection).unwrap();
+        assert!(bytes <= 1 << 20, "{bytes} bytes after {minute} minutes");
+        largest = largest.max(bytes);
+    }
+    assert!(largest > 900 << 10, "the limit was not reached: {largest}");
+    let plugins = host.reader().plugins();
+    assert!((100..6_000).contains(&plugins.len()), "{}", plugins.len());
+}
+
+/// Samples and runs of a plugin may be kept longer than its row.
+#[test]
+fn no_id_of_a_plugin_is_used_again() {
+    let folder = Folder::new("ids");
+    let mut host = Host::start(&folder.file(), config());
+    let [first, second] = ["cat", "dice"].map(|name| host.sim.register(name).unwrap());
+    first.events().add(1);
+    second.events().add(2);
+    host.tick(|_| None);
+    second.remove();
+    host.sim.advance(SECOND);
+    host.look();
+    host.write();
+    host.connection.execute("DELETE FROM plugin WHERE name = 'dice'", []).unwrap();
+    host.stop();
+    let mut host = Host::start(&folder.file(), config());
+    let third = host.sim.register("cow").unwrap();
+    third.events().add(4);
+    host.tick(|_| None);
+    host.write();
+    let points = host.reader().points("cow", all(), Resolution::Raw);
+    assert_eq!(points.iter().map(|point| point.events).collect::<Vec<_>>(), [4]);
 }
