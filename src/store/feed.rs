@@ -185,11 +185,9 @@ impl Feed {
     /// Adds a notification.
     pub(super) fn notify(&mut self, notification: &Notification) {
         match &notification.kind {
-            NotificationKind::Removed => {
-                // If it comes late, a look has found that already, and perhaps a new registration.
-                if !self.has_other_registration(&notification.plugin) {
-                    self.remove(&notification.plugin);
-                }
+            // If it comes late, a look has found that already, and perhaps a new registration.
+            NotificationKind::Removed if !self.has_other_registration(&notification.plugin) => {
+                self.remove(&notification.plugin);
             }
             // The newest look has found the runs of its revision.
             NotificationKind::RunStarted(run) if notification.revision > self.last_revision => {
