@@ -352,6 +352,7 @@ mod tests {
 
     /// The same block is reused for all, so that it also holds nothing of what it held before.
     #[test]
+    #[cfg_attr(all(miri, not(plugmeter_slow)), ignore = "takes minutes in Miri")]
     fn packed_block_holds_what_its_blocks_held() {
         let (mut random, mut packed) = (Random(0x9e37_79b9_7f4a_7c15), PackedBlock::default());
         for _ in 0..if cfg!(miri) { 2 } else { 100 } {

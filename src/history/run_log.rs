@@ -264,7 +264,8 @@ mod tests {
 
     #[test]
     fn runs_are_found_by_time() {
-        for len in [0, 1, 3, 63, 64, 65, 128, 200] {
+        for len in if cfg!(miri) { &[0, 3, 65][..] } else { &[0, 1, 3, 63, 64, 65, 128, 200] } {
+            let len = *len;
             // Run n begins at 10 n, and ends at 10 n + 5; the newest one is active.
             let mut log = RunLog::default();
             for number in 1..=len {

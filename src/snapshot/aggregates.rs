@@ -243,7 +243,9 @@ mod tests {
 
     #[test]
     fn p95_is_value_at_defined_rank() {
-        for len in (1..=400usize).chain([719, 720, 1_000, 17_280]) {
+        let longest = if cfg!(miri) { 1_000 } else { 17_280 };
+        let short = (1..=400).step_by(if cfg!(miri) { 40 } else { 1 });
+        for len in short.chain([719, 720, 1_000, longest]) {
             let values: Vec<u32> = (0..len as u32).map(|i| i.wrapping_mul(7919) % 101).collect();
             let mut sorted = values.clone();
             sorted.sort_unstable();
@@ -268,6 +270,9 @@ mod tests {
         ];
         for (index, value) in series.into_iter().enumerate() {
             for len in [255, 256, 257, 704, 720, 4_096, 17_280] {
+                if cfg!(miri) && len > 257 {
+                    continue;
+                }
                 let values: Vec<u32> = (0..len).map(value).collect();
                 let mut sorted = values.clone();
                 sorted.sort_unstable();

@@ -412,7 +412,7 @@ mod tests {
     #[test]
     fn column_has_the_best_width() {
         let mut widths = [0; 65];
-        for seed in 0..130 {
+        for seed in 0..if cfg!(miri) { 2 } else { 130 } {
             let (shift, rare) = (seed as u32 % 64, 2 + seed % 13);
             for count in [31, 32, 33, 64, 200] {
                 let column: Vec<u64> = values(seed)
@@ -436,7 +436,10 @@ mod tests {
                 assert!(column.iter().all(|&value| decoded.next() == Some(value)));
             }
         }
-        assert!(widths.iter().filter(|&&columns| columns > 0).count() > 30, "{widths:?}");
+        assert!(
+            widths.iter().filter(|&&columns| columns > 0).count() > if cfg!(miri) { 0 } else { 30 },
+            "{widths:?}"
+        );
     }
 
     /// The layout of a file that earlier versions have written.

@@ -176,9 +176,9 @@ impl StoredPoint {
                 (self.tree_memory, a.tree_memory),
                 (next.tree_memory, b.tree_memory),
             ]),
-            sample_count: self.sample_count + next.sample_count,
-            events: self.events + next.events,
-            crashes: self.crashes + next.crashes,
+            sample_count: self.sample_count.saturating_add(next.sample_count),
+            events: self.events.saturating_add(next.events),
+            crashes: self.crashes.saturating_add(next.crashes),
             state: next.state,
             known: KnownCounts {
                 cpu: a.cpu + b.cpu,

@@ -105,6 +105,7 @@ fn assert_holds(snapshot: &Snapshot, samples: u64) {
 }
 
 #[test]
+#[cfg_attr(all(miri, not(plugmeter_slow)), ignore = "takes minutes in Miri")]
 fn history_of_any_length_holds_newest_samples() {
     for samples in [1, 2, 10, 29, 30, 31, 59, 60, 61, 95] {
         let mut harness = Harness::new(samples);
@@ -194,6 +195,7 @@ fn snapshot_held_for_a_window_leaves_pools_bounded() {
 }
 
 #[test]
+#[cfg_attr(all(miri, not(plugmeter_slow)), ignore = "takes minutes in Miri")]
 fn unused_room_of_frames_is_released() {
     let mut harness = Harness::new(60);
     for _ in 0..40 {
