@@ -225,7 +225,8 @@ impl Plugin {
     /// Exit code 0, the signals that request termination (HUP, INT, TERM, PIPE), the exit codes by
     /// which shells and runtimes report these (129, 130, 141, 143), and those of
     /// [`Config::clean_exit_codes`](crate::Config::clean_exit_codes) are a clean end. Every other end
-    /// counts as a crash immediately, unless the plugin was [`Stopping`](PluginState::Stopping).
+    /// counts as a crash immediately, unless the plugin was [`Stopping`](PluginState::Stopping) or that
+    /// run was announced to end.
     ///
     /// If the sampler had detected the exit without a status, this report decides whether it was a
     /// crash. If that was decided already, only the exit status is recorded, and the crash count does
@@ -262,7 +263,8 @@ impl Plugin {
     /// Sets the state.
     ///
     /// With `Starting`, `Running`, `Unhealthy` and `Stopping` the run continues; after `Stopping`, its
-    /// end is never a crash. `Stopped` and `Crashed` are the reports [`stopped`](Self::stopped) and
+    /// end is never a crash, whatever state is set after that: one of `Starting` may be about the next
+    /// process. `Stopped` and `Crashed` are the reports [`stopped`](Self::stopped) and
     /// [`crashed`](Self::crashed). `Failed` ends the active run without counting a crash.
     pub fn set_state(&self, state: PluginState) {
         self.send(PluginUpdate::State(state));

@@ -417,11 +417,9 @@ impl<P> PluginTracker<P> {
                 self.set_limits(&limits, &context.now, context.effects);
             }
             PluginUpdate::State(PluginState::Failed) => self.failed(context),
+            PluginUpdate::State(PluginState::Stopping) => self.stopping(context),
             PluginUpdate::State(
-                state @ (PluginState::Starting
-                | PluginState::Running
-                | PluginState::Unhealthy
-                | PluginState::Stopping),
+                state @ (PluginState::Starting | PluginState::Running | PluginState::Unhealthy),
             ) => self.set_state(state, context.now.wall),
         }
     }

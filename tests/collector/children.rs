@@ -270,6 +270,26 @@ fn stop_of_replaced_child_keeps_state_of_new_run() {
     });
 }
 
+/// Whether the sampler processes the exit before, between or after the reports of the next spawn.
+#[test]
+fn spawn_after_kill_counts_no_crash() {
+    with_plugin(|collector, plugin| {
+        let mut child = cat(plugin);
+        for _ in 0..20 {
+            collector.sample_now().unwrap();
+            child.kill().unwrap();
+            let next = cat(plugin);
+            assert_eq!(child.wait().unwrap().signal(), Some(9));
+            child = next;
+        }
+        wait_past_crash_grace(collector);
+        let snapshot = collector.sample_now().unwrap();
+        assert_plugin(&snapshot, PluginState::Running, None, 0);
+        assert_eq!(snapshot.plugin("dice").unwrap().restart_count(), 20);
+        child.stop(HANG_TIMEOUT).unwrap();
+    });
+}
+
 #[test]
 fn child_of_removed_plugin_obeys() {
     with_plugin(|collector, plugin| {

@@ -3,6 +3,7 @@
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::{Harness, PLUGIN, SECOND, dice, started};
 use crate::os::fake_probe::{Call, Condition};
@@ -133,6 +134,91 @@ fn restart_after_announced_exit_counts_no_crash() {
     let snapshot = harness.tick();
     assert_eq!((dice(&snapshot).state(), dice(&snapshot).crash_count()), (PluginState::Running, 0));
     assert_eq!(dice(&snapshot).runs().next().unwrap().end, Some(RunEnd::Signaled(9)));
+}
+
+/// How the end of a run is processed.
+#[derive(Clone, Copy, Debug)]
+enum End {
+    /// A tick detects the exit.
+    Detected,
+    /// The host reports the status before the exit is detected.
+    Reported,
+    /// The next process is reported before the exit is detected, in the same pass as the announcement.
+    Restarted,
+    /// As `Restarted`, after a tick has detected the exit.
+    RestartedInTick,
+}
+
+/// `kill(); spawn()`; `set_state(Stopping)`, a wait and `spawn()`; and a health check that reports while
+/// the plugin shuts down: a state that is set after the announcement does not withdraw it.
+#[test]
+fn announced_exit_is_no_crash_in_any_later_state() {
+    let announcements: [fn(RunId) -> PluginUpdate; 2] =
+        [|_| PluginUpdate::State(PluginState::Stopping), PluginUpdate::ChildStopping];
+    let later = [PluginState::Starting, PluginState::Running, PluginState::Unhealthy];
+    for (announce, state) in announcements.iter().flat_map(|it| later.map(|state| (it, state))) {
+        for end in [End::Detected, End::Reported, End::Restarted, End::RestartedInTick] {
+            let mut harness = Harness::new();
+            let run = harness.start_and_tick(1);
+            harness.processes.set_alive(2, Duration::ZERO);
+            harness.processes.set_zombie(1, SECOND, KILLED);
+            harness.queue(announce(run));
+            harness.queue(PluginUpdate::State(state));
+            let restart = started(next_run_id(), 2);
+            let shown = match end {
+                End::Detected => PluginState::Stopped,
+                End::Reported => {
+                    harness.queue(PluginUpdate::Exited(run, KILLED));
+                    PluginState::Stopped
+                }
+                End::Restarted => {
+                    harness.queue(restart);
+                    PluginState::Running
+                }
+                End::RestartedInTick => {
+                    let sender = Arc::clone(&harness.sender);
+                    harness.processes.once_in(Call::Read(1), move || {
+                        sender.send(Command::Update(PLUGIN, restart));
+                    });
+                    PluginState::Running
+                }
+            };
+            harness.tick();
+            assert_eq!(dice(&harness.snapshot()).state(), shown, "{state}, {end:?}");
+            // The host waits for it after the sampler has detected the exit.
+            harness.report(PluginUpdate::Exited(run, KILLED));
+            harness.advance(SECOND);
+            let snapshot = harness.tick();
+            let view = dice(&snapshot);
+            assert_eq!((view.state(), view.crash_count()), (shown, 0), "{state}, {end:?}");
+            assert_eq!(view.unknown_end_count(), 0);
+            assert_eq!(view.runs().next().unwrap().end, Some(RunEnd::Signaled(9)));
+        }
+    }
+}
+
+/// Neither the run before nor the next one is announced.
+#[test]
+fn announcement_is_of_active_run_only() {
+    let mut harness = Harness::new();
+    let first = harness.start_and_tick(1);
+    harness.report(PluginUpdate::State(PluginState::Stopping));
+    harness.start_and_tick(2);
+    harness.report(PluginUpdate::ChildStopping(first));
+    harness.processes.set_zombie(2, SECOND, KILLED);
+    harness.tick();
+    harness.advance(SECOND);
+    let snapshot = harness.tick();
+    assert_eq!((dice(&snapshot).state(), dice(&snapshot).crash_count()), (PluginState::Crashed, 1));
+
+    // Announced while there is no run.
+    let mut harness = Harness::new();
+    harness.report(PluginUpdate::State(PluginState::Stopping));
+    harness.start_and_tick(1);
+    harness.processes.set_zombie(1, SECOND, KILLED);
+    harness.tick();
+    harness.advance(SECOND);
+    assert_eq!(dice(&harness.tick()).crash_count(), 1);
 }
 
 #[test]

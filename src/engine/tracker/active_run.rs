@@ -55,6 +55,9 @@ pub(crate) struct RunDetails {
     pub is_waited_for: bool,
     /// Its process was the root of a tree.
     pub is_followed: bool,
+    /// The host has announced its end. That stays so whatever state it reports afterwards, because a
+    /// later report may be about the next process, or come from a thread that does not stop this one.
+    pub is_announced: bool,
     /// The host's thread has spawned its process: all CPU time of the process belongs to the run.
     counts_from_start: bool,
     /// The exit of its process was detected and queued.
@@ -112,6 +115,7 @@ impl<P> ActiveRun<P> {
             first_tick: tick + 1,
             is_waited_for: false,
             is_followed: false,
+            is_announced: false,
             counts_from_start: false,
             exit_detected: false,
         };

@@ -59,7 +59,9 @@ impl<P> PluginTracker<P> {
         context: &mut TrackerContext<'_, Pr>,
     ) {
         let is_newest = self.is_newest(run);
-        let is_announced = is_newest && self.state() == PluginState::Stopping;
+        // While stopping also if the exit was processed before the announcement.
+        let is_announced =
+            self.has_announced_end(run) || is_newest && self.state() == PluginState::Stopping;
         let class = exit.class(context.clean_exit_codes);
         // A status from the host may be no exit status; that does not classify a run as a crash.
         let is_clean = class != ExitClass::Unclean;
@@ -162,8 +164,26 @@ impl<P> PluginTracker<P> {
     ) {
         // The state of the plugin does not depend on an older run, which was replaced.
         if self.active.as_ref().is_some_and(|active| active.about.run == run) {
-            self.set_state(PluginState::Stopping, context.now.wall);
+            self.stopping(context);
         }
+    }
+
+    /// The host ends the process of the active run, if there is one.
+    pub(super) fn stopping<Pr: Probe<Process = P>>(
+        &mut self,
+        context: &mut TrackerContext<'_, Pr>,
+    ) {
+        if let Some(active) = &mut self.active {
+            active.about.is_announced = true;
+        }
+        self.set_state(PluginState::Stopping, context.now.wall);
+    }
+
+    /// Whether `run` is active, and the host has announced its end.
+    fn has_announced_end(&self, run: RunId) -> bool {
+        self.active
+            .as_ref()
+            .is_some_and(|active| active.about.run == run && active.about.is_announced)
     }
 
     pub(super) fn stopped<Pr: Probe<Process = P>>(&mut self, context: &mut TrackerContext<'_, Pr>) {
@@ -316,9 +336,10 @@ impl<P> PluginTracker<P> {
         if self.awaits_status && class != ExitClass::Unknown {
             self.release_unreported(pending.run);
         }
-        let is_announced = self.state() == PluginState::Stopping;
         if let Some(mut active) = self.active.take_if(|active| active.about.run == pending.run) {
-            self.set_state(self.state().after_exit(class), pending.at.wall);
+            let is_announced = active.about.is_announced;
+            let before = if is_announced { PluginState::Stopping } else { self.state() };
+            self.set_state(before.after_exit(class), pending.at.wall);
             Self::release_tree(self.details.record.slot, &mut active, context);
             if class == ExitClass::Unknown {
                 self.hold_unreported(pending.run, active.process.take());

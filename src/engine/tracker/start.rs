@@ -151,7 +151,7 @@ impl<P> PluginTracker<P> {
         pid: u32,
         context: &mut TrackerContext<'_, Pr>,
     ) -> Previous {
-        let is_announced = self.state() == PluginState::Stopping;
+        let is_announced = old.about.is_announced;
         let slot = self.details.record.slot;
         let liveness = Self::check_with_tree(slot, &mut old, context);
         let (run, old_pid) = (old.about.run, old.about.pid);
@@ -178,8 +178,8 @@ impl<P> PluginTracker<P> {
                     Previous::OtherProcess
                 }
             }
-            // The exit is processed after the host's earlier reports. Whether it was announced can
-            // only be decided now, because the next run begins with a state of its own.
+            // The exit is processed after the host's earlier reports. Whether it was announced is
+            // decided now, because that is recorded with the active run only.
             Liveness::Exited(exit) => {
                 record.update_end(exit.run_end());
                 (record.classified, record.crash_pending) = (is_announced, !is_announced);

@@ -20,6 +20,8 @@ pub(crate) struct Run {
     pub(crate) reported_at: Duration,
     /// When and how it ended, as far as is known.
     pub(crate) ended: Option<(Duration, RunEnd)>,
+    /// The host has announced the end while the run was active.
+    pub(crate) is_announced: bool,
     /// The end is classified: later reports do not change whether it is a crash.
     pub(crate) is_classified: bool,
     /// It counts as a crash unless the host reports otherwise within the grace period.
@@ -166,14 +168,13 @@ impl Registration {
 
     /// Processes the exit of the run `id`, which the sampler has detected.
     pub(crate) fn process_exit(&mut self, id: RunId, end: RunEnd, now: Duration) {
-        let was_stopping = self.state == PluginState::Stopping;
         let Some(run) = self.runs.iter_mut().find(|run| run.id == id) else {
             return;
         };
         let was_active = run.is_active();
         if was_active {
             run.ended = Some((now, end));
-            run.is_classified = was_stopping;
+            run.is_classified = run.is_announced;
         } else {
             run.refine_end(end);
         }
@@ -199,12 +200,11 @@ impl Registration {
         gone: Option<RunId>,
         now: Duration,
     ) {
-        let was_stopping = self.state == PluginState::Stopping;
         // A dead process cannot be replaced.
         let gone = self.active_run().is_some_and(|run| Some(run.id) == gone);
         let end = if gone { RunEnd::Unknown } else { RunEnd::Replaced };
         let replaced = self.end_active_run(end, now).and_then(|run| {
-            run.is_classified = !gone || was_stopping;
+            run.is_classified = !gone || run.is_announced;
             (!gone).then(|| run.clone())
         });
         if pid == 0 || i32::try_from(pid).is_err() {
@@ -221,6 +221,7 @@ impl Registration {
             process_started_at: same.as_ref().map_or(now, |run| run.process_started_at),
             reported_at: now,
             ended: None,
+            is_announced: false,
             is_classified: false,
             is_crash_pending: false,
             is_counted: false,
@@ -253,7 +254,7 @@ impl Registration {
         if run.is_classified {
             return;
         }
-        let crashed = !was_stopping && !is_clean(end);
+        let crashed = !run.is_announced && !was_stopping && !is_clean(end);
         run.is_classified = true;
         (run.is_crash_pending, run.is_unknown) = (false, false);
         if crashed {
@@ -284,6 +285,11 @@ impl Registration {
             PluginState::Failed => {
                 if let Some(run) = self.end_active_run(RunEnd::Unknown, now) {
                     run.is_classified = true;
+                }
+            }
+            PluginState::Stopping => {
+                if let Some(run) = self.active_run() {
+                    run.is_announced = true;
                 }
             }
             _ => {}
