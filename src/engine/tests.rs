@@ -5,6 +5,7 @@
 mod attach;
 mod bookkeeping;
 mod cgroups;
+mod child_readings;
 mod exit_ordering;
 mod late_status;
 mod panics;

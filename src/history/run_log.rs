@@ -20,7 +20,7 @@ pub(crate) struct RunRecord {
     pub name: CommandName,
     /// When its first reading was taken, or its report was applied.
     pub began: MonoNanos,
-    /// When its last reading was taken. Set once it has ended.
+    /// When its last reading was taken, or when it ended, if the reading is later. Set once it has ended.
     pub last_read: MonoNanos,
     /// When it ended, once it has: see [`ended`](Self::ended).
     pub ended_mono: MonoNanos,

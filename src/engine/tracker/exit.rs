@@ -31,6 +31,8 @@ pub(super) struct ExitedChild {
     span: ReadingSpan,
     /// See [`ActiveRun::has_uncounted_children`].
     has_uncounted_children: bool,
+    /// The newest tick when the run ended.
+    tick: u64,
 }
 
 impl<P> TrackerDetails<P> {
@@ -134,7 +136,7 @@ impl<P> PluginTracker<P> {
         if let Some(last) = last.map(Reading::from) {
             match (&mut self.active, before_report) {
                 (Some(active), _) if active.about.run == run => active.push_last(&last),
-                (_, Some(child)) => self.add_last_reading(run, child.span, &last),
+                (_, Some(child)) => self.add_last_reading(&child, &last, context.tick),
                 // A report has ended the run while the process lived: the rest is not part of it.
                 (_, None) => {}
             }
@@ -144,15 +146,26 @@ impl<P> PluginTracker<P> {
     }
 
     /// Adds the last reading to a run whose exit was detected before, without that reading.
-    fn add_last_reading(&mut self, run: RunId, span: ReadingSpan, last: &Reading) {
-        let mut span = span.continued();
-        let more = Duration::from(span.push_last(last));
-        self.meter.keep(&span);
+    ///
+    /// The host may take it long after the exit, so it counts as taken when the run ended. If a tick has
+    /// recorded a sample since then, it has no part in a share: that of the next sample covers a later
+    /// time.
+    fn add_last_reading(&mut self, child: &ExitedChild, last: &Reading, tick: u64) {
+        let mut span = child.span.continued();
+        let ended = self.details.record.runs.get_mut(child.run).map(|record| record.ended_mono);
+        let last = Reading { at: ended.map_or(last.at, |ended| last.at.min(ended)), ..*last };
+        let more = Duration::from(span.push_last(&last));
+        let is_in_next_share = tick == child.tick;
+        if is_in_next_share {
+            self.meter.keep(&span);
+        }
         self.change().ended_cpu += more;
-        if let Some(record) = self.run_mut(run) {
+        if let Some(record) = self.run_mut(child.run) {
             record.run.cpu_time = Some(record.run.cpu_time.unwrap_or_default() + more);
-            record.is_read_since_share |= span.last_at() > record.last_read;
-            record.last_read = record.last_read.max(span.last_at());
+            if is_in_next_share {
+                record.is_read_since_share |= span.last_at() > record.last_read;
+                record.last_read = record.last_read.max(span.last_at());
+            }
         }
     }
 
@@ -276,6 +289,7 @@ impl<P> PluginTracker<P> {
                 run: active.about.run,
                 span,
                 has_uncounted_children: active.has_uncounted_children(),
+                tick,
             });
         }
         // A read error and a suspension end with the run to which they belong.
@@ -284,10 +298,15 @@ impl<P> PluginTracker<P> {
         let cpu_time = active.cpu_used.map(Duration::from);
         let plugin = self.change();
         plugin.ended_cpu += cpu_time.unwrap_or_default();
+        let before = plugin.runs.len().checked_sub(2).and_then(|before| plugin.runs.get(before));
+        let read_before = before.map_or(MonoNanos(0), |record| record.last_read);
         let record = plugin.runs.get_mut(active.about.run).expect("an active run is in the log");
         let last_tick = if tick >= active.about.first_tick { tick } else { 0 };
         record.finish(&at, last_tick);
-        record.last_read = active.span.as_ref().map_or(record.began, ReadingSpan::last_at);
+        // In the order of the runs: a reading of the current pass may be later than the pass, and one of
+        // the run before later than those of a child that the host has started and waited for meanwhile.
+        let last_read = active.span.as_ref().map_or(record.began, ReadingSpan::last_at);
+        record.last_read = last_read.max(read_before).min(at.mono);
         record.is_read_since_share =
             active.span.as_ref().is_some_and(ReadingSpan::has_two_readings);
         record.run.cpu_time = cpu_time;
