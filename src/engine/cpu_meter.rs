@@ -168,6 +168,15 @@ impl CpuMeter {
         }
         CpuShare::from_times(all.busy, wall)
     }
+
+    /// Drops the interval of ended runs that was too short for a share, and returns when it began.
+    ///
+    /// A tick without an active run calls it. The next run may begin much later, and the time until then
+    /// would be part of its first share.
+    #[inline]
+    pub(crate) fn drop_ended(&mut self) -> Option<MonoNanos> {
+        self.ended.take().map(|ended| ended.start)
+    }
 }
 
 #[cfg(test)]

@@ -177,6 +177,20 @@ impl RunLog {
         Some(&mut Arc::make_mut(&mut self.chunks[chunk])[at])
     }
 
+    /// No later share covers the runs that were read after `since`; all have ended.
+    pub(crate) fn exclude_from_shares(&mut self, since: MonoNanos) {
+        for chunk in self.chunks.iter_mut().rev() {
+            let first = chunk.partition_point(|record| record.last_read <= since);
+            if first < chunk.len() {
+                let records = &mut Arc::make_mut(chunk)[first..];
+                records.iter_mut().for_each(|record| record.is_read_since_share = false);
+            }
+            if first > 0 {
+                return;
+            }
+        }
+    }
+
     /// Removes all runs but the newest [`MAX_SHOWN`], those to which a sample since `oldest_tick`
     /// refers, and those with a pending crash.
     ///
@@ -300,6 +314,22 @@ mod tests {
             let all: Vec<_> = (0..log.len()).map_while(|index| number(log.get(index))).collect();
             assert_eq!(all, log.iter().map(|record| record.number).collect::<Vec<_>>());
             assert!(log.get(log.len()).is_none());
+        }
+    }
+
+    /// Also across the borders of chunks.
+    #[test]
+    fn runs_read_later_are_excluded_from_shares() {
+        for since in [0, 1, 63, 64, 65, 129, 200] {
+            let mut log = RunLog::default();
+            for number in 1..=200 {
+                let mut record = record(number);
+                record.finish(&END, number);
+                (record.last_read, record.is_read_since_share) = (MonoNanos(number), true);
+                log.push(record);
+            }
+            log.exclude_from_shares(MonoNanos(since));
+            assert!(log.iter().all(|run| run.is_read_since_share == (run.number <= since)));
         }
     }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{Harness, SECOND, cpu_percent, dice};
-use crate::os::fake_probe::Condition;
+use crate::os::fake_probe::{Condition, FakeProcess};
 use crate::snapshot::Snapshot;
 use crate::snapshot::query::Window;
 use crate::snapshot::run::{ProcessExit, RunEnd, RunId};
@@ -85,4 +85,46 @@ fn wait_after_later_samples_keeps_shares_of_next_run() {
     assert_eq!(dice(&snapshot).runs().next().unwrap().cpu_time, Some(500 * MS));
     assert_eq!(dice(&snapshot).cpu_time(), 1_100 * MS);
     assert_eq!(sampled_cpu_time(&snapshot), 600 * MS);
+}
+
+/// The time between a run that was too short for a share and the next run is no part of a share.
+#[test]
+fn short_run_does_not_dilute_share_of_next_run() {
+    let mut harness = Harness::new();
+    harness.tick();
+    let coarse = FakeProcess { min_interval: 100 * MS, ..FakeProcess::default() };
+    for pid in 1..=2 {
+        harness.processes.insert(pid, coarse);
+    }
+    harness.processes.set_alive(1, Duration::ZERO);
+    harness.start(1);
+    harness.advance(50 * MS);
+    harness.processes.set_zombie(1, 50 * MS, FAILED);
+    harness.report(PluginUpdate::Stopped);
+    for _ in 0..10 {
+        assert_eq!(cpu_percent(&harness.tick()), None);
+    }
+    harness.processes.set_alive(2, Duration::ZERO);
+    harness.start(2);
+    harness.processes.set_alive(2, SECOND);
+    let snapshot = harness.tick();
+    assert_eq!(cpu_percent(&snapshot), Some(100.0));
+    assert_eq!(sampled_cpu_time(&snapshot), SECOND);
+}
+
+/// Two short runs of one interval have a share together.
+#[test]
+fn short_runs_between_two_ticks_share_a_cpu_value() {
+    let mut harness = Harness::new();
+    harness.tick();
+    for pid in 1..=2 {
+        let coarse = FakeProcess { min_interval: 100 * MS, ..FakeProcess::default() };
+        harness.processes.insert(pid, coarse);
+        harness.processes.set_alive(pid, Duration::ZERO);
+        harness.start(pid);
+        harness.advance(60 * MS);
+        harness.processes.set_zombie(pid, 30 * MS, FAILED);
+        harness.report(PluginUpdate::Stopped);
+    }
+    assert_eq!(cpu_percent(&harness.tick()), Some(50.0));
 }

@@ -122,6 +122,9 @@ impl<P> PluginTracker<P> {
             }
         } else {
             cpu = self.meter.take(None, self.min_nanos);
+            if let Some(began) = self.meter.drop_ended() {
+                self.exclude_from_shares(began);
+            }
         }
         let counted =
             if self.events.has_kinds() { self.record_kinds(recorder) } else { self.events.own() };
@@ -151,6 +154,12 @@ impl<P> PluginTracker<P> {
             self.record_tree_reading(recorder);
         }
         recorder.is_changed |= self.is_changed;
+    }
+
+    /// The runs since `began` have ended, and have no part in a share.
+    #[cold]
+    fn exclude_from_shares(&mut self, began: MonoNanos) {
+        self.change().runs.exclude_from_shares(began);
     }
 
     /// Records the counts of the kinds of events. Returns the plugin's total, of which they are a part.
