@@ -256,7 +256,8 @@ impl<M> ProcessTrees<M> {
         } else {
             (member.is_unplaced, self.owes_full) = (true, true);
         }
-        let mut counts_from = root.cpu_time;
+        // Its tracker counts from its first reading: no tree has counted the process as a member.
+        let mut counts_from = None;
         if root.counts_from_start {
             member.hidden_charge = 0;
             // The tracker counts all up to its reading.

@@ -128,3 +128,14 @@ fn short_runs_between_two_ticks_share_a_cpu_value() {
     }
     assert_eq!(cpu_percent(&harness.tick()), Some(50.0));
 }
+
+/// Also what it has used between the call of the host and the sampler's own first reading.
+#[test]
+fn attached_child_counts_from_the_call() {
+    let mut harness = Harness::new();
+    harness.processes.set_alive(1, 300 * MS);
+    start_child(&mut harness, 1, 100 * MS);
+    assert_eq!(dice(&harness.tick()).cpu_time(), 200 * MS);
+    harness.processes.set_alive(1, 400 * MS);
+    assert_eq!(dice(&harness.tick()).cpu_time(), 300 * MS);
+}

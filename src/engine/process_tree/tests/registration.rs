@@ -232,7 +232,7 @@ fn root_with_pid_of_reaped_member_is_another_process() {
     let cpu_time = Some(CpuTime(driver.kernel.processes[successor].cpu()));
     let new = NewRoot { pid, cpu_time, counts_from_start: false };
     let added = driver.trees.add_root(TreeId(1), new, MonoNanos(1), &mut driver.kernel);
-    assert_eq!(added, AddedRoot::Followed { counts_from: cpu_time });
+    assert_eq!(added, AddedRoot::Followed { counts_from: None });
     driver.tick();
     driver.tick();
     assert_eq!((others_ms(&driver), usage(&driver).processes), (300, 0));
