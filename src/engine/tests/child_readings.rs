@@ -139,3 +139,29 @@ fn attached_child_counts_from_the_call() {
     harness.processes.set_alive(1, 400 * MS);
     assert_eq!(dice(&harness.tick()).cpu_time(), 300 * MS);
 }
+
+/// The host's thread has read nanoseconds, the sampler reads user and system time in steps of 10 ms.
+#[test]
+fn coarse_reading_below_exact_one_counts_nothing_twice() {
+    let mut harness = Harness::new();
+    let coarse = FakeProcess { min_interval: 100 * MS, ..FakeProcess::default() };
+    harness.processes.insert(1, coarse);
+    harness.processes.set_alive(1, 90 * MS);
+    let run = start_child(&mut harness, 1, 105 * MS);
+    for (read, counted) in [(90, 0), (100, 0), (100, 0), (190, 85)] {
+        harness.processes.set_alive(1, read * MS);
+        assert_eq!(dice(&harness.tick()).cpu_time(), counted * MS, "{read}");
+    }
+    child_exited(&mut harness, run, 204 * MS);
+    assert_eq!(dice(&harness.snapshot()).cpu_time(), 99 * MS);
+}
+
+/// A decrease by more than the steps is that of another counter.
+#[test]
+fn reading_far_below_the_one_before_restarts_interval() {
+    let mut harness = Harness::new();
+    harness.processes.set_alive(1, 90 * MS);
+    start_child(&mut harness, 1, 105 * MS);
+    harness.processes.set_alive(1, 100 * MS);
+    assert_eq!(dice(&harness.tick()).cpu_time(), 10 * MS);
+}

@@ -213,6 +213,12 @@ impl<P> ActiveRun<P> {
         self.peak_memory = self.peak_memory.max(size(reading.resident)).max(size(reading.peak));
         match &mut self.span {
             Some(span) => {
+                if reading.cpu_time.is_some_and(|cpu| cpu < span.last_cpu())
+                    && is_rounded_down(span, reading, self.min_nanos)
+                    && self.about.is_waited_for
+                {
+                    return self.push_last(reading);
+                }
                 if let Some(more) = span.push(reading) {
                     self.add_cpu_time(more);
                 }
@@ -370,6 +376,16 @@ impl<P> ActiveRun<P> {
             Attach::Rejected(error) | Attach::Failed(error) => Err(ReadFailure::Failed(error)),
         }
     }
+}
+
+/// Whether CPU time may be lower than that of `span` only because it has a coarser step.
+///
+/// The host's thread reads a child's own CPU clock, in nanoseconds. The sampler may read user and system
+/// time instead, each rounded down to a tenth of `min_nanos`.
+#[cold]
+fn is_rounded_down(span: &ReadingSpan, reading: &Reading, min_nanos: u64) -> bool {
+    let is_near = |CpuTime(cpu)| span.last_cpu().0.saturating_sub(cpu) < min_nanos / 5;
+    reading.cpu_time.is_some_and(is_near)
 }
 
 /// Whether the exit was a kill by the OOM killer; `None` if the kernel does not report it, and for
