@@ -70,6 +70,8 @@ pub(crate) enum Condition {
     Denied,
     /// The pid belongs to a process that started after the report.
     Reused,
+    /// The pid is the id of a thread.
+    Thread,
     /// It can be attached, but not read.
     Unreadable,
     /// The probe panics.
@@ -129,6 +131,7 @@ impl Script {
             Condition::Gone => Err(ReadFailure::Exited(ProcessExit::Unknown, None)),
             Condition::Denied => Err(ReadFailure::Failed(ReadError::PermissionDenied)),
             Condition::Reused => Err(ReadFailure::Failed(ReadError::PidReused)),
+            Condition::Thread => Err(ReadFailure::Failed(ReadError::InvalidPid)),
             Condition::Unreadable => Err(ReadFailure::Failed(ReadError::UNKNOWN)),
             Condition::Panics => panic_quietly(),
         }
@@ -431,7 +434,9 @@ impl Probe for FakeProbe {
                 Ok(reading) => found(Ok(reading)),
                 Err(ReadFailure::Exited(exit, _)) => Attach::Exited(exit),
                 Err(ReadFailure::Failed(error @ ReadError::UNKNOWN)) => found(Err(error)),
-                Err(ReadFailure::Failed(error @ ReadError::PidReused)) => Attach::Rejected(error),
+                Err(ReadFailure::Failed(
+                    error @ (ReadError::PidReused | ReadError::InvalidPid),
+                )) => Attach::Rejected(error),
                 Err(ReadFailure::Failed(error)) => Attach::Failed(error),
             }
         })

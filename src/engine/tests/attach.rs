@@ -59,15 +59,17 @@ fn failed_attach_is_retried_in_every_tick() {
 /// At the second attempt the pid belongs to another process: the reported one has exited.
 #[test]
 fn reused_pid_at_late_attach_is_an_exit() {
-    let mut harness = Harness::new();
-    harness.processes.set_condition(1, Condition::Denied);
-    harness.start(1);
-    harness.tick();
-    harness.processes.set_condition(1, Condition::Reused);
-    let snapshot = harness.tick();
-    let view = dice(&snapshot);
-    assert_eq!(view.runs().next().unwrap().end, Some(RunEnd::Unknown));
-    assert_eq!((view.state(), view.unknown_end_count()), (PluginState::Stopped, 1));
+    for reused in [Condition::Reused, Condition::Thread] {
+        let mut harness = Harness::new();
+        harness.processes.set_condition(1, Condition::Denied);
+        harness.start(1);
+        harness.tick();
+        harness.processes.set_condition(1, reused);
+        let snapshot = harness.tick();
+        let view = dice(&snapshot);
+        assert_eq!(view.runs().next().unwrap().end, Some(RunEnd::Unknown));
+        assert_eq!((view.state(), view.unknown_end_count()), (PluginState::Stopped, 1));
+    }
 }
 
 #[test]

@@ -153,7 +153,9 @@ impl<P> ActiveRun<P> {
                 Attach::Exited(exit)
             }
             // The child has existed: it was reaped before this attempt.
-            Attach::Rejected(ReadError::PidReused) if self.about.is_waited_for => {
+            Attach::Rejected(ReadError::PidReused | ReadError::InvalidPid)
+                if self.about.is_waited_for =>
+            {
                 self.about.exit_detected = true;
                 Attach::Exited(ProcessExit::Unknown)
             }
@@ -369,8 +371,9 @@ impl<P> ActiveRun<P> {
                 Ok(reading)
             }
             Attach::Exited(exit) => Err(ReadFailure::Exited(exit, None)),
-            // The reported process exited before it could be read, and its pid was reused.
-            Attach::Rejected(ReadError::PidReused) => {
+            // The reported process exited before it could be read, and its pid was reused: perhaps as the
+            // id of a thread.
+            Attach::Rejected(ReadError::PidReused | ReadError::InvalidPid) => {
                 Err(ReadFailure::Exited(ProcessExit::Unknown, None))
             }
             Attach::Rejected(error) | Attach::Failed(error) => Err(ReadFailure::Failed(error)),
