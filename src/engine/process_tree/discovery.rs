@@ -73,14 +73,10 @@ impl Discovery {
             let last = source.last_pid();
             self.cursor = last.map_or(Cursor::Unknown, Cursor::At);
             if let Some(last) = last {
-                self.retry_recent(last);
+                // They may not be processes yet.
+                self.retries.extend(Window::up_to(last, RETRIED_PIDS).pids());
             }
         }
-    }
-
-    /// The pids that were assigned last, which may not be processes yet.
-    fn retry_recent(&mut self, last: u32) {
-        self.retries.extend(last.saturating_sub(RETRIED_PIDS) + 1..=last);
     }
 
     pub(super) fn is_incomplete(&self) -> bool {
@@ -230,14 +226,20 @@ impl<M> ProcessTrees<M> {
                     is_listed = true;
                 }
             }
+            let recent = match (window, cursor) {
+                (Some(window), _) => window,
+                (None, Cursor::At(last)) if is_listed => Window::up_to(last, RETRIED_PIDS),
+                (None, Cursor::At(_) | Cursor::Unset | Cursor::Unknown) => Window::default(),
+            };
+            let skipped = recent.len().saturating_sub(RETRIED_PIDS) as usize;
             let window = self.discovery.window;
-            let skipped = window.len().saturating_sub(RETRIED_PIDS) as usize;
             // A tree without room for all of them takes the oldest.
             pids.sort_unstable_by_key(|&pid| window.order(pid));
             let find = |pid: &u32| {
                 pids.binary_search_by_key(&window.order(*pid), |&pid| window.order(pid))
             };
-            let unborn = window.pids().skip(skipped).filter(|pid| find(pid).is_err());
+            // What is in the list may be older.
+            let unborn = recent.pids().skip(skipped).filter(|pid| find(pid).is_err());
             self.discovery.retries.extend(unborn);
             if age == Age::Unlisted && is_listed {
                 self.discovery.without_room.retain(|pid, _| find(pid).is_ok());
@@ -255,11 +257,6 @@ impl<M> ProcessTrees<M> {
                 }
                 let has_skipped = std::mem::take(&mut self.discovery.has_skipped);
                 self.discovery.is_partial = has_skipped || !is_listed;
-                if let Cursor::At(last) = cursor
-                    && !self.discovery.is_partial
-                {
-                    self.discovery.retry_recent(last);
-                }
             }
         }
         retries.clear();

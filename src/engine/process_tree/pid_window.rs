@@ -14,6 +14,11 @@ pub(super) struct Window {
 }
 
 impl Window {
+    /// The last so many pids up to this one, in its lap.
+    pub(super) fn up_to(last: u32, count: u32) -> Self {
+        Self { before: last.saturating_sub(count), last, ..Self::default() }
+    }
+
     /// The position of a pid, from 1 on; 0 is the last pid before them. Pids beyond the end of a lap come
     /// last.
     pub(super) fn position(&self, pid: u32) -> u32 {

@@ -71,7 +71,7 @@ impl<M> ProcessTrees<M> {
             tree.reaped_root = None;
             if tree.is_empty() {
                 // Nobody is left who may have the members in its `children_cpu`.
-                tree.charges = SharedCharges::default();
+                (tree.charges, tree.is_incomplete) = (SharedCharges::default(), false);
             }
         }
         let counts_from = match self.members.with_pid(root.pid) {
@@ -271,21 +271,33 @@ impl<M> ProcessTrees<M> {
         // Perhaps not the parent, which may be too young to be known.
         member.is_orphan = above.first().and_then(|&pid| self.members.with_pid(pid)).is_none();
         let at = self.members.insert(member);
+        let mut was_incomplete = false;
         if let Some(tree) = self.trees[tree].as_mut() {
             (tree.root, tree.above) = (Some(at), above);
             // An earlier root of the tree may have been added since the last pass as well.
             if !root.counts_from_start {
-                tree.is_incomplete = true;
+                // It stays so if the source panics.
+                was_incomplete = std::mem::replace(&mut tree.is_incomplete, true);
                 tree.added_after = Some(last_pid.map_or(AddedAfter::Unknown, AddedAfter::Pid));
             }
         }
         self.link_waiting();
-        let age = if root.counts_from_start { Age::Below(at) } else { Age::Existing };
-        self.take_in_descendants(tree, found, is_listed, age, source);
+        if root.counts_from_start {
+            self.take_in_descendants(tree, found, is_listed, Age::Below(at), source);
+            return counts_from;
+        }
+        let is_gone = self.take_in_descendants(tree, found, is_listed, Age::Existing, source);
+        let has_missed = is_gone || self.discovery.has_missed();
+        let is_complete = self.read_baselines(tree, source) && !has_missed;
+        self.owes_full |= !is_complete;
+        if let Some(tree) = self.trees[tree].as_mut() {
+            tree.is_incomplete = was_incomplete || !is_complete;
+        }
         counts_from
     }
 
-    /// Takes in what is below a new root: `found` are its children.
+    /// Takes in what is below a new root: `found` are its children. `true` if one of them has ended
+    /// meanwhile.
     fn take_in_descendants<S: TreeSource<Member = M>>(
         &mut self,
         tree: TreeIndex,
@@ -293,7 +305,7 @@ impl<M> ProcessTrees<M> {
         mut is_listed: bool,
         age: Age,
         source: &mut S,
-    ) {
+    ) -> bool {
         let mut next = 0;
         // The children of one that has ended meanwhile are those of an ancestor, and not in its list.
         let mut is_gone = false;
@@ -327,25 +339,29 @@ impl<M> ProcessTrees<M> {
                 Err(_) => self.discovery.set_failed(),
             }
         }
-        if age != Age::Existing {
-            return;
-        }
-        let is_complete = !is_gone && !self.discovery.has_missed();
-        self.owes_full |= !is_complete;
-        if let Some(tree) = self.trees[tree].as_mut() {
-            tree.is_incomplete = !is_complete;
-        }
-        // Children that were reaped meanwhile are in these.
+        is_gone
+    }
+
+    /// Reads the `children_cpu` of all members of a tree, which may have waited for children while their
+    /// descendants were taken in. `false` if one of them could not be read.
+    fn read_baselines<S: TreeSource<Member = M>>(
+        &mut self,
+        tree: TreeIndex,
+        source: &mut S,
+    ) -> bool {
+        let mut is_read = true;
         for (_, member) in self.members.iter_mut().filter(|(_, member)| member.tree == tree) {
             let stat = match &member.hold {
                 Hold::Tracker => source.stat_of(member.pid),
                 Hold::Trees(held) => source.stat(held),
                 Hold::Lost(_) => None,
             };
-            if let Some(stat) = stat {
-                member.set_children_baseline(stat.children_cpu);
+            match stat {
+                Some(stat) => member.set_children_baseline(stat.children_cpu),
+                None => is_read = false,
             }
         }
+        is_read
     }
 
     /// Removes reaped members whose pids are those of children now.

@@ -93,6 +93,30 @@ fn successor_of_ancestor_takes_no_orphans() {
     assert_eq!(usage(&driver).processes, 0);
 }
 
+/// A list has contained it, so that it is not one of the pids that may not be processes yet: it comes to
+/// the tree later, as an orphan in the session of the root.
+#[test]
+fn orphan_that_was_listed_is_no_newborn() {
+    let mut driver = Driver::new(Kernel::new(SETTINGS));
+    let root = driver.kernel.spawn(true).unwrap();
+    let middle = child(&mut driver, root);
+    let daemon = child(&mut driver, middle);
+    let worker = child(&mut driver, daemon);
+    driver.kernel.run(worker, 500 * MS);
+    let process = &mut driver.kernel.processes[daemon];
+    (process.session, process.group) = (process.pid, process.pid);
+    driver.kernel.exit(middle);
+    driver.add(0, root, false);
+    for reports_last_pid in [false, true] {
+        driver.kernel.settings.reports_last_pid = reports_last_pid;
+        driver.tick();
+    }
+    driver.kernel.exit(daemon);
+    driver.tick();
+    driver.check().unwrap();
+    assert_eq!(others_ms(&driver), 0);
+}
+
 /// The root has the newest pid.
 #[test]
 fn root_lost_before_its_first_pass_is_held_again() {

@@ -153,19 +153,74 @@ fn orphan_waited_for_after_registration_does_not_count() {
     }
 }
 
-/// A child that its parent waits for after so many calls of the registration.
+/// A child that has used 500 ms, and that its parent waits for after so many calls of the registration.
+/// Returns what counts.
+fn child_waited_for_during_registration(
+    calls: u8,
+    lists_children: bool,
+    prepare: impl FnOnce(&mut Kernel),
+) -> u64 {
+    let mut driver = Driver::new(Kernel::new(SETTINGS));
+    driver.kernel.settings.lists_children = lists_children;
+    let root = driver.kernel.spawn(false).unwrap();
+    let inner = child(&mut driver, root);
+    let leaf = child(&mut driver, inner);
+    driver.kernel.run(leaf, 500 * MS);
+    end_during(&mut driver, calls, leaf, inner);
+    prepare(&mut driver.kernel);
+    driver.add(0, root, false);
+    driver.kernel.during.clear();
+    (driver.kernel.settings.fails_every, driver.kernel.panics_after) = (None, None);
+    for _ in 0..3 {
+        driver.tick();
+        driver.check().unwrap();
+    }
+    others_ms(&driver)
+}
+
 #[test]
 fn child_waited_for_during_registration_does_not_count() {
     for (calls, lists_children) in (0..CALLS).flat_map(|calls| [(calls, true), (calls, false)]) {
-        let mut driver = Driver::new(Kernel::new(SETTINGS));
-        driver.kernel.settings.lists_children = lists_children;
-        let root = driver.kernel.spawn(false).unwrap();
-        let inner = child(&mut driver, root);
-        let leaf = child(&mut driver, inner);
-        driver.kernel.run(leaf, 500 * MS);
-        end_during(&mut driver, calls, leaf, inner);
-        driver.add(0, root, false);
-        driver.kernel.during.clear();
+        let counted = child_waited_for_during_registration(calls, lists_children, |_| {});
+        assert_eq!(counted, 0, "{calls}");
+    }
+}
+
+/// Not even if a reading of the registration fails, so that the time may seem to be new.
+#[test]
+fn child_waited_for_during_failing_registration_does_not_count() {
+    for (calls, lists_children) in (0..CALLS).flat_map(|calls| [(calls, true), (calls, false)]) {
+        for fails_every in 2..u32::from(CALLS) {
+            let counted = child_waited_for_during_registration(calls, lists_children, |kernel| {
+                (kernel.can_fail, kernel.settings.fails_every) = (true, Some(fails_every));
+            });
+            assert_eq!(counted, 0, "{calls}, {fails_every}");
+        }
+    }
+}
+
+/// The registration ends by a panic, before or after the child is missed.
+#[test]
+fn child_waited_for_during_panicking_registration_does_not_count() {
+    for (calls, lists_children) in (0..CALLS).flat_map(|calls| [(calls, true), (calls, false)]) {
+        for panics_after in 0..CALLS {
+            let counted = child_waited_for_during_registration(calls, lists_children, |kernel| {
+                kernel.panics_after = Some(panics_after);
+            });
+            assert_eq!(counted, 0, "{calls}, {panics_after}");
+        }
+    }
+}
+
+/// The first root has missed a process, which no registration of a second one below it finds.
+#[test]
+fn second_root_before_first_pass_does_not_complete_tree() {
+    for calls in 0..CALLS {
+        let (mut driver, _, worker) = orphaned_during_registration(calls);
+        let second = driver.kernel.spawn(false).unwrap();
+        driver.add(0, second, false);
+        driver.kernel.exit(worker);
+        wait_for(&mut driver, worker);
         for _ in 0..3 {
             driver.tick();
             driver.check().unwrap();
