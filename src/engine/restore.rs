@@ -75,7 +75,8 @@ pub(crate) struct SavedPlugin {
 pub(crate) struct SavedCounters {
     pub events: u64,
     pub crashes: u64,
-    /// Those of them that were counted after the newest sample.
+    /// Those of them that were counted after the newest sample, which is restored with them: see
+    /// [`sample_crashes`].
     pub unsampled_crashes: u64,
     pub restarts: u64,
     pub unknown_ends: u64,
@@ -274,6 +275,19 @@ fn place_runs(
     (log, numbers)
 }
 
+/// The crashes of each restored sample.
+///
+/// Crashes that were counted after the newest sample are in that one. They happened within a poll interval of
+/// it, unless a session had no tick. In the first sample of this collector they would be as recent as that is:
+/// crashes of days ago would be a crash loop. Without restored samples they are in none.
+fn sample_crashes(samples: &[(usize, SavedSample)], counters: &SavedCounters) -> Vec<u64> {
+    let mut crashes: Vec<u64> = samples.iter().map(|(_, sample)| sample.crashes).collect();
+    if let Some(newest) = crashes.last_mut() {
+        *newest = newest.saturating_add(counters.unsampled_crashes.min(counters.crashes));
+    }
+    crashes
+}
+
 /// Packs a sample. An increment that does not fit is cut: it is part of the counters nevertheless.
 fn pack(sample: &SavedSample, run: u64) -> (PackedSample, TreeValues) {
     let cut = |value: u64| u32::try_from(value).unwrap_or(u32::MAX);
@@ -326,10 +340,9 @@ impl<P, M> Engine<P, M> {
             if let Some((tick, _)) = samples.first() {
                 let first_tick = (tick - first) as u64 + 1;
                 let slot = self.slots.allocate(plugin.id);
-                let counters = &saved.counters;
-                let sampled = counters.crashes.saturating_sub(counters.unsampled_crashes);
-                let in_history = samples.iter().map(|(_, sample)| sample.crashes).sum::<u64>();
-                let crashes_before = sampled.saturating_sub(in_history);
+                let crashes = sample_crashes(samples, &saved.counters);
+                let in_history = crashes.iter().fold(0, |sum: u64, more| sum.saturating_add(*more));
+                let crashes_before = saved.counters.crashes.saturating_sub(in_history);
                 let mut tracker =
                     PluginTracker::restored(&plugin, slot, first_tick, crashes_before, runs, &now);
                 // It differs from what is published by nothing that anybody sees.
@@ -340,8 +353,8 @@ impl<P, M> Engine<P, M> {
                 self.trackers[slot as usize] = Some(tracker);
                 self.unregistered.slots.push((plugin.id, slot));
                 let run_of = |sample: &SavedSample| numbers.get(&sample.run).copied().unwrap_or(0);
-                let packed = samples.iter().map(|(tick, sample)| {
-                    let (own, tree) = pack(sample, run_of(sample));
+                let packed = samples.iter().zip(&crashes).map(|((tick, sample), &crashes)| {
+                    let (own, tree) = pack(&SavedSample { crashes, ..*sample }, run_of(sample));
                     (tick - first, own, tree)
                 });
                 columns.push((slot, first_tick, packed.collect::<Vec<_>>()));

@@ -196,8 +196,11 @@ impl<P> PluginTracker<P> {
         }
     }
 
-    /// Continues the counters of an earlier collector. `crashes_before` are the crashes before the samples
-    /// that are restored.
+    /// Continues the counters of an earlier collector. `crashes_before` are the crashes that are in none of
+    /// the restored samples.
+    ///
+    /// All events and crashes of the earlier collector count as recorded, because the next sample may be days
+    /// later than they are.
     #[cfg(feature = "store")]
     pub(crate) fn continue_from(
         &mut self,
@@ -205,8 +208,7 @@ impl<P> PluginTracker<P> {
         crashes_before: u64,
         runs: crate::history::run_log::RunLog,
     ) {
-        let sampled_crashes = saved.crashes.saturating_sub(saved.unsampled_crashes);
-        self.recorded = Recorded { events: saved.events, crashes: sampled_crashes };
+        self.recorded = Recorded { events: saved.events, crashes: saved.crashes };
         self.run_number = runs.last().map_or(0, |run| run.number);
         self.crash_count = saved.crashes;
         let others_cpu = CpuTime::from(saved.others_cpu);

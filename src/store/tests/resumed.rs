@@ -3,6 +3,7 @@
 use super::sessions::{PLAIN, Start, config, kill, restart, saved, ticks};
 use super::*;
 use crate::collector::saved::Saved;
+use crate::findings::FindingKind;
 use crate::snapshot::run::RunEnd;
 use crate::store::tables::HostRow;
 use crate::store::values::Resolution;
@@ -33,6 +34,90 @@ fn crashes_of_earlier_sessions_are_no_crash_loop() {
             host.tick(|_| None);
         }
     }
+}
+
+/// Four crashes after the newest sample, by the time between the two hosts, and whether the history is restored:
+/// in the next host's first sample they would be a loop of now.
+#[test]
+fn unsampled_crashes_are_as_old_as_they_are() {
+    let folder = Folder::new("unsampled");
+    for (gap, has_samples, in_window) in [
+        (20 * SECOND, true, 4),
+        (180 * SECOND, true, 4),
+        (HOUR / 2, true, 4),
+        (2 * HOUR, true, 0),
+        (72 * HOUR, true, 0),
+        (20 * SECOND, false, 0),
+    ] {
+        let case = format!("{gap:?}, {has_samples}");
+        let mut host = Host::start(&folder.0.join(&case), config());
+        let plugin = host.sim.register("dice").unwrap();
+        plugin.started(100, "1.0");
+        ticks(&mut host, &plugin, 24);
+        for pid in 101..105 {
+            plugin.crashed();
+            plugin.started(pid, "1.0");
+        }
+        host.sim.advance(SECOND);
+        host.look();
+        host.write();
+        let poll_interval = if has_samples { 5 * SECOND } else { 7 * SECOND };
+        let config = config().poll_interval(poll_interval);
+        let mut host = restart(&kill(host), config, Start { gap, ..PLAIN });
+        let plugin = host.sim.register("dice").unwrap();
+        host.sim.advance(Duration::ZERO);
+        for tick in 0..30u32 {
+            let snapshot = host.sim.snapshot();
+            let view = snapshot.plugin("dice").unwrap();
+            // Two minutes from the sample of the crashes on, which is the newest before the first tick.
+            let age = if tick == 0 { Duration::ZERO } else { gap + 5 * SECOND * tick };
+            let is_loop = in_window > 0 && age <= 120 * SECOND;
+            let loops = view.findings().into_iter().filter_map(|finding| match finding.kind {
+                FindingKind::CrashLoop { count, .. } => Some(count),
+                _ => None,
+            });
+            let expected = is_loop.then_some(4);
+            assert_eq!(loops.collect::<Vec<_>>(), Vec::from_iter(expected), "{case}, tick {tick}");
+            assert_eq!(view.crash_count(), 4, "{case}");
+            if has_samples || tick > 0 {
+                assert_eq!(view.crashes(Window::All), in_window, "{case}, tick {tick}");
+            }
+            ticks(&mut host, &plugin, 1);
+        }
+    }
+}
+
+/// Crashes before and after a restart of the host, within a minute.
+#[test]
+fn crash_loop_over_a_restart_of_the_host_is_found() {
+    let folder = Folder::new("loop-over-restart");
+    let mut host = Host::start(&folder.file(), config());
+    let plugin = host.sim.register("dice").unwrap();
+    plugin.started(101, "1.0");
+    ticks(&mut host, &plugin, 24);
+    plugin.crashed();
+    ticks(&mut host, &plugin, 2);
+    plugin.started(102, "1.0");
+    plugin.crashed();
+    host.sim.advance(SECOND);
+    host.look();
+    host.write();
+    let mut host = restart(&kill(host), config(), PLAIN);
+    let plugin = host.sim.register("dice").unwrap();
+    plugin.started(103, "1.0");
+    ticks(&mut host, &plugin, 1);
+    let is_loop = |kind: &FindingKind| matches!(kind, FindingKind::CrashLoop { .. });
+    let findings = |host: &Host| host.sim.snapshot().plugin("dice").unwrap().findings();
+    assert!(findings(&host).iter().all(|finding| !is_loop(&finding.kind)));
+    plugin.crashed();
+    ticks(&mut host, &plugin, 1);
+    let found = findings(&host);
+    let found = found.iter().find(|finding| is_loop(&finding.kind)).unwrap();
+    let FindingKind::CrashLoop { count, last } = found.kind else { unreachable!() };
+    assert_eq!(count, 3);
+    let snapshot = host.sim.snapshot();
+    let view = snapshot.plugin("dice").unwrap();
+    assert_eq!((Some(last), view.crash_count()), (view.last_crash(), 3));
 }
 
 #[test]
