@@ -1,7 +1,7 @@
 //! Findings about CPU: shifts, spikes that are over, and saturation.
 
 use std::ops::Range;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use super::columns::{Columns, MINUTE, is_known};
 use super::episodes::{Episode, Rung, Series};
@@ -186,11 +186,30 @@ fn saturated(columns: &Columns<'_>, series: &Series) -> Option<Finding> {
         return None;
     }
     let kind = FindingKind::Saturated { percent: mean(&values[since..]) / 1e3 };
-    // The oldest sample may be one of the few that are below.
-    let onset = if is_unbroken && columns.age >= WARM_UP {
+    let at = columns.time(series.sample(since));
+    let onset = if !is_unbroken {
+        Onset::At(at)
+    } else if columns.age >= WARM_UP {
+        // The oldest sample may be one of the few that are below.
         Onset::Before(columns.time(0))
+    } else if has_older_run(columns) {
+        // The window begins with a restart: what was before it, also for longer, is not judged.
+        Onset::Before(at)
     } else {
-        columns.onset(series.sample(since))
+        Onset::At(at)
     };
     Some(Finding::new(columns.view(), onset, kind))
+}
+
+/// Whether a run has samples before the window, and went on until it, or until a restart that took less than a
+/// minute.
+fn has_older_run(columns: &Columns<'_>) -> bool {
+    let (oldest, sample) = (columns.time(0), columns.seconds);
+    let seconds_before =
+        |time: SystemTime| oldest.duration_since(time).map_or(0.0, |before| before.as_secs_f64());
+    columns.view().kept_runs().any(|run| {
+        // The first sample of a run is at most one later than its report.
+        let is_older = seconds_before(run.reported_at) > sample;
+        is_older && run.ended_at.is_none_or(|ended| seconds_before(ended) < sample * MINUTE as f64)
+    })
 }

@@ -46,13 +46,13 @@ pub(super) fn judge(columns: &Columns<'_>) -> Option<Finding> {
     let pause = intervals(PAUSE_SECONDS);
     let found = find(recorded, time, intervals(WITHIN_SECONDS), pause, time(newest))?;
     let judged: u64 = crashes.iter().copied().chain([extra]).map(u64::from).sum();
-    // It may have begun before the window.
-    let is_older = view.crash_count() > judged && found.first_at <= (GAPS * found.gap).max(pause);
-    let since = if is_older {
-        Onset::Before(columns.crash_time(0))
-    } else {
-        Onset::At(columns.crash_time(found.first).min(last_crash))
-    };
+    let first = columns.crash_time(found.first).min(last_crash);
+    // An earlier crash may be a part of it, as far as the window shows: three crashes within this time are a
+    // loop, and a loop goes on for three times its last gap.
+    let is_older = view.crash_count() > judged
+        && found.first_at <= intervals(WITHIN_SECONDS).max(GAPS * found.gap);
+    // The time is that of its first crash in the window either way, so that it stays when this changes.
+    let since = if is_older { Onset::Before(first) } else { Onset::At(first) };
     let kind = FindingKind::CrashLoop { count: found.count, last: last_crash };
     Some(Finding::new(view, since, kind))
 }

@@ -23,7 +23,8 @@ use crate::{LimitStatus, PluginState, PluginView, ReadError, RunEnd, RunId};
 pub enum Onset {
     /// It began at this time.
     At(SystemTime),
-    /// It began before this time, that of the oldest sample, in which the condition held already.
+    /// It began before this time, or at it: from then on the history shows that it held, and what was before
+    /// is not in the history, or not judged.
     Before(SystemTime),
 }
 
@@ -346,7 +347,8 @@ impl Finding {
     }
 
     /// Whether a finding of an earlier snapshot is the same one: of the same plugin and kind, with an
-    /// onset within a minute. With it a host can send one message for each finding.
+    /// onset within a minute, or of a condition that has held since [before](Onset::Before) what the history
+    /// shows. With it a host can send one message for each finding.
     ///
     /// ```
     /// # #[cfg(feature = "testing")] {
@@ -371,8 +373,10 @@ impl Finding {
     pub fn is_same(&self, earlier: &Self) -> bool {
         let (now, then) = (self.since.time(), earlier.since.time());
         let is_same_onset = match now.duration_since(then) {
-            // What began before the history reaches back may have begun at any time before.
-            Ok(later_by) => later_by <= SAME_ONSET || !self.since.is_exact(),
+            // What began before the history reaches back may have begun at any time before. It has held
+            // since, so one that was found in between is no other.
+            _ if !self.since.is_exact() => true,
+            Ok(later_by) => later_by <= SAME_ONSET,
             Err(error) => error.duration() <= SAME_ONSET,
         };
         self.plugin == earlier.plugin && self.kind.is_same(&earlier.kind) && is_same_onset

@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use super::columns::{Columns, MINUTE, is_known};
-use super::finding::{Finding, FindingKind};
+use super::finding::{Finding, FindingKind, Onset};
 use super::stats::{LineFit, median, quantile};
 use crate::LimitMetric;
 
@@ -82,7 +82,7 @@ pub(super) fn judge(columns: &Columns<'_>, start: usize, minutes: &mut Minutes) 
                 if is_early && !is_full_soon(columns, now, per_hour, limit_in) {
                     continue;
                 }
-                let first = onset_minute(&low[..end], at);
+                let (first, has_level) = onset_minute(&low[..end], at);
                 let from = floor(low, first.min(end - len), len);
                 let kind = FindingKind::MemoryGrowth {
                     from: bytes(from),
@@ -92,7 +92,14 @@ pub(super) fn judge(columns: &Columns<'_>, start: usize, minutes: &mut Minutes) 
                     high: bytes_per_hour(high_slope),
                     limit_in,
                 };
-                let since = columns.onset(if first == 0 { start } else { at[first] as usize });
+                let since = if has_level {
+                    Onset::At(columns.time(at[first] as usize))
+                } else if start == 0 && first > 0 {
+                    // The level before it has left the window: the same time as before.
+                    Onset::Before(columns.time(at[first] as usize))
+                } else {
+                    columns.onset(start)
+                };
                 return Some(Finding::new(columns.view(), since, kind));
             }
         }
@@ -262,17 +269,17 @@ fn hinge(low: &[f32]) -> usize {
     at
 }
 
-/// The minute at which growth began: 0, if there is no level of three minutes before it, or if one line from
-/// there describes all minutes nearly as well as a level and a line, which always fit a little better, the more
-/// so the fewer minutes there are.
+/// The minute from which on memory grew, and whether it began there: not if there is no level of three minutes
+/// before it. It is 0 if one line from there describes all minutes nearly as well as a level and a line, which
+/// always fit a little better, the more so the fewer minutes there are.
 ///
 /// `samples` are the first ones of the minutes: the oldest minute may be a part of one.
-fn onset_minute(low: &[f32], samples: &[u32]) -> usize {
+fn onset_minute(low: &[f32], samples: &[u32]) -> (usize, bool) {
     const LEVEL: usize = 3;
     let nearly = 1.0 + 6.0 / low.len() as f64;
     let (at, base) = (hinge(low), f64::from(low[low.len() - 1]));
     if at < LEVEL {
-        return 0;
+        return (at, false);
     }
     let residuals = |from: usize| {
         let mut line = LineFit::default();
@@ -284,7 +291,8 @@ fn onset_minute(low: &[f32], samples: &[u32]) -> usize {
     let level = low[..at].iter().map(|&kib| f64::from(kib) - base);
     let mean = level.clone().sum::<f64>() / at as f64;
     let of_level = level.map(|kib| (kib - mean).powi(2)).sum::<f64>();
-    if residuals(0) <= nearly * (residuals(at) + of_level) + 1.0 { 0 } else { at }
+    let is_one_line = residuals(0) <= nearly * (residuals(at) + of_level) + 1.0;
+    if is_one_line { (0, false) } else { (at, true) }
 }
 
 /// The median of the first values of a slice.

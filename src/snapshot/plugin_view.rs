@@ -175,7 +175,6 @@ impl<'a> PluginView<'a> {
 
     /// The runs to which samples refer, and others, oldest first: more than [`runs`](Self::runs) if there are
     /// many.
-    #[cfg(feature = "otlp")]
     pub(crate) fn kept_runs(&self) -> impl Iterator<Item = &'a Run> + use<'a> {
         self.record().runs.iter().map(|record| &record.run)
     }

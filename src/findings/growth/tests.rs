@@ -44,12 +44,13 @@ fn growth_of_all_minutes_began_with_the_first() {
         let line = |i: usize| 50_000.0 + 1_000.0 * i as f32 + noise(i);
         let low: Vec<f32> = (0..minutes).map(line).collect();
         let samples: Vec<u32> = (0..80).map(|minute| minute * 12).collect();
-        assert_eq!(onset_minute(&low, &samples), 0, "{minutes}");
+        let (onset, has_level) = onset_minute(&low, &samples);
+        assert!(onset < 3 && !has_level, "{minutes}: {onset}");
         // After a level of ten minutes.
         let mut late: Vec<f32> = (0..10).map(|i| 50_000.0 + noise(i)).collect();
         late.extend((0..minutes).map(line));
-        let onset = onset_minute(&late, &samples);
-        assert!((9..=11).contains(&onset), "{onset}");
+        let (onset, has_level) = onset_minute(&late, &samples);
+        assert!((9..=11).contains(&onset) && has_level, "{onset}");
     }
 }
 

@@ -313,4 +313,9 @@ fn finding_is_the_same_within_a_minute_of_its_onset() {
     assert!(!later.is_same(&finding(down(), 100)));
     later.since = Onset::Before(at(900));
     assert!(later.is_same(&finding(down(), 100)) && !later.since.is_exact());
+    // It has held since then, also when the other one was found.
+    assert!(later.is_same(&finding(down(), 1_500)) && !later.is_same(&finding(crashed(), 900)));
+    // An exact onset is no part of what began before.
+    let earlier = std::mem::replace(&mut later, finding(down(), 1_500));
+    assert!(!later.is_same(&earlier));
 }

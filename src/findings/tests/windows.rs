@@ -74,6 +74,135 @@ fn saturation_of_more_than_the_window_goes_on() {
     }
 }
 
+/// The findings of successive snapshots are one, also compared with the first, and none begins earlier than
+/// `begin`, give or take a minute. Once the onset is not exact, it stays so.
+#[track_caller]
+fn assert_one(found: &[Finding], begin: SystemTime) {
+    let mut is_exact = true;
+    for (index, now) in found.iter().enumerate() {
+        let earlier = [&found[0], &found[index.saturating_sub(1)]];
+        for earlier in earlier {
+            assert!(now.is_same(earlier), "{index}: {:?}, {:?}", earlier.since, now.since);
+        }
+        assert!(now.since.time() + Duration::from_secs(60) >= begin, "{index}: {:?}", now.since);
+        assert!(is_exact || !now.since.is_exact(), "{index}: {:?}", now.since);
+        is_exact = now.since.is_exact();
+    }
+    assert!(found[0].since.is_exact() && !is_exact, "{:?}", found.last());
+}
+
+/// The crashes of a loop every four minutes; a crash of more than an hour before is no part of it.
+#[test]
+fn crash_loop_after_an_earlier_crash_keeps_its_onset() {
+    let is_loop = |kind: &FindingKind| matches!(kind, FindingKind::CrashLoop { .. });
+    for minutes in [12, 57, 62, 80] {
+        let mut life = Life::new();
+        life.ticks(12, 1.0, 0);
+        life.plugin.crashed();
+        life.start("1.0");
+        life.ticks(12 * minutes, 1.0, 0);
+        let begin = life.time(0);
+        let mut found = Vec::new();
+        for crash in 0..30 {
+            life.plugin.crashed();
+            life.start("1.0");
+            for _ in 0..48 {
+                life.ticks(1, 1.0, 0);
+                if crash >= 2 {
+                    found.push(find(&life, is_loop));
+                }
+            }
+        }
+        // As long as its first crash is in the window.
+        let first = found.iter().take(600).map(|finding| finding.since.time());
+        assert!(first.clone().all(|since| since == found[0].since.time()), "{minutes}");
+        assert_one(&found, begin);
+    }
+}
+
+/// Gaps of four minutes, then of ten seconds: the first crash leaves the window.
+#[test]
+fn crash_loop_with_shorter_gaps_goes_on() {
+    let is_loop = |kind: &FindingKind| matches!(kind, FindingKind::CrashLoop { .. });
+    let mut life = Life::new();
+    life.ticks(12, 1.0, 0);
+    let begin = life.time(0);
+    let mut found = Vec::new();
+    for crash in 0..400 {
+        life.plugin.crashed();
+        life.start("1.0");
+        life.ticks(if crash < 4 { 48 } else { 2 }, 1.0, 0);
+        if crash >= 2 {
+            found.push(find(&life, is_loop));
+        }
+    }
+    assert_one(&found, begin);
+}
+
+/// A level before growth leaves the window minute by minute.
+#[test]
+fn growth_after_a_level_keeps_its_onset() {
+    let is_growth = |kind: &FindingKind| matches!(kind, FindingKind::MemoryGrowth { .. });
+    for (level, noise) in [(100, 0.0), (288, 0.0), (288, 1.0), (300, 2.0), (405, 1.0)] {
+        let mut life = Life::new();
+        let mut grow = |life: &mut Life, tick: usize, growth: f64| {
+            life.memory_mb += growth + noise * [0.3, -0.2, 0.1, -0.2][tick % 4];
+            life.ticks(1, 2.0, 0);
+        };
+        (0..level).for_each(|tick| grow(&mut life, tick, 0.0));
+        let begin = life.time(0);
+        let mut found = Vec::new();
+        for tick in level..level + 1_400 {
+            grow(&mut life, tick, 0.1);
+            let now = life.items().into_iter().find(|item| is_growth(&item.kind));
+            assert!(found.is_empty() || now.is_some(), "{tick}");
+            found.extend(now);
+        }
+        assert_one(&found, begin - Duration::from_secs(120));
+    }
+}
+
+/// A restart in the window, with a pause before the next run, of a plugin that uses a whole core before and
+/// after it.
+#[test]
+fn saturation_across_a_restart_keeps_its_onset() {
+    let is_saturated = |kind: &FindingKind| matches!(kind, FindingKind::Saturated { .. });
+    for pause in [0, 1, 3] {
+        let mut life = Life::new();
+        life.ticks(100, 2.0, 0);
+        let begin = life.time(0);
+        let mut found = Vec::new();
+        for restart in 0..4 {
+            for tick in 0..600 {
+                life.steady(1, 100.0, 0);
+                let now = life.items().into_iter().find(|item| is_saturated(&item.kind));
+                assert!(found.is_empty() || now.is_some() || tick < 12, "{restart}, {tick}");
+                found.extend(now);
+            }
+            life.plugin.stopped();
+            life.ticks(pause, 0.0, 0);
+            life.start("1.0");
+        }
+        assert_one(&found, begin);
+    }
+}
+
+/// Of a run that is busy from its start, after one that was not: once that has left the window, the time stays.
+#[test]
+fn saturation_from_a_restart_on_keeps_its_onset() {
+    let is_saturated = |kind: &FindingKind| matches!(kind, FindingKind::Saturated { .. });
+    let mut life = Life::new();
+    life.ticks(100, 2.0, 0);
+    life.start("1.0");
+    let begin = life.time(0);
+    let mut found = Vec::new();
+    for _ in 0..1_000 {
+        life.steady(1, 100.0, 0);
+        found.extend(life.items().into_iter().find(|item| is_saturated(&item.kind)));
+    }
+    assert_one(&found, begin);
+}
+
 /// Five crashes in five minutes, between two ticks.
 #[test]
 fn crashes_between_two_ticks_are_counted() {
