@@ -145,7 +145,7 @@ fn growth_after_a_level_keeps_its_onset() {
     let is_growth = |kind: &FindingKind| matches!(kind, FindingKind::MemoryGrowth { .. });
     for (level, noise) in [(100, 0.0), (288, 0.0), (288, 1.0), (300, 2.0), (405, 1.0)] {
         let mut life = Life::new();
-        let mut grow = |life: &mut Life, tick: usize, growth: f64| {
+        let grow = |life: &mut Life, tick: usize, growth: f64| {
             life.memory_mb += growth + noise * [0.3, -0.2, 0.1, -0.2][tick % 4];
             life.ticks(1, 2.0, 0);
         };
