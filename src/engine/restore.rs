@@ -264,6 +264,7 @@ fn place_runs(
             ended_mono,
             last_tick: last_ticks.get(old).copied().unwrap_or(0),
             is_read_since_share: ended_mono > began,
+            missed_first_share: false,
             classified: true,
             crash_pending: false,
             counts_as_crash: *is_crash,

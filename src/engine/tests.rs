@@ -9,6 +9,7 @@ mod child_readings;
 mod exit_ordering;
 mod late_status;
 mod panics;
+mod shares;
 mod suspension;
 mod threads;
 mod trees;

@@ -18,7 +18,7 @@ pub(crate) struct RunRecord {
     pub process_start: Option<Duration>,
     /// The name of its process when it was attached; empty if it is unknown.
     pub name: CommandName,
-    /// When its first reading was taken, or its report was applied.
+    /// When its first reading was taken; its report was applied, as long as there is none.
     pub began: MonoNanos,
     /// When its last reading was taken, or when it ended, if the reading is later. Set once it has ended.
     pub last_read: MonoNanos,
@@ -28,6 +28,9 @@ pub(crate) struct RunRecord {
     pub last_tick: u64,
     /// It was read again after the last share that was taken while it was active. Set once it has ended.
     pub is_read_since_share: bool,
+    /// The first share since it began was taken without it: at that tick it was not read, or for the first
+    /// time.
+    pub missed_first_share: bool,
     /// Crash or no crash is decided: no later report or exit counts the run.
     pub classified: bool,
     /// The run counts as a crash after the grace period, unless it is classified by then.
@@ -60,10 +63,20 @@ impl RunRecord {
         self.last_tick = last_tick;
     }
 
-    /// Whether a share that was taken at `at`, and is the first since its last one, may cover it: it was
-    /// active then, or was read at least twice since.
-    pub(crate) fn has_share_at(&self, at: MonoNanos) -> bool {
-        self.ended().is_none_or(|ended| ended > at) || self.is_read_since_share
+    /// Whether it had ended at a tick. `has_run`: the tick has a sample of a run, which may end at that time.
+    pub(crate) fn is_over_at(&self, at: MonoNanos, has_run: bool) -> bool {
+        self.ended().is_some_and(|ended| ended < at || (ended == at && !has_run))
+    }
+
+    /// Whether a share of the tick at `at`, the first since its last one, may cover it: it was active then, and
+    /// not left out, or was read at least twice since. `previous` is the time of the tick before.
+    pub(crate) fn has_share_at(&self, at: MonoNanos, previous: MonoNanos, has_run: bool) -> bool {
+        if self.is_over_at(at, has_run) {
+            self.is_read_since_share
+        } else {
+            // Only the first tick since it began can have left it out.
+            !self.missed_first_share || self.began < previous
+        }
     }
 
     /// When it ended, on both clocks: one for the order, one for display.
@@ -245,6 +258,7 @@ mod tests {
             ended_mono: MonoNanos(0),
             last_tick: 0,
             is_read_since_share: false,
+            missed_first_share: false,
             classified: false,
             crash_pending: false,
             counts_as_crash: false,

@@ -53,7 +53,7 @@ pub(super) struct Part {
 /// that it covers. That begins with the newest sample before it that has a share, or with the start of
 /// the first run since, if none was read in between; and it ends with the sample, or with the last
 /// reading of the newest run, if none is active. Runs that were not read again since that sample have no
-/// part in the share.
+/// part in the share; if the active run has none, the next share begins where this one ends.
 ///
 /// # Cost
 ///
@@ -99,14 +99,15 @@ pub(super) fn covered_times(
     }
     let mut walk = Walk { rows, tick: from, newest, previous: None, covered: MonoNanos(0) };
     let mut is_cut = from > oldest;
+    let mut previous = rows.inner.timeline.mono(from.saturating_sub(1)).unwrap_or_default();
     rows.inner.timeline.pieces(rows.record.slot, from, with_trees, |piece| {
         for ((&at, &run), &share) in piece.at.iter().zip(piece.runs).zip(piece.cpu) {
             let has_share = share < FIRST_MISSING;
-            let nanos = has_share.then(|| walk.covered_nanos(at, run_key_of(run) != 0));
-            if has_share || is_cut {
+            let nanos = has_share.then(|| walk.cover(at, previous, run_key_of(run) != 0));
+            if is_cut && !has_share {
                 walk.covered = at;
             }
-            is_cut = false;
+            (is_cut, previous) = (false, at);
             walk.tick += 1;
             if walk.tick > first {
                 each(nanos.map(Duration::from_nanos));
@@ -181,7 +182,9 @@ impl Walk<'_> {
             }
         } else {
             let largest = piece.cpu.iter().fold(0, |max, &share| share.max(max));
-            if !previous.has_share || largest >= FIRST_MISSING {
+            // The share before it may have ended before its sample.
+            let is_covered = previous.has_share && self.covered == previous.at;
+            if !is_covered || largest >= FIRST_MISSING {
                 return None;
             }
             let fits = u128::from(largest) * span <= u128::from(u64::MAX);
@@ -204,10 +207,9 @@ impl Walk<'_> {
         let share = Some(piece.cpu[0]).filter(|&share| share < FIRST_MISSING);
         let mut cpu = ShareNanos::default();
         match (share, self.previous) {
-            (Some(share), Some(_)) => {
-                let nanos = self.covered_nanos(at, run != 0);
-                cpu = ShareNanos(u128::from(share) * u128::from(nanos));
-                self.covered = at;
+            (Some(share), Some(previous)) => {
+                let covered = self.cover(at, previous.at, run != 0);
+                cpu = ShareNanos(u128::from(share) * u128::from(covered));
             }
             // Nothing before the oldest sample counts.
             (_, None) => self.covered = at,
@@ -241,23 +243,28 @@ impl Walk<'_> {
         first.and_then(|record| record.ended()).is_some_and(|ended| ended <= until)
     }
 
-    /// The length of what the share of a sample at `at` covers.
-    fn covered_nanos(&self, at: MonoNanos, has_run: bool) -> u64 {
+    /// The length of what the share of a sample at `at` covers, in nanoseconds. `previous` is the time of the
+    /// tick before.
+    fn cover(&mut self, at: MonoNanos, previous: MonoNanos, has_run: bool) -> u64 {
         let (runs, covered) = (&self.rows.record.runs, self.covered);
         let since = (runs.read_until(covered)..).map_while(|index| runs.get(index));
         let since = since.take_while(|record| record.began < at);
-        let mut read = since.filter(|record| record.has_share_at(at));
+        let mut read = since.filter(|record| record.has_share_at(at, previous, has_run));
         let first = read.next();
         // Without a run in between, it is the share of descendants that have survived theirs.
         let start = first.map_or(covered, |record| record.began.max(covered));
-        let mut end = at;
-        if !has_run
-            && let Some(first) = first
+        let (mut end, mut next) = (at, at);
+        if let Some(first) = first
             && let last = read.last().unwrap_or(first)
-            && last.ended().is_some()
+            && (last.is_over_at(at, has_run) || (!has_run && last.ended().is_some()))
         {
             end = last.last_read.min(at);
+            if has_run {
+                // The interval of the active run continues.
+                next = end;
+            }
         }
+        self.covered = next;
         end.0.saturating_sub(start.0)
     }
 }

@@ -8,7 +8,7 @@ use super::cpu_walk::{Part, ShareNanos, walk_parts};
 use super::plugin_view::PluginView;
 use super::query::Window;
 use crate::history::metric::Metric;
-use crate::history::packed::RUN_KEY_MASK;
+use crate::history::packed::{RUN_KEY_MASK, run_key_of};
 use crate::history::run_log::RunRecord;
 use crate::history::timeline::Timeline;
 
@@ -161,7 +161,10 @@ impl PluginView<'_> {
             return Vec::new();
         };
         let mut groups = Groups(Vec::new());
-        for run in record.runs.since(oldest).take_while(|run| run.began < newest) {
+        // A run that was read for the first time at the newest tick has its sample there.
+        let key = run_key_of(rows.packed(timeline.newest).get(Metric::RunAndState));
+        let has_begun = |run: &&RunRecord| run.began < newest || (key != 0 && run.has_key(key));
+        for run in record.runs.since(oldest).take_while(has_begun) {
             let group = groups.of(run);
             group.runs += 1;
             group.crashes += u64::from(run.counts_as_crash);

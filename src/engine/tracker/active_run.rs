@@ -330,7 +330,7 @@ impl<P> ActiveRun<P> {
             // Its pid may belong to another process by now.
             return Err(NoReading::AlreadyExited);
         }
-        let attached_now = self.process.is_none();
+        let (attached_now, is_first) = (self.process.is_none(), self.span.is_none());
         let read = match &mut self.process {
             Some(process) => probe.read(process),
             None => self.attach_late(probe),
@@ -338,7 +338,7 @@ impl<P> ActiveRun<P> {
         match read {
             Ok(reading) => {
                 self.push(&reading);
-                Ok(TickReading { reading, attached_now })
+                Ok(TickReading { reading, attached_now, is_first })
             }
             Err(ReadFailure::Exited(exit, last)) => {
                 let root = self.push_exited(last);
@@ -408,6 +408,8 @@ pub(crate) struct TickReading {
     pub reading: Reading,
     /// The process could not be attached before.
     pub attached_now: bool,
+    /// There was none before.
+    pub is_first: bool,
 }
 
 /// Why a tick has no reading of a process.

@@ -10,7 +10,7 @@ use crate::history::frame::{KindCount, TickTotals};
 use crate::history::metric::Metric;
 use crate::history::packed::{Memory, PackedSample};
 use crate::history::tree_row::{ProcessRow, TreeRow};
-use crate::history::units::CpuTime;
+use crate::history::units::{CpuShare, CpuTime};
 use crate::os::Probe;
 use crate::snapshot::read_error::ReadError;
 use crate::time::MonoNanos;
@@ -95,10 +95,19 @@ impl<P> PluginTracker<P> {
         let mut cpu = None;
         if let (Some(active), Some(reading)) = (&mut self.active, reading) {
             match reading {
-                Ok(TickReading { reading, attached_now }) => {
+                Ok(TickReading { reading, attached_now, is_first }) => {
                     memory = reading.resident.map_or(Memory::Unknown, Memory::Resident);
                     self.min_nanos = active.min_nanos;
-                    cpu = self.meter.take(active.span.as_mut(), self.min_nanos);
+                    let is_newest = |span: &&mut ReadingSpan| span.last_at() == reading.at;
+                    let has_span = active.span.is_some();
+                    let span = active.span.as_mut().filter(is_newest);
+                    let is_measured = span.as_ref().is_some_and(|span| span.has_two_readings());
+                    cpu = self.meter.take(span, self.min_nanos);
+                    if is_first && has_span {
+                        self.set_first_read(context.now.mono);
+                    } else if !is_measured {
+                        self.set_share_without_run(cpu, context.now.mono);
+                    }
                     if let Some(is_suspended) = reading.is_suspended {
                         self.set_suspended(Some(is_suspended), context.now.wall);
                     }
@@ -115,7 +124,9 @@ impl<P> PluginTracker<P> {
                 }
                 Err(NoReading::AlreadyExited) => memory = Memory::Exited,
                 Err(NoReading::Failed(error)) => {
-                    cpu = self.meter.take(active.span.as_mut(), self.min_nanos);
+                    // The interval of the active run continues: it has no end at this tick.
+                    cpu = self.meter.take(None, self.min_nanos);
+                    self.set_share_without_run(cpu, context.now.mono);
                     context.effects.failed_reads += 1;
                     self.set_read_error(Some(error), context.effects);
                 }
@@ -160,6 +171,29 @@ impl<P> PluginTracker<P> {
     #[cold]
     fn exclude_from_shares(&mut self, began: MonoNanos) {
         self.change().runs.exclude_from_shares(began);
+    }
+
+    /// The active run was read for the first time, at this tick: a share cannot cover it before.
+    #[cold]
+    fn set_first_read(&mut self, at: MonoNanos) {
+        let Some(run) = self.active.as_ref().map(|active| active.about.run) else { return };
+        if let Some(record) = self.run_mut(run) {
+            // Shares of earlier ticks were taken before it began.
+            (record.began, record.missed_first_share) = (record.began.max(at), false);
+        }
+    }
+
+    /// Records that the active run has no part in the share of this tick, if there is one: it is of runs that
+    /// have ended since the previous share.
+    #[cold]
+    fn set_share_without_run(&mut self, share: Option<CpuShare>, at: MonoNanos) {
+        let Some(run) = self.active.as_ref().map(|active| active.about.run) else { return };
+        if share.is_some()
+            && let Some(record) = self.run_mut(run)
+            && record.began < at
+        {
+            record.missed_first_share = true;
+        }
     }
 
     /// Records the counts of the kinds of events. Returns the plugin's total, of which they are a part.

@@ -119,6 +119,7 @@ impl<P> PluginTracker<P> {
             ended_mono: MonoNanos::default(),
             last_tick: 0,
             is_read_since_share: false,
+            missed_first_share: false,
             classified: false,
             crash_pending: false,
             counts_as_crash: false,

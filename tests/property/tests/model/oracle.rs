@@ -514,14 +514,21 @@ fn share_nanos(registration: &Registration, samples: &[&RecordedSample], at: usi
         let times = fallen.map(|pair| pair[1].0).chain(own.map(|sample| sample.at));
         times.fold(began(run), Duration::max)
     };
-    let is_measured = |run: &&Run| {
-        run.ended.is_none_or(|(ended, _)| ended > sample.at) || last_read(run) > last_share(run)
+    // Nor has an active run that the tick did not read. A run may end at the time of a sample that it has.
+    let is_over = |run: &Run| {
+        run.ended.is_some_and(|(ended, _)| {
+            ended < sample.at || (ended == sample.at && sample.run.is_none())
+        })
+    };
+    let is_measured = |run: &&Run| match is_over(run) {
+        true => last_read(run) > last_share(run),
+        false => run.readings.iter().any(|&(at, _)| at == sample.at),
     };
     let runs: Vec<_> =
         registration.runs.iter().filter(overlaps).filter(|run| is_measured(run)).collect();
     let start = runs.first().map_or(before, |run| began(run).max(before));
     let end = match runs.last() {
-        Some(run) if sample.run.is_none() && !run.is_active() => last_read(run).min(sample.at),
+        Some(run) if is_over(run) => last_read(run).min(sample.at),
         _ => sample.at,
     };
     u128::from(share) * (end.saturating_sub(start)).as_nanos()
