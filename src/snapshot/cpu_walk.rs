@@ -68,7 +68,9 @@ pub(super) fn walk_parts(rows: PluginRows<'_>, from: u64, mut each: impl FnMut(P
 }
 
 /// Calls `each` with the time that the share of each sample from tick `first` on covers, oldest first;
-/// `None` for a sample without a share. `oldest` is the tick of the plugin's oldest sample.
+/// `None` for a sample without a share. `oldest` is the tick of the plugin's oldest sample. If the history has
+/// lost samples before it, the share of that one covers at most a poll interval: when the share before was taken
+/// is not known.
 #[cfg(feature = "store")]
 pub(super) fn covered_times(
     rows: PluginRows<'_>,
@@ -98,8 +100,17 @@ pub(super) fn covered_times(
         }
     }
     let mut walk = Walk { rows, tick: from, newest, previous: None, covered: MonoNanos(0) };
+    let record = rows.record;
+    let is_first_lost = oldest > record.first_tick || record.registered_tick() > record.first_tick;
     let mut is_cut = from > oldest;
     let mut previous = rows.inner.timeline.mono(from.saturating_sub(1)).unwrap_or_default();
+    if from == oldest
+        && is_first_lost
+        && let Some(at) = rows.inner.timeline.mono(from)
+    {
+        previous = at.checked_sub(rows.inner.info.poll_interval).unwrap_or_default();
+        walk.covered = previous;
+    }
     rows.inner.timeline.pieces(rows.record.slot, from, with_trees, |piece| {
         for ((&at, &run), &share) in piece.at.iter().zip(piece.runs).zip(piece.cpu) {
             let has_share = share < FIRST_MISSING;

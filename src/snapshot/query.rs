@@ -274,6 +274,35 @@ mod tests {
     use crate::testing::{Simulation, Usage};
     use crate::{Config, Window};
 
+    /// A history that has lost its oldest samples: the share before the first one was taken a poll interval
+    /// before, not when the run began.
+    #[cfg(feature = "store")]
+    #[test]
+    fn first_share_of_cut_history_covers_one_interval() {
+        let second = Duration::from_secs(1);
+        let config = Config::default().poll_interval(second).history_duration(second * 10);
+        let mut sim = Simulation::new(config).unwrap();
+        let plugin = sim.register("dice").unwrap();
+        plugin.started(1, "");
+        sim.advance(second / 2);
+        for tick in 1..=30u32 {
+            let cpu_time = (second * tick).mul_f64(0.2);
+            sim.tick(|_pid| Usage { cpu_time, memory_bytes: 1 });
+            let snapshot = sim.snapshot();
+            let view = snapshot.plugin("dice").unwrap();
+            for count in [1, 4, 10, 50] {
+                let mut covered = Vec::new();
+                view.covered_times(count, |time| covered.push(time));
+                let samples = count.min(tick.min(10) as usize);
+                assert_eq!(covered.len(), samples, "tick {tick}");
+                // As long as the history has the first sample, that one covers the run from its start.
+                let first = if samples as u32 == tick { second * 3 / 2 } else { second };
+                assert_eq!(covered[0], Some(first), "{count} at tick {tick}");
+                assert!(covered[1..].iter().all(|time| *time == Some(second)), "{covered:?}");
+            }
+        }
+    }
+
     /// The crashes before the first sample count where the window reaches back to an earlier tick.
     #[test]
     fn crashes_before_first_sample_count_in_wide_window() {

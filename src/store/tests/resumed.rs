@@ -557,3 +557,27 @@ fn disabled_simulation_continues_nothing() {
     assert_eq!((snapshot.plugins().len(), snapshot.tick()), (0, 0));
     assert_eq!(snapshot.status(), crate::CollectorStatus::Disabled);
 }
+
+/// A recorder that starts when the history has lost its oldest samples: the share of its first row covers one
+/// interval, not the run.
+#[test]
+fn first_row_of_a_cut_history_covers_one_interval() {
+    let folder = Folder::new("cut-history");
+    let config = config().poll_interval(SECOND).history_duration(10 * SECOND);
+    let mut sim = Simulation::new(config).unwrap();
+    let plugin = sim.register("dice").unwrap();
+    plugin.started(1, "1.0");
+    let mut used = Duration::ZERO;
+    let mut observe = move |_pid| {
+        used += SECOND / 5;
+        Usage { cpu_time: used, memory_bytes: 1 << 20 }
+    };
+    (0..400).for_each(|_| sim.tick(&mut observe));
+    let mut host = Host::start_at(&folder.file(), sim, 1_000 * SECOND, Some("boot"));
+    host.look();
+    host.tick(&mut observe);
+    host.write();
+    // Eleven samples of a fifth of a core.
+    let cpu_time = host.reader().aggregates("dice", all()).cpu_time;
+    assert!(cpu_time.abs_diff(11 * SECOND / 5) < SECOND / 100, "{cpu_time:?}");
+}
