@@ -296,3 +296,83 @@ impl fmt::Debug for Request {
             .finish()
     }
 }
+
+#[cfg(all(test, feature = "store", feature = "testing"))]
+mod tests {
+    use std::time::SystemTime;
+
+    use super::*;
+    use crate::Config;
+    use crate::collector::saved::{Saved, SavedCounters, SavedPlugin, SavedState};
+    use crate::testing::{Simulation, Usage};
+
+    /// Acknowledges all, and returns the start of the totals, the events and the CPU time of "dice".
+    fn deliver(encoder: &mut Encoder, sim: &Simulation) -> (SystemTime, u64, Duration) {
+        while let Some(request) = encoder.encode(&sim.snapshot()) {
+            encoder.acknowledge(request);
+        }
+        let plugin = &encoder.progress.plugins["dice"];
+        (plugin.start, plugin.events, plugin.cpu_time)
+    }
+
+    fn saved(events: u64, cpu_time: Duration) -> Saved {
+        let counters = SavedCounters { events, cpu_time, ..SavedCounters::default() };
+        let plugin = SavedPlugin {
+            name: "dice".into(),
+            counters,
+            kinds: Vec::new(),
+            runs: Vec::new(),
+            samples: Vec::new(),
+        };
+        Saved(SavedState { plugins: vec![plugin], ..SavedState::default() })
+    }
+
+    fn tick(sim: &mut Simulation, millis: u64) {
+        sim.tick(|_pid| Usage { cpu_time: Duration::from_millis(millis), memory_bytes: 1 });
+    }
+
+    /// An encoder that is kept while the collector is stopped and resumed: totals that go on are the same
+    /// series; with less, of which the end was lost, a new one begins, from its first point on.
+    #[test]
+    fn totals_go_on_with_a_resumed_collector() {
+        let second = Duration::from_secs(1);
+        for (events, cpu, goes_on) in [(7, second, true), (9, 2 * second, true), (5, second, false)]
+        {
+            let mut encoder = Encoder::new([("service.name", "bot")]);
+            let mut sim = Simulation::new(Config::default()).unwrap();
+            let plugin = sim.register("dice").unwrap();
+            plugin.started(1, "");
+            plugin.events().add(7);
+            tick(&mut sim, 400);
+            tick(&mut sim, 1_000);
+            let (start, before, _) = deliver(&mut encoder, &sim);
+            assert_eq!(before, 7);
+            drop(sim);
+            let mut sim = Simulation::resume(Config::default(), saved(events, cpu)).unwrap();
+            // Not registered yet.
+            assert!(encoder.encode(&sim.snapshot()).is_none());
+            let plugin = sim.register("dice").unwrap();
+            plugin.events().add(1);
+            tick(&mut sim, 0);
+            let first = sim.snapshot().sampled_at();
+            let resumed = deliver(&mut encoder, &sim);
+            assert_eq!(resumed, (if goes_on { start } else { first }, events + 1, cpu), "{events}");
+            tick(&mut sim, 0);
+            assert_eq!(deliver(&mut encoder, &sim), resumed);
+        }
+    }
+
+    /// A collector that continues nothing begins at 0, also if its totals are higher.
+    #[test]
+    fn totals_restart_with_another_collector() {
+        let mut encoder = Encoder::new([("service.name", "bot")]);
+        for events in [7, 20] {
+            let mut sim = Simulation::new(Config::default()).unwrap();
+            sim.register("dice").unwrap().events().add(events);
+            tick(&mut sim, 0);
+            let (start, counted, _) = deliver(&mut encoder, &sim);
+            assert_eq!(counted, events);
+            assert!(start >= sim.snapshot().started_at());
+        }
+    }
+}

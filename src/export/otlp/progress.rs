@@ -47,7 +47,7 @@ pub(super) struct Progress {
 
 impl Progress {
     /// Begins again if the snapshot is of another collector. The series of the previous one remain
-    /// known, so that they are ended.
+    /// known, so that they are ended; and their totals, because the new collector may continue them.
     pub(super) fn follow(&mut self, snapshot: &Snapshot) {
         let started = snapshot.started_at();
         if self.collector != Some(started) {
@@ -55,10 +55,7 @@ impl Progress {
             // Restored ticks were those of an earlier host.
             self.tick = snapshot.restored_ticks();
             for plugin in self.plugins.values_mut() {
-                let plugin = Arc::make_mut(plugin);
-                plugin.restart();
-                plugin.start = started.max(plugin.time);
-                plugin.tick = 0;
+                Arc::make_mut(plugin).tick = 0;
             }
         }
     }
@@ -71,6 +68,17 @@ impl Progress {
             && view.current().is_some()
             && snapshot.tick() > acknowledged.max(self.tick)
     }
+}
+
+/// How the totals of a plugin follow those that were acknowledged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Succession {
+    /// They go on.
+    Continued,
+    /// They are of another registration of the name, and begin at 0.
+    Restarted,
+    /// They are those of an earlier collector, of which the end was lost: less than what was acknowledged.
+    Lost,
 }
 
 impl PluginProgress {
@@ -103,17 +111,28 @@ impl PluginProgress {
         }
     }
 
-    /// Whether the view is another registration of the name than the one that was acknowledged.
-    pub(super) fn is_of_other_registration(&self, view: PluginView<'_>) -> bool {
-        (self.tick > 0 && registration::is_newer_than(view, self.tick))
-            || view.event_count() < self.events
+    /// How the totals of a view that has samples follow those that were acknowledged. The view may be of
+    /// another collector: then no tick of this one was acknowledged.
+    pub(super) fn succession(&self, view: PluginView<'_>) -> Succession {
+        let is_less = view.event_count() < self.events
             || view.crash_count() < self.crashes
             || view.cpu_time() < self.cpu_time
+            || (view.snapshot().has_process_trees() && view.tree_cpu_time() < self.tree_cpu_time);
+        if self.tick > 0 {
+            let is_other = is_less || registration::is_newer_than(view, self.tick);
+            if is_other { Succession::Restarted } else { Succession::Continued }
+        } else if !view.is_restored() {
+            Succession::Restarted
+        } else if is_less {
+            Succession::Lost
+        } else {
+            Succession::Continued
+        }
     }
 
-    /// Begins the totals of another registration.
-    pub(super) fn restart(&mut self) {
-        self.start = self.time;
+    /// Begins the totals of another registration, in a collector that was started at this time.
+    pub(super) fn restart(&mut self, started: SystemTime) {
+        self.start = self.time.max(started);
         (self.cpu_time, self.tree_cpu_time) = Default::default();
         (self.events, self.crashes) = (0, 0);
     }

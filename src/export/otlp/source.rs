@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use super::batch::{Batch, Point, unix_nanos};
 use super::cpu_totals::CpuTotals;
 use super::message::{POINT_ATTRIBUTES, append_attribute};
-use super::progress::{PluginProgress, Progress, Series};
+use super::progress::{PluginProgress, Progress, Series, Succession};
 use crate::export::catalog::{
     self, Number, PLUGIN_FAMILIES, PluginRow, PluginSeries, Source, TickRow,
 };
@@ -30,8 +30,8 @@ pub(super) struct PluginSource<'a> {
     cpu: CpuTotals,
     tree_cpu: Option<CpuTotals>,
     runs: Vec<(RunId, Option<SystemTime>)>,
-    /// Whether the totals begin again: the name was registered again.
-    is_restarted: bool,
+    /// How the totals follow the acknowledged ones; taken by the first tick that is added.
+    succession: Succession,
     /// The progress of a name that has none.
     initial: PluginProgress,
 }
@@ -48,14 +48,18 @@ impl<'a> PluginSource<'a> {
         let snapshot = view.snapshot();
         let (newest, mut history) = (snapshot.tick(), view.history(Window::All));
         let oldest = newest + 1 - history.len() as u64;
-        let is_restarted =
-            is_successor || known.is_some_and(|known| known.is_of_other_registration(view));
+        let succession = match known {
+            _ if is_successor => Succession::Restarted,
+            Some(known) => known.succession(view),
+            None => Succession::Continued,
+        };
         let last = known.map_or(0, |known| known.tick).max(acknowledged.tick);
         let first = oldest.max(last + 1);
         if first > newest {
             return None;
         }
-        let is_continued = !is_restarted && known.is_some_and(|known| known.tick > 0);
+        let is_continued =
+            succession == Succession::Continued && known.is_some_and(|known| known.tick > 0);
         let lost = if is_continued { first - last - 1 } else { 0 };
         let skipped = usize::try_from(first - oldest).ok()?;
         let before = skipped.checked_sub(1).and_then(|last| history.nth(last));
@@ -65,10 +69,13 @@ impl<'a> PluginSource<'a> {
             CpuTotals::new(known, newest, before, history.clone(), percent)
         };
         // A registration begins at 0. Of an unknown plugin, the history may have lost the beginning.
-        let [known_cpu, known_tree_cpu] = match known {
-            Some(_) if is_restarted => [Some(Duration::ZERO); 2],
-            Some(known) => [Some(known.cpu_time), Some(known.tree_cpu_time)],
-            None => [None; 2],
+        let [known_cpu, known_tree_cpu] = match (succession, known) {
+            (Succession::Lost, _) => [None; 2],
+            (Succession::Restarted, Some(_)) => [Some(Duration::ZERO); 2],
+            (Succession::Continued, Some(known)) => {
+                [Some(known.cpu_time), Some(known.tree_cpu_time)]
+            }
+            (Succession::Restarted | Succession::Continued, None) => [None; 2],
         };
         let cpu = totals(known_cpu, view.cpu_time(), |sample| sample.cpu_percent);
         let tree_cpu = snapshot.has_process_trees().then(|| {
@@ -86,7 +93,7 @@ impl<'a> PluginSource<'a> {
             cpu,
             tree_cpu,
             runs: view.kept_runs().map(|run| (run.id, run.started_at)).collect(),
-            is_restarted,
+            succession,
             initial,
         })
     }
@@ -118,8 +125,13 @@ impl<'a> PluginSource<'a> {
         let Progress { plugins, usual_series, .. } = progress;
         let progress = plugins.entry(Arc::clone(&self.name));
         let progress = Arc::make_mut(progress.or_insert_with(|| Arc::new(self.initial.clone())));
-        if std::mem::take(&mut self.is_restarted) {
-            progress.restart();
+        match std::mem::replace(&mut self.succession, Succession::Continued) {
+            Succession::Continued => {}
+            Succession::Restarted => progress.restart(self.view.snapshot().started_at()),
+            Succession::Lost => {
+                let live = std::mem::take(&mut progress.live);
+                *progress = PluginProgress { live, ..self.initial.clone() };
+            }
         }
         let [start, time] = [progress.start, row.sample.timestamp].map(unix_nanos);
         // Usually the series are those of the tick before, at first those of other plugins: only a
