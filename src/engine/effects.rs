@@ -61,8 +61,8 @@ impl fmt::Display for Cause {
             ),
             Self::UnknownRun(run) => write!(
                 f,
-                "the reported exit of run {run} is ignored: it is a run of another plugin, or so old that \
-                 it is not kept any more"
+                "the reported exit of run {run} is ignored: its process was rejected, or it is a run of \
+                 another plugin, or so old that it is not kept any more"
             ),
         }
     }

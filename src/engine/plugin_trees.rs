@@ -410,8 +410,12 @@ impl<M> PluginTrees<M> {
         };
         let resident = resident.and_then(ResidentBytes::new);
         let survivors = match root {
-            // The tree is another plugin's.
-            Root::Of { .. } => None,
+            // The tree is another plugin's. In its own one, a process that was replaced may be alive: only
+            // without any process it is known that there are no survivors.
+            Root::Of { .. } => {
+                let is_empty = |tree: TreeUsage| tree.is_complete && tree.processes == 0;
+                of_slot.is_none_or(is_empty).then_some(0)
+            }
             Root::None | Root::Own if has_run && !own.is_exited() => Some(usage.survivors),
             Root::None | Root::Own => Some(usage.processes),
         };

@@ -286,6 +286,32 @@ fn process_counts_in_the_nearest_tree() {
     assert_eq!(outer.cpu_time + inner.cpu_time, 3 * HALF);
 }
 
+/// Of a plugin whose next process is the root of another plugin's tree.
+#[test]
+fn survivors_beside_a_shared_process_end() {
+    let (mut harness, _) = wrapper();
+    harness.processes.set_alive(3, Duration::ZERO);
+    harness.processes.spawn(3, 4);
+    harness.add_other(3);
+    harness.tick();
+    harness.processes.set_zombie(3, Duration::ZERO, ProcessExit::Exited(0));
+    harness.processes.reap(3);
+    harness.processes.update(4, |process| process.parent = 0);
+    harness.tick();
+    let survivors =
+        |snapshot: &Snapshot| snapshot.plugin("other").unwrap().survivors().map(|(count, _)| count);
+    assert_eq!(survivors(&harness.tick()), Some(1));
+    harness.sender.send(Command::Update(OTHER, started(next_run_id(), 1)));
+    harness.apply();
+    harness.tick();
+    assert_eq!(survivors(&harness.tick()), Some(1));
+    assert_eq!(tree_of(&harness.tick(), "other").processes, Some(2), "those of the shared process");
+    harness.processes.set_zombie(4, Duration::ZERO, ProcessExit::Exited(0));
+    harness.processes.reap(4);
+    harness.tick();
+    assert_eq!(survivors(&harness.tick()), None);
+}
+
 #[test]
 fn process_of_two_plugins_shows_the_tree_in_both() {
     let (mut harness, run) = wrapper();
