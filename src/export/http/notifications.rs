@@ -20,7 +20,7 @@ pub(super) const MAX_AGE: Duration = Duration::from_secs(3_600);
 struct Entries {
     /// Oldest first, each with the time of its arrival.
     kept: VecDeque<(Instant, Arc<Notification>)>,
-    /// Increases with each notification.
+    /// Increases with each notification, and with each that is removed because of its age.
     version: u64,
     dropped: u64,
 }
@@ -46,7 +46,7 @@ pub(super) struct RecentNotifications {
     /// Notifications that are missing although they are not too old: there were more than are kept,
     /// or they came faster than they were taken. Counted since the log was created.
     pub dropped: u64,
-    /// Changes with each notification.
+    /// Changes whenever `items` or `dropped` do.
     pub version: u64,
 }
 
