@@ -9,6 +9,7 @@
 
 mod batch;
 mod bits;
+mod changes;
 mod codec;
 mod config;
 mod database;

@@ -145,12 +145,13 @@ impl Batch {
     pub(super) fn begin_after_a_break(&mut self) {
         match self.times.len() {
             0 => self.previous_ms = None,
-            next => self.breaks.push(next),
+            next if self.breaks.last() != Some(&next) => self.breaks.push(next),
+            _ => {}
         }
     }
 
-    /// Drops the times of the first ticks.
-    pub(super) fn drop_times(&mut self, count: usize) {
+    /// Drops the first ticks.
+    pub(super) fn drop_ticks(&mut self, count: usize) {
         let Some(last) = count.checked_sub(1) else { return };
         let is_broken = self.breaks.binary_search(&count).is_ok();
         self.previous_ms = self.times.get(last).map(|time| time.at_ms).filter(|_| !is_broken);
@@ -160,6 +161,11 @@ impl Batch {
             *tick = tick.saturating_sub(count);
             is_kept
         });
+        for plugin in &mut self.plugins {
+            let dropped = count.saturating_sub(plugin.first).min(plugin.rows.len());
+            plugin.rows.drain(..dropped);
+            plugin.first = plugin.first.saturating_sub(count);
+        }
     }
 
     /// Divides the batch where the hour changes, so that each part is of one hour.
@@ -401,6 +407,27 @@ mod tests {
                 let covered = BatchView::decode(&bytes).unwrap().covered();
                 assert_eq!(covered, [first, second, 0, last]);
                 assert!((0..4).map(|tick| batch.covered_ms(tick)).eq(covered));
+            }
+        }
+    }
+
+    /// What is left covers the same times, and has the same rows.
+    #[test]
+    fn dropped_ticks_change_no_others() {
+        for seed in 0..if cfg!(miri) { 4 } else { 60 } {
+            let batch = batch(seed);
+            for count in 0..batch.times.len() {
+                let mut rest = batch.clone();
+                rest.drop_ticks(count);
+                assert_eq!(rest.times, batch.times[count..]);
+                for tick in 0..rest.times.len() {
+                    assert_eq!(rest.covered_ms(tick), batch.covered_ms(count + tick), "{seed}");
+                }
+                for (rest, all) in rest.plugins.iter().zip(&batch.plugins) {
+                    let begin = count.saturating_sub(all.first).min(all.rows.len());
+                    assert_eq!(rest.rows, all.rows[begin..]);
+                    assert_eq!(rest.first + count, all.first.max(count));
+                }
             }
         }
     }

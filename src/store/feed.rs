@@ -1,11 +1,12 @@
 //! The rows to write, collected from snapshots: each tick once, runs, notifications and counters.
 //! No thread, no clock and no file.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::batch::{Batch, PluginBatch, StoredCounters};
+use super::changes::{Changes, NewPlugin};
 use super::live_plugin::{LivePlugin, run_row};
 use super::row::Row;
 use super::run_rows::{NotificationRow, RunRow};
@@ -17,17 +18,6 @@ use crate::snapshot::notification::{Notification, NotificationKind};
 use crate::snapshot::plugin_view::PluginView;
 use crate::snapshot::query::Window;
 use crate::snapshot::run::{Run, RunEnd};
-
-/// What could not be written is dropped when it is older than this.
-const MAX_WAITING: Duration = Duration::from_secs(60 * 60);
-
-/// Ticks of an hour, or fewer than these, wait for their first write as well if they are older: after a
-/// suspension, or if the clock was set forward.
-const MIN_WAITING_TICKS: usize = 12;
-
-/// Rows that may wait for their first write beyond the ticks of an hour: 64 MiB. A recorder that begins late
-/// takes the whole history.
-const MAX_WAITING_ROWS: usize = 1_000_000;
 
 /// Milliseconds since 1970.
 pub(super) fn unix_ms(time: SystemTime) -> i64 {
@@ -77,25 +67,6 @@ pub(super) struct SessionStart {
     pub last_tick: u64,
 }
 
-/// A plugin that is to be added.
-#[derive(Clone, Debug)]
-pub(super) struct NewPlugin {
-    pub id: i64,
-    pub name: Arc<str>,
-    pub first_ms: i64,
-}
-
-/// The values that wait for a write.
-#[derive(Debug, Default)]
-pub(super) struct Changes {
-    pub batch: Batch,
-    pub new_plugins: Vec<NewPlugin>,
-    /// Ids, each with the time of the removal.
-    pub removed: Vec<(i64, i64)>,
-    pub runs: BTreeMap<i64, RunRow>,
-    pub notifications: Vec<NotificationRow>,
-}
-
 /// A session that is being recorded.
 #[derive(Debug)]
 pub(super) struct Feed {
@@ -122,8 +93,6 @@ pub(super) struct Feed {
     pub changes: Changes,
     /// The row of the session differs from that in the file in more than its end.
     pub is_host_changed: bool,
-    /// Ticks that were dropped because they could not be written for too long.
-    pub dropped_ticks: u64,
 }
 
 impl Feed {
@@ -147,7 +116,6 @@ impl Feed {
             closed_runs: Vec::new(),
             changes: Changes::default(),
             is_host_changed: false,
-            dropped_ticks: 0,
         };
         feed.begin_batch();
         feed
@@ -301,11 +269,7 @@ impl Feed {
         self.host.end = self.clock.last();
         self.is_host_changed |= self.host.step_ms != self.clock.step_ms();
         self.host.step_ms = self.clock.step_ms();
-        let Batch { times, plugins, .. } = &self.changes.batch;
-        let rows: usize = plugins.iter().map(|plugin| plugin.rows.len()).sum();
-        if rows > MAX_WAITING_ROWS {
-            self.drop_ticks(times.len().saturating_sub(MAX_WAITING_ROWS / plugins.len()));
-        }
+        self.changes.limit_rows();
     }
 
     /// Adds the times of the newest `count` ticks. `boot` is that of the newest.
@@ -456,42 +420,6 @@ impl Feed {
         self.changes.runs.insert(id, row.clone());
         row
     }
-
-    /// The changes could not be written: they wait for the next write, but not for longer than an hour.
-    pub(super) fn on_write_failed(&mut self) {
-        let Batch { times, .. } = &self.changes.batch;
-        let Some(newest) = times.last() else { return };
-        let oldest = newest.at_ms.saturating_sub(hour_ms());
-        self.drop_ticks(times.partition_point(|time| time.at_ms < oldest));
-    }
-
-    /// Drops so many of the oldest ticks, but none of the newest that an hour has, with what is older than the
-    /// others.
-    fn drop_ticks(&mut self, count: usize) {
-        let Changes { batch, runs, notifications, .. } = &mut self.changes;
-        let of_an_hour = usize::try_from(hour_ms() / batch.poll_ms.max(1)).unwrap_or(usize::MAX);
-        let too_many = batch.times.len().saturating_sub(of_an_hour.max(MIN_WAITING_TICKS));
-        let count = count.min(too_many);
-        // A few at a time, because that moves all others.
-        if count == 0 || count < batch.times.len() / 10 {
-            return;
-        }
-        if let Some(oldest) = batch.times.get(count).map(|time| time.at_ms) {
-            notifications.retain(|notification| notification.at_ms >= oldest);
-            runs.retain(|_, run| run.ended_ms.is_none_or(|ended| ended >= oldest));
-        }
-        self.dropped_ticks += count as u64;
-        batch.drop_times(count);
-        for plugin in &mut batch.plugins {
-            let dropped = count.saturating_sub(plugin.first).min(plugin.rows.len());
-            plugin.rows.drain(..dropped);
-            plugin.first = plugin.first.saturating_sub(count);
-        }
-    }
-}
-
-fn hour_ms() -> i64 {
-    i64::try_from(MAX_WAITING.as_millis()).unwrap_or(i64::MAX)
 }
 
 /// The time that a share covers, in microseconds; `None` if it is the time since the tick before. The times

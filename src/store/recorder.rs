@@ -394,7 +394,7 @@ impl RecorderThread {
         let result = self.try_begin().and_then(|()| self.try_write(is_end));
         let is_written = result.is_ok();
         if let Some(feed) = self.feed.as_mut().filter(|_| !is_written) {
-            feed.on_write_failed();
+            feed.changes.on_write_failed();
         }
         self.status.set(result.err().map(|error| error.at(self.store.path())));
         is_written

@@ -238,7 +238,7 @@ impl<M> ProcessTrees<M> {
             let find = |pid: &u32| {
                 pids.binary_search_by_key(&window.order(*pid), |&pid| window.order(pid))
             };
-            // What is in the list may be older.
+            // A pid in the list may be that of an older process.
             let unborn = recent.pids().skip(skipped).filter(|pid| find(pid).is_err());
             self.discovery.retries.extend(unborn);
             if age == Age::Unlisted && is_listed {

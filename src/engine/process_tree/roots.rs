@@ -180,7 +180,7 @@ impl<M> ProcessTrees<M> {
         counts_from
     }
 
-    /// What is below a member that has become a root again belongs to it.
+    /// The descendants of a member that has become a root again belong to it.
     fn belong_to_root(&mut self, root: MemberIndex) {
         for at in 0..self.members.slots() {
             if self.members.chain(Some(at)).any(|above| above == root)

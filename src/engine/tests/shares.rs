@@ -18,16 +18,17 @@ fn assert_cpu_time(snapshot: &Snapshot, expected: Duration) {
     for cpu_time in [view.aggregates(Window::All).unwrap().cpu_time, versions] {
         assert!(cpu_time.abs_diff(expected) < MILLISECOND, "{cpu_time:?}, not {expected:?}");
     }
-    let mut covered = Vec::new();
-    let history = view.history(Window::All);
-    let shares: Vec<_> = history.map(|sample| sample.cpu_percent).collect();
     #[cfg(feature = "store")]
-    view.covered_times(shares.len(), |time| covered.push(time));
-    // Without the first sample, as in the window.
-    let products = covered.iter().zip(&shares).skip(1);
-    let products = products.filter_map(|(time, share)| Some((*time)?.mul_f64((*share)? / 100.0)));
-    let stored: Duration = products.sum();
-    if cfg!(feature = "store") {
+    {
+        let mut covered = Vec::new();
+        let history = view.history(Window::All);
+        let shares: Vec<_> = history.map(|sample| sample.cpu_percent).collect();
+        view.covered_times(shares.len(), |time| covered.push(time));
+        // Without the first sample, as in the window.
+        let products = covered.iter().zip(&shares).skip(1);
+        let products =
+            products.filter_map(|(time, share)| Some((*time)?.mul_f64((*share)? / 100.0)));
+        let stored: Duration = products.sum();
         assert!(stored.abs_diff(expected) < MILLISECOND, "{covered:?} of {shares:?}");
     }
 }

@@ -370,7 +370,7 @@ fn plain_start_adds_all_counters() {
     assert_eq!((before.crash_count, before.unknown_end_count, before.restart_count), (1, 1, 2));
     drop(host.stop());
     let mut host = Host::start(&folder.file(), config());
-    // What was before goes on until there is something new.
+    // The counters of the session before are shown until the first new event.
     host.sim.register("dice").unwrap();
     host.tick(|_| None);
     host.write();
