@@ -74,7 +74,7 @@ pub fn spawn(plugin: &Plugin, command: &mut Command, version: &str) -> io::Resul
     let first = child::before_start();
     let spawned = command.spawn().inspect_err(|_| plugin.set_state(PluginState::Failed))?;
     let mut child = PluginChild::new(plugin, spawned, version, Some(first));
-    child.on_drop.is_killed = command.get_kill_on_drop();
+    child.on_drop.killed_pid = child.id().filter(|_| command.get_kill_on_drop());
     Ok(child)
 }
 
@@ -148,8 +148,8 @@ pub fn attach(plugin: &Plugin, child: Child, version: &str) -> PluginChild {
 ///
 /// Dropping it does what dropping a [`Child`] does: the process goes on, and the sampler continues to
 /// sample it; or the process is killed, if the command was set to
-/// [`kill_on_drop`](Command::kill_on_drop). That kill is not a crash for a child of [`spawn`]. For a
-/// child of [`attach`] the setting is not available, so the kill may count as a crash.
+/// [`kill_on_drop`](Command::kill_on_drop). That kill is not a crash for a child of [`spawn`]; an exit
+/// before it may be. For a child of [`attach`] the setting is not available, so the kill may count as a crash.
 ///
 /// ```
 /// # let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -186,12 +186,18 @@ pub struct PluginChild {
 /// Announces the kill by tokio at the drop of a child.
 struct OnDrop {
     reports: ChildReports,
-    is_killed: bool,
+    /// Of a child that tokio kills.
+    killed_pid: Option<u32>,
 }
 
 impl Drop for OnDrop {
     fn drop(&mut self) {
-        if self.is_killed && !self.reports.has_exited {
+        // An earlier exit is not by the kill.
+        if let Some(pid) = self.killed_pid.filter(|_| !self.reports.has_exited)
+            && let state = self.reports.check(pid)
+            && !matches!(state, ChildState::Exited(_))
+            && !is_reaped_elsewhere(&state)
+        {
             self.reports.stopping();
         }
     }
@@ -209,7 +215,7 @@ impl PluginChild {
             stdin: child.stdin.take(),
             stdout: child.stdout.take(),
             stderr: child.stderr.take(),
-            on_drop: OnDrop { reports, is_killed: false },
+            on_drop: OnDrop { reports, killed_pid: None },
             child,
             exit_signal: None,
         }
@@ -423,7 +429,7 @@ impl PluginChild {
     #[must_use]
     pub fn into_inner(self) -> Child {
         let Self { stdin, stdout, stderr, mut on_drop, mut child, exit_signal: _ } = self;
-        on_drop.is_killed = false;
+        on_drop.killed_pid = None;
         (child.stdin, child.stdout, child.stderr) = (stdin, stdout, stderr);
         child
     }

@@ -165,6 +165,40 @@ async fn drop_with_kill_on_drop_is_no_crash() {
     .await;
 }
 
+/// An exit before the drop is no kill. With the portable probe its status is unknown.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn drop_with_kill_on_drop_keeps_earlier_exit() {
+    with_plugin(async |collector, plugin| {
+        let mut command = shell("read line; exit 3");
+        command.kill_on_drop(true);
+        let mut child = plugmeter::tokio::spawn(plugin, &mut command, "1.0").unwrap();
+        collector.sample_now().unwrap();
+        let stat = format!("/proc/{}/stat", child.id().unwrap());
+        drop(child.stdin.take());
+        wait_for("the exit", || {
+            let stat = std::fs::read_to_string(&stat).unwrap();
+            stat.rsplit_once(") ").unwrap().1.starts_with('Z').then_some(())
+        });
+        drop(child);
+        wait_for("the end of the run", || {
+            let snapshot = collector.sample_now().unwrap();
+            snapshot.plugin("dice").unwrap().run().is_none().then_some(())
+        });
+        wait_past_crash_grace(collector);
+        let snapshot = collector.sample_now().unwrap();
+        let view = snapshot.plugin("dice").unwrap();
+        let expected = match view.runs().last().unwrap().end {
+            Some(RunEnd::Exited(3)) => (PluginState::Crashed, 1, 0),
+            end => (PluginState::Stopped, 0, u64::from(end == Some(RunEnd::Unknown))),
+        };
+        assert_ne!((expected.1, expected.2), (0, 0), "it was not announced");
+        let found = (view.state(), view.crash_count(), view.unknown_end_count());
+        assert_eq!(found, expected);
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn drop_without_kill_on_drop_keeps_run() {
     with_plugin(async |collector, plugin| {
