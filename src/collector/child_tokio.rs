@@ -203,6 +203,13 @@ impl Drop for OnDrop {
     }
 }
 
+/// Whether somebody else has reaped a child whose status is not known here. Its number may be another
+/// process's.
+const fn is_reaped_elsewhere(state: &ChildState) -> bool {
+    // Other platforms have no call that checks a child without reaping it.
+    cfg!(target_os = "linux") && matches!(state, ChildState::Unknown)
+}
+
 impl PluginChild {
     fn new(plugin: &Plugin, mut child: Child, version: &str, first: Option<ChildReading>) -> Self {
         let (run, has_exited) = match child.id() {
@@ -239,7 +246,11 @@ impl PluginChild {
     ///
     /// # Errors
     ///
-    /// Those of [`Child::wait`].
+    /// Those of [`Child::wait`], for example if the process was reaped elsewhere.
+    ///
+    /// # Panics
+    ///
+    /// On Linux, if the task runs on a runtime of tokio without I/O.
     ///
     /// # Cost
     ///
@@ -306,6 +317,10 @@ impl PluginChild {
     /// # Errors
     ///
     /// Those of [`Child::kill`].
+    ///
+    /// # Panics
+    ///
+    /// As [`wait`](Self::wait).
     pub async fn kill(&mut self) -> io::Result<()> {
         if self.running()?.is_some() {
             self.on_drop.reports.stopping();
@@ -342,7 +357,7 @@ impl PluginChild {
     ///
     /// # Panics
     ///
-    /// If the runtime has no timer.
+    /// If the runtime has no timer. As [`wait`](Self::wait).
     pub async fn stop(&mut self, grace: Duration) -> io::Result<ExitStatus> {
         self.terminate()?;
         match time::timeout(grace, self.wait()).await {
@@ -384,7 +399,7 @@ impl PluginChild {
     ///
     /// # Panics
     ///
-    /// If the runtime has no timer.
+    /// If the runtime has no timer. As [`wait`](Self::wait).
     pub async fn stop_group(&mut self, grace: Duration) -> io::Result<ExitStatus> {
         let Some(pid) = self.child.id() else { return self.wait().await };
         let group = match ProcessGroup::led_by(pid) {
@@ -417,10 +432,18 @@ impl PluginChild {
             }
             None => time::timeout(grace, self.wait()).await.ok(),
         };
-        group.kill()?;
         match status {
-            Some(status) => status,
-            None => self.wait().await,
+            Some(Ok(status)) => {
+                group.kill()?;
+                Ok(status)
+            }
+            // It was reaped elsewhere meanwhile, and its number may be another group's.
+            Some(Err(error)) => Err(error),
+            None if is_reaped_elsewhere(&self.on_drop.reports.check(pid)) => self.wait().await,
+            None => {
+                group.kill()?;
+                self.wait().await
+            }
         }
     }
 

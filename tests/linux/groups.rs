@@ -3,13 +3,12 @@
 use std::fs;
 use std::io::{self, BufRead as _, BufReader};
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use nix::sys::signal::Signal;
-use nix::unistd::Pid;
 use plugmeter::{Plugin, PluginChild, PluginState, ProbeKind, RunEnd};
 use plugmeter_test_support::isolated_process::{OWN_PID_NAMESPACE, enter_isolated};
-use plugmeter_test_support::{ChildGuard, HANG_TIMEOUT, manual_collector, wait_for};
+use plugmeter_test_support::stranger::Stranger;
+use plugmeter_test_support::{HANG_TIMEOUT, manual_collector, wait_for};
 
 use crate::test_child::wait_for_state;
 
@@ -107,30 +106,8 @@ fn group_of_stranger_with_pid_of_reaped_child_is_left_alone() {
     let collector = manual_collector(ProbeKind::Native);
     let plugin = collector.register("true").unwrap();
     let mut child = plugin.spawn_in_group(&mut Command::new("true"), "").unwrap();
-    let pid = child.id();
-    nix::sys::wait::waitpid(Pid::from_raw(pid as i32), None).unwrap();
-    // Its parent is the shell, which lives as long as its input is open.
-    let mut shell = wait_for("the pid to be that of a stranger", || {
-        let script = format!(
-            "echo {} >/proc/sys/kernel/ns_last_pid; setsid sleep 1000 & read held; wait $!; exit $?",
-            pid - 1
-        );
-        let mut shell = Command::new("sh");
-        let shell = ChildGuard(shell.args(["-c", &script]).stdin(Stdio::piped()).spawn().unwrap());
-        // Until `setsid` is done.
-        let group = || nix::unistd::getpgid(Some(Pid::from_raw(pid as i32))).ok();
-        let start = Instant::now();
-        while start.elapsed() < Duration::from_secs(1) {
-            if group().is_some_and(|group| group.as_raw() == pid as i32) {
-                return Some(shell);
-            }
-        }
-        None
-    });
+    let stranger = Stranger::in_place_of(child.id());
     let error = child.stop_group(Duration::ZERO).unwrap_err();
     assert_eq!(error.raw_os_error(), Some(nix::errno::Errno::ECHILD as i32), "{error}");
-    // It has received no other signal before this one.
-    nix::sys::signal::kill(Pid::from_raw(pid as i32), Signal::SIGKILL).unwrap();
-    drop(shell.0.stdin.take());
-    assert_eq!(shell.wait().code(), Some(128 + Signal::SIGKILL as i32));
+    stranger.kill();
 }

@@ -18,10 +18,18 @@ pub(crate) struct ExitSignal {
 }
 
 impl ExitSignal {
-    /// `None` outside of a runtime, and without a pidfd.
+    /// `None` outside of a runtime, without a pidfd, and if somebody else has reaped the child.
+    ///
+    /// # Panics
+    ///
+    /// On a runtime without I/O: tokio has no call that checks that.
     pub(crate) fn new(pid: u32) -> Option<Self> {
         Handle::try_current().ok()?;
         let pidfd = pidfd_open(raw_pid(pid)?, PidfdFlags::empty()).ok()?;
+        // After it was opened: what is a child of this process now has had this pid before as well.
+        if let ChildState::Unknown = check(pid) {
+            return None;
+        }
         // Its successor is missing in older versions. With an `OwnedFd` both are sound.
         #[allow(deprecated)]
         let pidfd = AsyncFd::with_interest(pidfd, Interest::READABLE);

@@ -14,6 +14,8 @@ pub mod prometheus_server;
 pub mod reaped;
 #[cfg(target_os = "linux")]
 pub mod signals;
+#[cfg(target_os = "linux")]
+pub mod stranger;
 #[cfg(unix)]
 pub mod wall_clock;
 
