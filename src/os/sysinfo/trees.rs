@@ -35,9 +35,21 @@ fn cpu_time(process: &Process) -> CpuTime {
     std::time::Duration::from_millis(process.accumulated_cpu_time()).into()
 }
 
-fn stat(process: &Process) -> ProcessStat {
+/// Whether a process keeps the pid of its parent after that has ended, when another process may have it.
+const ARE_PARENTS_STALE: bool = cfg!(windows);
+
+/// A parent is not younger than its child. `parent_start` is `None` if no process has its pid.
+fn is_parent(parent_start: Option<u64>, child_start: u64) -> bool {
+    parent_start.is_some_and(|start| start <= child_start)
+}
+
+fn stat(system: &System, process: &Process) -> ProcessStat {
+    let parent = process.parent().filter(|&parent| {
+        let start = system.process(parent).map(Process::start_time);
+        !ARE_PARENTS_STALE || is_parent(start, process.start_time())
+    });
     ProcessStat {
-        parent: process.parent().map_or(0, Pid::as_u32),
+        parent: parent.map_or(0, Pid::as_u32),
         group: 0,
         session: 0,
         children_cpu: CpuTime::default(),
@@ -52,13 +64,14 @@ impl SysinfoTrees {
     }
 
     /// The process as of the last list. One that is younger is looked up.
-    fn find(&mut self, pid: u32) -> Option<&Process> {
+    fn find(&mut self, pid: u32) -> Option<(&Process, ProcessStat)> {
         let pid = Pid::from_u32(pid);
         if self.system.process(pid).is_none() {
             let only = ProcessesToUpdate::Some(&[pid]);
             self.system.refresh_processes_specifics(only, false, refresh_kind());
         }
-        self.system.process(pid)
+        let process = self.system.process(pid)?;
+        Some((process, stat(&self.system, process)))
     }
 
     fn find_member(&self, member: &ListedProcess) -> Option<&Process> {
@@ -103,8 +116,7 @@ impl TreeSource for SysinfoTrees {
         pid: u32,
         is_wanted: &mut dyn FnMut(&ProcessStat) -> bool,
     ) -> Open<ListedProcess> {
-        let Some(process) = self.find(pid) else { return Open::Gone };
-        let stat = stat(process);
+        let Some((process, stat)) = self.find(pid) else { return Open::Gone };
         if is_wanted(&stat) {
             let start_time = process.start_time();
             Open::Held(stat, ListedProcess { pid: Pid::from_u32(pid), start_time })
@@ -118,11 +130,11 @@ impl TreeSource for SysinfoTrees {
     }
 
     fn stat(&mut self, member: &ListedProcess) -> Option<ProcessStat> {
-        self.find_member(member).map(stat)
+        self.find_member(member).map(|process| stat(&self.system, process))
     }
 
     fn stat_of(&mut self, pid: u32) -> Option<ProcessStat> {
-        self.find(pid).map(stat)
+        self.find(pid).map(|(_, stat)| stat)
     }
 
     fn read(&mut self, member: &ListedProcess) -> MemberReading {
@@ -180,6 +192,15 @@ mod tests {
             Some(pass(&mut trees, &mut source)).filter(|usage| usage.processes == 0)
         });
         assert!(after.others_cpu >= usage.others_cpu);
+    }
+
+    /// The pid of a parent that has ended may be that of a younger process.
+    #[test]
+    fn parent_is_not_younger_than_its_child() {
+        assert!(is_parent(Some(999), 1_000));
+        assert!(is_parent(Some(1_000), 1_000), "in the same second");
+        assert!(!is_parent(Some(1_001), 1_000));
+        assert!(!is_parent(None, 1_000), "no process has the pid");
     }
 
     #[test]
