@@ -53,12 +53,25 @@ const fn middle(MonoNanos(before): MonoNanos, MonoNanos(after): MonoNanos) -> Mo
     MonoNanos(before + (after - before) / 2)
 }
 
+/// Whether sysinfo reports the states of processes. On macOS it reports those of threads, where `Dead` is
+/// an uninterruptible wait, or the state at the first refresh; on Windows always `Run`.
+const HAS_PROCESS_STATES: bool = cfg!(target_os = "linux");
+
 /// A zombie keeps its pid and its CPU time until it is reaped.
 fn has_exited(process: &Process) -> bool {
     match process.status() {
         ProcessStatus::Zombie => has_exited_as_zombie(process.pid().as_u32()),
-        status => status == ProcessStatus::Dead,
+        status => is_dead(status, HAS_PROCESS_STATES),
     }
+}
+
+fn is_dead(status: ProcessStatus, has_process_states: bool) -> bool {
+    has_process_states && status == ProcessStatus::Dead
+}
+
+/// Whether a process in this state is suspended; `None` if the state does not show that.
+fn is_suspended(status: ProcessStatus, has_process_states: bool) -> Option<bool> {
+    has_process_states.then_some(matches!(status, ProcessStatus::Stop | ProcessStatus::Tracing))
 }
 
 /// Reads processes by sysinfo, all of them in one refresh a tick; waits by parking its thread.
@@ -178,10 +191,7 @@ impl SysinfoProbe {
                 cpu_time: Some(Duration::from_millis(process.accumulated_cpu_time()).into()),
                 resident: ResidentBytes::new(process.memory()),
                 peak: None,
-                is_suspended: Some(matches!(
-                    process.status(),
-                    ProcessStatus::Stop | ProcessStatus::Tracing
-                )),
+                is_suspended: is_suspended(process.status(), HAS_PROCESS_STATES),
             },
         })
     }
@@ -429,6 +439,18 @@ mod tests {
         assert!(!probe.is_hidden(&info(true, reading)), "a zombie has no memory");
         let reading = Reading { resident: ResidentBytes::new(1), ..reading };
         assert!(!probe.is_hidden(&info(false, reading)));
+    }
+
+    #[test]
+    fn state_of_thread_shows_neither_exit_nor_suspension() {
+        use ProcessStatus::{Dead, Run, Sleep, Stop, Tracing};
+        for status in [Run, Sleep, Stop, Tracing, Dead] {
+            assert_eq!(is_dead(status, true), status == Dead, "{status}");
+            let is_stopped = matches!(status, Stop | Tracing);
+            assert_eq!(is_suspended(status, true), Some(is_stopped), "{status}");
+            assert!(!is_dead(status, false), "{status}");
+            assert_eq!(is_suspended(status, false), None, "{status}");
+        }
     }
 
     #[cfg(unix)]

@@ -82,7 +82,7 @@ pub struct CurrentUsage {
     ///
     /// On Linux it is detected by a tick in which the process used no CPU time, usually the second tick
     /// after the suspension. With more than a few dozen idle processes it takes longer, because at most
-    /// ten processes a second are checked.
+    /// ten processes a second are checked. On other platforms it is unknown.
     pub is_suspended: Option<bool>,
 }
 
