@@ -255,7 +255,7 @@ impl PluginChild {
     /// # Cost
     ///
     /// On Linux a descriptor that is registered with the runtime until the child is dropped, and
-    /// five system calls more than [`Child::wait`].
+    /// about thirty system calls more than [`Child::wait`].
     pub async fn wait(&mut self) -> io::Result<ExitStatus> {
         drop(self.stdin.take());
         let mut last = None;
@@ -437,7 +437,7 @@ impl PluginChild {
                 group.kill()?;
                 Ok(status)
             }
-            // It was reaped elsewhere meanwhile, and its number may be another group's.
+            // It was reaped elsewhere during the grace period: its number may be another group's.
             Some(Err(error)) => Err(error),
             None if is_reaped_elsewhere(&self.on_drop.reports.check(pid)) => self.wait().await,
             None => {

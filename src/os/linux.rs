@@ -44,7 +44,7 @@ use self::proc_file::{StatText, read_status};
 use self::proc_path::ProcPath;
 use self::tree::{NativeTreeSource, TreeMember};
 use self::units::Units;
-use super::pid::{self, FOREIGN_PROC, is_proc_foreign};
+use super::pid::{self, FOREIGN_PROC, detect_foreign_proc};
 use super::reading::Reading;
 use super::{Attach, ExitWaiter, FoundProcess, Identity, Probe, ReadFailure, procfs};
 use crate::history::command_name::CommandName;
@@ -59,7 +59,7 @@ pub(crate) struct NativeProbe {
     budget: FdBudget,
     epoll: Epoll,
     units: Units,
-    /// The pids in `/proc` belong to another PID namespace: see [`is_proc_foreign`].
+    /// The pids in `/proc` belong to another PID namespace: see [`pid::is_proc_foreign`].
     is_foreign: bool,
     suspension_checks: CheckBudget,
     peak_checks: CheckBudget,
@@ -96,7 +96,7 @@ impl NativeProbe {
             budget: FdBudget::new(),
             epoll,
             units: Units::new(),
-            is_foreign: is_proc_foreign(),
+            is_foreign: detect_foreign_proc(),
             suspension_checks: CheckBudget::default(),
             peak_checks: CheckBudget::default(),
             status: Vec::new(),

@@ -14,7 +14,7 @@ use sysinfo::{Pid, Process, ProcessRefreshKind, ProcessStatus, ProcessesToUpdate
 
 use self::trees::{ListedProcess, SysinfoTrees};
 use super::pid::{
-    FOREIGN_PROC, exists, has_exited_as_zombie, is_proc_foreign, is_thread, start_in_seconds,
+    FOREIGN_PROC, detect_foreign_proc, exists, has_exited_as_zombie, is_thread, start_in_seconds,
 };
 use super::reading::Reading;
 use super::{Attach, ExitWaiter, FoundProcess, Identity, Probe, ReadFailure, clock};
@@ -85,7 +85,7 @@ pub(crate) struct SysinfoProbe {
     are_zeros_hidden: bool,
     /// The boot clock's zero on the clock of sysinfo's start times.
     epoch: Duration,
-    /// The pids that sysinfo reads by belong to another PID namespace: see [`is_proc_foreign`].
+    /// The pids that sysinfo reads by belong to another PID namespace: see [`detect_foreign_proc`].
     is_foreign: bool,
     pids: Vec<Pid>,
     /// The number of processes in sysinfo after exited ones were removed.
@@ -123,7 +123,7 @@ impl SysinfoProbe {
             control_pid: LISTS_ALL.then(|| Pid::from_u32(std::process::id())),
             are_zeros_hidden: ARE_ZEROS_HIDDEN,
             epoch: Duration::ZERO,
-            is_foreign: is_proc_foreign(),
+            is_foreign: detect_foreign_proc(),
             pids: Vec::new(),
             count_after_cleanup: 0,
             refreshed_at: None,

@@ -4,6 +4,9 @@
 ///
 /// A child of `fork` without `exec` has one thread. Locks of other threads may be held forever
 /// there, so nothing that locks, sends or logs may run in it: fork(2) and pthread_atfork(3).
+///
+/// The child is recognized by its pid. A host that is the first process of its PID namespace cannot
+/// recognize a child that is the first one of a new namespace (`CLONE_NEWPID`): both have pid 1.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ForkGuard {
     pid: u32,

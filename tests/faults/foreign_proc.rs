@@ -1,5 +1,8 @@
 //! A `/proc` of another PID namespace: its PIDs refer to other processes than the host's PIDs do.
 
+use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use plugmeter::{PluginState, ProbeKind, RunEnd};
 use plugmeter_test_support::isolated_process::{enter_isolated, lacks_root, resident_bytes};
 use plugmeter_test_support::{manual_collector, probes, sleeper, wait_for, wait_past_crash_grace};
@@ -82,5 +85,44 @@ fn foreign_proc_yields_no_foreign_values() {
         };
         let actual = (view.state(), view.crash_count(), view.unknown_end_count());
         assert_eq!(actual, expected, "{probe}");
+    }
+}
+
+/// Counts the lines about such a `/proc`.
+struct CountingLogger(AtomicUsize);
+
+impl log::Log for CountingLogger {
+    fn enabled(&self, _metadata: &log::Metadata<'_>) -> bool {
+        true
+    }
+
+    fn log(&self, record: &log::Record<'_>) {
+        if record.args().to_string().contains("another PID namespace") {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn flush(&self) {}
+}
+
+#[test]
+fn foreign_proc_is_logged_once_per_collector() {
+    static LOGGER: CountingLogger = CountingLogger(AtomicUsize::new(0));
+    let name = "a /proc of another PID namespace, logged";
+    let test = foreign_proc_is_logged_once_per_collector;
+    let commands = ["unshare", "--pid", "--fork", "--kill-child"];
+    if lacks_root(name) || !enter_isolated(test, &commands) {
+        return;
+    }
+    log::set_logger(&LOGGER).unwrap();
+    log::set_max_level(log::LevelFilter::Trace);
+    for (collectors, probe) in (1..).zip(probes()) {
+        let collector = manual_collector(probe);
+        let plugin = collector.register("true").unwrap();
+        for _ in 0..3 {
+            plugin.spawn(&mut Command::new("true"), "").unwrap().wait().unwrap();
+        }
+        collector.stop();
+        assert_eq!(LOGGER.0.load(Ordering::Relaxed), collectors, "{probe}");
     }
 }

@@ -304,7 +304,7 @@ impl<P> PluginTracker<P> {
         let last_tick = if tick >= active.about.first_tick { tick } else { 0 };
         record.finish(&at, last_tick);
         // In the order of the runs: a reading of the current pass may be later than the pass, and one of
-        // the run before later than those of a child that the host has started and waited for meanwhile.
+        // the run before later than those of a child that the host has started and reaped before the pass.
         let last_read = active.span.as_ref().map_or(record.began, ReadingSpan::last_at);
         record.last_read = last_read.max(read_before).min(at.mono);
         record.is_read_since_share =
