@@ -149,7 +149,8 @@ pub fn attach(plugin: &Plugin, child: Child, version: &str) -> PluginChild {
 /// Dropping it does what dropping a [`Child`] does: the process goes on, and the sampler continues to
 /// sample it; or the process is killed, if the command was set to
 /// [`kill_on_drop`](Command::kill_on_drop). That kill is not a crash for a child of [`spawn`]; an exit
-/// before it may be. For a child of [`attach`] the setting is not available, so the kill may count as a crash.
+/// before it may be. For a child of [`attach`] the setting is not available, so the kill may count as a
+/// crash.
 ///
 /// ```
 /// # let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
