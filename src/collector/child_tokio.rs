@@ -197,18 +197,11 @@ impl Drop for OnDrop {
         if let Some(pid) = self.killed_pid.filter(|_| !self.reports.has_exited)
             && let state = self.reports.check(pid)
             && !matches!(state, ChildState::Exited(_))
-            && !is_reaped_elsewhere(&state)
+            && !state.is_reaped_elsewhere()
         {
             self.reports.stopping();
         }
     }
-}
-
-/// Whether somebody else has reaped a child whose status is not known here. Its number may be another
-/// process's.
-const fn is_reaped_elsewhere(state: &ChildState) -> bool {
-    // Other platforms have no call that checks a child without reaping it.
-    cfg!(target_os = "linux") && matches!(state, ChildState::Unknown)
 }
 
 impl PluginChild {
@@ -440,7 +433,7 @@ impl PluginChild {
             }
             // It was reaped elsewhere during the grace period: its number may be another group's.
             Some(Err(error)) => Err(error),
-            None if is_reaped_elsewhere(&self.on_drop.reports.check(pid)) => self.wait().await,
+            None if self.on_drop.reports.check(pid).is_reaped_elsewhere() => self.wait().await,
             None => {
                 group.kill()?;
                 self.wait().await

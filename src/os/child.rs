@@ -41,6 +41,15 @@ pub(crate) enum ChildState {
     Unknown,
 }
 
+#[cfg(feature = "tokio")]
+impl ChildState {
+    /// Whether somebody else has reaped the child: its pid may be that of another process. Not known on
+    /// platforms that cannot check a child without reaping it.
+    pub(crate) const fn is_reaped_elsewhere(&self) -> bool {
+        cfg!(target_os = "linux") && matches!(self, Self::Unknown)
+    }
+}
+
 /// Lets the command start its child in a process group of its own.
 #[cfg(unix)]
 pub(crate) fn set_own_group(command: &mut Command) {

@@ -114,9 +114,11 @@ fn foreign_proc_is_logged_once_per_collector() {
     if lacks_root(name) || !enter_isolated(test, &commands) {
         return;
     }
+    // Finding out which there are starts collectors.
+    let probes = probes();
     log::set_logger(&LOGGER).unwrap();
     log::set_max_level(log::LevelFilter::Trace);
-    for (collectors, probe) in (1..).zip(probes()) {
+    for (collectors, probe) in (1..).zip(probes) {
         let collector = manual_collector(probe);
         let plugin = collector.register("true").unwrap();
         for _ in 0..3 {
