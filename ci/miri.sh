@@ -4,9 +4,9 @@
 # values that weak memory allows; that judges orderings and fences, which ThreadSanitizer does not.
 # Skipped without a nightly toolchain that has Miri.
 #
-# Tests that call the operating system are marked `#[cfg_attr(miri, ignore = ...)]`. Tests that repeat
-# something thousands of times, which take minutes in Miri, are marked
-# `#[cfg_attr(all(miri, not(plugmeter_slow)), ignore = ...)]` and run only with ALL=1.
+# Tests that call the operating system are marked `#[cfg_attr(miri, ignore = ...)]`, or are in modules for
+# `#[cfg(not(miri))]`. Tests that repeat something thousands of times, which take minutes in Miri, are
+# marked `#[cfg_attr(all(miri, not(plugmeter_slow)), ignore = ...)]` and run only with ALL=1.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . ci/tools/need.sh

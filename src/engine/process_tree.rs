@@ -56,6 +56,7 @@ mod members;
 mod pid_window;
 mod readings;
 pub(crate) mod roots;
+mod scope;
 mod shares;
 #[cfg(test)]
 mod tests;
@@ -63,6 +64,7 @@ mod tree;
 
 use self::discovery::Discovery;
 use self::members::{Hold, MemberIndex, Members, Seen};
+use self::scope::Scope;
 pub(crate) use self::shares::TreeProcess;
 use self::tree::{Tree, TreeIndex};
 use crate::history::units::CpuTime;
@@ -149,6 +151,11 @@ pub(crate) struct ProcessTrees<M> {
     by_id: Vec<Option<TreeIndex>>,
     limits: MemberLimits,
     discovery: Discovery,
+    scope: Scope,
+    /// There may be a root that could not be placed.
+    has_unplaced: bool,
+    /// Trees that are marked as linked perhaps stand alone by now.
+    has_outdated_links: bool,
     /// This pass reads the `children_cpu` of all members.
     is_full: bool,
     /// The next pass of a tick does, because the last one that did was not finished, or could not read
@@ -167,6 +174,9 @@ impl<M> ProcessTrees<M> {
             by_id: Vec::new(),
             limits: MemberLimits::default(),
             discovery: Discovery::default(),
+            scope: Scope::default(),
+            has_unplaced: false,
+            has_outdated_links: false,
             is_full: false,
             owes_full: false,
             is_limit_unreported: false,
@@ -185,13 +195,18 @@ impl<M> ProcessTrees<M> {
         if self.members.len() == 0 {
             // New roots bring their descendants along.
             self.discovery.reset();
+            self.enter_all();
             return;
         }
-        let has_young = self.clear_pass();
-        for tree in self.trees.iter_mut().flatten() {
-            tree.is_in_pass = true;
+        self.keep_unfinished();
+        let mut has_young = false;
+        for (_, member) in self.members.iter_mut() {
+            member.clear_pass();
+            has_young |= member.young_charge > 0;
         }
+        self.trees.iter_mut().flatten().for_each(Tree::clear_pass);
         let is_gone = self.discover(source);
+        self.enter_all();
         self.read_pass(source, has_young, is_gone);
     }
 
@@ -206,9 +221,9 @@ impl<M> ProcessTrees<M> {
         source: &mut S,
         root: Option<FinalRoot>,
     ) {
-        self.clear_pass();
-        let Some(tree) = self.index_of(id) else { return };
-        self.mark_connected(tree);
+        self.keep_unfinished();
+        let Some(tree) = self.index_of(id) else { return self.leave_scope() };
+        self.enter_connected(tree);
         // Before the readings: the tracker counts these times even if the source panics.
         if let Some(root) = root {
             self.set_final_root(tree, root);
@@ -257,13 +272,16 @@ impl<M> ProcessTrees<M> {
     /// Finishes a pass: counts what was read, and removes the members that were reaped.
     pub(crate) fn finish_pass(&mut self) {
         self.settle();
-        for tree in 0..self.trees.len() {
-            self.drop_if_done(tree);
+        for index in 0..self.scope.trees.len() {
+            self.drop_if_done(self.scope.trees[index]);
         }
-        for tree in self.trees.iter_mut().flatten() {
-            tree.is_in_pass = false;
-        }
+        self.leave_scope();
         self.is_full = false;
+    }
+
+    /// If the last pass was not finished, because the source has panicked.
+    fn keep_unfinished(&mut self) {
+        self.owes_full |= std::mem::take(&mut self.is_full);
     }
 
     /// A pass after the exit of a root whose reading the engine has.
@@ -291,7 +309,9 @@ impl<M> ProcessTrees<M> {
             processes: 0,
             survivors: self.survivors(tree),
             resident: Some(0),
-            is_complete: !tree.is_over_limit && !self.discovery.is_incomplete(),
+            is_complete: !tree.is_over_limit
+                && !tree.is_incomplete
+                && !self.discovery.is_incomplete(),
         };
         for member in self.living(tree) {
             usage.processes += 1;

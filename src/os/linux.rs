@@ -21,7 +21,9 @@ mod oom;
 mod pidfd_info;
 mod proc_file;
 mod proc_path;
+// Miri runs no such system calls.
 #[cfg(test)]
+#[cfg(not(miri))]
 mod tests;
 mod tree;
 pub(super) mod units;

@@ -265,6 +265,7 @@ impl<M> ProcessTrees<M> {
             let is_better = own.is_some() || parent.is_none_or(is_above);
             if found != parent && is_better {
                 self.members.link(at, found, true);
+                self.mark_links(at);
             }
         }
     }

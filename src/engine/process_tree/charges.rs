@@ -2,6 +2,7 @@
 
 use super::ProcessTrees;
 use super::members::{MemberIndex, Seen, pay};
+use super::scope::Scope;
 use super::tree::{HIDDEN_NANOS, ReapedRoot, TreeIndex};
 
 /// What a pass has found. A quiet pass has found none of these.
@@ -15,29 +16,36 @@ struct Found {
 
 impl<M> ProcessTrees<M> {
     pub(super) fn settle(&mut self) {
-        for tree in self.trees.iter_mut().flatten() {
-            tree.has_reaped = false;
+        let scope = std::mem::take(&mut self.scope);
+        for &tree in &scope.trees {
+            if let Some(tree) = self.trees[tree].as_mut() {
+                tree.has_reaped = false;
+            }
         }
-        self.check_proofs();
-        let found = self.count_own();
+        if scope.has_unproven {
+            self.check_proofs(&scope);
+        }
+        let found = self.count_own(&scope);
         if found.has_unread {
-            self.mark_uncertain();
+            self.mark_uncertain(&scope);
         }
         if found.has_ended {
-            self.share_charges_of_ended();
-            self.charge_reaped();
+            self.share_charges_of_ended(&scope);
+            self.charge_reaped(&scope);
         }
-        self.count_late_finals();
+        self.count_late_finals(&scope);
         if found.has_stat {
-            self.update_links();
+            self.update_links(&scope);
         }
         if found.has_ended {
-            self.remove_leaving();
+            self.remove_leaving(&scope);
         }
         if found.has_stat {
-            self.count_children();
+            self.count_children(&scope);
         }
-        for tree in self.trees.iter_mut().flatten().filter(|tree| tree.is_in_pass) {
+        for &tree in &scope.trees {
+            let tree = self.trees[tree].as_mut().filter(|tree| tree.is_in_pass);
+            let Some(tree) = tree else { continue };
             let is_read = self.is_full && !tree.has_unread && !tree.is_uncertain;
             if is_read && tree.reaped_root.is_none() {
                 tree.charges.end_pass(tree.has_reaped, tree.members.len() + 1);
@@ -45,13 +53,14 @@ impl<M> ProcessTrees<M> {
             // The pass of a tick has found the missing ones.
             tree.is_incomplete &= !is_read || tree.added_after.is_some() || tree.lacks_existing;
         }
+        self.scope = scope;
     }
 
     /// New members belong to the tree if a proof was seen.
-    fn check_proofs(&mut self) {
+    fn check_proofs(&mut self, scope: &Scope) {
         loop {
             let mut is_changed = false;
-            for at in 0..self.members.slots() {
+            for &at in &scope.members {
                 let Some(member) = self.members.get(at).filter(|member| !member.is_proven()) else {
                     continue;
                 };
@@ -61,6 +70,7 @@ impl<M> ProcessTrees<M> {
                     && let Some(member) = self.members.get_mut(at)
                 {
                     member.proofs = [None, None];
+                    self.has_outdated_links = true;
                     is_changed = true;
                 }
             }
@@ -71,10 +81,10 @@ impl<M> ProcessTrees<M> {
     }
 
     /// Counts the CPU clocks, and marks the members that were reaped.
-    fn count_own(&mut self) -> Found {
+    fn count_own(&mut self, scope: &Scope) -> Found {
         let mut found = Found::default();
         self.reaped.clear();
-        for at in 0..self.members.slots() {
+        for &at in &scope.members {
             let Some(member) = self.members.get_mut(at) else { continue };
             let tree = self.trees[member.tree].as_mut();
             let Some(tree) = tree.filter(|tree| tree.is_in_pass) else { continue };
@@ -109,8 +119,8 @@ impl<M> ProcessTrees<M> {
     }
 
     /// Marks the trees that may have waited for a member that was not read.
-    fn mark_uncertain(&mut self) {
-        for at in 0..self.members.slots() {
+    fn mark_uncertain(&mut self, scope: &Scope) {
+        for &at in &scope.members {
             let Some(member) = self.members.get(at) else { continue };
             if member.seen != Seen::Unread {
                 continue;
@@ -143,8 +153,8 @@ impl<M> ProcessTrees<M> {
     }
 
     /// A process that has exited waits for nobody, and its children are an ancestor's.
-    fn share_charges_of_ended(&mut self) {
-        for at in 0..self.members.slots() {
+    fn share_charges_of_ended(&mut self, scope: &Scope) {
+        for &at in &scope.members {
             let Some(member) = self.members.get(at) else { continue };
             if !member.is_alive {
                 self.share_own_charges(at);
@@ -153,14 +163,14 @@ impl<M> ProcessTrees<M> {
     }
 
     /// Whoever may have waited for the members that were reaped is charged.
-    fn charge_reaped(&mut self) {
+    fn charge_reaped(&mut self, scope: &Scope) {
         let mut reaped = std::mem::take(&mut self.reaped);
         // Those with last times come last: these may have others in them, and are counted here.
         for is_final in [false, true] {
             for &at in &reaped {
                 let seen = self.members.get(at).map(|member| member.seen);
                 if (seen == Some(Seen::Final)) == is_final {
-                    self.charge(at);
+                    self.charge(at, scope);
                 }
             }
         }
@@ -176,7 +186,7 @@ impl<M> ProcessTrees<M> {
     }
 
     /// Charges what was counted of a member that was reaped.
-    pub(super) fn charge(&mut self, at: MemberIndex) {
+    pub(super) fn charge(&mut self, at: MemberIndex, scope: &Scope) {
         let Some(member) = self.members.get_mut(at) else { return };
         let (tree, parent) = (member.tree, member.parent);
         if let Some(children_cpu) = member.final_children.take() {
@@ -201,7 +211,7 @@ impl<M> ProcessTrees<M> {
         let (mut charge, is_orphan) = (member.charge(), member.is_orphan);
         let is_unplaced = member.is_unplaced;
         let is_root = member.is_root();
-        if is_root && self.has_nested(at) {
+        if is_root && self.has_nested(at, scope) {
             self.ignore_reaped_root(tree);
         }
         // Of the shared charges it may hide some as well, and then whoever has waited for it shows them.
@@ -233,10 +243,16 @@ impl<M> ProcessTrees<M> {
     }
 
     /// Whether a member of another tree is below a root.
-    fn has_nested(&self, root: MemberIndex) -> bool {
+    fn has_nested(&self, root: MemberIndex, scope: &Scope) -> bool {
         let tree = self.members.get(root).map(|root| root.tree);
+        if !tree.and_then(|tree| self.trees[tree].as_ref()).is_some_and(|tree| tree.is_linked) {
+            return false;
+        }
         let is_below = |at| self.members.chain(Some(at)).any(|above| above == root);
-        self.members.iter().any(|(at, member)| Some(member.tree) != tree && is_below(at))
+        let is_nested = |&at: &MemberIndex| {
+            self.members.get(at).is_some_and(|member| Some(member.tree) != tree) && is_below(at)
+        };
+        scope.members.iter().any(is_nested)
     }
 
     /// The last `children_cpu` of a reaped root may contain members of other trees, the charges of
@@ -249,8 +265,9 @@ impl<M> ProcessTrees<M> {
 
     /// Counts the last `children_cpu` of roots that an earlier pass has found reaped. After the
     /// charges of this pass, because members that were reaped may be in it.
-    fn count_late_finals(&mut self) {
-        for tree in self.trees.iter_mut().flatten() {
+    fn count_late_finals(&mut self, scope: &Scope) {
+        for &tree in &scope.trees {
+            let Some(tree) = self.trees[tree].as_mut() else { continue };
             let Some(ReapedRoot { last_children: Some(last), .. }) = tree.reaped_root else {
                 continue;
             };
@@ -295,8 +312,9 @@ impl<M> ProcessTrees<M> {
     }
 
     /// Updates the links to parents by the `stat` that this pass has read.
-    fn update_links(&mut self) {
-        for at in 0..self.members.slots() {
+    fn update_links(&mut self, scope: &Scope) {
+        self.has_outdated_links = true;
+        for &at in &scope.members {
             let Some(member) = self.members.get_mut(at) else { continue };
             let Some(stat) = member.stat else { continue };
             if member.is_leaving {
@@ -312,16 +330,20 @@ impl<M> ProcessTrees<M> {
                 // An unknown process, so one of those above may take it.
                 self.members.link(at, parent, parent.is_some());
             }
+            self.mark_links(at);
         }
     }
 
     /// Removes the marked members, and those that nothing can prove any more.
-    pub(super) fn remove_leaving(&mut self) {
-        if !self.members.iter().any(|(_, member)| member.is_leaving) {
+    pub(super) fn remove_leaving(&mut self, scope: &Scope) {
+        let leaves =
+            |&at: &MemberIndex| self.members.get(at).is_some_and(|member| member.is_leaving);
+        if !scope.members.iter().any(leaves) {
             return;
         }
-        self.members.drop_proofs();
-        for at in 0..self.members.slots() {
+        self.has_outdated_links = true;
+        self.members.drop_proofs(&scope.members);
+        for &at in &scope.members {
             let Some(member) = self.members.get(at).filter(|member| member.is_leaving) else {
                 continue;
             };
@@ -337,8 +359,8 @@ impl<M> ProcessTrees<M> {
                 Seen::Unread | Seen::Alive | Seen::Zombie => {}
             }
         }
-        self.members.lift_children();
-        for at in 0..self.members.slots() {
+        self.members.lift_children(&scope.members);
+        for &at in &scope.members {
             if self.members.get(at).is_some_and(|member| member.is_leaving) {
                 self.remove_member(at);
             }
@@ -346,8 +368,9 @@ impl<M> ProcessTrees<M> {
     }
 
     /// Counts the growth of each `children_cpu`, without what pays charges.
-    fn count_children(&mut self) {
-        for (_, member) in self.members.iter_mut() {
+    fn count_children(&mut self, scope: &Scope) {
+        for &at in &scope.members {
+            let Some(member) = self.members.get_mut(at) else { continue };
             let tree = self.trees[member.tree].as_mut();
             let Some(tree) = tree.filter(|tree| tree.is_in_pass) else { continue };
             let Some(stat) = member.stat.take() else { continue };

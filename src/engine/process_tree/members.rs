@@ -308,10 +308,10 @@ impl<M> Members<M> {
 
     /// Members that are about to be removed prove nothing any more. New members without another proof
     /// are removed as well.
-    pub(super) fn drop_proofs(&mut self) {
+    pub(super) fn drop_proofs(&mut self, scope: &[MemberIndex]) {
         loop {
             let mut is_changed = false;
-            for at in 0..self.slots.len() {
+            for &at in scope {
                 let Some(member) = self.get(at).filter(|member| !member.is_proven()) else {
                     continue;
                 };
@@ -337,8 +337,8 @@ impl<M> Members<M> {
     }
 
     /// Children of members that are about to be removed continue below what is above those.
-    pub(super) fn lift_children(&mut self) {
-        for at in 0..self.slots.len() {
+    pub(super) fn lift_children(&mut self, scope: &[MemberIndex]) {
+        for &at in scope {
             let parent = self.get(at).and_then(|member| member.parent);
             let leaves = |&up: &MemberIndex| self.get(up).is_none_or(|member| member.is_leaving);
             if parent.is_some_and(|up| leaves(&up)) {

@@ -2,7 +2,6 @@
 
 use super::ProcessTrees;
 use super::members::{Hold, LastReading, Member, Seen};
-use super::tree::TreeIndex;
 use crate::os::tree::{MemberReading, TreeSource};
 
 impl<M> Member<M> {
@@ -23,6 +22,17 @@ impl<M> Member<M> {
         };
     }
 
+    /// Removes what an earlier pass has read.
+    pub(super) fn clear_pass(&mut self) {
+        self.seen = Seen::Unread;
+        if self.stat.take().is_some() {
+            // It was not counted.
+            self.clock_at_stat = None;
+        }
+        self.final_children = None;
+        self.is_old_find = false;
+    }
+
     fn has_ended(&self) -> bool {
         match self.seen {
             Seen::Reaped | Seen::Final => true,
@@ -33,62 +43,6 @@ impl<M> Member<M> {
 }
 
 impl<M> ProcessTrees<M> {
-    /// Removes what the last pass has read. Returns whether there are young charges.
-    pub(super) fn clear_pass(&mut self) -> bool {
-        let mut has_young = false;
-        // The last pass was not finished, because the source has panicked.
-        self.owes_full |= std::mem::take(&mut self.is_full);
-        for (_, member) in self.members.iter_mut() {
-            member.seen = Seen::Unread;
-            if member.stat.take().is_some() {
-                // It was not counted.
-                member.clock_at_stat = None;
-            }
-            member.final_children = None;
-            member.is_old_find = false;
-            has_young |= member.young_charge > 0;
-        }
-        for tree in self.trees.iter_mut().flatten() {
-            tree.is_in_pass = false;
-            tree.has_reaped = false;
-            tree.has_unread = false;
-            tree.is_uncertain = false;
-            tree.uncertain_charge = 0;
-        }
-        has_young
-    }
-
-    /// Marks a tree and all those that are nested in it or around it.
-    pub(super) fn mark_connected(&mut self, tree: TreeIndex) {
-        if let Some(tree) = self.trees[tree].as_mut() {
-            tree.is_in_pass = true;
-        }
-        loop {
-            let mut is_changed = false;
-            for (_, member) in self.members.iter() {
-                let Some(parent) = member.parent.and_then(|parent| self.members.get(parent)) else {
-                    continue;
-                };
-                let is_marked = |trees: &[Option<super::Tree>], at: TreeIndex| {
-                    trees[at].as_ref().is_some_and(|tree| tree.is_in_pass)
-                };
-                let pair = [member.tree, parent.tree];
-                let [one, other] = pair.map(|at| is_marked(&self.trees, at));
-                if one != other {
-                    is_changed = true;
-                    for at in pair {
-                        if let Some(tree) = self.trees[at].as_mut() {
-                            tree.is_in_pass = true;
-                        }
-                    }
-                }
-            }
-            if !is_changed {
-                break;
-            }
-        }
-    }
-
     /// The readings of a tick's pass.
     pub(super) fn read_pass<S: TreeSource<Member = M>>(
         &mut self,
@@ -105,8 +59,10 @@ impl<M> ProcessTrees<M> {
                 return;
             }
             // These readings are older than the `children_cpu` that follow.
-            for (_, member) in self.members.iter_mut() {
-                member.seen = Seen::Unread;
+            for &at in &self.scope.members {
+                if let Some(member) = self.members.get_mut(at) {
+                    member.seen = Seen::Unread;
+                }
             }
         }
         // A root that has slept through the last pass may have waited since: without its `stat` the time
@@ -126,7 +82,8 @@ impl<M> ProcessTrees<M> {
     /// have run since their last such reading.
     fn read_children_cpu<S: TreeSource<Member = M>>(&mut self, source: &mut S) {
         let trees = &mut self.trees;
-        for (_, member) in self.members.iter_mut() {
+        for &at in &self.scope.members {
+            let Some(member) = self.members.get_mut(at) else { continue };
             let Some(tree) = trees[member.tree].as_mut().filter(|tree| tree.is_in_pass) else {
                 continue;
             };
@@ -165,7 +122,8 @@ impl<M> ProcessTrees<M> {
     fn read_members<S: TreeSource<Member = M>>(&mut self, source: &mut S) -> bool {
         let trees = &mut self.trees;
         let mut has_ended = false;
-        for (_, member) in self.members.iter_mut() {
+        for &at in &self.scope.members {
+            let Some(member) = self.members.get_mut(at) else { continue };
             let Some(tree) = trees[member.tree].as_mut().filter(|tree| tree.is_in_pass) else {
                 continue;
             };

@@ -229,6 +229,11 @@ impl<M> ProcessTrees<M> {
                 tree.members.push(at);
             }
         }
+        for tree in [from, to] {
+            if let Some(tree) = self.trees[tree].as_mut() {
+                tree.is_linked = true;
+            }
+        }
         self.drop_if_done(from);
     }
 
@@ -254,7 +259,7 @@ impl<M> ProcessTrees<M> {
             member.leads_group = stat.group == pid;
             member.set_children_baseline(stat.children_cpu);
         } else {
-            (member.is_unplaced, self.owes_full) = (true, true);
+            (member.is_unplaced, self.has_unplaced, self.owes_full) = (true, true, true);
         }
         // Its tracker counts from its first reading: no tree has counted the process as a member.
         let mut counts_from = None;
@@ -271,6 +276,7 @@ impl<M> ProcessTrees<M> {
         // Perhaps not the parent, which may be too young to be known.
         member.is_orphan = above.first().and_then(|&pid| self.members.with_pid(pid)).is_none();
         let at = self.members.insert(member);
+        self.mark_links(at);
         let mut was_incomplete = false;
         if let Some(tree) = self.trees[tree].as_mut() {
             (tree.root, tree.above) = (Some(at), above);
@@ -469,16 +475,20 @@ impl<M> ProcessTrees<M> {
     pub(crate) fn remove_tree(&mut self, id: TreeId) {
         let Some(tree) = self.index_of(id) else { return };
         self.lose_root(id, None);
-        let is_enclosed = self.members.iter().any(|(_, member)| {
+        let members = self.trees[tree].as_ref().map_or(&[][..], |tree| &tree.members);
+        let is_enclosed = members.iter().filter_map(|&at| self.members.get(at)).any(|member| {
             let parent = member.parent.and_then(|parent| self.members.get(parent));
-            let is_inside = parent.map_or(member.is_unplaced, |parent| parent.tree != tree);
-            member.tree == tree && is_inside
+            parent.map_or(member.is_unplaced, |parent| parent.tree != tree)
         });
         if !is_enclosed {
-            for (_, member) in self.members.iter_mut().filter(|(_, member)| member.tree == tree) {
-                member.is_leaving = true;
+            let scope = self.scope_of(tree);
+            for &at in &scope.members {
+                if let Some(member) = self.members.get_mut(at).filter(|m| m.tree == tree) {
+                    member.is_leaving = true;
+                }
             }
-            self.remove_leaving();
+            self.remove_leaving(&scope);
+            self.scope = scope;
         }
         self.by_id[id.0 as usize] = None;
         if let Some(tree) = self.trees[tree].as_mut() {
@@ -489,11 +499,14 @@ impl<M> ProcessTrees<M> {
 
     /// Charges and removes a member that was reaped between two passes.
     fn remove_reaped(&mut self, at: MemberIndex) {
+        let Some(tree) = self.members.get(at).map(|member| member.tree) else { return };
+        let scope = self.scope_of(tree);
         self.share_own_charges(at);
-        self.charge(at);
+        self.charge(at, &scope);
         if let Some(member) = self.members.get_mut(at) {
             (member.seen, member.is_leaving) = (Seen::Reaped, true);
         }
-        self.remove_leaving();
+        self.remove_leaving(&scope);
+        self.scope = scope;
     }
 }

@@ -43,6 +43,9 @@ pub(super) struct Tree {
     /// `children_cpu`, so that it does not count.
     pub is_incomplete: bool,
     pub reaped_root: Option<ReapedRoot>,
+    /// A member refers to one of another tree, or the other way round, or did so in the last pass of a
+    /// tick.
+    pub is_linked: bool,
     /// It is part of this pass.
     pub is_in_pass: bool,
     /// In this pass, of its members or of those of an enclosed tree.
@@ -86,6 +89,7 @@ impl Tree {
             added_after: None,
             is_incomplete: false,
             reaped_root: None,
+            is_linked: false,
             is_in_pass: false,
             has_reaped: false,
             has_unread: false,
@@ -97,6 +101,14 @@ impl Tree {
             loose_busy: 0,
             taken_at: now,
         }
+    }
+
+    /// Removes what an earlier pass has found.
+    pub(super) fn clear_pass(&mut self) {
+        self.has_reaped = false;
+        self.has_unread = false;
+        self.is_uncertain = false;
+        self.uncertain_charge = 0;
     }
 
     pub(super) fn is_empty(&self) -> bool {

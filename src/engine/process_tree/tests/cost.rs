@@ -187,3 +187,38 @@ fn newborn_that_cannot_be_opened_makes_no_other_old() {
     driver.tick();
     assert_eq!((others_ms(&driver), usage(&driver).processes), (100, 2));
 }
+
+/// Of the tree that has ended, and of those around it and in it.
+#[test]
+fn end_of_a_root_is_looked_for_in_connected_trees_only() {
+    let mut driver = Driver::new(Kernel::new(SETTINGS));
+    let roots = [0, 1, 2].map(|slot| {
+        let root = driver.kernel.spawn(true).unwrap();
+        child(&mut driver, root);
+        driver.add(slot, root, true);
+        root
+    });
+    let nested = child(&mut driver, roots[2]);
+    driver.add(3, nested, false);
+    driver.tick();
+    let mut looked_at = |slot: u8| {
+        driver.trees.begin_exit_pass(TreeId(slot.into()), &mut driver.kernel, None);
+        let scope = [driver.trees.scope.trees.len(), driver.trees.scope.members.len()];
+        driver.trees.set_root_reading(TreeId(slot.into()), RootReading::Failed);
+        driver.trees.finish_pass();
+        scope
+    };
+    assert_eq!(looked_at(0), [1, 2]);
+    assert_eq!(looked_at(2), [4, 7]);
+    assert_eq!(looked_at(3), [4, 7]);
+    // Without the inner tree it stands alone again.
+    driver.kernel.exit(nested);
+    wait_for(&mut driver, nested);
+    driver.remove(3);
+    driver.tick();
+    let mut looked_at = |slot: u8| {
+        driver.trees.begin_exit_pass(TreeId(slot.into()), &mut driver.kernel, None);
+        driver.trees.scope.members.len()
+    };
+    assert_eq!(looked_at(2), 2);
+}

@@ -552,6 +552,17 @@ impl Driver {
                 return Err(format!("member {at} refers to a removed one: {member:?}"));
             }
             let tree = self.trees.trees[member.tree].as_ref();
+            let mut others = member.links().into_iter().flatten().filter_map(|at| members.get(at));
+            let is_linked =
+                |tree: usize| self.trees.trees[tree].as_ref().is_some_and(|tree| tree.is_linked);
+            if others
+                .any(|o| o.tree != member.tree && !(is_linked(o.tree) && is_linked(member.tree)))
+            {
+                return Err(format!("the tree of member {at} does not stand alone: {member:?}"));
+            }
+            if member.is_unplaced && !self.trees.has_unplaced {
+                return Err(format!("member {at} is not placed: {member:?}"));
+            }
             let places = tree.map_or(0, |tree| {
                 let lists = tree.members.iter().chain(&tree.root);
                 lists.filter(|&&other| other == at).count()

@@ -88,6 +88,7 @@ impl PidCursor {
     }
 
     #[cfg(test)]
+    #[cfg(not(miri))]
     pub(super) const fn path(&self) -> &'static str {
         self.source.path
     }
