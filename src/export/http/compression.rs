@@ -139,6 +139,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(all(miri, not(plugmeter_slow)), ignore = "takes minutes in Miri")]
     fn member_decodes_to_start_and_rest() {
         let chunk = BYTES_PER_YIELD;
         for length in [0, 1, chunk - 1, chunk, chunk + 1, chunk * 2, chunk * 7 + 5] {
@@ -154,6 +155,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(all(miri, not(plugmeter_slow)), ignore = "takes minutes in Miri")]
     fn compression_yields_between_chunks() {
         for (length, yields) in [
             (0, 0),
@@ -167,6 +169,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(all(miri, not(plugmeter_slow)), ignore = "takes minutes in Miri")]
     fn members_share_the_compressed_rest() {
         let (rest, _) = deflate(&noise(100_000));
         let [first, second] = [&b"one"[..], b"another"].map(|start| rest.member(start));

@@ -13,6 +13,9 @@ use crate::time::MonoNanos;
 /// More than a registration needs.
 pub(super) const CALLS: u8 = 30;
 
+/// The same, but for Miri, where the cases of such a test take minutes.
+const CALLS_OF_MANY: u8 = if cfg!(miri) { 5 } else { CALLS };
+
 /// A process ends after so many calls of the source, and its parent waits for it.
 fn end_during(driver: &mut Driver, calls: u8, process: usize, parent: usize) {
     let place = |of: usize| driver.kernel.present().iter().position(|&at| at == of).unwrap();
@@ -102,7 +105,7 @@ fn root_without_stat_counts_nowhere_else_when_it_is_waited_for() {
 /// The pass that takes orphans in panics before it has opened all of them.
 #[test]
 fn orphan_is_no_newborn_after_a_panic_in_source() {
-    for calls in 0..CALLS {
+    for calls in 0..CALLS_OF_MANY {
         for panics_after in 0..12 {
             let (mut driver, _, _) = orphaned_after_first_pass(calls);
             driver.tick();
@@ -130,7 +133,7 @@ enum Incomplete {
 #[test]
 fn orphan_waited_for_after_registration_does_not_count() {
     let passes = [Incomplete::None, Incomplete::Exit, Incomplete::WithoutStat];
-    let cases = (0..CALLS).flat_map(|calls| passes.map(|pass| (calls, pass)));
+    let cases = (0..CALLS_OF_MANY).flat_map(|calls| passes.map(|pass| (calls, pass)));
     for ((calls, pass), lists_children) in cases.flat_map(|case| [(case, true), (case, false)]) {
         let mut driver = Driver::new(Kernel::new(SETTINGS));
         driver.kernel.settings.lists_children = lists_children;
@@ -188,10 +191,11 @@ fn child_waited_for_during_registration_does_not_count() {
 
 /// Not even if a reading of the registration fails, so that the time may seem to be new.
 #[test]
-#[cfg_attr(all(miri, not(plugmeter_slow)), ignore = "takes minutes in Miri")]
 fn child_waited_for_during_failing_registration_does_not_count() {
-    for (calls, lists_children) in (0..CALLS).flat_map(|calls| [(calls, true), (calls, false)]) {
-        for fails_every in 2..u32::from(CALLS) {
+    for (calls, lists_children) in
+        (0..CALLS_OF_MANY).flat_map(|calls| [(calls, true), (calls, false)])
+    {
+        for fails_every in 2..u32::from(CALLS_OF_MANY) {
             let counted = child_waited_for_during_registration(calls, lists_children, |kernel| {
                 (kernel.can_fail, kernel.settings.fails_every) = (true, Some(fails_every));
             });
@@ -203,8 +207,10 @@ fn child_waited_for_during_failing_registration_does_not_count() {
 /// The registration ends by a panic, before or after the child is missed.
 #[test]
 fn child_waited_for_during_panicking_registration_does_not_count() {
-    for (calls, lists_children) in (0..CALLS).flat_map(|calls| [(calls, true), (calls, false)]) {
-        for panics_after in 0..CALLS {
+    for (calls, lists_children) in
+        (0..CALLS_OF_MANY).flat_map(|calls| [(calls, true), (calls, false)])
+    {
+        for panics_after in 0..CALLS_OF_MANY {
             let counted = child_waited_for_during_registration(calls, lists_children, |kernel| {
                 kernel.panics_after = Some(panics_after);
             });
