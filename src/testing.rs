@@ -273,7 +273,7 @@ impl Simulation {
     }
 
     /// The machine sleeps: the monotonic clock stands still.
-    #[cfg(all(test, feature = "store"))]
+    #[cfg(all(test, feature = "store", not(miri)))]
     pub(crate) fn sleep(&mut self, time: Duration) {
         self.now.wall += time;
         self.now.boot += time;

@@ -37,6 +37,7 @@ mod tests {
     use crate::{Collector, Config};
 
     #[test]
+    #[cfg_attr(miri, ignore = "Miri runs no such system calls")]
     fn stopped_collector_is_unhealthy() {
         let collector = Collector::start(Config::default()).unwrap();
         assert_eq!(HealthProblem::of(&collector.sample_now().unwrap()), None);

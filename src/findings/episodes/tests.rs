@@ -149,7 +149,7 @@ fn naive_record(series: &Series, rung: &Rung, now: usize) -> Option<f32> {
 fn records_exceed_all_values_before_the_guard() {
     let mut found = 0;
     for seed in 0..if cfg!(miri) { 1 } else { 12 } {
-        let mut series = series(seed, 400);
+        let mut series = series(seed, if cfg!(miri) { 150 } else { 400 });
         let rungs = rungs();
         let is_any = series.mark_records(&rungs);
         assert_eq!(is_any, series.marks.iter().any(|&marks| marks > 0));
@@ -264,7 +264,7 @@ fn replay_finds_the_episodes_of_the_definition() {
     let (mut ended, mut lasting, mut brief, mut extended, mut long) = (0, 0, 0, 0, 0);
     for seed in 0..if cfg!(miri) { 1 } else { 60 } {
         for (set, first) in sets.into_iter().zip([0, 7, 1 << 40, 3]) {
-            let mut series = stairs(seed, 420);
+            let mut series = stairs(seed, if cfg!(miri) { 150 } else { 420 });
             let episodes = series.episodes(set, first);
             assert_eq!(episodes, naive_episodes(&series, set, first), "seed {seed}, {set:?}");
             for episode in episodes {

@@ -93,6 +93,7 @@ fn assert_one(found: &[Finding], begin: SystemTime) {
 
 /// The crashes of a loop every four minutes; a crash of more than an hour before is no part of it.
 #[test]
+#[cfg_attr(all(miri, not(plugmeter_slow)), ignore = "takes minutes in Miri")]
 fn crash_loop_after_an_earlier_crash_keeps_its_onset() {
     let is_loop = |kind: &FindingKind| matches!(kind, FindingKind::CrashLoop { .. });
     for minutes in [12, 57, 62, 80] {
@@ -122,6 +123,7 @@ fn crash_loop_after_an_earlier_crash_keeps_its_onset() {
 
 /// Gaps of four minutes, then of ten seconds: the first crash leaves the window.
 #[test]
+#[cfg_attr(all(miri, not(plugmeter_slow)), ignore = "takes minutes in Miri")]
 fn crash_loop_with_shorter_gaps_goes_on() {
     let is_loop = |kind: &FindingKind| matches!(kind, FindingKind::CrashLoop { .. });
     let mut life = Life::new();
@@ -141,6 +143,7 @@ fn crash_loop_with_shorter_gaps_goes_on() {
 
 /// A level before growth leaves the window minute by minute.
 #[test]
+#[cfg_attr(all(miri, not(plugmeter_slow)), ignore = "takes minutes in Miri")]
 fn growth_after_a_level_keeps_its_onset() {
     let is_growth = |kind: &FindingKind| matches!(kind, FindingKind::MemoryGrowth { .. });
     for (level, noise) in [(100, 0.0), (288, 0.0), (288, 1.0), (300, 2.0), (405, 1.0)] {
@@ -165,6 +168,7 @@ fn growth_after_a_level_keeps_its_onset() {
 /// A restart in the window, with a pause before the next run, of a plugin that uses a whole core before and
 /// after it.
 #[test]
+#[cfg_attr(all(miri, not(plugmeter_slow)), ignore = "takes minutes in Miri")]
 fn saturation_across_a_restart_keeps_its_onset() {
     let is_saturated = |kind: &FindingKind| matches!(kind, FindingKind::Saturated { .. });
     for pause in [0, 1, 3] {
@@ -189,6 +193,7 @@ fn saturation_across_a_restart_keeps_its_onset() {
 
 /// Of a run that is busy from its start, after one that was not: once that has left the window, the time stays.
 #[test]
+#[cfg_attr(all(miri, not(plugmeter_slow)), ignore = "takes minutes in Miri")]
 fn saturation_from_a_restart_on_keeps_its_onset() {
     let is_saturated = |kind: &FindingKind| matches!(kind, FindingKind::Saturated { .. });
     let mut life = Life::new();

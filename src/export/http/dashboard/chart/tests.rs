@@ -36,7 +36,7 @@ fn strokes(path: &str) -> Vec<(Vec<(f64, f64)>, bool)> {
 #[test]
 fn line_connects_values_and_breaks_without_one() {
     let mut random = Random(7);
-    for _ in 0..500 {
+    for _ in 0..if cfg!(miri) { 5 } else { 500 } {
         let len = random.below(30);
         let dots: Vec<Dot> = (0..len)
             .map(|nth| {
@@ -189,7 +189,7 @@ fn random_history(random: &mut Random) -> Vec<Sample<'static>> {
 #[test]
 fn trace_breaks_at_gaps_and_marks_restarts_and_crashes() {
     let mut random = Random(11);
-    for _ in 0..300 {
+    for _ in 0..if cfg!(miri) { 3 } else { 300 } {
         let samples = random_history(&mut random);
         let trace = Trace::new(samples.iter().copied(), 17, INTERVAL, 1_000, TREES);
         let mut expected = Trace::default();
@@ -232,7 +232,7 @@ fn trace_breaks_at_gaps_and_marks_restarts_and_crashes() {
 #[test]
 fn downsampled_trace_keeps_maximum_gaps_and_marks() {
     let mut random = Random(13);
-    for _ in 0..300 {
+    for _ in 0..if cfg!(miri) { 3 } else { 300 } {
         let samples = random_history(&mut random);
         let whole = Trace::new(samples.iter().copied(), 17, INTERVAL, 1_000, TREES);
         let thin = Trace::new(samples.iter().copied(), 17, INTERVAL, 24, TREES);
