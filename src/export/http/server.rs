@@ -5,6 +5,7 @@ mod limits;
 mod write_timeout;
 
 #[cfg(all(test, feature = "testing"))]
+#[cfg(not(miri))] // Real connections, and times
 mod tests;
 
 use std::fmt;
