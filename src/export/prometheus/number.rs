@@ -160,7 +160,11 @@ mod tests {
 
     #[test]
     fn float_is_written_as_by_display() {
-        let percentages = (0..200_000u32).step_by(7).chain([u32::MAX - 2, 99_999, 100_000]);
+        let percentages = (0..200_000u32).step_by(if cfg!(miri) { 997 } else { 7 }).chain([
+            u32::MAX - 2,
+            99_999,
+            100_000,
+        ]);
         let percentages = percentages.map(|thousandths| f64::from(thousandths) / 1_000.0);
         let others = [0.1 + 0.2, 1e-7, 1e15, 1e21, -0.0, -12.5, 0.0004, 0.0005, 1.0005, f64::MAX];
         for value in percentages.chain(others) {
