@@ -165,6 +165,7 @@ fn remove_oldest(connection: &Connection) -> Result<usize> {
 }
 
 #[cfg(test)]
+#[cfg(not(miri))] // Miri runs no C
 mod tests {
     use super::*;
     use crate::store::config::StoreConfig;
