@@ -151,7 +151,8 @@
 //!   process of a nested plugin, its time may be in the outer tree, too.
 //! - After the plugin of a nested tree was removed, the processes of that tree count nowhere.
 //! - At most 1,024 descendants of a tree are read, and 4,096 of all trees together. Where there are
-//!   more, or where processes cannot be listed, the tree's memory and number of processes are unknown.
+//!   more, or where processes cannot be listed, the tree's memory and number of processes are unknown;
+//!   also if processes could not be read when the plugin was reported, until a tick has found them.
 //!   The CPU time of the other descendants counts as soon as there is room for them, or once they are
 //!   waited for; if some of them were running before the plugin was reported, what is waited for
 //!   counts only after there was room for all.

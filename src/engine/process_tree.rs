@@ -139,7 +139,8 @@ pub(crate) struct TreeUsage {
     /// The sum over the living members, in bytes. Zero without members; `None` if the memory of one
     /// is not known.
     pub resident: Option<u64>,
-    /// `false` if processes may be missing: a limit was reached, or processes could not be listed.
+    /// `false` if processes may be missing: a limit was reached, or processes could not be listed, or not read
+    /// when the root was added.
     pub is_complete: bool,
 }
 

@@ -78,7 +78,8 @@ pub struct Sample<'a> {
     /// page faults of each thread are not counted yet.
     pub memory_bytes: Option<u64>,
     /// Living processes of the tree. 0 without an active run; more than 0 without one where
-    /// descendants have survived the reported process. `None` if the process could not be read.
+    /// descendants have survived the reported process. `None` if the process could not be read, or if
+    /// some descendants may be missing: too many, not listed, or not read when the process was reported.
     pub process_count: Option<u32>,
     /// CPU of the tree, in percent of one core, as [`cpu_percent`](Self::cpu_percent); it includes the
     /// CPU time of descendants that have ended. `None` if `cpu_percent` is `None`. Without an active run
@@ -87,7 +88,7 @@ pub struct Sample<'a> {
     /// Sum of the resident sizes of the tree's processes, in bytes. An upper bound of the memory that
     /// they occupy together: a page that several of them share counts in each, so that for a pool of
     /// forked workers the sum may be several times too high. `None` if the size of one of them is
-    /// unknown, and without a process.
+    /// unknown, if `process_count` is, and without a process.
     pub tree_memory_bytes: Option<u64>,
     /// Whether the process is suspended: see
     /// [`CurrentUsage::is_suspended`](crate::CurrentUsage::is_suspended). `None` in all samples but the

@@ -411,7 +411,7 @@ mod tests {
         }
     }
 
-    /// What is left covers the same times, and has the same rows.
+    /// The remaining ticks cover the same times, and have the same rows.
     #[test]
     fn dropped_ticks_change_no_others() {
         for seed in 0..if cfg!(miri) { 4 } else { 60 } {

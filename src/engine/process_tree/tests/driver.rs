@@ -547,8 +547,7 @@ impl Driver {
     fn check_links(&self) -> Result<(), String> {
         let members = &self.trees.members;
         for (at, member) in members.iter() {
-            let mut links = member.parent.into_iter().chain(member.proofs.into_iter().flatten());
-            if links.any(|link| members.get(link).is_none()) {
+            if member.links().into_iter().flatten().any(|link| members.get(link).is_none()) {
                 return Err(format!("member {at} refers to a removed one: {member:?}"));
             }
             let tree = self.trees.trees[member.tree].as_ref();

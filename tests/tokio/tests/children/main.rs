@@ -143,6 +143,15 @@ async fn kill_is_no_crash() {
     .await;
 }
 
+/// Waits until the run has ended, and has counted if it is a crash.
+fn wait_for_end(collector: &Collector) {
+    wait_for("the end of the run", || {
+        let snapshot = collector.sample_now().unwrap();
+        snapshot.plugin("dice").unwrap().run().is_none().then_some(())
+    });
+    wait_past_crash_grace(collector);
+}
+
 #[tokio::test]
 async fn drop_with_kill_on_drop_is_no_crash() {
     with_plugin(async |collector, plugin| {
@@ -153,11 +162,7 @@ async fn drop_with_kill_on_drop_is_no_crash() {
         let _stdin = child.stdin.take();
         collector.sample_now().unwrap();
         drop(child);
-        wait_for("the end of the run", || {
-            let snapshot = collector.sample_now().unwrap();
-            snapshot.plugin("dice").unwrap().run().is_none().then_some(())
-        });
-        wait_past_crash_grace(collector);
+        wait_for_end(collector);
         let snapshot = collector.sample_now().unwrap();
         let view = snapshot.plugin("dice").unwrap();
         assert_eq!((view.state(), view.crash_count()), (PluginState::Stopped, 0));
@@ -181,11 +186,7 @@ async fn drop_with_kill_on_drop_keeps_earlier_exit() {
             stat.rsplit_once(") ").unwrap().1.starts_with('Z').then_some(())
         });
         drop(child);
-        wait_for("the end of the run", || {
-            let snapshot = collector.sample_now().unwrap();
-            snapshot.plugin("dice").unwrap().run().is_none().then_some(())
-        });
-        wait_past_crash_grace(collector);
+        wait_for_end(collector);
         let snapshot = collector.sample_now().unwrap();
         let view = snapshot.plugin("dice").unwrap();
         let expected = match view.runs().last().unwrap().end {
