@@ -109,7 +109,8 @@ fn healthy_plugins_have_no_findings() {
     sim.tick(idle);
     let findings = sim.snapshot().findings();
     assert_eq!((findings.items.len(), findings.judged), (0, 2));
-    let expected = "no findings: 2 plugins judged over 0.0 s; too young to judge: dice";
+    let expected =
+        "no findings: 2 plugins judged over 0.0 s; too young for findings about CPU: dice";
     assert_eq!(findings.to_string(), expected);
     (0..170).for_each(|_| sim.tick(idle));
     let text = sim.snapshot().findings().to_string();

@@ -8,7 +8,7 @@ use super::message::MessagePart;
 use crate::format::display::length;
 use crate::format::text::sanitize;
 
-/// Names of plugins that are too young, in a sentence.
+/// Names of plugins whose CPU cannot be judged, in a sentence.
 const MAX_NAMES: usize = 5;
 
 /// With times in UTC.
@@ -42,7 +42,8 @@ impl fmt::Display for Findings {
 }
 
 impl Findings {
-    /// The plugins that were judged: `12 plugins judged over 58 minutes; too young to judge: dice`.
+    /// The plugins that were judged: `12 plugins judged over 58 minutes; too young for findings about CPU: dice`.
+    /// The named ones are among the 12, because other findings, as a crash loop, need no history.
     pub(super) fn judgement(&self) -> String {
         let Self { items, judged, too_young, over } = self;
         let plugins = if *judged == 1 { "plugin" } else { "plugins" };
@@ -51,7 +52,7 @@ impl Findings {
         if !too_young.is_empty() {
             let names: Vec<_> =
                 too_young.iter().take(MAX_NAMES).map(|name| sanitize(name)).collect();
-            text += &format!("; too young to judge: {}", names.join(", "));
+            text += &format!("; too young for findings about CPU: {}", names.join(", "));
             let others = too_young.len() - names.len();
             if others > 0 {
                 text += &format!(" and {others} more");

@@ -202,7 +202,7 @@ fn names_of_young_plugins_are_counted_beyond_some() {
     }
     sim.tick(idle);
     let text = sim.snapshot().findings().to_string();
-    let (_, names) = text.split_once("too young to judge: ").unwrap();
+    let (_, names) = text.split_once("too young for findings about CPU: ").unwrap();
     let (names, others) = names.split_once(" and ").unwrap();
     let listed = names.split(", ").count();
     assert_eq!(others, format!("{} more", 60 - listed), "{text}");
