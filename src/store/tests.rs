@@ -1,7 +1,9 @@
 //! Tests of the store as a whole, in simulated time.
 
 mod changes;
+mod opening;
 mod recording;
+mod registrations;
 mod resumed;
 mod retention;
 mod sessions;

@@ -223,3 +223,22 @@ fn session_is_clean_only_while_nothing_records() {
         assert_eq!(clean(), Some(true));
     }
 }
+
+/// It continues a session of that file only.
+#[test]
+fn second_file_has_the_history_too() {
+    let folder = Folder::new("second-file");
+    let collector = Collector::start(Config::default()).unwrap();
+    let plugin = collector.register("dice").unwrap();
+    let mut expected = 0;
+    for name in ["first.db", "second.db"] {
+        let store = Store::open(config(&folder.0.join(name))).unwrap();
+        let recorder = store.record(collector.reader()).unwrap();
+        plugin.events().add(3);
+        expected += 3;
+        collector.sample_now().unwrap();
+        recorder.stop();
+        let points = store.reader().points("dice", always(), Resolution::Raw);
+        assert_eq!(points.iter().map(|point| point.events).sum::<u64>(), expected, "{name}");
+    }
+}
