@@ -199,7 +199,7 @@ pub(super) fn lock_path(path: &Path) -> PathBuf {
 }
 
 /// Renames the file, with its write-ahead log, to a name that is not in use.
-fn rename_aside(path: &Path, now: SystemTime) -> io::Result<PathBuf> {
+pub(super) fn rename_aside(path: &Path, now: SystemTime) -> io::Result<PathBuf> {
     let time: String = timestamp(now).chars().filter(|c| !matches!(c, ':' | '-' | '.')).collect();
     let free = (0..).map(|nth| match nth {
         0 => with_suffix(path, &format!(".damaged-{time}")),

@@ -234,5 +234,15 @@ mod tests {
         assert_eq!(error.copy().to_string(), "the store's database: /data/a.db: it is full");
         let error = StoreError::InUse { pid: 7 }.at(path);
         assert_eq!(error.copy().to_string(), "the store is in use by process 7");
+        assert!(error.source().is_none());
+    }
+
+    #[test]
+    fn source_is_the_error_of_the_system() {
+        let error = StoreError::Io(io::Error::from_raw_os_error(2)).at(Path::new("/data/a.db"));
+        let with_path = error.source().unwrap();
+        assert!(with_path.to_string().starts_with("/data/a.db: "), "{with_path}");
+        let source = with_path.source().unwrap().downcast_ref::<io::Error>().unwrap();
+        assert_eq!(source.raw_os_error(), Some(2));
     }
 }

@@ -111,3 +111,60 @@ impl Serialize for StoredNotification {
         out.end()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn aggregates_have_units() {
+        let summary = StoredSummary {
+            count: 3,
+            avg: 2.5 * BYTES_PER_MB,
+            min: 1.25 * BYTES_PER_MB,
+            max: 4.0 * BYTES_PER_MB,
+            p95: Quantile::Within { value: 3.127 * BYTES_PER_MB, relative_error: 0.01 },
+        };
+        let aggregates = StoredAggregates {
+            plugin_name: "dice".into(),
+            resolution: Resolution::Minute,
+            sample_count: 3,
+            time_span: Duration::from_millis(15_126),
+            cpu: None,
+            memory: Some(summary),
+            tree_cpu: None,
+            tree_memory: Some(StoredSummary { p95: Quantile::Exact(summary.max), ..summary }),
+            cpu_time: Duration::from_micros(1_234_567),
+            events: 7,
+            events_per_second: 0.463,
+            cpu_per_event: Some(Duration::from_micros(1_500)),
+            crashes: 2,
+        };
+        let memory = serde_json::json!(
+            {"avg": 2.5, "min": 1.25, "max": 4.0, "p95": 3.13, "p95_relative_error": 0.01}
+        );
+        let tree_memory = serde_json::json!(
+            {"avg": 2.5, "min": 1.25, "max": 4.0, "p95": 4.0, "p95_relative_error": null}
+        );
+        let expected = serde_json::json!({
+            "plugin_name": "dice",
+            "resolution": "minute",
+            "sample_count": 3,
+            "time_span_seconds": 15.13,
+            "cpu": null,
+            "memory_mb": memory,
+            "tree_cpu": null,
+            "tree_memory_mb": tree_memory,
+            "cpu_seconds": 1.235,
+            "events": 7,
+            "events_per_second": 0.46,
+            "cpu_ms_per_event": 1.5,
+            "crashes": 2,
+        });
+        assert_eq!(serde_json::to_value(&aggregates).unwrap(), expected);
+        let names = [Resolution::Raw, Resolution::Hour, Resolution::Auto].map(Resolution::as_str);
+        assert_eq!(names, ["raw", "hour", "auto"]);
+    }
+}

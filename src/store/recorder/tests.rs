@@ -103,6 +103,24 @@ fn removal_between_two_ticks_loses_nothing() {
     }
 }
 
+/// By the clocks of the machine: a session after it may find a wall clock that was set back.
+#[test]
+#[cfg_attr(miri, ignore = "Miri runs no C")]
+fn session_ends_at_its_newest_tick() {
+    let mut recording = Recording::start("newest-tick", 400);
+    recording.collector.register("dice").unwrap();
+    let before = clock::now();
+    recording.tick();
+    recording.end();
+    let after = clock::now();
+    let hosts = HostRow::all(recording.thread.connection.as_ref().unwrap()).unwrap();
+    let end = hosts[0].end;
+    assert!((unix_ms(before.wall)..=unix_ms(after.wall)).contains(&end.at_ms));
+    assert!((millis(before.boot)..=millis(after.boot)).contains(&end.boot_ms));
+    let text = format!("{:?}", recording.store.reader());
+    assert!(text.starts_with("StoreReader(") && text.contains("plugmeter.db"), "{text}");
+}
+
 /// A history of eight ticks must not lose one before it is taken.
 #[test]
 #[cfg_attr(miri, ignore = "Miri runs no C")]

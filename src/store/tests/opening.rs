@@ -7,7 +7,8 @@ use rusqlite::ffi::Error as SqliteError;
 
 use super::recording::config;
 use super::*;
-use crate::store::database::is_damage;
+use crate::store::database::{LAYOUT, is_damage, rename_aside};
+use crate::store::error::StoreError;
 
 /// A store with a table whose index lacks a row, which nothing but a check finds. `is_ended`: its host has
 /// ended the session properly.
@@ -71,4 +72,40 @@ fn damage_is_an_error_of_the_file_itself() {
         expected
     );
     assert!(!is_damage(&rusqlite::Error::QueryReturnedNoRows));
+}
+
+/// Each has a name of its own, with the time at which it was renamed.
+#[test]
+fn damaged_files_are_renamed_with_their_time() {
+    let folder = Folder::new("renamed");
+    let now = SystemTime::UNIX_EPOCH + Duration::from_millis(1_763_987_654_321);
+    for name in ["20251124T123414321Z", "20251124T123414321Z-1", "20251124T123414321Z-2"] {
+        fs::write(folder.file(), name).unwrap();
+        let moved_to = rename_aside(&folder.file(), now).unwrap();
+        assert_eq!(moved_to, folder.0.join(format!("plugmeter.db.damaged-{name}")));
+        assert_eq!(fs::read_to_string(moved_to).unwrap(), name);
+        assert!(!folder.file().exists());
+    }
+    let error = rename_aside(&folder.file(), now).unwrap_err();
+    assert_eq!(error.kind(), std::io::ErrorKind::NotFound);
+}
+
+#[test]
+fn reader_opens_stores_of_this_layout() {
+    let folder = Folder::new("layouts");
+    drop(Host::start(&folder.file(), config()));
+    let connection = Connection::open(folder.file()).unwrap();
+    let open = |pragma: String| {
+        connection.execute_batch(&format!("PRAGMA {pragma}")).unwrap();
+        StoreReader::open(folder.file()).map(drop)
+    };
+    let layout = |version: u32| open(format!("user_version = {version}"));
+    let newer = LAYOUT + 1;
+    let error = layout(newer).unwrap_err();
+    assert!(matches!(error, StoreError::Newer { version } if version == newer), "{error}");
+    let error = layout(LAYOUT - 1).unwrap_err().to_string();
+    assert!(error.ends_with("was not migrated yet"), "{error}");
+    layout(LAYOUT).unwrap();
+    let error = open("application_id = 7".to_owned()).unwrap_err().to_string();
+    assert!(error.ends_with("the file is not a store"), "{error}");
 }
