@@ -279,6 +279,12 @@ impl Simulation {
         self.now.boot += time;
     }
 
+    /// The wall clock is set back.
+    #[cfg(all(test, feature = "store", not(miri)))]
+    pub(crate) fn set_clock_back(&mut self, by: Duration) {
+        self.now.wall -= by;
+    }
+
     /// Returns a reader of snapshots, for any thread.
     #[must_use]
     pub fn reader(&self) -> Reader {

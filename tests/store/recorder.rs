@@ -77,8 +77,12 @@ fn store_that_is_opened_again_continues_the_session() {
     let store = Store::open(config(&folder.file())).unwrap();
     let reader = store.reader();
     assert_eq!(reader.runs("dice").len(), 2);
-    let points = reader.points("dice", always(), Resolution::Raw);
-    assert_eq!(points.iter().map(|point| point.events).sum::<u64>(), expected);
+    let points = |resolution| reader.points("dice", always(), resolution);
+    for resolution in [Resolution::Raw, Resolution::Minute, Resolution::Hour] {
+        let events = points(resolution).iter().map(|point| point.events).sum::<u64>();
+        assert_eq!(events, expected, "{resolution:?}");
+    }
+    let points = points(Resolution::Raw);
     let times: Vec<_> = points.iter().map(|point| point.timestamp).collect();
     assert!(times.is_sorted_by(|a, b| a < b));
 }

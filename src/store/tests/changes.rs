@@ -37,6 +37,45 @@ fn sealing_changes_no_aggregates() {
     assert_eq!(aggregates(&host), before);
 }
 
+/// Of a host that is killed after it.
+#[test]
+fn clock_that_is_set_back_is_recorded() {
+    let folder = Folder::new("set-back");
+    let mut host = Host::start(&folder.file(), config());
+    host.sim.register("dice").unwrap();
+    host.tick(|_| None);
+    host.write();
+    host.sim.set_clock_back(HOUR);
+    host.tick(|_| None);
+    host.write();
+    let rows = HostRow::all(&host.connection).unwrap();
+    assert_eq!(rows.iter().map(|row| row.step_ms).collect::<Vec<_>>(), [3_600_000]);
+    let points = host.reader().points("dice", all(), Resolution::Raw);
+    let times: Vec<_> = points.iter().map(|point| unix_ms(point.timestamp)).collect();
+    assert_eq!(times[1] - times[0], 5_000);
+}
+
+/// Each of them was recorded.
+#[test]
+fn late_tick_covers_the_time_since_the_one_before() {
+    let folder = Folder::new("late-tick");
+    let mut host = Host::start(&folder.file(), config());
+    let dice = host.sim.register("dice").unwrap();
+    dice.started(1, "");
+    let start = host.sim.snapshot().started_at();
+    for late in [0, 40, 0, 7, 0] {
+        host.sim.advance(late * SECOND);
+        host.tick(|_| Usage { cpu_time: Duration::ZERO, memory_bytes: 1 << 20 });
+    }
+    host.write();
+    for is_sealed in [false, true] {
+        let aggregates = host.reader().aggregates("dice", start..start + HOUR);
+        let covered = (aggregates.sample_count, aggregates.time_span);
+        assert_eq!(covered, (5, 72 * SECOND), "sealed: {is_sealed}");
+        host.seal(Due::SealAll);
+    }
+}
+
 /// A few ticks are no hour of them, however far the clock has jumped.
 #[test]
 fn ticks_before_a_jump_of_the_clock_are_written() {
