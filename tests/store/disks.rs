@@ -57,6 +57,8 @@ fn fail_for_a_while(path: &Path, fail: impl FnOnce(), heal: impl FnOnce()) -> St
         store.reader().plugins().pop().filter(|plugin| plugin.event_count >= events)
     });
     assert_complete(&store, &collector, "dice", 1);
+    let refused = Store::open(config(path)).unwrap_err();
+    assert!(matches!(refused, StoreError::InUse { pid } if pid == std::process::id()), "{refused}");
     recorder.stop();
     assert!(recorder.error().is_none());
     error

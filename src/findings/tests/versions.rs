@@ -2,6 +2,7 @@
 
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
+use std::time::Duration;
 
 use super::super::{FindingKind, RegressionMetric};
 use super::{Life, MB};
@@ -86,6 +87,16 @@ fn cpu_per_event() {
     }
 }
 
+/// Without events of both there is no CPU time per event.
+#[test]
+#[cfg_attr(all(miri, not(plugmeter_slow)), ignore = "takes minutes in Miri")]
+fn cpu_with_events_of_one_version() {
+    for (old, new) in [(0, 20), (20, 0)] {
+        let expected = (RegressionMetric::Cpu, 5.0, 8.6, MINUTES);
+        assert_one(&versions((5.0, old), (8.6, new)), expected);
+    }
+}
+
 #[test]
 #[cfg_attr(all(miri, not(plugmeter_slow)), ignore = "takes minutes in Miri")]
 fn memory() {
@@ -150,4 +161,29 @@ fn crashes_of_the_new_version() {
         let minutes = running.map(|samples| samples / 12);
         assert_one(&found, (RegressionMetric::Crashes, rates[0], rates[1], minutes));
     }
+}
+
+/// Short runs that crash, after so many ticks of the old version, with so many between two crashes.
+fn crashes_after(old: usize, crashes: u32, between: usize) -> Vec<Found> {
+    let mut life = Life::new();
+    life.ticks(old, 2.0, 0);
+    for _ in 0..crashes {
+        life.start("2.0");
+        let run = life.plugin.started(life.pid + 1_000, "2.0");
+        life.pid += 1_001;
+        life.cpu_time = Duration::ZERO;
+        life.ticks(between, 2.0, 0);
+        life.plugin.exited(run, ExitStatus::from_raw(1 << 8));
+        life.ticks(1, 2.0, 0);
+    }
+    life.regressions()
+}
+
+/// As many in an hour as before, or more than the old version has run for.
+#[test]
+#[cfg_attr(all(miri, not(plugmeter_slow)), ignore = "takes minutes in Miri")]
+fn crashes_that_chance_explains() {
+    assert_eq!(crashes_after(100, 5, 100), []);
+    assert_eq!(crashes_after(59, 6, 1), [], "the old version has run for less than 5 minutes");
+    assert_eq!(crashes_after(61, 6, 1).len(), 1);
 }

@@ -134,3 +134,49 @@ fn short_history_is_taken_in_time() {
     recording.end();
     assert_eq!(recording.events("dice"), [1; 40]);
 }
+
+/// Writes to the file that was there would succeed, and nobody would read them.
+#[test]
+#[cfg(unix)] // removes open files
+#[cfg_attr(miri, ignore = "Miri runs no C")]
+fn file_in_the_place_of_another_is_written() {
+    let mut recording = Recording::start("replaced", 400);
+    let plugin = recording.collector.register("dice").unwrap();
+    plugin.events().add(2);
+    recording.tick();
+    recording.tick();
+    assert!(recording.thread.write(false));
+    let path = recording.store.0.path().to_owned();
+    for suffix in ["", "-wal", "-shm"] {
+        std::fs::remove_file(format!("{}{suffix}", path.display())).unwrap();
+    }
+    drop(open_or_replace(&path, false, SystemTime::now()).unwrap());
+    plugin.events().add(3);
+    recording.tick();
+    recording.tick();
+    assert!(recording.thread.write(false));
+    assert_eq!(recording.events("dice").iter().sum::<u64>(), 5, "the whole history");
+    recording.end();
+}
+
+#[test]
+#[cfg(unix)] // removes open files
+#[cfg_attr(miri, ignore = "Miri runs no C")]
+fn ticks_that_cannot_be_written_are_dropped_after_an_hour() {
+    let mut recording = Recording::start("dropped", 400);
+    recording.collector.sample_now().unwrap();
+    std::fs::remove_dir_all(&recording.folder).unwrap();
+    let times = |thread: &mut RecorderThread| {
+        let feed = thread.feed.as_mut().unwrap();
+        feed.changes.batch.times.clone()
+    };
+    let now = millis(clock::now().boot);
+    let of = |hours: i64| TickTime { at_ms: hours * 3_600_000, boot_ms: now };
+    recording.thread.feed.as_mut().unwrap().changes.batch.times = (0..40).map(of).collect();
+    assert!(!recording.thread.write(false));
+    // Twelve, however old they are.
+    assert_eq!(times(&mut recording.thread), (28..40).map(of).collect::<Vec<_>>());
+    std::fs::create_dir_all(&recording.folder).unwrap();
+    assert!(recording.thread.write(false));
+    assert_eq!(times(&mut recording.thread), []);
+}

@@ -198,11 +198,33 @@ fn cpu_time_is_that_of_the_counter() {
 fn rollups_are_those_of_their_samples() {
     let folder = Folder::new("rollups");
     let host = record(&folder.file(), 1_500);
-    let reader = host.reader();
-    let raw = reader.points("cat", all(), Resolution::Raw);
+    for name in ["cat", "dice"] {
+        assert_rollups(&host.reader(), name);
+    }
+}
+
+/// A batch of 25 minutes, as after an error.
+#[test]
+fn late_write_has_rollups_of_all_minutes() {
+    let folder = Folder::new("late-write");
+    let mut host = Host::start(&folder.file(), config());
+    for (name, pid) in [("cat", 100), ("dice", 101)] {
+        host.sim.register(name).unwrap().started(pid, "1.0");
+    }
+    (0..300).for_each(|tick| host.tick(|pid| observed(tick, pid)));
+    host.write();
+    host.seal(Due::SealAll);
+    for name in ["cat", "dice"] {
+        assert_rollups(&host.reader(), name);
+    }
+}
+
+/// The minutes and hours of a plugin are those of its samples.
+fn assert_rollups(reader: &StoreReader, name: &str) {
+    let raw = reader.points(name, all(), Resolution::Raw);
     for (resolution, length_ms) in [(Resolution::Minute, 60_000), (Resolution::Hour, 3_600_000)] {
-        let rollups = reader.points("cat", all(), resolution);
-        assert!(rollups.len() > 2);
+        let rollups = reader.points(name, all(), resolution);
+        assert!(!rollups.is_empty());
         let mut samples = 0;
         for rollup in &rollups {
             let begin = unix_ms(rollup.timestamp);

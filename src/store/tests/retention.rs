@@ -217,6 +217,9 @@ fn file_of_many_removed_plugins_stays_below_its_size() {
         let bytes = file_bytes(&host.connection).unwrap();
         assert!(bytes <= 1 << 20, "{bytes} bytes after {minute} minutes");
         largest = largest.max(bytes);
+        let sql = "SELECT count(*) FROM event_kind WHERE plugin NOT IN (SELECT id FROM plugin)";
+        let orphans: i64 = host.connection.query_row(sql, [], |row| row.get(0)).unwrap();
+        assert_eq!(orphans, 0, "kinds of events of no plugin");
     }
     assert!(largest > 900 << 10, "the limit was not reached: {largest}");
     let plugins = host.reader().plugins();

@@ -5,6 +5,7 @@ use crate::collector::saved::Saved;
 use crate::snapshot::run::RunEnd;
 use crate::snapshot::state::PluginState;
 use crate::store::saved::load;
+use crate::store::tables::HostRow;
 use crate::store::values::Resolution;
 use crate::time::TimePoint;
 
@@ -604,4 +605,32 @@ fn range_that_begins_in_a_gap_has_samples() {
     // A range in which both are.
     let samples = host.reader().aggregates("dice", now - 41 * HOUR..now);
     assert_eq!((samples.resolution, samples.sample_count), (Resolution::Minute, 144));
+}
+
+/// Of a host that was killed, the row of its session has the newest tick afterwards, and the next one but one
+/// begins with the samples of an hour as well.
+#[test]
+fn killed_session_ends_at_its_newest_tick() {
+    let folder = Folder::new("killed-end");
+    let path = folder.file();
+    let config = || config().history_duration(4 * HOUR);
+    let mut host = Host::start(&path, config());
+    for session in 0..2 {
+        let plugin = host.sim.register("dice").unwrap();
+        ticks(&mut host, &plugin, 480);
+        host.write();
+        ticks(&mut host, &plugin, 20);
+        // Nothing is sealed.
+        write(&mut host.connection, &host.feed, false).unwrap();
+        let newest = unix_ms(host.sim.snapshot().sampled_at());
+        host = restart(&kill(host), config(), PLAIN);
+        let rows = HostRow::all(&host.connection).unwrap();
+        assert_eq!((rows.len(), rows[session].end.at_ms), (session + 2, newest));
+    }
+    host.sim.register("dice").unwrap();
+    host.sim.advance(Duration::ZERO);
+    let snapshot = host.sim.snapshot();
+    let history = snapshot.plugin("dice").unwrap().history(Window::All);
+    // An hour, with 35 seconds between the two sessions.
+    assert!((713..=715).contains(&history.len()), "{}", history.len());
 }
