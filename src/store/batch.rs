@@ -374,6 +374,7 @@ mod tests {
                 assert!(
                     hours.clone().eq(hours.clone().next().into_iter().cycle().take(hours.len()))
                 );
+                assert!(part.breaks.first() != Some(&0), "the first tick is in no list of breaks");
                 for tick in 0..part.times.len() {
                     let covered = batch.covered_ms(times.len() + tick);
                     assert_eq!(part.covered_ms(tick), covered, "seed {seed}");
@@ -411,6 +412,24 @@ mod tests {
         }
     }
 
+    #[test]
+    fn break_is_listed_once() {
+        let mut batch = Batch { previous_ms: Some(1), ..Batch::default() };
+        let tick = |batch: &mut Batch| {
+            batch.begin_after_a_break();
+            batch.begin_after_a_break();
+            batch.times.push(TickTime { at_ms: 5_000 * batch.times.len() as i64, boot_ms: 0 });
+        };
+        tick(&mut batch);
+        assert_eq!((batch.previous_ms, &*batch.breaks), (None, &[][..]));
+        (0..2).for_each(|_| tick(&mut batch));
+        assert_eq!(batch.breaks, [1, 2]);
+        assert_eq!(Batch::decode(&batch.encode()), Some(batch.clone()));
+        for breaks in [vec![1, 1], vec![2, 1]] {
+            assert_eq!(Batch::decode(&Batch { breaks, ..batch.clone() }.encode()), None);
+        }
+    }
+
     /// The remaining ticks cover the same times, and have the same rows.
     #[test]
     fn dropped_ticks_change_no_others() {
@@ -420,6 +439,7 @@ mod tests {
                 let mut rest = batch.clone();
                 rest.drop_ticks(count);
                 assert_eq!(rest.times, batch.times[count..]);
+                assert!(rest.breaks.first() != Some(&0), "the first tick is in no list of breaks");
                 for tick in 0..rest.times.len() {
                     assert_eq!(rest.covered_ms(tick), batch.covered_ms(count + tick), "{seed}");
                 }

@@ -487,6 +487,13 @@ fn ticks_that_were_not_recorded_are_in_no_aggregate() {
     assert_eq!(aggregates(&host, "dice"), expected);
     host.seal(Due::SealAll);
     assert_eq!(aggregates(&host, "dice"), expected, "sealed");
+    // The next block of the hour does not go on where the one before has ended.
+    tick_times(&mut host, 40, false);
+    tick_times(&mut host, 1, true);
+    host.write();
+    host.seal(Due::SealAll);
+    let expected = (27, 135 * SECOND);
+    assert_eq!(aggregates(&host, "dice"), expected, "sealed again");
     // Nothing is recorded without plugins.
     dice.remove();
     tick_times(&mut host, 30, true);
