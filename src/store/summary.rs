@@ -205,6 +205,8 @@ fn merged(parts: [(Option<ValueRange>, u64); 2]) -> Option<ValueRange> {
 
 #[cfg(all(test, feature = "http"))]
 mod tests {
+    use std::time::SystemTime;
+
     use super::*;
 
     #[test]
@@ -216,5 +218,53 @@ mod tests {
         assert_eq!(merged([(None, 0), (range(5.0), 3)]), range(5.0));
         assert_eq!(merged([(range(5.0), 3), (None, 0)]), range(5.0));
         assert_eq!(merged([(None, 0), (None, 0)]), None);
+    }
+
+    #[test]
+    fn merged_points_have_the_values_of_both() {
+        let range = |min, avg, max| Some(ValueRange { min, avg, max });
+        let time = |second| SystemTime::UNIX_EPOCH + Duration::from_secs(second);
+        let first = StoredPoint {
+            timestamp: time(60),
+            resolution: Resolution::Minute,
+            sample_count: 12,
+            time_span: Duration::from_secs(60),
+            cpu_percent: range(1.0, 2.0, 3.0),
+            memory: range(10.0, 20.0, 30.0),
+            tree_cpu_percent: None,
+            tree_memory: range(100.0, 200.0, 300.0),
+            events: 5,
+            crashes: 1,
+            state: None,
+            known: KnownCounts { cpu: 12, memory: 6, tree_cpu: 0, tree_memory: 1 },
+        };
+        let next = StoredPoint {
+            timestamp: time(120),
+            sample_count: 4,
+            time_span: Duration::from_secs(20),
+            cpu_percent: range(4.0, 6.0, 8.0),
+            memory: range(5.0, 50.0, 60.0),
+            tree_cpu_percent: range(7.0, 7.0, 7.0),
+            tree_memory: range(150.0, 160.0, 170.0),
+            events: 2,
+            crashes: 3,
+            known: KnownCounts { cpu: 4, memory: 3, tree_cpu: 2, tree_memory: 3 },
+            ..first.clone()
+        };
+        let expected = StoredPoint {
+            timestamp: time(60),
+            resolution: Resolution::Minute,
+            sample_count: 16,
+            time_span: Duration::from_secs(80),
+            cpu_percent: range(1.0, 3.0, 8.0),
+            memory: range(5.0, 30.0, 60.0),
+            tree_cpu_percent: range(7.0, 7.0, 7.0),
+            tree_memory: range(100.0, 170.0, 300.0),
+            events: 7,
+            crashes: 4,
+            state: None,
+            known: KnownCounts { cpu: 16, memory: 9, tree_cpu: 2, tree_memory: 4 },
+        };
+        assert_eq!(first.merged(&next), expected);
     }
 }
