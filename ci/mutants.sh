@@ -39,7 +39,7 @@ status=0
     status=$?
 # On real files, which SQLite reads and writes.
 [ "${#store[@]}" = 0 ] ||
-    mutate store --no-default-features --features store,testing --cargo-arg=--test=store "${store[@]}" || status=$?
+    mutate store --no-default-features --features http,store,testing --cargo-arg=--test=store "${store[@]}" || status=$?
 [ "${#os[@]}" = 0 ] ||
     mutate os --features testing --cargo-arg=--test={linux,collector,faults} "${os[@]}" || status=$?
 exit "$status"

@@ -39,7 +39,7 @@ impl GaugeRollup {
     fn cleared(self) -> Self {
         let mut sketch = self.sketch;
         sketch.clear();
-        Self { sketch, ..Self::default() }
+        Self { count: 0, sum: 0, min: 0, max: 0, sketch }
     }
 
     fn merge(&mut self, other: &Self) {

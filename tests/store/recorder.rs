@@ -228,14 +228,14 @@ fn session_is_clean_only_while_nothing_records() {
     }
 }
 
-/// It continues a session of that file only.
+/// A collector continues its session in each.
 #[test]
 fn second_file_has_the_history_too() {
     let folder = Folder::new("second-file");
     let collector = Collector::start(Config::default()).unwrap();
     let plugin = collector.register("dice").unwrap();
     let mut expected = 0;
-    for name in ["first.db", "second.db"] {
+    for name in ["first.db", "second.db", "first.db"] {
         let store = Store::open(config(&folder.0.join(name))).unwrap();
         let recorder = store.record(collector.reader()).unwrap();
         plugin.events().add(3);

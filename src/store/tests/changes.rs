@@ -60,8 +60,8 @@ fn clock_that_is_set_back_is_recorded() {
 fn late_tick_covers_the_time_since_the_one_before() {
     let folder = Folder::new("late-tick");
     let mut host = Host::start(&folder.file(), config());
-    let dice = host.sim.register("dice").unwrap();
-    dice.started(1, "");
+    host.sim.register("dice").unwrap().started(1, "");
+    host.sim.register("without process").unwrap();
     let start = host.sim.snapshot().started_at();
     for late in [0, 40, 0, 7, 0] {
         host.sim.advance(late * SECOND);
@@ -69,9 +69,11 @@ fn late_tick_covers_the_time_since_the_one_before() {
     }
     host.write();
     for is_sealed in [false, true] {
-        let aggregates = host.reader().aggregates("dice", start..start + HOUR);
-        let covered = (aggregates.sample_count, aggregates.time_span);
-        assert_eq!(covered, (5, 72 * SECOND), "sealed: {is_sealed}");
+        for name in ["dice", "without process"] {
+            let aggregates = host.reader().aggregates(name, start..start + HOUR);
+            let covered = (aggregates.sample_count, aggregates.time_span);
+            assert_eq!(covered, (5, 72 * SECOND), "{name}, sealed: {is_sealed}");
+        }
         host.seal(Due::SealAll);
     }
 }
@@ -512,4 +514,23 @@ fn ticks_that_were_not_recorded_are_in_no_aggregate() {
         }
         host.seal(Due::SealAll);
     }
+}
+
+/// A plugin that no tick has sampled.
+#[test]
+fn rollup_without_samples_is_no_point() {
+    let folder = Folder::new("no-samples");
+    let mut host = Host::start(&folder.file(), config());
+    host.sim.register("dice").unwrap();
+    host.tick(|_| None);
+    host.sim.register("new").unwrap();
+    host.sim.advance(SECOND);
+    host.look();
+    host.write();
+    host.seal(Due::SealAll);
+    assert_eq!(host.reader().plugins().len(), 2);
+    let rows: i64 =
+        host.connection.query_row("SELECT count(*) FROM hour", [], |row| row.get(0)).unwrap();
+    assert_eq!(rows, 1);
+    assert_eq!(host.reader().points("new", all(), Resolution::Hour), []);
 }

@@ -130,6 +130,7 @@ fn counters_and_runs_go_on_from_the_newest_write() {
     let stored = host.reader().runs("dice");
     let ends: Vec<_> = stored.iter().map(|run| run.end).collect();
     assert_eq!(ends, [Some(RunEnd::Crashed), Some(RunEnd::HostGone), Some(RunEnd::Stopped), None]);
+    assert_eq!(stored[1].ended_at.map(unix_ms), Some(ended));
     let plugins = host.reader().plugins();
     assert_eq!((plugins.len(), plugins[0].event_count, plugins[0].restart_count), (1, 17, 2));
 }
