@@ -415,7 +415,7 @@ pub struct Findings {
     /// The number of plugins that were judged: all of the snapshot.
     pub judged: usize,
     /// The running plugins whose history is too short for findings about CPU: fewer than 156 samples,
-    /// which are 13 minutes at the default interval.
+    /// which are 13 minutes at the default interval, without those of the first minute of each run.
     pub too_young: Vec<Arc<str>>,
     /// The time that was judged: the newest hour at the default interval, less if the history is
     /// shorter.

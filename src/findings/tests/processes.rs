@@ -194,6 +194,21 @@ fn short_intervals_are_merged_into_five_seconds() {
     assert_eq!(sim.snapshot().findings().over, Duration::from_secs(299));
 }
 
+/// The first minute of a run is not judged: its samples are 11, because the first is an interval old.
+#[test]
+#[cfg_attr(all(miri, not(plugmeter_slow)), ignore = "takes minutes in Miri")]
+fn plugin_is_too_young_for_13_minutes_after_its_first() {
+    let mut sim = simulation();
+    sim.register("dice").unwrap().started(1, "");
+    let is_too_young = |sim: &Simulation| !sim.snapshot().findings().too_young.is_empty();
+    let mut ticks = 0;
+    while ticks == 0 || is_too_young(&sim) {
+        sim.tick(idle);
+        ticks += 1;
+    }
+    assert_eq!(ticks, 11 + 156);
+}
+
 #[test]
 fn names_of_young_plugins_are_counted_beyond_some() {
     let mut sim = simulation();

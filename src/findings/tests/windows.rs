@@ -228,3 +228,46 @@ fn crashes_between_two_ticks_are_counted() {
     let FindingKind::Crashed { count, within, .. } = finding.kind else { panic!("{finding}") };
     assert_eq!((count, within), (5, minutes(50)));
 }
+
+/// A crash before the window may be the one before the loop's first: three are a loop within ten minutes, and it
+/// goes on for three times its last gap.
+#[test]
+#[cfg_attr(all(miri, not(plugmeter_slow)), ignore = "takes minutes in Miri")]
+fn crash_loop_is_exact_if_its_first_crash_is_late_enough() {
+    let is_loop = |kind: &FindingKind| matches!(kind, FindingKind::CrashLoop { .. });
+    // By the samples of the window before the first crash of the loop, whose gaps are 50.
+    let since = |before_loop: usize| {
+        let mut life = Life::new();
+        life.ticks(5, 1.0, 0);
+        let mut crash = |life: &mut Life, ticks: usize| {
+            life.plugin.crashed();
+            life.start("1.0");
+            life.ticks(ticks, 1.0, 0);
+        };
+        crash(&mut life, 165);
+        (0..10).for_each(|_| crash(&mut life, 50));
+        crash(&mut life, 220 - before_loop);
+        find(&life, is_loop).since
+    };
+    assert!(since(155).is_exact(), "{:?}", since(155));
+    assert!(!since(145).is_exact(), "{:?}", since(145));
+}
+
+/// Of two crashes six minutes ago, at a poll interval of six minutes.
+#[test]
+fn crashes_of_ten_minutes_include_the_sample_before() {
+    let minute = Duration::from_secs(60);
+    let mut sim = Simulation::new(Config::default().poll_interval(6 * minute)).unwrap();
+    let plugin = sim.register("dice").unwrap();
+    (0..6).for_each(|_| sim.tick(idle));
+    for pid in 1..=2 {
+        plugin.started(pid, "");
+        plugin.crashed();
+    }
+    plugin.started(3, "");
+    sim.tick(idle);
+    sim.tick(idle);
+    let kind = only(&sim.snapshot()).kind;
+    let FindingKind::Crashed { count: 2, within, .. } = kind else { panic!("{kind:?}") };
+    assert_eq!(within, 16 * minute);
+}
