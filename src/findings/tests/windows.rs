@@ -271,3 +271,42 @@ fn crashes_of_ten_minutes_include_the_sample_before() {
     let FindingKind::Crashed { count: 2, within, .. } = kind else { panic!("{kind:?}") };
     assert_eq!(within, 16 * minute);
 }
+
+/// Not from that of an earlier, lower one.
+#[test]
+#[cfg_attr(all(miri, not(plugmeter_slow)), ignore = "takes minutes in Miri")]
+fn growth_states_the_level_from_which_it_began() {
+    let mut life = Life::new();
+    life.memory_mb = 60.0;
+    life.ticks(250, 2.0, 0);
+    life.memory_mb = 100.0;
+    life.ticks(250, 2.0, 0);
+    for _ in 0..300 {
+        life.memory_mb += 0.1;
+        life.ticks(1, 2.0, 0);
+    }
+    let growth = find(&life, |kind| matches!(kind, FindingKind::MemoryGrowth { .. }));
+    let FindingKind::MemoryGrowth { from, now, .. } = growth.kind else { unreachable!() };
+    let mb = |bytes: u64| bytes as f64 / MB as f64;
+    assert!((mb(from) - 100.0).abs() < 3.0, "{growth}");
+    assert!((mb(now) - 130.0).abs() < 3.0, "{growth}");
+}
+
+/// A run of 18 minutes, whose growth fills the machine in forty minutes, or in four hours.
+#[test]
+#[cfg_attr(all(miri, not(plugmeter_slow)), ignore = "takes minutes in Miri")]
+fn growth_that_fills_the_machine_is_found_early() {
+    let is_growth = |kind: &FindingKind| matches!(kind, FindingKind::MemoryGrowth { .. });
+    for (hours, is_found) in [(2.0 / 3.0, true), (4.0, false)] {
+        let mut life = Life::new();
+        let machine = life.sim.snapshot().machine_memory_bytes().unwrap();
+        let machine_mb = machine as f64 / MB as f64;
+        life.memory_mb = 0.8 * machine_mb;
+        for _ in 0..220 {
+            life.memory_mb += 0.2 * machine_mb / (720.0 * hours);
+            life.ticks(1, 2.0, 0);
+        }
+        let found = life.items().iter().any(|item| is_growth(&item.kind));
+        assert_eq!(found, is_found, "{:?}", life.items());
+    }
+}
