@@ -149,7 +149,7 @@ fn naive_record(series: &Series, rung: &Rung, now: usize) -> Option<f32> {
 fn records_exceed_all_values_before_the_guard() {
     let mut found = 0;
     for seed in 0..if cfg!(miri) { 1 } else { 12 } {
-        let mut series = series(seed, if cfg!(miri) { 150 } else { 400 });
+        let mut series = series(seed, if cfg!(miri) { 200 } else { 400 });
         let rungs = rungs();
         let is_any = series.mark_records(&rungs);
         assert_eq!(is_any, series.marks.iter().any(|&marks| marks > 0));
