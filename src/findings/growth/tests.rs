@@ -245,7 +245,7 @@ fn rise_follows_its_definition() {
         (state >> 40) as f32 / (1u64 << 24) as f32
     };
     let (mut found, mut rejected) = (0, 0);
-    for case in 0..if cfg!(miri) { 20 } else { 4_000 } {
+    for case in 0..if cfg!(miri) { 6 } else { 4_000 } {
         let n = 12 + (70.0 * random()) as usize;
         let (slope, curve) = (2_000.0 * random(), [0.0, 0.0, 20_000.0][case % 3] * random());
         let (noise, older) = (600.0 * random(), 20.0 * random() * random());

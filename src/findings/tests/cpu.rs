@@ -71,6 +71,7 @@ fn shift_has_the_mean_of_three_minutes_and_the_cost_of_events() {
 
 /// Of a run of which the first minute is not judged; its first sample is an interval after its start.
 #[test]
+#[cfg_attr(all(miri, not(plugmeter_slow)), ignore = "takes minutes in Miri")]
 fn saturation_is_three_minutes_of_a_core() {
     assert_eq!(count(&[(11 + 35, 100.0)]), 0);
     let life = life(&[(11 + 36, 96.0)]);

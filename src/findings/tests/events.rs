@@ -3,6 +3,10 @@
 use super::super::{FindingKind, Onset};
 use super::Life;
 
+/// Samples with events, and without: more than ten minutes and one.
+const BEFORE: usize = if cfg!(miri) { 130 } else { 200 };
+const SINCE: usize = if cfg!(miri) { 20 } else { 40 };
+
 /// Each count for as many samples.
 fn events(parts: &[(usize, u64)]) -> Life {
     let mut life = Life::new();
@@ -100,19 +104,19 @@ fn usual_rate_is_the_lower_one_of_two() {
 
 #[test]
 fn process_that_ended_or_started_is_not_silent() {
-    let mut life = events(&[(200, 10)]);
+    let mut life = events(&[(BEFORE, 10)]);
     life.start("1.0");
-    life.ticks(40, 2.0, 0);
+    life.ticks(SINCE, 2.0, 0);
     assert_eq!(life.items(), []);
-    let mut life = events(&[(200, 10)]);
+    let mut life = events(&[(BEFORE, 10)]);
     life.plugin.stopped();
-    life.ticks(40, 2.0, 0);
+    life.ticks(SINCE, 2.0, 0);
     assert_eq!(life.items(), []);
 }
 
 #[test]
 fn silence_of_unreadable_process_has_no_cpu() {
-    let mut life = events(&[(200, 10)]);
+    let mut life = events(&[(BEFORE, 10)]);
     life.denied(20);
     let kinds: Vec<_> = life.items().into_iter().map(|item| item.kind).collect();
     let is_unknown =

@@ -59,7 +59,7 @@ fn onset_is_the_first_sample_in_which_the_condition_holds() {
     let config = Config::default().history_duration(Duration::from_secs(600));
     let mut sim = Simulation::new(config).unwrap();
     sim.register("dice").unwrap().started(1, "");
-    (0..200).for_each(|_| sim.tick(|_| Observed::Denied));
+    (0..130).for_each(|_| sim.tick(|_| Observed::Denied));
     let oldest = sim.snapshot().sampled_at() - Duration::from_secs(119 * 5);
     assert_eq!(only(&sim.snapshot()).since, Onset::Before(oldest));
 }
@@ -108,6 +108,7 @@ fn crash_loop(gap: usize, quiet: usize) -> Option<(Onset, u64)> {
 }
 
 #[test]
+#[cfg_attr(all(miri, not(plugmeter_slow)), ignore = "takes minutes in Miri")]
 fn crash_loop_has_its_first_crash_and_end() {
     assert!(matches!(crash_loop(30, 0), Some((Onset::At(_), 3))));
     assert_eq!(crash_loop(31, 0), None);

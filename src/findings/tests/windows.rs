@@ -17,6 +17,7 @@ fn assert_goes_on(before: &Finding, after: &Finding) {
 
 /// A crash every four minutes for two hours, of which the window has one.
 #[test]
+#[cfg_attr(all(miri, not(plugmeter_slow)), ignore = "takes minutes in Miri")]
 fn crash_loop_of_more_than_the_window_goes_on() {
     let is_loop = |kind: &FindingKind| matches!(kind, FindingKind::CrashLoop { .. });
     let mut life = Life::new();
@@ -38,6 +39,7 @@ fn crash_loop_of_more_than_the_window_goes_on() {
 }
 
 #[test]
+#[cfg_attr(all(miri, not(plugmeter_slow)), ignore = "takes minutes in Miri")]
 fn growth_of_more_than_the_window_goes_on() {
     let is_growth = |kind: &FindingKind| matches!(kind, FindingKind::MemoryGrowth { .. });
     let mut life = Life::new();
@@ -58,6 +60,7 @@ fn growth_of_more_than_the_window_goes_on() {
 
 /// Each tenth sample is below the limit, also the oldest one at times.
 #[test]
+#[cfg_attr(all(miri, not(plugmeter_slow)), ignore = "takes minutes in Miri")]
 fn saturation_of_more_than_the_window_goes_on() {
     let is_saturated = |kind: &FindingKind| matches!(kind, FindingKind::Saturated { .. });
     let mut life = Life::new();
