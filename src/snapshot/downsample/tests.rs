@@ -81,7 +81,8 @@ fn buckets_begin_at_multiples_of_their_size() {
 
 #[test]
 fn buckets_are_the_same_one_tick_later() {
-    for points in [199, 200, 201, 202, 400] {
+    let points = [199, 201, 200, 202, 400];
+    for points in points.into_iter().take(if cfg!(miri) { 2 } else { 5 }) {
         let [now, later] = [100, 101].map(|first| downsampled(&ticks(first, first + 799), points));
         let shared = &now[1..now.len() - 1];
         assert!(later.windows(shared.len()).any(|window| window == shared), "in {points}");
@@ -90,7 +91,8 @@ fn buckets_are_the_same_one_tick_later() {
 
 #[test]
 fn points_are_limited_and_cover_all_samples() {
-    for (from, to) in [(1, 1), (1, 2), (7, 8), (1_023, 1_024), (1, 1_000), (999, 4_097)] {
+    let ranges = [(1, 1), (1, 2), (7, 8), (1_023, 1_024), (1, 1_000), (999, 4_097)];
+    for (from, to) in ranges.into_iter().take(if cfg!(miri) { 5 } else { 6 }) {
         for max in [1, 2, 3, 10, 720] {
             let mut samples = ticks(from, to);
             for (tick, sample) in &mut samples {
