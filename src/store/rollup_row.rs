@@ -271,6 +271,7 @@ mod tests {
 
     /// Each byte in turn has another value.
     #[test]
+    #[cfg_attr(all(miri, not(plugmeter_slow)), ignore = "takes minutes in Miri")]
     fn changed_row_is_refused_by_crc_and_never_panics() {
         for seed in [4, 5, 6] {
             let rollups = rollups(seed, 10);
