@@ -39,7 +39,8 @@ fn read_until(last: u64, reader: &Reader) {
     while tick < last {
         let snapshot = reader.snapshot();
         assert!(snapshot.tick() >= tick, "ticks went backwards");
-        if snapshot.tick() > 0 {
+        // In Miri each tick once: a reader that checks one again takes its time from the writer.
+        if snapshot.tick() > if cfg!(miri) { tick } else { 0 } {
             tick = check(&snapshot);
             held.get_or_insert((tick, snapshot));
         }
