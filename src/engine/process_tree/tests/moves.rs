@@ -48,7 +48,8 @@ fn last_times_of_reaped_root_do_not_show_moved_member() {
 #[test]
 fn missed_processes_keep_their_age_in_nested_tree() {
     let mut missed = 0;
-    for (calls, is_waited_for) in (0..CALLS).flat_map(|calls| [(calls, false), (calls, true)]) {
+    let some = (0..CALLS).step_by(if cfg!(miri) { 3 } else { 1 });
+    for (calls, is_waited_for) in some.flat_map(|calls| [(calls, false), (calls, true)]) {
         let (mut driver, inner, worker) = orphaned_during_registration(calls);
         let pid = driver.kernel.processes[worker].pid;
         missed += u32::from(driver.trees.members.with_pid(pid).is_none());
