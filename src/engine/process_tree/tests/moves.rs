@@ -3,7 +3,7 @@
 use super::driver::Driver;
 use super::edges::{MS, SETTINGS, child, one_plugin, others_ms, usage, wait_for};
 use super::kernel::Kernel;
-use super::registration::{CALLS, orphaned_during_registration};
+use super::registration::{calls, orphaned_during_registration};
 use crate::engine::process_tree::roots::NewRoot;
 use crate::engine::process_tree::{AddedRoot, FinalRoot, RootReading, TreeId};
 use crate::history::units::{CpuShare, CpuTime};
@@ -48,8 +48,7 @@ fn last_times_of_reaped_root_do_not_show_moved_member() {
 #[test]
 fn missed_processes_keep_their_age_in_nested_tree() {
     let mut missed = 0;
-    let some = (0..CALLS).step_by(if cfg!(miri) { 3 } else { 1 });
-    for (calls, is_waited_for) in some.flat_map(|calls| [(calls, false), (calls, true)]) {
+    for (calls, is_waited_for) in calls().flat_map(|calls| [(calls, false), (calls, true)]) {
         let (mut driver, inner, worker) = orphaned_during_registration(calls);
         let pid = driver.kernel.processes[worker].pid;
         missed += u32::from(driver.trees.members.with_pid(pid).is_none());

@@ -11,10 +11,15 @@ use crate::history::units::CpuTime;
 use crate::time::MonoNanos;
 
 /// More than a registration needs.
-pub(super) const CALLS: u8 = 30;
+const CALLS: u8 = 30;
 
 /// The same, but for Miri, where the cases of such a test take minutes.
 const CALLS_OF_MANY: u8 = if cfg!(miri) { 5 } else { CALLS };
+
+/// All calls of a registration; in Miri some.
+pub(super) fn calls() -> impl Iterator<Item = u8> {
+    (0..CALLS).step_by(if cfg!(miri) { 3 } else { 1 })
+}
 
 /// A process ends after so many calls of the source, and its parent waits for it.
 fn end_during(driver: &mut Driver, calls: u8, process: usize, parent: usize) {
@@ -61,7 +66,7 @@ fn orphaned(mut driver: Driver, calls: u8) -> (Driver, usize, usize) {
 #[test]
 fn orphan_missed_by_registration_is_no_newborn() {
     for orphaned in [orphaned_during_registration, orphaned_after_first_pass] {
-        for calls in 0..CALLS {
+        for calls in calls() {
             let (mut driver, _, worker) = orphaned(calls);
             driver.tick();
             driver.tick();
@@ -106,7 +111,7 @@ fn root_without_stat_counts_nowhere_else_when_it_is_waited_for() {
 #[test]
 fn orphan_is_no_newborn_after_a_panic_in_source() {
     for calls in 0..CALLS_OF_MANY {
-        for panics_after in 0..12 {
+        for panics_after in (0..12).step_by(if cfg!(miri) { 3 } else { 1 }) {
             let (mut driver, _, _) = orphaned_after_first_pass(calls);
             driver.tick();
             driver.kernel.panics_after = Some(panics_after);
@@ -183,7 +188,7 @@ fn child_waited_for_during_registration(
 
 #[test]
 fn child_waited_for_during_registration_does_not_count() {
-    for (calls, lists_children) in (0..CALLS).flat_map(|calls| [(calls, true), (calls, false)]) {
+    for (calls, lists_children) in calls().flat_map(|calls| [(calls, true), (calls, false)]) {
         let counted = child_waited_for_during_registration(calls, lists_children, |_| {});
         assert_eq!(counted, 0, "{calls}");
     }
@@ -222,7 +227,7 @@ fn child_waited_for_during_panicking_registration_does_not_count() {
 /// The first root has missed a process, which no registration of a second one below it finds.
 #[test]
 fn second_root_before_first_pass_does_not_complete_tree() {
-    for calls in 0..CALLS {
+    for calls in calls() {
         let (mut driver, _, worker) = orphaned_during_registration(calls);
         let second = driver.kernel.spawn(false).unwrap();
         driver.add(0, second, false);
@@ -303,7 +308,7 @@ fn root_with_pid_of_reaped_member_is_another_process() {
 /// A process of the root's session whose parent ends at any moment of the pass that finds it.
 #[test]
 fn session_proves_newborn_whose_parent_ends() {
-    for calls in 0..CALLS {
+    for calls in calls() {
         let (mut driver, root) = one_plugin();
         driver.tick();
         let middle = child(&mut driver, root);
