@@ -191,7 +191,14 @@ pub(super) fn round_up(value: f64) -> f64 {
     if !(value.is_finite() && value > 0.0) {
         return 1.0;
     }
-    let power = 10_f64.powf(value.log10().floor());
+    // `log10` and `powf` may be off by a little on some platforms, and 100 would become 200.
+    let mut power = 1.0;
+    while power * 10.0 <= value {
+        power *= 10.0;
+    }
+    while power > value {
+        power /= 10.0;
+    }
     let steps = [1.0, 2.0, 2.5, 5.0, 10.0].map(|step| step * power);
     steps.into_iter().find(|&step| step >= value).unwrap_or(power * 10.0)
 }

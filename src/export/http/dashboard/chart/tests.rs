@@ -127,8 +127,17 @@ fn round_up_returns_next_round_number() {
         (51.0, 100.0),
         (100.0, 100.0),
         (0.03, 0.05),
+        (0.5, 0.5),
     ] {
-        assert!((round_up(value) - expected).abs() < 1e-9, "{value}: {}", round_up(value));
+        assert_eq!(round_up(value), expected, "{value}");
+    }
+    // These powers of ten are exact.
+    let mut power = 1.0;
+    for _ in 0..22 {
+        assert_eq!(round_up(power), power);
+        assert_eq!(round_up(power + power / 1_024.0), 2.0 * power);
+        power *= 10.0;
+        assert_eq!(round_up(power - power / 1_024.0), power);
     }
 }
 
