@@ -36,18 +36,19 @@ struct Bounds {
     octaves: [usize; OCTAVES + 1],
 }
 
-/// Multiplied one by one: logarithms are not rounded equally on all platforms, and keys are derived from values
-/// that are read.
+/// Multiplied one by one: logarithms and powers are not rounded equally on all platforms, and keys are derived
+/// from values that are read.
 static BOUNDS: LazyLock<Bounds> = LazyLock::new(|| {
     let mut bounds = vec![1.0];
     let mut octaves = [0; OCTAVES + 1];
-    for (octave, first) in octaves.iter_mut().enumerate() {
-        let begin = 2.0_f64.powi(octave as i32);
+    let mut begin = 1.0;
+    for first in &mut octaves {
         while bounds.last().is_some_and(|&bound| bound < begin) {
             let last = bounds.last().copied().unwrap_or(1.0);
             bounds.push(last * GAMMA);
         }
         *first = bounds.len() - 1;
+        begin *= 2.0;
     }
     Bounds { bounds, octaves }
 });
