@@ -7,8 +7,8 @@ use crate::os::Probe;
 use crate::snapshot::run::{ProcessExit, RunId};
 
 /// The number of processes that are held of one plugin. Each has two descriptors, and is a request to
-/// the kernel in every tick.
-pub(crate) const MAX_UNREPORTED: usize = 64;
+/// the kernel in every tick. Fewer in Miri, where so many runs take minutes.
+pub(crate) const MAX_UNREPORTED: usize = if cfg!(miri) { 8 } else { 64 };
 
 impl<P> PluginTracker<P> {
     /// Holds the process of a run whose exit was detected without a status.
