@@ -306,7 +306,7 @@ mod tests {
     fn other_bits_are_refused_or_a_sketch() {
         let mut state = 1_u64;
         let mut refused = 0;
-        for round in 0..20_000_u64 {
+        for round in 0..if cfg!(miri) { 100 } else { 20_000_u64 } {
             let bytes: [u8; 12] = std::array::from_fn(|_| {
                 state = state.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(round | 1);
                 (state >> 56) as u8
@@ -328,7 +328,7 @@ mod tests {
                 None => refused += 1,
             }
         }
-        assert!(refused > 1_000, "{refused}");
+        assert!(refused > if cfg!(miri) { 10 } else { 1_000 }, "{refused}");
         // The largest below the smallest; two values in no two buckets.
         let none = || BitReader::default();
         assert_eq!(Sketch::decode(&mut none(), 5, 9_000, 3), None);
