@@ -403,7 +403,8 @@ mod tests {
     fn every_tick_is_found_in_block_or_frame() {
         for (packed, blocks, frames) in SHAPES {
             let timeline = timeline(packed, blocks, frames);
-            for tick in timeline.oldest..=timeline.newest {
+            let ticks = timeline.oldest..=timeline.newest;
+            for tick in ticks.step_by(if cfg!(miri) { 3 } else { 1 }) {
                 assert_eq!(timeline.sample(tick, 0), sample_at(tick));
                 let tree = if tick.is_multiple_of(3) { 2 * tick } else { tick };
                 let at = timeline.at(tick).unwrap();

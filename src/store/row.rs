@@ -235,7 +235,7 @@ mod tests {
 
     #[test]
     fn rows_are_decoded_as_encoded() {
-        for seed in 0..60 {
+        for seed in (0..60).step_by(if cfg!(miri) { 13 } else { 1 }) {
             let rows = rows(seed, seed as usize);
             let mut out = Encoder::default();
             encode_rows(&rows, &mut out);
