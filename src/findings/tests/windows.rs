@@ -242,7 +242,7 @@ fn crash_loop_is_exact_if_its_first_crash_is_late_enough() {
     let since = |before_loop: usize| {
         let mut life = Life::new();
         life.ticks(5, 1.0, 0);
-        let mut crash = |life: &mut Life, ticks: usize| {
+        let crash = |life: &mut Life, ticks: usize| {
             life.plugin.crashed();
             life.start("1.0");
             life.ticks(ticks, 1.0, 0);
