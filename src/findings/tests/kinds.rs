@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 
-use super::super::{Finding, FindingKind, Onset, RegressionMetric, Severity};
+use super::super::{Finding, FindingKind, MessagePart, Onset, RegressionMetric, Severity};
 use crate::{Limit, LimitMetric, LimitState, LimitStatus, PluginState, ReadError, RunEnd};
 
 const MB: u64 = 1 << 20;
@@ -37,6 +37,10 @@ fn check(kind: FindingKind, name: &str, sentence: &str, details: &Value) {
     assert_eq!(json["details"], *details, "{name}");
     assert_eq!(json["is_since_exact"], json!(true));
     assert_eq!(json["since"], json!("1970-01-01T00:01:00.000Z"));
+    // Between two times there is one text.
+    let is_text: Vec<_> =
+        finding.message().iter().map(|part| matches!(part, MessagePart::Text(_))).collect();
+    assert!(!is_text.windows(2).any(|pair| pair == [true, true]), "{:?}", finding.message());
 }
 
 #[test]

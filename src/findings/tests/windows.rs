@@ -281,9 +281,9 @@ fn crashes_of_ten_minutes_include_the_sample_before() {
 fn growth_states_the_level_from_which_it_began() {
     let mut life = Life::new();
     life.memory_mb = 60.0;
-    life.ticks(250, 2.0, 0);
+    life.ticks(300, 2.0, 0);
     life.memory_mb = 100.0;
-    life.ticks(250, 2.0, 0);
+    life.ticks(200, 2.0, 0);
     for _ in 0..300 {
         life.memory_mb += 0.1;
         life.ticks(1, 2.0, 0);
