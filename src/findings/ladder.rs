@@ -162,6 +162,28 @@ mod tests {
         }
     }
 
+    /// Before a level of means has its width of values, those that are missing count as 0.
+    #[test]
+    fn short_series_have_all_levels() {
+        let mut ladder = Ladder::default();
+        for n in (0..90).step_by(if cfg!(miri) { 7 } else { 1 }) {
+            let values: Vec<f32> = (0..n).map(|i| (i * 37 % 11) as f32).collect();
+            ladder.fill(&values, 81, true);
+            for level in [Level::Med3, Level::Med81, Level::All9, Level::All81, Level::Mean81] {
+                assert_eq!(ladder[level].len(), values.len(), "{level:?}");
+            }
+            let mut sum = 0.0;
+            for (at, value) in values.iter().enumerate().take(81) {
+                sum += value;
+                let means = [(Level::Mean27, 27), (Level::Mean81, 81)];
+                for (level, width) in means.into_iter().filter(|&(_, width)| at < width) {
+                    let expected = sum / width as f32;
+                    assert!((ladder[level][at] - expected).abs() < 1e-3, "{level:?}: {at}");
+                }
+            }
+        }
+    }
+
     #[test]
     fn narrow_ladder_has_no_wide_levels() {
         let mut ladder = Ladder::default();

@@ -39,6 +39,36 @@ fn hinge_has_least_squared_distances() {
     assert_eq!(hinge(&late), 22);
 }
 
+/// The hinge, unless one line describes all minutes nearly as well.
+#[test]
+fn onset_follows_its_definition() {
+    let mut state = 1u64;
+    let mut random = move || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        (state >> 40) as f32 / (1u64 << 24) as f32
+    };
+    let samples: Vec<u32> = (0..60).map(|minute| minute * 12).collect();
+    let mut found = [0; 3];
+    for case in 0..if cfg!(miri) { 10 } else { 600 } {
+        let (n, slope, noise) = (10 + case % 50, 200.0 * random(), 2_000.0 * random());
+        let begin = n as f32 * random();
+        let low: Vec<f32> = (0..n)
+            .map(|minute| 50_000.0 + slope * (minute as f32 - begin).max(0.0) + noise * random())
+            .collect();
+        let at = hinge(&low);
+        let both = of_level(&low[..at]) + of_line(&low[at..]);
+        let is_one_line = of_line(&low) <= (1.0 + 6.0 / n as f64) * both + 1.0;
+        let (expected, kind) = match (at, is_one_line) {
+            (..3, _) => ((at, false), 0),
+            (_, true) => ((0, false), 1),
+            (_, false) => ((at, true), 2),
+        };
+        assert_eq!(onset_minute(&low, &samples), expected, "case {case}");
+        found[kind] += 1;
+    }
+    assert!(cfg!(miri) || found.iter().all(|&count| count > 30), "{found:?}");
+}
+
 /// A line with noise, which a level of its first minutes and a line describe a little better.
 #[test]
 fn growth_of_all_minutes_began_with_the_first() {

@@ -313,3 +313,24 @@ fn growth_that_fills_the_machine_is_found_early() {
         assert_eq!(found, is_found, "{:?}", life.items());
     }
 }
+
+/// It is of the next tick: the first of three crashes may be 120 intervals, ten minutes, before it.
+#[test]
+#[cfg_attr(all(miri, not(plugmeter_slow)), ignore = "takes minutes in Miri")]
+fn crash_after_the_newest_tick_is_an_interval_later() {
+    let is_loop = |kind: &FindingKind| matches!(kind, FindingKind::CrashLoop { .. });
+    for (ticks, is_found) in [(119, true), (120, false)] {
+        let mut life = Life::new();
+        let crash = |life: &mut Life, ticks: usize| {
+            life.plugin.crashed();
+            life.start("1.0");
+            life.ticks(ticks, 1.0, 0);
+        };
+        crash(&mut life, 50);
+        crash(&mut life, 1 + ticks - 50);
+        crash(&mut life, 0);
+        life.sim.advance(Duration::ZERO);
+        let found = life.items().iter().any(|item| is_loop(&item.kind));
+        assert_eq!(found, is_found, "{ticks}: {:?}", life.items());
+    }
+}
