@@ -334,3 +334,37 @@ fn crash_after_the_newest_tick_is_an_interval_later() {
         assert_eq!(found, is_found, "{ticks}: {:?}", life.items());
     }
 }
+
+/// A step of memory lasts while more than a fifth is left.
+#[test]
+#[cfg_attr(all(miri, not(plugmeter_slow)), ignore = "takes minutes in Miri")]
+fn step_of_memory_ends_at_a_fifth() {
+    let is_step = |kind: &FindingKind| matches!(kind, FindingKind::MemoryStep { .. });
+    for (left, is_found) in [(115.0, false), (124.0, true)] {
+        let mut life = Life::new();
+        for (memory_mb, ticks) in [(100.0, 400), (140.0, 60), (left, 60)] {
+            life.memory_mb = memory_mb;
+            life.ticks(ticks, 2.0, 0);
+        }
+        let found = life.items().iter().any(|item| is_step(&item.kind));
+        assert_eq!(found, is_found, "{left} MB: {:?}", life.items());
+    }
+}
+
+#[test]
+#[cfg_attr(all(miri, not(plugmeter_slow)), ignore = "takes minutes in Miri")]
+fn step_of_memory_takes_a_minute_at_most() {
+    let is_step = |kind: &FindingKind| matches!(kind, FindingKind::MemoryStep { .. });
+    for (minutes, is_found) in [(0, true), (1, true), (6, false)] {
+        let mut life = Life::new();
+        life.memory_mb = 100.0;
+        life.ticks(400, 2.0, 0);
+        for left in (0..=12 * minutes).rev() {
+            life.memory_mb += (140.0 - life.memory_mb) / f64::from(left + 1);
+            life.ticks(1, 2.0, 0);
+        }
+        life.ticks(60, 2.0, 0);
+        let found = life.items().iter().any(|item| is_step(&item.kind));
+        assert_eq!(found, is_found, "{minutes} minutes: {:?}", life.items());
+    }
+}
