@@ -130,6 +130,21 @@ fn reference_is_that_of_sorted_values() {
     }
 }
 
+/// Of 148 values without a spread of their own.
+#[test]
+fn spread_of_equal_values_is_a_share_of_the_level_or_the_least_rise() {
+    let mut series = Series::default();
+    (0..200).for_each(|sample| series.push(sample, 1_000));
+    series.ladder.fill(&series.values, 81, true);
+    for (least, expected) in [(9_000.0, 270.0), (1_000.0, 40.0)] {
+        let rung = Rung { least, ..Rung::cpu(Level::All3, Level::Med3, Level::Raw) };
+        let Series { ladder, at, .. } = &series;
+        let spread = Reference::of(ladder, at, 0, &rung, 150, 5, &mut Vec::new()).spread;
+        let expected = expected * (1.0 + 8.0 / 148.0);
+        assert!((spread - expected).abs() < 0.01, "{least}: {spread}, not {expected}");
+    }
+}
+
 /// The definition of a record: what a value of the rung's level exceeds, if it is one.
 fn naive_record(series: &Series, rung: &Rung, now: usize) -> Option<f32> {
     let [level, over, mean] = [rung.level, rung.over, rung.mean].map(|level| &series.ladder[level]);

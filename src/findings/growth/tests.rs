@@ -1,4 +1,7 @@
 use super::*;
+use crate::Config;
+use crate::findings::columns::ColumnBuffers;
+use crate::testing::{Simulation, Usage};
 
 /// The squared distances of values from their mean.
 fn of_level(values: &[f32]) -> f64 {
@@ -303,4 +306,25 @@ fn rise_follows_its_definition() {
         }
     }
     assert!(cfg!(miri) || (found > 500 && rejected > 500), "{found} found, {rejected} rejected");
+}
+
+/// So that they are the same in each snapshot.
+#[test]
+#[cfg_attr(all(miri, not(plugmeter_slow)), ignore = "takes minutes in Miri")]
+fn minutes_begin_at_multiples_of_their_length() {
+    let mut sim = Simulation::new(Config::default()).unwrap();
+    sim.register("dice").unwrap().started(1, "");
+    for _ in 0..800 {
+        sim.tick(|_| Usage { cpu_time: Duration::ZERO, memory_bytes: 1 << 20 });
+    }
+    let snapshot = sim.snapshot();
+    let mut buffers = ColumnBuffers::default();
+    let columns = Columns::read(snapshot.plugin("dice").unwrap(), &mut buffers);
+    assert!(columns.first > 0);
+    let mut minutes = Minutes::default();
+    minutes.fill(&columns, 5);
+    assert!(minutes.at.len() > 50 && minutes.at[0] == 5);
+    for &at in &minutes.at[1..] {
+        assert!((columns.first + u64::from(at)).is_multiple_of(MINUTE as u64), "{at}");
+    }
 }
