@@ -1,7 +1,4 @@
 use super::*;
-use crate::Config;
-use crate::findings::columns::ColumnBuffers;
-use crate::testing::{Simulation, Usage};
 
 /// The squared distances of values from their mean.
 fn of_level(values: &[f32]) -> f64 {
@@ -310,8 +307,13 @@ fn rise_follows_its_definition() {
 
 /// So that they are the same in each snapshot.
 #[test]
+#[cfg(feature = "testing")]
 #[cfg_attr(all(miri, not(plugmeter_slow)), ignore = "takes minutes in Miri")]
 fn minutes_begin_at_multiples_of_their_length() {
+    use crate::Config;
+    use crate::findings::columns::ColumnBuffers;
+    use crate::testing::{Simulation, Usage};
+
     let mut sim = Simulation::new(Config::default()).unwrap();
     sim.register("dice").unwrap().started(1, "");
     for _ in 0..800 {
