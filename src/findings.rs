@@ -78,6 +78,8 @@ mod memory_change;
 mod memory_step;
 mod message;
 mod onset;
+#[cfg(test)]
+mod random;
 mod regression;
 mod stats;
 mod text;

@@ -354,7 +354,7 @@ fn onset_older_than_history_is_before() {
     let mut sim = Simulation::new(config).unwrap();
     sim.register("dice").unwrap().started(1, "");
     let busy = |tick: u32| Usage { cpu_time: Duration::from_secs(5) * tick, memory_bytes: MB };
-    (1..=150).for_each(|tick| sim.tick(|_| busy(tick)));
+    (1..=if cfg!(miri) { 150 } else { 200 }).for_each(|tick| sim.tick(|_| busy(tick)));
     let oldest = sim.snapshot().sampled_at() - Duration::from_secs(119 * 5);
     assert_eq!(only(&sim.snapshot()).since, Onset::Before(oldest));
 }

@@ -1,6 +1,7 @@
 use std::collections::HashMap;
 
 use super::*;
+use crate::findings::random::random;
 
 #[test]
 fn stride_selects_multiples_of_sample_numbers() {
@@ -19,16 +20,6 @@ fn stride_selects_multiples_of_sample_numbers() {
                 assert_eq!(taken, expected, "from {first} by {stride}");
             }
         }
-    }
-}
-
-/// Numbers from 0 to 1.
-fn random(seed: u64) -> impl FnMut() -> f32 {
-    let mut state = seed;
-    move || {
-        state =
-            state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (state >> 40) as f32 / (1u64 << 24) as f32
     }
 }
 

@@ -1,4 +1,5 @@
 use super::*;
+use crate::findings::random::random;
 
 /// The squared distances of values from their mean.
 fn of_level(values: &[f32]) -> f64 {
@@ -42,11 +43,7 @@ fn hinge_has_least_squared_distances() {
 /// The hinge, unless one line describes all minutes nearly as well.
 #[test]
 fn onset_follows_its_definition() {
-    let mut state = 1u64;
-    let mut random = move || {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-        (state >> 40) as f32 / (1u64 << 24) as f32
-    };
+    let mut random = random(1);
     let samples: Vec<u32> = (0..60).map(|minute| minute * 12).collect();
     let mut found = [0; 3];
     for case in 0..if cfg!(miri) { 10 } else { 600 } {
@@ -268,12 +265,7 @@ fn distances(points: &[(f64, f64)]) -> f64 {
 /// Lines and curves that level off, with noise, a saw, and a fall at any place, in runs of any age.
 #[test]
 fn rise_follows_its_definition() {
-    let mut state = 5u64;
-    let mut random = move || {
-        state =
-            state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (state >> 40) as f32 / (1u64 << 24) as f32
-    };
+    let mut random = random(5);
     let (mut found, mut rejected) = (0, 0);
     for case in 0..if cfg!(miri) { 6 } else { 4_000 } {
         let n = 12 + (70.0 * random()) as usize;

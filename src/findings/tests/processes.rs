@@ -59,7 +59,7 @@ fn onset_is_the_first_sample_in_which_the_condition_holds() {
     let config = Config::default().history_duration(Duration::from_secs(600));
     let mut sim = Simulation::new(config).unwrap();
     sim.register("dice").unwrap().started(1, "");
-    (0..130).for_each(|_| sim.tick(|_| Observed::Denied));
+    (0..if cfg!(miri) { 130 } else { 200 }).for_each(|_| sim.tick(|_| Observed::Denied));
     let oldest = sim.snapshot().sampled_at() - Duration::from_secs(119 * 5);
     assert_eq!(only(&sim.snapshot()).since, Onset::Before(oldest));
 }

@@ -8,6 +8,10 @@ fn find(life: &Life, is_kind: fn(&FindingKind) -> bool) -> Finding {
     found.unwrap_or_else(|| panic!("{items:?}"))
 }
 
+fn has(life: &Life, is_kind: fn(&FindingKind) -> bool) -> bool {
+    life.items().iter().any(|item| is_kind(&item.kind))
+}
+
 /// The two are one finding, and the second one has begun before what the history holds.
 #[track_caller]
 fn assert_goes_on(before: &Finding, after: &Finding) {
@@ -309,8 +313,7 @@ fn growth_that_fills_the_machine_is_found_early() {
             life.memory_mb += 0.2 * machine_mb / (720.0 * hours);
             life.ticks(1, 2.0, 0);
         }
-        let found = life.items().iter().any(|item| is_growth(&item.kind));
-        assert_eq!(found, is_found, "{:?}", life.items());
+        assert_eq!(has(&life, is_growth), is_found, "{:?}", life.items());
     }
 }
 
@@ -330,8 +333,7 @@ fn crash_after_the_newest_tick_is_an_interval_later() {
         crash(&mut life, 1 + ticks - 50);
         crash(&mut life, 0);
         life.sim.advance(Duration::ZERO);
-        let found = life.items().iter().any(|item| is_loop(&item.kind));
-        assert_eq!(found, is_found, "{ticks}: {:?}", life.items());
+        assert_eq!(has(&life, is_loop), is_found, "{ticks}: {:?}", life.items());
     }
 }
 
@@ -346,8 +348,7 @@ fn step_of_memory_ends_at_a_fifth() {
             life.memory_mb = memory_mb;
             life.ticks(ticks, 2.0, 0);
         }
-        let found = life.items().iter().any(|item| is_step(&item.kind));
-        assert_eq!(found, is_found, "{left} MB: {:?}", life.items());
+        assert_eq!(has(&life, is_step), is_found, "{left} MB: {:?}", life.items());
     }
 }
 
@@ -364,7 +365,6 @@ fn step_of_memory_takes_a_minute_at_most() {
             life.ticks(1, 2.0, 0);
         }
         life.ticks(60, 2.0, 0);
-        let found = life.items().iter().any(|item| is_step(&item.kind));
-        assert_eq!(found, is_found, "{minutes} minutes: {:?}", life.items());
+        assert_eq!(has(&life, is_step), is_found, "{minutes} minutes: {:?}", life.items());
     }
 }

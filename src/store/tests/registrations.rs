@@ -86,8 +86,7 @@ fn samples_are_those_of_their_runs() {
     };
     let before = versions(&host);
     assert_eq!(before.len(), 3);
-    let host = restart(&kill(host), config(), PLAIN);
-    let mut host = host;
+    let mut host = restart(&kill(host), config(), PLAIN);
     host.sim.register("dice").unwrap();
     host.sim.advance(Duration::ZERO);
     assert_eq!(versions(&host), before);
